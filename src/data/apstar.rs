@@ -1,0 +1,116 @@
+//! apStar files of every release, and the lab's bare "mystery" file: the coadded spectrum in row 0.
+//!
+//! Layouts differ: flux f32 or f64, masks of 16 to 64 bits, arrays (8575,) or (n, 8575) with visits below the coadd
+//! (DR17 single visits have an all-zero second row). Data model: `apStar` in the SDSS data model pages, DR14-DR17.
+
+use std::path::{Path, PathBuf};
+
+use super::fits::FitsReader;
+use crate::error::{Error, Result};
+
+/// A coadded spectrum as it stands in the file, nothing masked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawSpectrum {
+    /// OBJID, or the file's name where the header has none.
+    pub id: String,
+    /// FIELD; empty where absent.
+    pub field: String,
+    /// Signal-to-noise ratio from the header; NaN where absent.
+    pub snr: f64,
+    /// Number of visits combined; 0 where absent.
+    pub n_visits: usize,
+    /// Raw flux, 1e-17 erg s^-1 cm^-2 A^-1; NaN or 0 in chip gaps.
+    pub raw_flux: Vec<f64>,
+    /// Error of the raw flux, same unit.
+    pub raw_error: Vec<f64>,
+    /// APOGEE_PIXMASK bits per pixel.
+    pub pixmask: Vec<i64>,
+    /// log10 of the first vacuum wavelength in Angstrom, and its step per pixel; `None` where the header has none.
+    pub log_wavelength: Option<(f64, f64)>,
+}
+
+/// Reads row 0 of the flux, error and mask images and the header keys maury uses.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Fits`] for truncated or foreign files, [`Error::Format`] where the images disagree.
+pub fn read(path: &Path) -> Result<RawSpectrum> {
+    let mut fits = FitsReader::open(path)?;
+    let n_hdus = fits.n_hdus()?;
+    if n_hdus < 4 {
+        let detail = format!("{n_hdus} HDUs, at least 4 expected (header, flux, error, mask); is this an apStar file?");
+        return Err(Error::format(path, detail));
+    }
+    let n_pixels = row_length(&mut fits, 1, "flux")?;
+    for (hdu, content) in [(2, "error"), (3, "mask")] {
+        let length = row_length(&mut fits, hdu, content)?;
+        if length != n_pixels {
+            let detail = format!("flux has {n_pixels} pixels, {content} has {length}; is this an apStar file?");
+            return Err(Error::format(path, detail));
+        }
+    }
+    let start = fits.key_f64(0, "CRVAL1").or_else(|| fits.key_f64(1, "CRVAL1"));
+    let step = fits.key_f64(0, "CDELT1").or_else(|| fits.key_f64(1, "CDELT1"));
+    let reference = fits.key_f64(0, "CRPIX1").or_else(|| fits.key_f64(1, "CRPIX1")).unwrap_or(1.0);
+    let log_wavelength = start.zip(step).map(|(start, step)| (start + step * (1.0 - reference), step));
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(RawSpectrum {
+        id: fits.key_text(0, "OBJID").filter(|id| !id.is_empty()).unwrap_or(stem),
+        field: fits.key_text(0, "FIELD").unwrap_or_default(),
+        snr: fits.key_f64(0, "SNR").filter(|snr| *snr > 0.0).unwrap_or(f64::NAN),
+        n_visits: fits.key_f64(0, "NVISITS").map_or(0, |n| n.max(0.0) as usize),
+        raw_flux: fits.image_section(1, 0..n_pixels)?,
+        raw_error: fits.image_section(2, 0..n_pixels)?,
+        pixmask: fits.image_section(3, 0..n_pixels)?,
+        log_wavelength,
+    })
+}
+
+fn row_length(fits: &mut FitsReader, hdu: usize, content: &str) -> Result<usize> {
+    match fits.image_shape(hdu)?.as_deref() {
+        Some([n_pixels] | [_, n_pixels]) if *n_pixels > 0 => Ok(*n_pixels),
+        Some(shape) => {
+            let detail = format!("HDU {hdu} ({content}) has axes {shape:?}, one or two expected; is this an apStar file?");
+            Err(Error::format(fits.path(), detail))
+        }
+        None => {
+            let detail = format!("HDU {hdu} is a table where the {content} image should be; is this an apStar file?");
+            Err(Error::format(fits.path(), detail))
+        }
+    }
+}
+
+/// Where below `folder` the spectrum of a catalogue row lies: flat, by field, or in the archive's own layout.
+///
+/// `file` may be empty; the name is then built from the id by DR17's rule (`asStar` at LCO, `apStar` elsewhere).
+pub fn locate(folder: &Path, file: &str, telescope: &str, field: &str, id: &str) -> Option<PathBuf> {
+    let prefix = if telescope.starts_with("lco") { "as" } else { "ap" };
+    let built = format!("{prefix}Star-dr17-{id}.fits");
+    let name = if file.is_empty() { built.as_str() } else { file };
+    let telescopes = if telescope.is_empty() { &["apo25m", "lco25m", "apo1m"][..] } else { &[telescope][..] };
+    let mut candidates = vec![folder.join(name), folder.join(field).join(name)];
+    candidates.extend(telescopes.iter().map(|telescope| folder.join(telescope).join(field).join(name)));
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spectra_are_found_flat_by_field_and_in_the_archive_layout() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |relative: &str| {
+            let path = folder.path().join(relative);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            path
+        };
+        let flat = place("apStar-dr17-A.fits");
+        let by_field = place("060+00/apStar-dr17-B.fits");
+        let archive = place("lco25m/M15/asStar-dr17-C.fits");
+        assert_eq!(locate(folder.path(), "", "", "", "A"), Some(flat));
+        assert_eq!(locate(folder.path(), "apStar-dr17-B.fits", "apo25m", "060+00", "B"), Some(by_field));
+        assert_eq!(locate(folder.path(), "", "lco25m", "M15", "C"), Some(archive));
+        assert_eq!(locate(folder.path(), "", "apo25m", "M15", "C"), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! The survey's catalogue of stars with labels: allStar FITS (DR17 and older) or a SkyServer answer in CSV.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::table::Table;
+use crate::error::Result;
+
+/// Remedy shown when an identifying column is absent.
+const REMEDY: &str = "is this an allStar table or a SkyServer answer?";
+
+/// Stars with their labels, one entry per catalogue row, column by column.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Catalogue {
+    /// APOGEE_ID.
+    pub id: Vec<String>,
+    /// FIELD, as it stands in archive paths; empty where the catalogue has none.
+    pub field: Vec<String>,
+    /// TELESCOPE (`apo25m`, `lco25m`, `apo1m`); empty where the catalogue has none.
+    pub telescope: Vec<String>,
+    /// FILE, the name of the apStar file; empty where the catalogue has none.
+    pub file: Vec<String>,
+    /// Signal-to-noise ratio per pixel of the coadd; NaN if missing.
+    pub snr: Vec<f64>,
+    /// APOGEE_STARFLAG bits.
+    pub starflag: Vec<i64>,
+    /// APOGEE_ASPCAPFLAG bits.
+    pub aspcapflag: Vec<i64>,
+    /// Labels per star in the order asked for; NaN if missing.
+    pub labels: Vec<Vec<f64>>,
+}
+
+impl Catalogue {
+    /// Number of stars.
+    pub fn len(&self) -> usize {
+        self.id.len()
+    }
+
+    /// Whether there are no stars.
+    pub fn is_empty(&self) -> bool {
+        self.id.is_empty()
+    }
+
+    /// Appends one row of another catalogue.
+    pub fn push_row(&mut self, from: &Self, row: usize) {
+        self.id.push(from.id[row].clone());
+        self.field.push(from.field[row].clone());
+        self.telescope.push(from.telescope[row].clone());
+        self.file.push(from.file[row].clone());
+        self.snr.push(from.snr[row]);
+        self.starflag.push(from.starflag[row]);
+        self.aspcapflag.push(from.aspcapflag[row]);
+        self.labels.push(from.labels[row].clone());
+    }
+
+    /// The rows at these positions, in this order.
+    pub fn rows(&self, positions: &[usize]) -> Self {
+        let mut chosen = Self::default();
+        for &row in positions {
+            chosen.push_row(self, row);
+        }
+        chosen
+    }
+
+    /// Reads one block of rows.
+    ///
+    /// Labels are columns of that name in any case. Where a release has no [X/Fe] column, it is [X/H] - [Fe/H]
+    /// (`mg_fe = MG_H - FE_H`, DR12); `m_h` may be `PARAM_M_H`, `alpha_m` may be `PARAM_ALPHA_M`.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::MissingColumn`] for an absent id or label; file errors as they are.
+    pub fn read_block(table: &mut Table, id_column: &str, labels: &[String], rows: Range<usize>) -> Result<Self> {
+        let n_rows = rows.len();
+        let id = table.texts(id_column, rows.clone(), REMEDY)?;
+        let by_label = labels
+            .iter()
+            .map(|label| label_column(table, label, rows.clone()))
+            .collect::<Result<Vec<_>>>()?;
+        let labels = (0..n_rows).map(|row| by_label.iter().map(|column| column[row]).collect()).collect();
+        Ok(Self {
+            id,
+            field: optional(table, "FIELD", n_rows, |table| table.texts("FIELD", rows.clone(), REMEDY))?,
+            telescope: optional(table, "TELESCOPE", n_rows, |table| table.texts("TELESCOPE", rows.clone(), REMEDY))?,
+            file: optional(table, "FILE", n_rows, |table| table.texts("FILE", rows.clone(), REMEDY))?,
+            snr: if table.has("SNR") { table.numbers("SNR", rows.clone(), REMEDY)? } else { vec![f64::NAN; n_rows] },
+            starflag: optional(table, "STARFLAG", n_rows, |table| table.flags("STARFLAG", rows.clone()))?,
+            aspcapflag: optional(table, "ASPCAPFLAG", n_rows, |table| table.flags("ASPCAPFLAG", rows.clone()))?,
+            labels,
+        })
+    }
+
+    /// Reads a whole table at once; for small ones.
+    ///
+    /// # Errors
+    /// As [`Catalogue::read_block`].
+    pub fn read(path: &Path, id_column: &str, labels: &[String]) -> Result<Self> {
+        let mut table = Table::open(path)?;
+        let all = 0..table.n_rows();
+        Self::read_block(&mut table, id_column, labels, all)
+    }
+}
+
+fn optional<T: Default + Clone>(
+    table: &mut Table,
+    column: &str,
+    n_rows: usize,
+    read: impl FnOnce(&mut Table) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
+    if table.has(column) { read(table) } else { Ok(vec![T::default(); n_rows]) }
+}
+
+fn label_column(table: &mut Table, label: &str, rows: Range<usize>) -> Result<Vec<f64>> {
+    let remedy = "name the labels by the catalogue's columns in `labels`";
+    if table.has(label) {
+        return table.numbers(label, rows, remedy);
+    }
+    if let Some(element) = label.to_lowercase().strip_suffix("_fe") {
+        let over_hydrogen = format!("{element}_h");
+        if table.has(&over_hydrogen) && table.has("fe_h") {
+            let x_h = table.numbers(&over_hydrogen, rows.clone(), remedy)?;
+            let fe_h = table.numbers("fe_h", rows, remedy)?;
+            return Ok(x_h.iter().zip(&fe_h).map(|(x, fe)| x - fe).collect());
+        }
+    }
+    let parameter = format!("PARAM_{label}");
+    let column = if table.has(&parameter) { parameter.as_str() } else { label };
+    table.numbers(column, rows, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_layout_gives_x_over_fe_by_subtraction() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dr12.csv");
+        std::fs::write(&path, "APOGEE_ID,TEFF,FE_H,MG_H,PARAM_M_H\n2M0,4500,-0.5,-0.25,-0.4\n2M1,4600,-9999,-0.1,0.1\n")
+            .unwrap();
+        let labels = ["teff", "mg_fe", "m_h"].map(String::from);
+        let catalogue = Catalogue::read(&path, "APOGEE_ID", &labels).unwrap();
+        assert_eq!(catalogue.labels[0], [4500.0, 0.25, -0.4]);
+        assert!(catalogue.labels[1][1].is_nan());
+        assert!(catalogue.snr[0].is_nan() && catalogue.field[0].is_empty());
+    }
+}

@@ -1,0 +1,121 @@
+//! Writing files whole or not at all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Writes a file under a temporary name beside its destination and renames it when complete.
+///
+/// `write` receives the temporary path (nothing exists there yet). Whatever happens, `path` holds either what it
+/// held before or the whole new content.
+///
+/// # Errors
+/// Those of `write`; [`Error::Io`] if the folder cannot be created or the rename fails.
+pub fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let folder = parent(path);
+    create_folder(folder)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".maury-")
+        .suffix(".part")
+        .tempfile_in(folder)
+        .map_err(Error::io(folder, "write into the folder"))?
+        .into_temp_path();
+    fs::remove_file(&temporary).map_err(Error::io(&temporary, "prepare"))?;
+    write(&temporary)?;
+    fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(Error::io(path, "write"))?;
+    temporary.persist(path).map_err(|err| Error::Io { path: path.to_path_buf(), action: "write", source: err.error })
+}
+
+/// [`write_atomically`] for content already in memory.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_bytes(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    write_atomically(path, |temporary| fs::write(temporary, content).map_err(Error::io(path, "write")))
+}
+
+/// Creates a folder and its parents.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn create_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
+}
+
+/// Reads a whole text file.
+///
+/// # Errors
+/// [`Error::Io`], also where the file is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(Error::io(path, "read"))
+}
+
+/// What identifies a file's content without reading it: path, size in bytes, modification time.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn fingerprint(path: &Path) -> Result<String> {
+    let metadata = fs::metadata(path).map_err(Error::io(path, "read"))?;
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(format!("{} {} {:?}", path.display(), metadata.len(), modified))
+}
+
+/// Files with one of the endings below a path, sorted; the path itself where it is a file.
+///
+/// # Errors
+/// [`Error::Io`] if a folder cannot be listed.
+pub fn files_below(path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut found = Vec::new();
+    let entries = fs::read_dir(path).map_err(Error::io(path, "read"))?;
+    for entry in entries {
+        let entry = entry.map_err(Error::io(path, "read"))?.path();
+        let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if entry.is_dir() {
+            found.extend(files_below(&entry, endings)?);
+        } else if endings.iter().any(|ending| name.ends_with(ending)) && !name.starts_with('.') {
+            found.push(entry);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_content_and_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.txt");
+        write_bytes(&path, "first").unwrap();
+        let failed = write_atomically(&path, |temporary| {
+            fs::write(temporary, "half").unwrap();
+            Err(Error::Config("no".into()))
+        });
+        assert!(failed.is_err());
+        assert_eq!(read_text(&path).unwrap(), "first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_below_looks_into_subfolders_and_sorts() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b/2.fits", "a/1.fits", "a/readme.txt"] {
+            write_bytes(&folder.path().join(name), "x").unwrap();
+        }
+        let found = files_below(folder.path(), &[".fits"]).unwrap();
+        assert_eq!(found, [folder.path().join("a/1.fits"), folder.path().join("b/2.fits")]);
+    }
+}

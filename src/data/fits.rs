@@ -1,0 +1,410 @@
+//! FITS through cfitsio: headers, images, table columns in row blocks; the only file that knows the FITS crate.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use fitsio::FitsFile;
+use fitsio::hdu::{FitsHdu, HduInfo};
+use fitsio::images::{ImageDescription, ImageType, ReadImage};
+use fitsio::tables::{ColumnDataType, ColumnDescription, ReadsCol};
+
+use super::files;
+use crate::error::{Error, Result, nearest_name};
+
+/// An open FITS file, read-only. Not `Send`: one per thread.
+pub struct FitsReader {
+    file: FitsFile,
+    path: PathBuf,
+}
+
+impl FitsReader {
+    /// Opens a file; gzip-compressed files open as they are.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no such file, [`Error::Fits`] if it is not FITS.
+    pub fn open(path: &Path) -> Result<Self> {
+        std::fs::File::open(path).map_err(Error::io(path, "open"))?;
+        let text = path.to_str().ok_or_else(|| Error::Fits {
+            path: path.to_path_buf(),
+            detail: "the path is not valid UTF-8; rename it".into(),
+        })?;
+        let file = FitsFile::open(text).map_err(|err| Error::Fits {
+            path: path.to_path_buf(),
+            detail: format!("not a readable FITS file ({err}); is it truncated, or something else?"),
+        })?;
+        Ok(Self { file, path: path.to_path_buf() })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Number of header-data units.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn n_hdus(&mut self) -> Result<usize> {
+        self.file.num_hdus().map_err(|err| self.error("count the HDUs", &err))
+    }
+
+    /// Axis lengths of an image HDU, slowest axis first; `None` for a table, empty for a header without data.
+    ///
+    /// # Errors
+    /// [`Error::Fits`] if there is no such HDU.
+    pub fn image_shape(&mut self, hdu: usize) -> Result<Option<Vec<usize>>> {
+        match self.hdu(hdu)?.info {
+            HduInfo::ImageInfo { shape, .. } => Ok(Some(shape)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Elements `range` of an image HDU counted along the file, whatever its type on disk.
+    ///
+    /// # Errors
+    /// [`Error::Fits`] if the HDU is a table, or shorter than that (a truncated file).
+    pub fn image_section<T>(&mut self, hdu: usize, range: Range<usize>) -> Result<Vec<T>>
+    where
+        Vec<T>: ReadImage,
+    {
+        let handle = self.hdu(hdu)?;
+        handle
+            .read_section(&mut self.file, range.start, range.end)
+            .map_err(|err| self.error(&format!("read the image in HDU {hdu}"), &err))
+    }
+
+    /// A floating-point header key of an HDU; `None` where absent or not a number.
+    pub fn key_f64(&mut self, hdu: usize, key: &str) -> Option<f64> {
+        self.hdu(hdu).ok()?.read_key(&mut self.file, key).ok()
+    }
+
+    /// A text header key of an HDU, trimmed; `None` where absent.
+    pub fn key_text(&mut self, hdu: usize, key: &str) -> Option<String> {
+        let text: String = self.hdu(hdu).ok()?.read_key(&mut self.file, key).ok()?;
+        Some(text.trim().to_string())
+    }
+
+    /// Index of the first table HDU.
+    ///
+    /// # Errors
+    /// [`Error::Fits`] if the file has none.
+    pub fn first_table(&mut self) -> Result<usize> {
+        for index in 0..self.n_hdus()? {
+            if matches!(self.hdu(index)?.info, HduInfo::TableInfo { .. }) {
+                return Ok(index);
+            }
+        }
+        Err(Error::Fits { path: self.path.clone(), detail: "no table in this file; a catalogue needs one".into() })
+    }
+
+    /// Number of rows and the column names of a table HDU.
+    ///
+    /// # Errors
+    /// [`Error::Fits`] if the HDU is not a table.
+    pub fn table_layout(&mut self, hdu: usize) -> Result<(usize, Vec<String>)> {
+        match self.hdu(hdu)?.info {
+            HduInfo::TableInfo { column_descriptions, num_rows } => {
+                Ok((num_rows, column_descriptions.into_iter().map(|column| column.name).collect()))
+            }
+            _ => Err(Error::Fits { path: self.path.clone(), detail: format!("HDU {hdu} is not a table") }),
+        }
+    }
+
+    /// Rows `range` of a column. Vector columns come back flattened.
+    ///
+    /// # Errors
+    /// [`Error::Fits`] if the column is absent, of another type, or the file ends early.
+    pub fn column<T: ReadsCol>(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<T>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let handle = self.hdu(hdu)?;
+        handle
+            .read_col_range(&mut self.file, name, &range)
+            .map_err(|err| self.error(&format!("read column {name}"), &err))
+    }
+
+    /// Rows `range` of a text column, blanks and NULs trimmed.
+    ///
+    /// fitsio's own reader gives cfitsio buffers exactly as wide as the column, and cfitsio ends a full-width string
+    /// one byte later (`getcols.c`); these buffers are one byte longer.
+    ///
+    /// # Errors
+    /// [`Error::Fits`] if the column is absent or the file ends early; [`Error::Format`] if it does not hold text.
+    #[allow(unsafe_code)]
+    pub fn text_column(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<String>> {
+        let columns = match self.hdu(hdu)?.info {
+            HduInfo::TableInfo { column_descriptions, .. } => column_descriptions,
+            _ => return Err(Error::Fits { path: self.path.clone(), detail: format!("HDU {hdu} is not a table") }),
+        };
+        let position = columns.iter().position(|column| column.name == name);
+        let index = position.ok_or_else(|| Error::format(&self.path, format!("no column {name}")))?;
+        let description = &columns[index].data_type;
+        if description.typ != ColumnDataType::String {
+            return Err(Error::format(&self.path, format!("column {name} does not hold text")));
+        }
+        let width = description.repeat.max(1);
+        let mut buffers = vec![vec![0 as std::ffi::c_char; width + 1]; range.len()];
+        let mut pointers: Vec<*mut std::ffi::c_char> = buffers.iter_mut().map(|buffer| buffer.as_mut_ptr()).collect();
+        let mut status = 0;
+        // SAFETY: `pointers` holds `range.len()` live buffers of `width + 1` bytes, all that cfitsio writes for a column
+        // of `width` characters; the file handle is open and current, and nothing is kept after the call.
+        unsafe {
+            fitsio::sys::ffgcvs(
+                self.file.as_raw(),
+                index as i32 + 1,
+                range.start as i64 + 1,
+                1,
+                range.len() as i64,
+                std::ptr::null_mut(),
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut(),
+                &mut status,
+            );
+        }
+        if status != 0 {
+            let detail = format!("cannot read column {name} (cfitsio status {status}); the file may be truncated");
+            return Err(Error::Fits { path: self.path.clone(), detail });
+        }
+        Ok(buffers
+            .iter()
+            .map(|buffer| {
+                let bytes: Vec<u8> = buffer.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
+                String::from_utf8_lossy(&bytes).trim().to_string()
+            })
+            .collect())
+    }
+
+    fn hdu(&mut self, index: usize) -> Result<FitsHdu> {
+        self.file.hdu(index).map_err(|err| self.error(&format!("find HDU {index}"), &err))
+    }
+
+    fn error(&self, action: &str, err: &fitsio::errors::Error) -> Error {
+        Error::Fits {
+            path: self.path.clone(),
+            detail: format!("cannot {action} ({err}); the file may be truncated or of another kind"),
+        }
+    }
+}
+
+/// A column of a table to be written.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Name (TTYPE).
+    pub name: String,
+    /// Unit (TUNIT), empty for none.
+    pub unit: &'static str,
+    /// The values.
+    pub values: ColumnValues,
+}
+
+/// The values of a [`Column`].
+#[derive(Debug, Clone)]
+pub enum ColumnValues {
+    /// Text, as wide as its longest entry.
+    Text(Vec<String>),
+    /// 64-bit floating point.
+    F64(Vec<f64>),
+    /// 64-bit integers.
+    I64(Vec<i64>),
+}
+
+impl Column {
+    /// A floating-point column.
+    pub fn f64(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
+        Self { name: name.into(), unit, values: ColumnValues::F64(values) }
+    }
+
+    /// A text column.
+    pub fn text(name: impl Into<String>, values: Vec<String>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::Text(values) }
+    }
+
+    /// An integer column.
+    pub fn i64(name: impl Into<String>, values: Vec<i64>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::I64(values) }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match &self.values {
+            ColumnValues::Text(values) => values.len(),
+            ColumnValues::F64(values) => values.len(),
+            ColumnValues::I64(values) => values.len(),
+        }
+    }
+
+    /// Whether the column has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A FITS file being written; see [`write`].
+pub struct FitsWriter {
+    file: FitsFile,
+    path: PathBuf,
+}
+
+/// Writes a FITS file whole or not at all.
+///
+/// # Errors
+/// Those of `fill`, [`Error::Io`] or [`Error::Fits`] when the file cannot be written.
+pub fn write(path: &Path, fill: impl FnOnce(&mut FitsWriter) -> Result<()>) -> Result<()> {
+    files::write_atomically(path, |temporary| {
+        let file = FitsFile::create(temporary).open().map_err(|err| Error::Fits {
+            path: path.to_path_buf(),
+            detail: format!("cannot create the file ({err})"),
+        })?;
+        fill(&mut FitsWriter { file, path: path.to_path_buf() })
+    })
+}
+
+impl FitsWriter {
+    /// Writes a text key into the primary header.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn primary_key(&mut self, key: &str, value: &str, comment: &str) -> Result<()> {
+        let path = self.path.clone();
+        let primary = self.file.primary_hdu().map_err(wrap(&path))?;
+        primary.write_key(&mut self.file, key, (value.to_string(), comment)).map_err(wrap(&path))
+    }
+
+    /// Appends an image of 32-bit floats, [n_rows, n_columns].
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn image_f32(&mut self, name: &str, values: &[f32], shape: [usize; 2]) -> Result<()> {
+        let path = self.path.clone();
+        let description = ImageDescription { data_type: ImageType::Float, dimensions: &shape };
+        let hdu = self.file.create_image(name, &description).map_err(wrap(&path))?;
+        hdu.write_image(&mut self.file, values).map_err(wrap(&path))
+    }
+
+    /// Appends a table.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn table(&mut self, name: &str, columns: &[Column]) -> Result<()> {
+        let path = self.path.clone();
+        let descriptions = columns
+            .iter()
+            .map(|column| {
+                let mut description = ColumnDescription::new(&column.name);
+                match &column.values {
+                    ColumnValues::Text(values) => description
+                        .with_type(ColumnDataType::String)
+                        .that_repeats(values.iter().map(String::len).max().unwrap_or(0).max(1))
+                        .create(),
+                    ColumnValues::F64(_) => description.with_type(ColumnDataType::Double).create(),
+                    ColumnValues::I64(_) => description.with_type(ColumnDataType::LongLong).create(),
+                }
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(wrap(&path))?;
+        let hdu = self.file.create_table(name, &descriptions).map_err(wrap(&path))?;
+        for (index, column) in columns.iter().enumerate() {
+            match &column.values {
+                ColumnValues::Text(values) => hdu.write_col(&mut self.file, &column.name, values),
+                ColumnValues::F64(values) => hdu.write_col(&mut self.file, &column.name, values),
+                ColumnValues::I64(values) => hdu.write_col(&mut self.file, &column.name, values),
+            }
+            .map_err(wrap(&path))?;
+            if !column.unit.is_empty() {
+                hdu.write_key(&mut self.file, &format!("TUNIT{}", index + 1), column.unit).map_err(wrap(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a text key into the header of the HDU called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn key(&mut self, name: &str, key: &str, value: &str, comment: &str) -> Result<()> {
+        let path = self.path.clone();
+        let hdu = self.file.hdu(name).map_err(wrap(&path))?;
+        hdu.write_key(&mut self.file, key, (value.to_string(), comment)).map_err(wrap(&path))
+    }
+}
+
+fn wrap(path: &Path) -> impl Fn(fitsio::errors::Error) -> Error + use<> {
+    let path = path.to_path_buf();
+    move |err| Error::Fits { path: path.clone(), detail: format!("cannot write ({err}); is the disk full?") }
+}
+
+/// The column of `names` spelt `wanted` in any case, or an error naming the columns nearest to it.
+///
+/// # Errors
+/// [`Error::MissingColumn`].
+pub fn find_column<'a>(path: &Path, names: &'a [String], wanted: &str, remedy: &'static str) -> Result<&'a str> {
+    if let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(wanted)) {
+        return Ok(name);
+    }
+    let mut found: Vec<&str> = names.iter().map(String::as_str).take(8).collect();
+    if let Some(near) = nearest_name(wanted, names.iter().map(String::as_str)) {
+        found.retain(|name| *name != near);
+        found.insert(0, near);
+    }
+    let more = if names.len() > found.len() { ", ..." } else { "" };
+    Err(Error::MissingColumn {
+        path: path.to_path_buf(),
+        column: wanted.into(),
+        found: found.join(", ") + more,
+        remedy,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_images_come_back_as_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.fits");
+        let ids = vec!["2M00".to_string(), "a longer id".to_string()];
+        write(&path, |fits| {
+            fits.image_f32("FLUX", &[1.0, f32::NAN, 3.0, 4.0, 5.0, 6.0], [2, 3])?;
+            fits.table(
+                "STARS",
+                &[
+                    Column::text("id", ids.clone()),
+                    Column::f64("teff", "K", vec![4500.0, f64::NAN]),
+                    Column::i64("flags", vec![1, 1 << 40]),
+                ],
+            )
+        })
+        .unwrap();
+        let mut fits = FitsReader::open(&path).unwrap();
+        assert_eq!(fits.image_shape(1).unwrap(), Some(vec![2, 3]));
+        let row: Vec<f64> = fits.image_section(1, 3..6).unwrap();
+        assert_eq!(row, [4.0, 5.0, 6.0]);
+        let table = fits.first_table().unwrap();
+        let (n_rows, names) = fits.table_layout(table).unwrap();
+        assert_eq!((n_rows, names.len()), (2, 3));
+        assert_eq!(fits.text_column(table, "id", 0..2).unwrap(), ids);
+        assert_eq!(fits.column::<i64>(table, "flags", 1..2).unwrap(), [1 << 40]);
+        assert!(fits.column::<f64>(table, "teff", 0..2).unwrap()[1].is_nan());
+    }
+
+    #[test]
+    fn a_text_file_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("not.fits");
+        std::fs::write(&path, "hello").unwrap();
+        let message = FitsReader::open(&path).err().unwrap().to_string();
+        assert!(message.contains("not.fits") && message.contains("not a readable FITS file"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_column_names_its_neighbours() {
+        let names = ["FE_H_ERR", "M_H", "TEFF"].map(String::from);
+        let message = find_column(Path::new("allStar.fits"), &names, "FE_H", "is this an allStar table?")
+            .unwrap_err()
+            .to_string();
+        assert_eq!(message, "allStar.fits: no column FE_H (it has FE_H_ERR, M_H, TEFF); is this an allStar table?");
+        assert_eq!(find_column(Path::new("x"), &names, "teff", "").unwrap(), "TEFF");
+    }
+}

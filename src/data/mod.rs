@@ -1,0 +1,9 @@
+//! Bytes to plain vectors and back: FITS, CSV, npy. No Burn, no scientific choices.
+
+pub mod apstar;
+pub mod arrays;
+pub mod catalogue;
+pub mod files;
+pub mod fits;
+pub mod selection;
+pub mod table;

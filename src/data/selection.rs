@@ -1,0 +1,213 @@
+//! Which catalogue stars enter an experiment: cuts from TOML, each with the number of stars it removes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::catalogue::Catalogue;
+use super::table::Table;
+use crate::error::Result;
+
+/// `[selection]` of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selection {
+    /// Fields to keep, as spelt in the catalogue; empty keeps all.
+    pub fields: Vec<String>,
+    /// Ranges of `snr` or of any label that a star must lie in.
+    pub ranges: BTreeMap<String, LabelRange>,
+    /// A star with any of these APOGEE_STARFLAG bits is removed.
+    pub reject_starflag_bits: Vec<u8>,
+    /// A star with any of these APOGEE_ASPCAPFLAG bits is removed.
+    pub reject_aspcapflag_bits: Vec<u8>,
+    /// Keep stars that lack one of the labels (training skips them; they are labelled all the same).
+    pub keep_missing_labels: bool,
+    /// Of several rows with one id keep the one of highest SNR.
+    pub deduplicate: bool,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self {
+            fields: Vec::new(),
+            ranges: BTreeMap::new(),
+            reject_starflag_bits: Vec::new(),
+            reject_aspcapflag_bits: Vec::new(),
+            keep_missing_labels: false,
+            deduplicate: true,
+        }
+    }
+}
+
+/// Bounds, each inclusive and optional.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelRange {
+    /// Smallest value kept.
+    pub min: Option<f64>,
+    /// Largest value kept.
+    pub max: Option<f64>,
+}
+
+impl LabelRange {
+    /// Whether `value` lies inside; NaN never does.
+    pub fn holds(&self, value: f64) -> bool {
+        !value.is_nan() && self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
+    }
+}
+
+/// One step of a selection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// What was asked of a star.
+    pub name: String,
+    /// Stars removed by this step (of those that passed the steps before it).
+    pub removed: usize,
+    /// Stars left after it.
+    pub left: usize,
+}
+
+/// Reads a catalogue block by block and keeps the stars that pass every cut.
+///
+/// Memory holds one block and the stars kept so far, whatever the table's size.
+///
+/// # Errors
+/// File errors; [`crate::error::Error::MissingColumn`].
+pub fn select(
+    path: &Path,
+    id_column: &str,
+    labels: &[String],
+    selection: &Selection,
+) -> Result<(Catalogue, Vec<Cut>)> {
+    let mut table = Table::open(path)?;
+    // Cuts may name labels beyond the experiment's own; they are read behind them and dropped at the end.
+    let mut columns = labels.to_vec();
+    columns.extend(selection.ranges.keys().filter(|name| *name != "snr" && !labels.contains(name)).cloned());
+    let steps = steps(selection, labels.len(), &columns);
+    let mut removed = vec![0; steps.len()];
+    let mut kept = Catalogue::default();
+    let n_rows = table.n_rows();
+    for rows in table.blocks() {
+        let block = Catalogue::read_block(&mut table, id_column, &columns, rows)?;
+        for row in 0..block.len() {
+            match steps.iter().position(|(_, passes)| !passes(&block, row)) {
+                Some(step) => removed[step] += 1,
+                None => kept.push_row(&block, row),
+            }
+        }
+    }
+    for row_labels in &mut kept.labels {
+        row_labels.truncate(labels.len());
+    }
+
+    let mut left = n_rows;
+    let mut cuts = vec![Cut { name: "rows in the catalogue".into(), removed: 0, left }];
+    for ((name, _), removed) in steps.into_iter().zip(removed) {
+        left -= removed;
+        cuts.push(Cut { name, removed, left });
+    }
+    if selection.deduplicate {
+        let unique = highest_snr_of_each_id(&kept);
+        let removed = kept.len() - unique.len();
+        kept = kept.rows(&unique);
+        cuts.push(Cut { name: "one spectrum per star (highest SNR)".into(), removed, left: kept.len() });
+    }
+    Ok((kept, cuts))
+}
+
+type Step<'a> = (String, Box<dyn Fn(&Catalogue, usize) -> bool + 'a>);
+
+fn steps<'a>(selection: &'a Selection, n_labels: usize, columns: &[String]) -> Vec<Step<'a>> {
+    let mut steps: Vec<Step<'a>> = Vec::new();
+    if !selection.fields.is_empty() {
+        let name = format!("field is {}", selection.fields.join(", "));
+        steps.push((name, Box::new(|stars, row| selection.fields.contains(&stars.field[row]))));
+    }
+    if !selection.keep_missing_labels {
+        let name = "has every label".to_string();
+        steps.push((name, Box::new(move |stars, row| stars.labels[row][..n_labels].iter().all(|v| v.is_finite()))));
+    }
+    for (name, range) in &selection.ranges {
+        let described = describe(name, range);
+        if name == "snr" {
+            steps.push((described, Box::new(|stars, row| range.holds(stars.snr[row]))));
+        } else if let Some(column) = columns.iter().position(|known| known == name) {
+            steps.push((described, Box::new(move |stars, row| range.holds(stars.labels[row][column]))));
+        }
+    }
+    let starflag = bit_mask(&selection.reject_starflag_bits);
+    if starflag != 0 {
+        let name = format!("no STARFLAG bit of {:?}", selection.reject_starflag_bits);
+        steps.push((name, Box::new(move |stars, row| stars.starflag[row] & starflag == 0)));
+    }
+    let aspcapflag = bit_mask(&selection.reject_aspcapflag_bits);
+    if aspcapflag != 0 {
+        let name = format!("no ASPCAPFLAG bit of {:?}", selection.reject_aspcapflag_bits);
+        steps.push((name, Box::new(move |stars, row| stars.aspcapflag[row] & aspcapflag == 0)));
+    }
+    steps
+}
+
+fn describe(name: &str, range: &LabelRange) -> String {
+    match (range.min, range.max) {
+        (Some(min), Some(max)) => format!("{min} <= {name} <= {max}"),
+        (Some(min), None) => format!("{name} >= {min}"),
+        (None, Some(max)) => format!("{name} <= {max}"),
+        (None, None) => format!("{name} is known"),
+    }
+}
+
+/// The integer with these bits set; bits above 62 are ignored (no survey flag uses them).
+pub fn bit_mask(bits: &[u8]) -> i64 {
+    bits.iter().filter(|bit| **bit < 63).fold(0, |mask, bit| mask | (1_i64 << bit))
+}
+
+fn highest_snr_of_each_id(stars: &Catalogue) -> Vec<usize> {
+    let mut best: HashMap<&str, usize> = HashMap::new();
+    for row in 0..stars.len() {
+        let slot = best.entry(&stars.id[row]).or_insert(row);
+        let (new, old) = (stars.snr[row], stars.snr[*slot]);
+        if new > old || (old.is_nan() && !new.is_nan()) {
+            *slot = row;
+        }
+    }
+    let mut rows: Vec<usize> = best.into_values().collect();
+    rows.sort_unstable();
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_are_counted_one_after_the_other_and_the_best_duplicate_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        let rows = "apogee_id,field,snr,teff,logg,starflag\n\
+                    a,M15,100,4500,2,0\na,M15,200,4510,2,0\nb,M15,40,4500,2,0\nc,other,90,4500,2,0\n\
+                    d,M15,90,-9999,2,0\ne,M15,90,4500,4.5,0\nf,M15,90,4500,4,8\n";
+        std::fs::write(&path, rows).unwrap();
+        let selection = Selection {
+            fields: vec!["M15".into()],
+            ranges: BTreeMap::from([
+                ("logg".to_string(), LabelRange { min: None, max: Some(4.0) }),
+                ("snr".to_string(), LabelRange { min: Some(50.0), max: None }),
+            ]),
+            reject_starflag_bits: vec![3],
+            ..Selection::default()
+        };
+        let (stars, cuts) = select(&path, "APOGEE_ID", &["teff".to_string()], &selection).unwrap();
+        assert_eq!(stars.id, ["a"]);
+        assert_eq!(stars.labels, [[4510.0]]);
+        let counts: Vec<_> = cuts.iter().map(|cut| (cut.removed, cut.left)).collect();
+        assert_eq!(counts, [(0, 7), (1, 6), (1, 5), (1, 4), (1, 3), (1, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn nan_is_in_no_range() {
+        assert!(!LabelRange::default().holds(f64::NAN));
+        assert!(LabelRange { min: Some(4.0), max: Some(4.0) }.holds(4.0));
+    }
+}

@@ -1,0 +1,149 @@
+//! The one error type: each message says what went wrong, where, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// Result of everything in maury that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between a file and a label.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused an operation on a file or folder.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was attempted, as a verb ("read", "write", "create the folder").
+        action: &'static str,
+        /// The system's own answer.
+        source: std::io::Error,
+    },
+    /// A FITS file could not be read or written.
+    #[error("{}: {detail}", path.display())]
+    Fits {
+        /// The FITS file.
+        path: PathBuf,
+        /// What the FITS library said, and while doing what.
+        detail: String,
+    },
+    /// A file is not of the kind its place calls for.
+    #[error("{}: {detail}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was expected, what was found, and the remedy.
+        detail: String,
+    },
+    /// A table lacks a column.
+    #[error("{}: no column {column} (it has {found}); {remedy}", path.display())]
+    MissingColumn {
+        /// The table's file.
+        path: PathBuf,
+        /// The column looked for.
+        column: String,
+        /// The columns nearest in name.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// An experiment file or a `--set` does not describe a valid experiment.
+    #[error("{0}")]
+    Config(String),
+    /// A selection or split left too few stars to go on.
+    #[error("{stage}: {n_stars} stars left, at least {needed} needed; {remedy}")]
+    TooFewStars {
+        /// Where the stars ran out.
+        stage: String,
+        /// Stars left.
+        n_stars: usize,
+        /// Stars needed.
+        needed: usize,
+        /// What to do.
+        remedy: String,
+    },
+    /// Spectra and model (or two files) disagree about pixels, wavelengths or labels.
+    #[error("{what}: {detail}")]
+    Mismatch {
+        /// The things compared.
+        what: String,
+        /// How they differ, and the remedy.
+        detail: String,
+    },
+    /// The pseudo-continuum cannot be found with these settings.
+    #[error("pseudo-continuum: {0}")]
+    Continuum(String),
+    /// The backend named in the experiment is not in this build.
+    #[error("backend `{backend}` is not compiled in; rebuild with `cargo build --release --features {backend}`, or set device.backend = \"flex\"")]
+    BackendNotCompiled {
+        /// The backend's name in TOML.
+        backend: &'static str,
+    },
+    /// The device refused a setting.
+    #[error("device {device}: {detail}")]
+    Device {
+        /// The device asked for.
+        device: String,
+        /// What it said.
+        detail: String,
+    },
+    /// A model folder cannot be used.
+    #[error("{}: {detail}", path.display())]
+    Checkpoint {
+        /// The model's folder.
+        path: PathBuf,
+        /// What is wrong, and the remedy.
+        detail: String,
+    },
+    /// A figure could not be drawn.
+    #[error("figure {figure}: {detail}")]
+    Figure {
+        /// The figure's name.
+        figure: String,
+        /// What the drawing library said.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// Wraps an operating-system error with the path and the attempted action: `map_err(Error::io(path, "read"))`.
+    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, action, source }
+    }
+
+    /// A file that is not what it should be.
+    pub fn format(path: &Path, detail: impl Into<String>) -> Self {
+        Self::Format { path: path.to_path_buf(), detail: detail.into() }
+    }
+
+    /// Process exit code: 2 when the user's request itself is wrong, 1 when carrying it out failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::BackendNotCompiled { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Of `known`, the name most like `name`, for "did you mean" messages; `None` when nothing is close.
+pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(similarity, _)| *similarity > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_name_finds_a_misspelling_and_rejects_a_stranger() {
+        let known = ["continuum", "selection", "device"];
+        assert_eq!(nearest_name("contiuum", known), Some("continuum"));
+        assert_eq!(nearest_name("zzz", known), None);
+    }
+}

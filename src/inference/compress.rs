@@ -1,0 +1,155 @@
+//! The exact compression of chi^2: for one star 8575 pixels become a small matrix, whatever the labels.
+//!
+//! ```text
+//! chi2(l) = sum_j w_j (f_j - theta_j . x(l))^2 = c - 2 v . x + x^T M x
+//! M = sum_j w_j theta_j theta_j^T,   v = sum_j w_j f_j theta_j,   c = sum_j w_j f_j^2
+//! ```
+//!
+//! f is taken relative to the pivot star's spectrum theta_0, so x loses its constant and f32 suffices.
+
+use burn::tensor::{DType, Int, Tensor};
+use ndarray::{Array2, ArrayView2};
+
+use super::fit::{ChiSquare, Evaluation};
+use crate::device::{Compute, to_f64};
+use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::likelihood::inverse_total_variance;
+use crate::models::vectorizer::Vectorizer;
+use crate::spectra::batch::SpectraBatch;
+use crate::training::closed_form::products_of_columns;
+
+/// What of a model the compression needs, computed once.
+#[derive(Debug, Clone)]
+pub struct Compressor {
+    vectorizer: Vectorizer,
+    /// Spectrum of the pivot star and scatter variance, [1, n_pixels] each.
+    pivot_flux: Tensor<2>,
+    s2: Tensor<2>,
+    /// 1 in pixels the model can predict, 0 elsewhere, [1, n_pixels].
+    valid: Tensor<2>,
+    /// Coefficients without the constant term, and products of their pairs, [n_pixels, ...].
+    slopes: Tensor<2>,
+    pairs: Tensor<2>,
+    compute: Compute,
+}
+
+/// chi^2 of several stars as a function of their labels, each star's pixels summed up.
+#[derive(Debug, Clone)]
+pub struct CompressedSpectra {
+    vectorizer: Vectorizer,
+    /// [n_stars, n_terms - 1, n_terms - 1]
+    m: Tensor<3>,
+    /// [n_stars, n_terms - 1, 1]
+    v: Tensor<3>,
+    /// [n_stars, 1]
+    c: Tensor<2>,
+}
+
+impl Compressor {
+    /// Prepares the compression of spectra under a model.
+    pub fn new(cannon: &Cannon, compute: &Compute) -> Self {
+        let theta = cannon.theta.val();
+        let [n_terms, n_pixels] = theta.dims();
+        let slopes = theta.clone().narrow(0, 1, n_terms - 1).transpose();
+        let s2 = cannon.s2.val().reshape([1, n_pixels]);
+        Self {
+            vectorizer: cannon.vectorizer().clone(),
+            pivot_flux: theta.narrow(0, 0, 1),
+            valid: s2.clone().lower_scalar(NO_INFORMATION).float().cast(compute.dtype()),
+            pairs: products_of_columns(&slopes, compute),
+            slopes,
+            s2,
+            compute: compute.clone(),
+        }
+    }
+
+    /// Number of pixels of the model.
+    pub fn n_pixels(&self) -> usize {
+        self.pivot_flux.dims()[1]
+    }
+
+    /// Sums up every star's pixels: two matrix products for all stars.
+    ///
+    /// Also returns the number of pixels that count for each star.
+    pub fn compress(&self, spectra: &SpectraBatch) -> (CompressedSpectra, Vec<usize>) {
+        let ivar = spectra.ivar.clone() * self.valid.clone();
+        let counted = to_f64(ivar.clone().greater_scalar(0.0).float().sum_dim(1));
+        let weight = inverse_total_variance(ivar, self.s2.clone());
+        let residual = spectra.flux.clone() - self.pivot_flux.clone();
+        let weighted = weight.clone() * residual.clone();
+        let wide: DType = self.compute.wide_dtype();
+        let packed = weight.matmul(self.pairs.clone()).cast(wide);
+        let n = self.slopes.dims()[1];
+        let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
+        let n_stars = spectra.n_stars();
+        let compressed = CompressedSpectra {
+            vectorizer: self.vectorizer.clone(),
+            m: packed.select(1, self.compute.indices(&full)).reshape([n_stars, n, n]),
+            v: weighted.clone().matmul(self.slopes.clone()).cast(wide).reshape([n_stars, n, 1]),
+            c: (weighted * residual).sum_dim(1).cast(wide),
+        };
+        (compressed, counted.into_iter().map(|count| count as usize).collect())
+    }
+}
+
+/// Position of (row, column) of a symmetric matrix in its packed upper triangle.
+fn packed_index(row: usize, column: usize, n: usize) -> usize {
+    let (low, high) = (row.min(column), row.max(column));
+    low * (2 * n - low + 1) / 2 + high - low
+}
+
+impl CompressedSpectra {
+    /// chi^2 of every star at every one of some labels, in one matrix product.
+    ///
+    /// # Shapes
+    /// - scaled_labels: `[n_points, n_labels]`
+    /// - output: `[n_stars, n_points]`
+    pub fn chi2_at(&self, scaled_labels: ArrayView2<f64>) -> Array2<f64> {
+        let (n_points, n_labels) = scaled_labels.dim();
+        let [n_stars, n, _] = self.m.dims();
+        let flat: Vec<f64> = scaled_labels.iter().copied().collect();
+        let labels = like(&self.c, &flat, [n_points, n_labels]);
+        let x = self.vectorizer.design_matrix(labels).narrow(1, 1, n);
+        let squares = (x.clone().reshape([n_points, n, 1]) * x.clone().reshape([n_points, 1, n])).reshape([n_points, n * n]);
+        let quadratic = self.m.clone().reshape([n_stars, n * n]).matmul(squares.transpose());
+        let linear = self.v.clone().reshape([n_stars, n]).matmul(x.transpose());
+        let chi2 = to_f64(quadratic - linear * 2.0 + self.c.clone());
+        Array2::from_shape_vec((n_stars, n_points), chi2).expect("one value per star and point")
+    }
+}
+
+fn like(tensor: &Tensor<2>, values: &[f64], shape: [usize; 2]) -> Tensor<2> {
+    let data = burn::tensor::TensorData::new(values.to_vec(), shape);
+    Tensor::from_data(data, (&tensor.device(), tensor.dtype()))
+}
+
+impl ChiSquare for CompressedSpectra {
+    fn evaluate(&self, scaled_labels: Tensor<2>) -> Evaluation {
+        let [n_stars, n, _] = self.m.dims();
+        let scaled_labels = scaled_labels.cast(self.c.dtype());
+        let design = self.vectorizer.design_matrix(scaled_labels);
+        let derivative = self.vectorizer.derivative(design.clone()).narrow(1, 1, n);
+        let x = design.narrow(1, 1, n).reshape([n_stars, n, 1]);
+        // Products of small matrices as broadcast sums: a batched matmul would pay its overhead per star.
+        let m_x = (self.m.clone() * x.clone().swap_dims(1, 2)).sum_dim(2);
+        let chi2 = (x * (m_x.clone() - self.v.clone() * 2.0)).sum_dim(1).reshape([n_stars, 1]) + self.c.clone();
+        let half_gradient = (derivative.clone() * (m_x - self.v.clone())).sum_dim(1).swap_dims(1, 2);
+        let n_labels = self.vectorizer.n_labels();
+        let columns = (0..n_labels)
+            .map(|k| {
+                let m_dx = (self.m.clone() * derivative.clone().narrow(2, k, 1).swap_dims(1, 2)).sum_dim(2);
+                (derivative.clone() * m_dx).sum_dim(1)
+            })
+            .collect();
+        Evaluation { chi2, half_gradient, curvature: Tensor::cat(columns, 1) }
+    }
+
+    fn select(&self, rows: Tensor<1, Int>) -> Self {
+        Self {
+            vectorizer: self.vectorizer.clone(),
+            m: self.m.clone().select(0, rows.clone()),
+            v: self.v.clone().select(0, rows.clone()),
+            c: self.c.clone().select(0, rows),
+        }
+    }
+}

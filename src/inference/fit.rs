@@ -1,0 +1,211 @@
+//! Labels of all stars at once: Levenberg-Marquardt in tensors, a damping per star, several starts.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use ndarray::{Array2, Array3, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+use super::solve::{invert, solve};
+use crate::device::{to_bool, to_f64};
+
+/// `[fit]` of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FitSettings {
+    /// Starts per star: the training labels of lowest chi^2 that are not neighbours.
+    pub starts: usize,
+    /// Steps per start at most.
+    pub max_steps: usize,
+    /// A fit has converged when its step is shorter than this, in units of the formal error.
+    pub tolerance: f64,
+    /// Stars whose pixels are in memory together.
+    pub batch_stars: usize,
+}
+
+impl Default for FitSettings {
+    fn default() -> Self {
+        Self { starts: 3, max_steps: 60, tolerance: 1e-3, batch_stars: 256 }
+    }
+}
+
+/// chi^2 of several stars as a function of their scaled labels.
+pub trait ChiSquare {
+    /// Value and derivatives at scaled labels, `[n_stars, n_labels]`.
+    fn evaluate(&self, scaled_labels: Tensor<2>) -> Evaluation;
+    /// The stars at these positions, in this order; positions may repeat.
+    fn select(&self, rows: Tensor<1, Int>) -> Self;
+}
+
+/// chi^2 and its derivatives.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// `[n_stars, 1]`
+    pub chi2: Tensor<2>,
+    /// Half the gradient, `[n_stars, n_labels, 1]`.
+    pub half_gradient: Tensor<3>,
+    /// Half the Gauss-Newton matrix, `[n_stars, n_labels, n_labels]`; its inverse is the formal covariance.
+    pub curvature: Tensor<3>,
+}
+
+/// The best minimum of each star.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Minimum {
+    /// Scaled labels, [n_stars, n_labels].
+    pub scaled_labels: Array2<f64>,
+    /// Covariance of the scaled labels, [n_stars, n_labels, n_labels].
+    pub covariance: Array3<f64>,
+    /// chi^2 there.
+    pub chi2: Vec<f64>,
+    /// Whether the fit converged.
+    pub converged: Vec<bool>,
+    /// Distinct minima in which the starts ended.
+    pub n_minima: Vec<usize>,
+}
+
+/// Minimizes chi^2 of every star from every one of its starts.
+///
+/// `starts` is one matrix of scaled labels, [n_stars, n_labels], per start.
+///
+/// # Panics
+/// If there are no starts.
+pub fn fit<C: ChiSquare>(problem: &C, starts: &[Array2<f64>], settings: &FitSettings, like: &Tensor<2>) -> Minimum {
+    let runs: Vec<Minimum> = starts.iter().map(|start| descend(problem, start.view(), settings, like)).collect();
+    let mut runs = runs.into_iter();
+    let mut best = runs.next().expect("a fit needs a start");
+    let mut minima: Vec<Vec<Vec<f64>>> =
+        best.scaled_labels.rows().into_iter().map(|labels| vec![labels.to_vec()]).collect();
+    for run in runs {
+        for star in 0..run.chi2.len() {
+            let labels = run.scaled_labels.row(star);
+            let sigma = |k: usize| run.covariance[[star, k, k]].sqrt();
+            let same = |other: &Vec<f64>| (0..other.len()).all(|k| (labels[k] - other[k]).abs() < sigma(k));
+            if run.converged[star] && !minima[star].iter().any(same) {
+                minima[star].push(labels.to_vec());
+            }
+            let better = (run.converged[star], -run.chi2[star]) > (best.converged[star], -best.chi2[star]);
+            if better {
+                best.scaled_labels.row_mut(star).assign(&labels);
+                let covariance = run.covariance.index_axis(ndarray::Axis(0), star);
+                best.covariance.index_axis_mut(ndarray::Axis(0), star).assign(&covariance);
+                best.chi2[star] = run.chi2[star];
+                best.converged[star] = run.converged[star];
+            }
+        }
+    }
+    best.n_minima = minima.iter().map(Vec::len).collect();
+    best
+}
+
+/// Levenberg-Marquardt from one start per star; stars leave the batch as they converge.
+fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSettings, like: &Tensor<2>) -> Minimum {
+    let (n_stars, n_labels) = start.dim();
+    let mut minimum = Minimum {
+        scaled_labels: start.to_owned(),
+        covariance: Array3::from_elem((n_stars, n_labels, n_labels), f64::NAN),
+        chi2: vec![f64::NAN; n_stars],
+        converged: vec![false; n_stars],
+        n_minima: vec![1; n_stars],
+    };
+    if n_stars == 0 {
+        return minimum;
+    }
+    let mut active: Vec<usize> = (0..n_stars).collect();
+    let mut problem = problem.select(rows(&active, like));
+    let flat: Vec<f64> = start.iter().copied().collect();
+    let mut labels = Tensor::<2>::from_data(TensorData::new(flat, [n_stars, n_labels]), (&like.device(), like.dtype()));
+    let mut damping = Tensor::<2>::full([n_stars, 1], 1e-3, (&like.device(), like.dtype()));
+    let mut here = problem.evaluate(labels.clone());
+    for step_number in 0..settings.max_steps {
+        let (step, length) = damped_step(&here, &damping);
+        let trial = labels.clone() + step;
+        let there = problem.evaluate(trial.clone());
+        // A NaN is not an improvement.
+        let better = there.chi2.clone().lower_equal(here.chi2.clone());
+        labels = labels.mask_where(expand(&better, n_labels), trial);
+        here = here.replace(&better, there);
+        damping = (damping.clone() * 10.0).mask_where(better.clone(), damping * 0.1).clamp(1e-12, 1e12);
+
+        // A short step is the end even where rounding hides its gain.
+        let done = to_bool(length.lower_scalar(settings.tolerance));
+        let last = step_number + 1 == settings.max_steps;
+        let (finished, remaining): (Vec<usize>, Vec<usize>) = (0..active.len()).partition(|row| done[*row] || last);
+        if finished.is_empty() {
+            continue;
+        }
+        let index = rows(&finished, like);
+        let converged: Vec<bool> = finished.iter().map(|row| done[*row]).collect();
+        let stars: Vec<usize> = finished.iter().map(|row| active[*row]).collect();
+        minimum.record(&stars, &converged, labels.clone().select(0, index.clone()), here.select(index));
+        if remaining.is_empty() {
+            break;
+        }
+        let index = rows(&remaining, like);
+        active = remaining.iter().map(|row| active[*row]).collect();
+        problem = problem.select(index.clone());
+        labels = labels.select(0, index.clone());
+        damping = damping.select(0, index.clone());
+        here = here.select(index);
+    }
+    minimum
+}
+
+/// Step of each star, at most one scaled unit per label, and its length in units of the formal error, [n_stars, 1].
+fn damped_step(here: &Evaluation, damping: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let [n_stars, n_labels, _] = here.curvature.dims();
+    let options = (&here.chi2.device(), here.chi2.dtype());
+    let identity: Vec<f64> = (0..n_labels * n_labels).map(|i| f64::from(u8::from(i % (n_labels + 1) == 0))).collect();
+    let identity = Tensor::<3>::from_data(TensorData::new(identity, [1, n_labels, n_labels]), options);
+    let damped = here.curvature.clone() * (identity * damping.clone().reshape([n_stars, 1, 1]) + 1.0);
+    let step = solve(damped, here.half_gradient.clone()).neg().clamp(-1.0, 1.0);
+    let length = (here.curvature.clone() * step.clone() * step.clone().swap_dims(1, 2)).sum_dim(1).sum_dim(2);
+    (step.reshape([n_stars, n_labels]), length.reshape([n_stars, 1]).clamp_min(0.0).sqrt())
+}
+
+fn rows(positions: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
+    let values: Vec<i32> = positions.iter().map(|position| *position as i32).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), &like.device())
+}
+
+fn expand(mask: &Tensor<2, burn::tensor::Bool>, n: usize) -> Tensor<2, burn::tensor::Bool> {
+    let [n_stars, _] = mask.dims();
+    mask.clone().expand([n_stars, n])
+}
+
+impl Evaluation {
+    /// Takes another evaluation where `mask`, [n_stars, 1], is true.
+    fn replace(self, mask: &Tensor<2, burn::tensor::Bool>, other: Self) -> Self {
+        let [n_stars, n_labels, _] = self.curvature.dims();
+        let mask3 = mask.clone().reshape([n_stars, 1, 1]);
+        Self {
+            chi2: self.chi2.mask_where(mask.clone(), other.chi2),
+            half_gradient: self.half_gradient.mask_where(mask3.clone().expand([n_stars, n_labels, 1]), other.half_gradient),
+            curvature: self.curvature.mask_where(mask3.expand([n_stars, n_labels, n_labels]), other.curvature),
+        }
+    }
+
+    fn select(&self, rows: Tensor<1, Int>) -> Self {
+        Self {
+            chi2: self.chi2.clone().select(0, rows.clone()),
+            half_gradient: self.half_gradient.clone().select(0, rows.clone()),
+            curvature: self.curvature.clone().select(0, rows),
+        }
+    }
+}
+
+impl Minimum {
+    fn record(&mut self, stars: &[usize], converged: &[bool], labels: Tensor<2>, here: Evaluation) {
+        let n_labels = labels.dims()[1];
+        let (labels, chi2) = (to_f64(labels), to_f64(here.chi2));
+        let covariance = to_f64(invert(here.curvature));
+        for (row, &star) in stars.iter().enumerate() {
+            self.chi2[star] = chi2[row];
+            self.converged[star] = converged[row] && chi2[row].is_finite();
+            for k in 0..n_labels {
+                self.scaled_labels[[star, k]] = labels[row * n_labels + k];
+                for l in 0..n_labels {
+                    self.covariance[[star, k, l]] = covariance[(row * n_labels + k) * n_labels + l];
+                }
+            }
+        }
+    }
+}

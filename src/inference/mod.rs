@@ -1,0 +1,8 @@
+//! Labels from spectra: batched fits of a spectral model.
+
+pub mod compress;
+pub mod fit;
+pub mod fitted;
+pub mod hull;
+pub mod residuals;
+pub mod solve;

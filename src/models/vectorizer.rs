@@ -1,0 +1,175 @@
+//! The label vector of The Cannon: all products of scaled labels up to some order, with their derivatives.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// Turns scaled labels into the design matrix x(l) = [1, l_i, l_i l_j (i <= j), ...] (Ness et al. 2015, Eq. 6).
+///
+/// A term is a product of `order` factors drawn from [1, l_1, ..., l_K]; the constant 1 fills up products of fewer labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vectorizer {
+    n_labels: usize,
+    order: usize,
+    /// Factors of each term, ascending; 0 is the constant, k + 1 is label k.
+    terms: Vec<Vec<usize>>,
+}
+
+impl Vectorizer {
+    /// All terms of `n_labels` labels up to `order` (1 to 3).
+    pub fn new(n_labels: usize, order: usize) -> Self {
+        let mut terms = Vec::new();
+        let mut factors = vec![0; order];
+        loop {
+            terms.push(factors.clone());
+            // Next non-decreasing sequence.
+            let Some(position) = factors.iter().rposition(|factor| *factor < n_labels) else { break };
+            let next = factors[position] + 1;
+            factors[position..].fill(next);
+        }
+        // Constant, linear, quadratic, ... and within a degree by label.
+        terms.sort_by_key(|factors| (factors.iter().filter(|factor| **factor > 0).count(), factors.clone()));
+        Self { n_labels, order, terms }
+    }
+
+    /// Number of labels.
+    pub fn n_labels(&self) -> usize {
+        self.n_labels
+    }
+
+    /// Highest degree of a term.
+    pub fn order(&self) -> usize {
+        self.order
+    }
+
+    /// Number of terms, the constant included.
+    pub fn n_terms(&self) -> usize {
+        self.terms.len()
+    }
+
+    /// Names of the terms: `1`, `teff`, `teff*logg`, ...
+    pub fn term_names(&self, labels: &[String]) -> Vec<String> {
+        self.terms
+            .iter()
+            .map(|factors| {
+                let names: Vec<&str> = factors.iter().filter(|f| **f > 0).map(|f| labels[f - 1].as_str()).collect();
+                if names.is_empty() { "1".to_string() } else { names.join("*") }
+            })
+            .collect()
+    }
+
+    /// The labels multiplied in each term, ascending.
+    pub fn factors(&self, term: usize) -> impl Iterator<Item = usize> + '_ {
+        self.terms[term].iter().filter(|factor| **factor > 0).map(|factor| factor - 1)
+    }
+
+    /// Position of the term that multiplies exactly these labels, in any order.
+    pub fn position(&self, labels: &[usize]) -> Option<usize> {
+        let mut factors: Vec<usize> = labels.iter().map(|label| label + 1).collect();
+        factors.resize(self.order.max(labels.len()), 0);
+        factors.sort_unstable();
+        self.terms.iter().position(|term| *term == factors)
+    }
+
+    /// The design matrix.
+    ///
+    /// # Shapes
+    /// - scaled_labels: `[n_stars, n_labels]`
+    /// - output: `[n_stars, n_terms]`
+    pub fn design_matrix(&self, scaled_labels: Tensor<2>) -> Tensor<2> {
+        let [n_stars, _] = scaled_labels.dims();
+        let options = (&scaled_labels.device(), scaled_labels.dtype());
+        let augmented = Tensor::cat(vec![Tensor::ones([n_stars, 1], options), scaled_labels], 1);
+        (0..self.order)
+            .map(|position| {
+                let factors: Vec<usize> = self.terms.iter().map(|term| term[position]).collect();
+                augmented.clone().select(1, indices(&factors, &augmented))
+            })
+            .reduce(|product, factor| product * factor)
+            .expect("order is at least 1")
+    }
+
+    /// Derivative of a design matrix with respect to the scaled labels: d x_t / d l_k = m_tk x_(t / l_k), where m_tk
+    /// is how often label k occurs in term t.
+    ///
+    /// # Shapes
+    /// - design_matrix: `[n_stars, n_terms]`
+    /// - output: `[n_stars, n_terms, n_labels]`
+    pub fn derivative(&self, design_matrix: Tensor<2>) -> Tensor<3> {
+        let [n_stars, n_terms] = design_matrix.dims();
+        let mut reduced = Vec::with_capacity(n_terms * self.n_labels);
+        let mut multiplicity = Vec::with_capacity(n_terms * self.n_labels);
+        for term in 0..n_terms {
+            for label in 0..self.n_labels {
+                let mut labels: Vec<usize> = self.factors(term).collect();
+                let count = labels.iter().filter(|factor| **factor == label).count();
+                if let Some(position) = labels.iter().position(|factor| *factor == label) {
+                    labels.remove(position);
+                }
+                reduced.push(self.position(&labels).expect("every divisor of a term is a term"));
+                multiplicity.push(count as f64);
+            }
+        }
+        let options = (&design_matrix.device(), design_matrix.dtype());
+        let n_columns = multiplicity.len();
+        let multiplicity = Tensor::<2>::from_data(TensorData::new(multiplicity, [1, n_columns]), options);
+        let index = indices(&reduced, &design_matrix);
+        (design_matrix.select(1, index) * multiplicity).reshape([n_stars, n_terms, self.n_labels])
+    }
+}
+
+fn indices(values: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), &like.device().inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Compute, Precision, to_f64};
+
+    fn names(n: usize) -> Vec<String> {
+        ["teff", "logg", "fe_h", "mg_fe", "si_fe"][..n].iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn numbers_of_terms_are_the_binomial_coefficients() {
+        for (n_labels, order, n_terms) in [(5, 1, 6), (5, 2, 21), (5, 3, 56), (3, 2, 10), (1, 2, 3), (4, 2, 15)] {
+            assert_eq!(Vectorizer::new(n_labels, order).n_terms(), n_terms, "{n_labels} labels, order {order}");
+        }
+        assert_eq!(Vectorizer::new(2, 2).term_names(&names(2)), ["1", "teff", "logg", "teff*teff", "teff*logg", "logg*logg"]);
+    }
+
+    #[test]
+    fn the_design_matrix_is_the_products_written_out() {
+        let compute = Compute::flex(Precision::F64);
+        let (a, b) = (2.0, -3.0);
+        let design = Vectorizer::new(2, 3).design_matrix(compute.tensor(&[a, b], [1, 2]));
+        let written = [1.0, a, b, a * a, a * b, b * b, a * a * a, a * a * b, a * b * b, b * b * b];
+        assert_eq!(to_f64(design), written);
+    }
+
+    #[test]
+    fn the_derivative_is_the_finite_difference() {
+        let compute = Compute::flex(Precision::F64);
+        for order in 1..=3 {
+            let vectorizer = Vectorizer::new(3, order);
+            let labels = [0.3, -0.7, 1.1];
+            let n_terms = vectorizer.n_terms();
+            let design = |labels: &[f64]| vectorizer.design_matrix(compute.tensor(labels, [1, 3]));
+            let derivative = to_f64(vectorizer.derivative(design(&labels)));
+            for label in 0..3 {
+                let h = 1e-5;
+                let (mut above, mut below) = (labels, labels);
+                above[label] += h;
+                below[label] -= h;
+                let (above, below) = (to_f64(design(&above)), to_f64(design(&below)));
+                for term in 0..n_terms {
+                    let difference = (above[term] - below[term]) / (2.0 * h);
+                    // Central differences of a cubic are right to h^2 = 1e-10 plus rounding 1e-16 / h.
+                    assert!((derivative[term * 3 + label] - difference).abs() < 1e-9, "order {order} term {term}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A legend along the foot of a figure: samples of its marks with their meanings, centred, in as many lines as they need.
+
+use super::canvas::Canvas;
+use super::marks::{Lettering, Level, Marker, Stroke};
+use super::palette::Color;
+
+const LETTERS: Lettering = Lettering::new(8.5);
+const LINE_HEIGHT: f64 = 14.0;
+const SPACE: f64 = 16.0;
+
+/// A sample of a mark, and its meaning.
+#[derive(Debug, Clone, Copy)]
+pub enum Entry {
+    /// A symbol in its colour.
+    Symbol(Marker, Color, &'static str),
+    /// A line.
+    Line(Stroke, &'static str),
+    /// A remark without a sample.
+    Words(&'static str),
+}
+
+impl Entry {
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Symbol(_, _, words) | Self::Line(_, words) | Self::Words(words) => words,
+        }
+    }
+
+    fn sample_width(&self) -> f64 {
+        match self {
+            Self::Symbol(..) => 9.0,
+            Self::Line(..) => 22.0,
+            Self::Words(_) => 0.0,
+        }
+    }
+
+    fn width(&self) -> f64 {
+        self.sample_width() + LETTERS.width_of(self.words())
+    }
+
+    fn draw(&self, canvas: &mut Canvas, (x, y): (f64, f64)) {
+        match *self {
+            Self::Symbol(marker, color, _) => canvas.marker((x + 3.0, y), marker, 2.2, color),
+            Self::Line(stroke, _) => canvas.line(&[(x, y), (x + 18.0, y)], stroke),
+            Self::Words(_) => (),
+        }
+        canvas.text((x + self.sample_width(), y), self.words(), Lettering { level: Level::Middle, ..LETTERS });
+    }
+}
+
+/// Entries set in lines.
+#[derive(Debug, Clone)]
+pub struct Legend {
+    lines: Vec<Vec<Entry>>,
+}
+
+impl Legend {
+    /// Sets entries in lines no wider than `width`, unless a single one is.
+    pub fn new(entries: Vec<Entry>, width: f64) -> Self {
+        let mut lines: Vec<Vec<Entry>> = Vec::new();
+        let mut used = f64::INFINITY;
+        for entry in entries {
+            if used + entry.width() > width {
+                lines.push(Vec::new());
+                used = 0.0;
+            }
+            used += entry.width() + SPACE;
+            lines.last_mut().expect("the first entry begins a line").push(entry);
+        }
+        Self { lines }
+    }
+
+    /// The room it takes.
+    pub fn height(&self) -> f64 {
+        LINE_HEIGHT * self.lines.len() as f64
+    }
+
+    /// Draws it below a point, centred on it.
+    pub fn draw(&self, canvas: &mut Canvas, (middle, top): (f64, f64)) {
+        for (i, line) in self.lines.iter().enumerate() {
+            let total = line.iter().map(Entry::width).sum::<f64>() + SPACE * line.len().saturating_sub(1) as f64;
+            let mut x = middle - total / 2.0;
+            let y = top + LINE_HEIGHT * (i as f64 + 0.5);
+            for entry in line {
+                entry.draw(canvas, (x, y));
+                x += entry.width() + SPACE;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_wrap_when_a_line_is_full() {
+        let entries = vec![Entry::Words("a long remark about the stars"); 5];
+        assert_eq!(Legend::new(entries.clone(), 1e6).lines.len(), 1);
+        assert_eq!(Legend::new(entries.clone(), 10.0).lines.len(), 5);
+        assert!(Legend::new(entries, 340.0).height() > LINE_HEIGHT);
+        assert_eq!(Legend::new(Vec::new(), 340.0).height(), 0.0);
+    }
+}

@@ -1,0 +1,41 @@
+//! Figures as SVG text and PNG bytes from plain slices: a canvas, axes, a palette, and the drawings built on them.
+//!
+//! Nothing here reads or writes files, and nothing here computes science beyond what a drawing needs (ranges, counts per cell).
+//! Lengths on a page are in units of 1/96 inch: a figure one column wide has 340 of them, one across the page 690.
+//!
+//! - [`canvas`]: [`render`](canvas::render) calls one drawing routine twice, for the SVG and for the PNG
+//! - [`axes`]: a framed panel with ticks, and data drawn in it, clipped
+//! - [`legend`]: samples of marks with their meanings
+//! - [`marks`]: rectangles, strokes, symbols and letters
+//! - [`ticks`]: round tick positions and their labels
+//! - [`palette`]: the colours of every figure
+//! - [`caption`]: words in the emptier corner of a panel
+//! - [`counts`]: many points as counts per cell
+//! - [`one_to_one`]: estimated against catalogue labels, with residuals
+
+pub mod axes;
+pub mod canvas;
+pub mod caption;
+pub mod counts;
+pub mod legend;
+pub mod marks;
+pub mod one_to_one;
+pub mod palette;
+mod pen;
+mod sample;
+pub mod ticks;
+
+/// Width of a figure that fills one column of a two-column page [1/96 inch].
+pub const COLUMN_WIDTH: f64 = 340.0;
+
+/// Width of a figure across the page [1/96 inch].
+pub const PAGE_WIDTH: f64 = 690.0;
+
+/// One drawing, rendered twice.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// The drawing as an SVG document.
+    pub svg: String,
+    /// The drawing as an encoded PNG, 192 pixels to the inch of the SVG.
+    pub png: Vec<u8>,
+}

@@ -1,0 +1,127 @@
+//! The stars of one label as a one-to-one figure shows them: pairs, ranges that outliers do not stretch, scatter.
+
+use super::one_to_one::OneToOnePanel;
+use super::ticks::padded_range;
+
+/// Larger values than this are drawn at the edge like it.
+const LARGEST_VALUE: f64 = 1e100;
+
+/// A star that can be drawn.
+pub(super) struct Star {
+    pub(super) catalogue: f64,
+    pub(super) estimate: f64,
+    pub(super) highlighted: bool,
+}
+
+impl Star {
+    /// Estimate - catalogue.
+    pub(super) fn residual(&self) -> f64 {
+        self.estimate - self.catalogue
+    }
+}
+
+/// What is drawn for one label.
+pub(super) struct Sample<'a> {
+    pub(super) panel: &'a OneToOnePanel<'a>,
+    pub(super) stars: Vec<Star>,
+    /// Of catalogue and estimate alike.
+    pub(super) range: (f64, f64),
+    /// Of the residuals, on either side of zero.
+    pub(super) residual_range: f64,
+    /// Standard deviation of the residuals of stars not set apart.
+    pub(super) scatter: Option<f64>,
+    /// Side of the cells in which stars are counted, if there are too many for symbols.
+    pub(super) cell: Option<f64>,
+}
+
+impl<'a> Sample<'a> {
+    /// The stars of a panel; in cells of this side if there are more than `budget`.
+    pub(super) fn new(panel: &'a OneToOnePanel<'a>, budget: usize, cell: f64) -> Self {
+        let pairs = panel.catalogue.iter().zip(panel.estimate).zip(panel.highlighted);
+        let stars: Vec<Star> = pairs
+            .filter(|((catalogue, estimate), _)| catalogue.is_finite() && estimate.is_finite())
+            .map(|((catalogue, estimate), &highlighted)| Star {
+                catalogue: catalogue.clamp(-LARGEST_VALUE, LARGEST_VALUE),
+                estimate: estimate.clamp(-LARGEST_VALUE, LARGEST_VALUE),
+                highlighted,
+            })
+            .collect();
+        let mut values: Vec<f64> = stars.iter().flat_map(|star| [star.catalogue, star.estimate]).collect();
+        let (low, high) = (quantile(&mut values, 0.005), quantile(&mut values, 0.995));
+        let fence = 0.5 * (high - low);
+        let range = padded_range(values.into_iter().filter(|v| (low - fence..=high + fence).contains(v)), 0.05);
+        let mut sizes: Vec<f64> = stars.iter().map(|star| star.residual().abs()).collect();
+        let typical = 1.2 * quantile(&mut sizes, 0.995);
+        let residual_range = if typical > 1e-12 * (range.1 - range.0) { typical } else { 0.1 * (range.1 - range.0) };
+        let plain: Vec<f64> = stars.iter().filter(|star| !star.highlighted).map(Star::residual).collect();
+        let cell = (stars.len() > budget).then_some(cell);
+        Self { panel, range, residual_range, scatter: deviation(&plain), cell, stars }
+    }
+
+    /// Whether a star lies beyond the range of the panels.
+    pub(super) fn leaves_a_range(&self) -> bool {
+        let outside = |value: f64| value < self.range.0 || value > self.range.1;
+        let leaves = |star: &Star| {
+            star.residual().abs() > self.residual_range || outside(star.catalogue) || outside(star.estimate)
+        };
+        self.stars.iter().any(leaves)
+    }
+}
+
+/// The value below which a fraction of the values lie (nearest rank); zero without values.
+fn quantile(values: &mut [f64], fraction: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    values.get((fraction * last as f64).round() as usize).copied().unwrap_or(0.0)
+}
+
+/// Standard deviation; none for fewer than two values or for equal ones.
+fn deviation(values: &[f64]) -> Option<f64> {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (values.len() > 1 && variance > 0.0).then(|| variance.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scatter_is_that_of_the_stars_not_set_apart() {
+        let panel = OneToOnePanel {
+            name: "log g",
+            unit: "dex",
+            catalogue: &[0.0, 0.0, 1.0, 1.0, f64::NAN],
+            estimate: &[1.0, -1.0, 1.0, 99.0, 1.0],
+            highlighted: &[false, false, false, true, false],
+            caption: String::new(),
+        };
+        assert_eq!(Sample::new(&panel, 10, 3.0).scatter, Some(1.0));
+        assert_eq!(deviation(&[3.0]), None);
+    }
+
+    #[test]
+    fn ranges_hold_most_stars_and_ignore_outliers() {
+        let catalogue: Vec<f64> = (0..1000).map(|i| 4000.0 + f64::from(i)).collect();
+        let mut estimate: Vec<f64> = catalogue.iter().map(|teff| teff + 50.0).collect();
+        estimate[7] = -9999.0;
+        let highlighted = vec![false; 1000];
+        let (caption, name, unit) = (String::new(), "Teff", "K");
+        let panel = OneToOnePanel {
+            name,
+            unit,
+            catalogue: &catalogue,
+            estimate: &estimate,
+            highlighted: &highlighted,
+            caption,
+        };
+        let sample = Sample::new(&panel, 10_000, 3.0);
+        assert!(
+            sample.range.0 > 3800.0 && sample.range.0 < 4000.0 && sample.range.1 > 5049.0 && sample.range.1 < 5200.0
+        );
+        assert_eq!(sample.residual_range, 60.0);
+        assert!(sample.leaves_a_range());
+        assert_eq!(quantile(&mut [3.0, 1.0, 2.0], 0.5), 2.0);
+    }
+}

@@ -1,0 +1,122 @@
+//! The common wavelength grid of a set of spectra, and the detector chips on it.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// Pixels of an apStar spectrum.
+pub const APOGEE_N_PIXELS: usize = 8575;
+/// log10 of the first vacuum wavelength in Angstrom, and the step per pixel.
+const APOGEE_LOG_WAVELENGTH: (f64, f64) = (4.179, 6e-6);
+/// Pixels that lie in the gaps between the chips at any plausible radial velocity; the chips meet there.
+const APOGEE_CHIP_EDGES: [usize; 4] = [0, 3450, 6232, APOGEE_N_PIXELS];
+
+/// Vacuum wavelengths in Angstrom (or pixel numbers where a survey gives none) and the chips they fall on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WavelengthGrid {
+    /// Ascending, [n_pixels].
+    pub wavelength: Vec<f64>,
+    /// Pixel ranges normalized independently; they cover the grid.
+    pub chips: Vec<Range<usize>>,
+}
+
+impl WavelengthGrid {
+    /// The apStar grid: 15100.80 to 16999.81 Angstrom in equal steps of log wavelength, three chips.
+    pub fn apogee() -> Self {
+        let (start, step) = APOGEE_LOG_WAVELENGTH;
+        Self {
+            wavelength: (0..APOGEE_N_PIXELS).map(|pixel| 10_f64.powf(start + step * pixel as f64)).collect(),
+            chips: APOGEE_CHIP_EDGES.windows(2).map(|edges| edges[0]..edges[1]).collect(),
+        }
+    }
+
+    /// A grid from a survey's own wavelengths; a step five times the median starts a new chip.
+    ///
+    /// Returns `None` unless the wavelengths are finite and ascending.
+    pub fn from_wavelengths(wavelength: Vec<f64>) -> Option<Self> {
+        let steps: Vec<f64> = wavelength.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        if wavelength.is_empty() || !wavelength[0].is_finite() || steps.iter().any(|step| !(*step > 0.0)) {
+            return None;
+        }
+        let usual = crate::stats::robust::median(&steps);
+        let mut edges = vec![0];
+        edges.extend(steps.iter().enumerate().filter(|(_, step)| **step > 5.0 * usual).map(|(pixel, _)| pixel + 1));
+        edges.push(wavelength.len());
+        let chips = edges.windows(2).map(|edges| edges[0]..edges[1]).collect();
+        Some(Self { wavelength, chips })
+    }
+
+    /// A grid of bare pixel numbers on one chip.
+    pub fn from_pixel_numbers(n_pixels: usize) -> Self {
+        let whole = 0..n_pixels;
+        Self { wavelength: (0..n_pixels).map(|pixel| pixel as f64).collect(), chips: vec![whole] }
+    }
+
+    /// Number of pixels.
+    pub fn n_pixels(&self) -> usize {
+        self.wavelength.len()
+    }
+
+    /// Whether this is the apStar grid.
+    pub fn is_apogee(&self) -> bool {
+        self.matches(&Self::apogee())
+    }
+
+    /// Whether two grids agree to a hundredth of a pixel everywhere.
+    pub fn matches(&self, other: &Self) -> bool {
+        let pixel = self.wavelength.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
+        self.n_pixels() == other.n_pixels()
+            && self.wavelength.iter().zip(&other.wavelength).all(|(a, b)| (a - b).abs() <= 0.01 * pixel.min(1e3))
+    }
+
+    /// Whether a header's log10 start and step describe the apStar grid to a hundredth of a pixel over all its pixels.
+    pub fn is_apogee_header(log_wavelength: Option<(f64, f64)>, n_pixels: usize) -> bool {
+        let (start, step) = APOGEE_LOG_WAVELENGTH;
+        n_pixels == APOGEE_N_PIXELS
+            && log_wavelength.is_some_and(|(s, d)| {
+                let last = (APOGEE_N_PIXELS - 1) as f64;
+                (s - start).abs() < 0.01 * step && (s + last * d - start - last * step).abs() < 0.01 * step
+            })
+    }
+
+    /// Pixel nearest to a wavelength, if within half a pixel of it.
+    pub fn pixel_of(&self, wavelength: f64) -> Option<usize> {
+        let above = self.wavelength.partition_point(|w| *w < wavelength);
+        let candidates = [above.checked_sub(1), (above < self.n_pixels()).then_some(above)];
+        let nearest = candidates.into_iter().flatten().min_by(|a, b| {
+            (self.wavelength[*a] - wavelength).abs().total_cmp(&(self.wavelength[*b] - wavelength).abs())
+        })?;
+        let neighbour = if nearest + 1 < self.n_pixels() { nearest + 1 } else { nearest.checked_sub(1)? };
+        let step = (self.wavelength[neighbour] - self.wavelength[nearest]).abs();
+        ((self.wavelength[nearest] - wavelength).abs() <= 0.5 * step).then_some(nearest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_apogee_grid_has_the_published_ends() {
+        let grid = WavelengthGrid::apogee();
+        assert_eq!(grid.n_pixels(), 8575);
+        assert!((grid.wavelength[0] - 15100.8015).abs() < 1e-4);
+        assert!((grid.wavelength[8574] - 16999.8074).abs() < 1e-4);
+        assert!(grid.is_apogee() && WavelengthGrid::is_apogee_header(Some((4.179, 6e-6)), 8575));
+        assert!(!WavelengthGrid::is_apogee_header(Some((4.179, 6.001e-6)), 8575));
+        assert!(!WavelengthGrid::is_apogee_header(None, 8575));
+    }
+
+    #[test]
+    fn every_pixel_finds_itself_and_gaps_make_chips() {
+        let grid = WavelengthGrid::apogee();
+        for pixel in [0, 1, 4000, 8574] {
+            assert_eq!(grid.pixel_of(grid.wavelength[pixel] + 0.05), Some(pixel));
+        }
+        assert_eq!(grid.pixel_of(15000.0), None);
+        let chips = WavelengthGrid::from_wavelengths(vec![1.0, 2.0, 3.0, 10.0, 11.0, 12.0]).unwrap().chips;
+        assert_eq!(chips, [0..3, 3..6]);
+        assert!(WavelengthGrid::from_wavelengths(vec![1.0, f64::NAN]).is_none());
+        assert!(WavelengthGrid::from_wavelengths(vec![2.0, 1.0]).is_none());
+    }
+}

@@ -1,0 +1,106 @@
+//! Stellar labels: their units, and the scaling under which models see them.
+
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Unit of a label: Kelvin for Teff, dex for the rest of the survey's labels.
+pub fn unit(label: &str) -> &'static str {
+    if label.eq_ignore_ascii_case("teff") { "K" } else { "dex" }
+}
+
+/// Affine scaling of labels, `scaled = (label - pivot) / scale`, fixed by the training stars alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelScaler {
+    /// Label names, in the order of every label matrix.
+    pub names: Vec<String>,
+    /// Labels of the pivot star.
+    pub pivot: Vec<f64>,
+    /// One unit of the scaled label, in the label's own unit.
+    pub scale: Vec<f64>,
+}
+
+impl LabelScaler {
+    /// Mean and standard deviation of the training labels, [n_stars, n_labels].
+    ///
+    /// # Errors
+    /// [`Error::TooFewStars`] if fewer than two stars have all labels; [`Error::Mismatch`] for a label without spread.
+    pub fn fit(names: &[String], training: ArrayView2<f64>) -> Result<Self> {
+        let complete: Vec<_> = training.rows().into_iter().filter(|row| row.iter().all(|v| v.is_finite())).collect();
+        let n_stars = complete.len();
+        if n_stars < 2 {
+            return Err(Error::TooFewStars {
+                stage: "label scaling".into(),
+                n_stars,
+                needed: 2,
+                remedy: "check the labels and the selection".into(),
+            });
+        }
+        let (mut pivot, mut scale) = (Vec::new(), Vec::new());
+        for (k, name) in names.iter().enumerate() {
+            let values: Vec<f64> = complete.iter().map(|row| row[k]).collect();
+            let spread = crate::stats::robust::standard_deviation(&values);
+            // Rounding noise of identical values is no spread.
+            if spread.is_nan() || spread <= 1e-9 * values[0].abs() {
+                return Err(Error::Mismatch {
+                    what: format!("label {name}"),
+                    detail: format!("all {n_stars} training stars have the value {}; nothing can be learned", values[0]),
+                });
+            }
+            pivot.push(crate::stats::robust::mean(&values));
+            scale.push(spread);
+        }
+        Ok(Self { names: names.to_vec(), pivot, scale })
+    }
+
+    /// Number of labels.
+    pub fn n_labels(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Labels to scaled labels, [n_stars, n_labels].
+    pub fn scale(&self, labels: ArrayView2<f64>) -> Array2<f64> {
+        Array2::from_shape_fn(labels.raw_dim(), |(n, k)| (labels[[n, k]] - self.pivot[k]) / self.scale[k])
+    }
+
+    /// Scaled labels back to labels, [n_stars, n_labels].
+    pub fn unscale(&self, scaled: ArrayView2<f64>) -> Array2<f64> {
+        Array2::from_shape_fn(scaled.raw_dim(), |(n, k)| scaled[[n, k]] * self.scale[k] + self.pivot[k])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+    use proptest::prelude::*;
+
+    fn names(n: usize) -> Vec<String> {
+        (0..n).map(|k| format!("l{k}")).collect()
+    }
+
+    #[test]
+    fn stars_without_a_label_do_not_move_the_scaling() {
+        let with = array![[4000.0, 1.0], [5000.0, 2.0], [f64::NAN, 9.0]];
+        let without = array![[4000.0, 1.0], [5000.0, 2.0]];
+        assert_eq!(LabelScaler::fit(&names(2), with.view()).unwrap(), LabelScaler::fit(&names(2), without.view()).unwrap());
+    }
+
+    #[test]
+    fn a_label_without_spread_or_a_single_star_is_refused() {
+        assert!(LabelScaler::fit(&names(1), array![[0.1], [0.1], [0.1]].view()).unwrap_err().to_string().contains("0.1"));
+        assert!(LabelScaler::fit(&names(1), array![[4500.0]].view()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn scaling_round_trips(teff in 3000.0..6000.0_f64, fe_h in -2.5..0.5_f64) {
+            let training = array![[4000.0, -1.0], [5000.0, 0.4], [4700.0, 0.1]];
+            let scaler = LabelScaler::fit(&names(2), training.view()).unwrap();
+            let labels = array![[teff, fe_h]];
+            let back = scaler.unscale(scaler.scale(labels.view()).view());
+            prop_assert!((back[[0, 0]] - teff).abs() < 1e-9 && (back[[0, 1]] - fe_h).abs() < 1e-12);
+        }
+    }
+}

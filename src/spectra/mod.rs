@@ -1,0 +1,11 @@
+//! From plain arrays to science-ready sets: grids, masks, continua, label scaling, splits.
+
+pub mod batch;
+pub mod continuum;
+pub mod continuum_pixels;
+pub mod grid;
+pub mod labels;
+pub mod pixmask;
+pub mod prepared;
+pub mod quality;
+pub mod split;

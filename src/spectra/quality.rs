@@ -1,0 +1,121 @@
+//! What happened to one star's spectrum: pixels lost and why, chips lost, flags.
+
+use serde::{Deserialize, Serialize};
+
+/// Number of APOGEE_PIXMASK bits counted (bits 0 to 16).
+pub const N_MASK_BITS: usize = 17;
+
+/// Names of the APOGEE_PIXMASK bits, by bit; empty where the survey uses none.
+pub const MASK_BIT_NAMES: [&str; N_MASK_BITS] = [
+    "BADPIX",
+    "CRPIX",
+    "SATPIX",
+    "UNFIXABLE",
+    "BADDARK",
+    "BADFLAT",
+    "BADERR",
+    "NOSKY",
+    "LITTROW_GHOST",
+    "PERSIST_HIGH",
+    "PERSIST_MED",
+    "PERSIST_LOW",
+    "SIG_SKYLINE",
+    "SIG_TELLURIC",
+    "NOT_ENOUGH_PSF",
+    "",
+    "FERRE_MASK",
+];
+
+/// Bits of the `flags` column of every prediction; 0 is a star without remark.
+pub mod star_flags {
+    /// No usable pixel: no labels could be estimated.
+    pub const NO_DATA: i64 = 1 << 0;
+    /// A chip has no usable continuum; its pixels are masked.
+    pub const CHIP_LOST: i64 = 1 << 1;
+    /// More than half of the pixels inside the chips are masked.
+    pub const MOSTLY_MASKED: i64 = 1 << 2;
+    /// The label fit stopped before it converged.
+    pub const NOT_CONVERGED: i64 = 1 << 3;
+    /// Starts of the fit ended in different minima; the best is reported.
+    pub const SEVERAL_MINIMA: i64 = 1 << 4;
+    /// The labels lie outside the hull of the training labels: an extrapolation.
+    pub const OUTSIDE_HULL: i64 = 1 << 5;
+    /// A catalogue label of this star is missing.
+    pub const LABEL_MISSING: i64 = 1 << 6;
+    /// The spectrum's file could not be read.
+    pub const UNREADABLE: i64 = 1 << 7;
+
+    /// Every flag with its name, in the order of the bits.
+    pub const NAMES: [(i64, &str); 8] = [
+        (NO_DATA, "NO_DATA"),
+        (CHIP_LOST, "CHIP_LOST"),
+        (MOSTLY_MASKED, "MOSTLY_MASKED"),
+        (NOT_CONVERGED, "NOT_CONVERGED"),
+        (SEVERAL_MINIMA, "SEVERAL_MINIMA"),
+        (OUTSIDE_HULL, "OUTSIDE_HULL"),
+        (LABEL_MISSING, "LABEL_MISSING"),
+        (UNREADABLE, "UNREADABLE"),
+    ];
+
+    /// The names of the set flags, joined by `|`.
+    pub fn describe(flags: i64) -> String {
+        let names: Vec<&str> = NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
+        names.join("|")
+    }
+}
+
+/// The quality row of one star.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Pixels inside the chips (finite flux and error).
+    pub n_inside: usize,
+    /// Pixels of those that carry information after masking.
+    pub n_good: usize,
+    /// Pixels inside the chips that have each mask bit set, whether or not the bit masks.
+    pub n_per_bit: [u32; N_MASK_BITS],
+    /// Pixels lost to an absurd or non-positive error.
+    pub n_bad_error: usize,
+    /// Pixels lost as emission above the continuum.
+    pub n_emission: usize,
+    /// Chips without a usable continuum.
+    pub chips_lost: usize,
+    /// Good pixels beyond the outermost continuum pixel of their chip.
+    pub n_extrapolated: usize,
+    /// Robust scatter of the continuum pixels about the fitted continuum, relative; NaN without a continuum fit.
+    pub continuum_residual: f64,
+}
+
+impl Quality {
+    /// Fraction of the pixels inside the chips that was masked; 1 for an empty spectrum.
+    pub fn fraction_masked(&self) -> f64 {
+        if self.n_inside == 0 { 1.0 } else { 1.0 - self.n_good as f64 / self.n_inside as f64 }
+    }
+
+    /// The flags that follow from the spectrum alone.
+    pub fn flags(&self) -> i64 {
+        let mut flags = 0;
+        if self.n_good == 0 {
+            flags |= star_flags::NO_DATA;
+        }
+        if self.chips_lost > 0 {
+            flags |= star_flags::CHIP_LOST;
+        }
+        if self.fraction_masked() > 0.5 {
+            flags |= star_flags::MOSTLY_MASKED;
+        }
+        flags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_read_as_words() {
+        let quality = Quality { n_inside: 100, n_good: 0, chips_lost: 3, ..Quality::default() };
+        assert_eq!(star_flags::describe(quality.flags()), "NO_DATA|CHIP_LOST|MOSTLY_MASKED");
+        assert_eq!(Quality { n_inside: 100, n_good: 90, ..Quality::default() }.flags(), 0);
+        assert_eq!(star_flags::describe(0), "");
+    }
+}

@@ -1,0 +1,113 @@
+//! Who trains and who tests: halves and folds drawn by seed and star id, whatever the order of the stars.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `[split]` of an experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Split {
+    /// One half trains, the other tests.
+    #[default]
+    Halves,
+    /// Each of k parts is tested by a model trained on the others.
+    Folds {
+        /// Number of parts.
+        k: usize,
+    },
+    /// Every star trains and is tested: a check of the machinery, not of the science.
+    All,
+}
+
+/// One division of the stars, as row numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fold {
+    /// Rows that train.
+    pub training: Vec<usize>,
+    /// Rows that test; disjoint from `training`, except for [`Split::All`].
+    pub test: Vec<usize>,
+}
+
+impl Split {
+    /// The folds of a set of stars. Rows with the same id always go together.
+    pub fn folds(&self, ids: &[String], seed: u64) -> Vec<Fold> {
+        let all: Vec<usize> = (0..ids.len()).collect();
+        match *self {
+            Self::All => vec![Fold { training: all.clone(), test: all }],
+            Self::Halves => {
+                let part = parts(ids, seed, 2);
+                let (training, test) = all.into_iter().partition(|row| part[*row] == 0);
+                vec![Fold { training, test }]
+            }
+            Self::Folds { k } => {
+                let part = parts(ids, seed, k);
+                (0..k)
+                    .map(|fold| {
+                        let (test, training) = all.iter().partition(|row| part[**row] == fold);
+                        Fold { training, test }
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Part (0..k) of each row: distinct ids in the order of a seeded hash, dealt in turn.
+fn parts(ids: &[String], seed: u64, k: usize) -> Vec<usize> {
+    let hash = |id: &str| *blake3::Hasher::new().update(&seed.to_le_bytes()).update(id.as_bytes()).finalize().as_bytes();
+    let order: BTreeMap<([u8; 32], &str), ()> = ids.iter().map(|id| ((hash(id), id.as_str()), ())).collect();
+    let part: BTreeMap<&str, usize> = order.keys().enumerate().map(|(rank, (_, id))| (*id, rank % k.max(1))).collect();
+    ids.iter().map(|id| part[id.as_str()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ids(n: usize) -> Vec<String> {
+        (0..n).map(|n| format!("2M{n:08}")).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn folds_partition_the_stars(n in 2_usize..200, k in 2_usize..10, seed in 0_u64..1000) {
+            let ids = ids(n);
+            let mut tested = vec![0; n];
+            for fold in (Split::Folds { k }).folds(&ids, seed) {
+                prop_assert_eq!(fold.training.len() + fold.test.len(), n);
+                for row in fold.test {
+                    tested[row] += 1;
+                    prop_assert!(!fold.training.contains(&row));
+                }
+            }
+            prop_assert!(tested.iter().all(|count| *count == 1));
+        }
+    }
+
+    #[test]
+    fn the_split_of_a_star_does_not_depend_on_its_row() {
+        let forward = ids(101);
+        let backward: Vec<String> = forward.iter().rev().cloned().collect();
+        let names = |ids: &[String]| {
+            let fold = Split::Halves.folds(ids, 7).remove(0);
+            let mut training: Vec<String> = fold.training.iter().map(|row| ids[*row].clone()).collect();
+            training.sort();
+            training
+        };
+        assert_eq!(names(&forward), names(&backward));
+        assert_eq!(names(&forward).len(), 51);
+        assert_ne!(Split::Halves.folds(&forward, 1), Split::Halves.folds(&forward, 2));
+    }
+
+    #[test]
+    fn spectra_of_one_star_stay_together() {
+        let mut ids = ids(20);
+        ids.extend(ids.clone());
+        let fold = Split::Halves.folds(&ids, 3).remove(0);
+        for row in &fold.training {
+            assert!(fold.training.contains(&((row + 20) % 40)));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A trained Cannon in a folder: weights, and everything needed to use them on a raw spectrum.
+
+use std::path::{Path, PathBuf};
+
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::data::files;
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::vectorizer::Vectorizer;
+use crate::spectra::continuum::ContinuumSettings;
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::labels::LabelScaler;
+use crate::spectra::pixmask::PixmaskSettings;
+
+/// Layout version of the folder.
+const FORMAT_VERSION: u32 = 1;
+const MODEL_FILE: &str = "model.json";
+const WEIGHTS_FILE: &str = "weights.safetensors";
+
+/// How raw spectra were turned into what the model was trained on; new spectra must be treated alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preparation {
+    /// The grid of every spectrum.
+    pub grid: WavelengthGrid,
+    /// Which pixels were masked.
+    pub pixmask: PixmaskSettings,
+    /// How spectra were normalized.
+    pub continuum: ContinuumSettings,
+    /// Pixels the pseudo-continuum goes through, as pixel numbers.
+    pub continuum_pixels: Vec<usize>,
+}
+
+impl Preparation {
+    /// The continuum pixels as one boolean per pixel.
+    pub fn is_continuum(&self) -> Vec<bool> {
+        let mut is_continuum = vec![false; self.grid.n_pixels()];
+        for pixel in &self.continuum_pixels {
+            is_continuum[*pixel] = true;
+        }
+        is_continuum
+    }
+}
+
+/// A trained Cannon with its labels' scaling and the preparation of its spectra.
+#[derive(Debug, Clone)]
+pub struct TrainedCannon {
+    /// The layer.
+    pub cannon: Cannon,
+    /// Labels to scaled labels.
+    pub scaler: LabelScaler,
+    /// Treatment of spectra.
+    pub preparation: Preparation,
+    /// Labels of the training stars, [n_stars, n_labels]: starts of the fit, and the hull.
+    pub training_labels: Array2<f64>,
+}
+
+/// What `model.json` holds.
+#[derive(Serialize, Deserialize)]
+struct ModelFile {
+    format_version: u32,
+    kind: String,
+    maury_version: String,
+    order: usize,
+    scaler: LabelScaler,
+    preparation: Preparation,
+    training_labels: Vec<Vec<f64>>,
+}
+
+impl TrainedCannon {
+    /// Writes the folder. Each file appears whole or not at all, the description last.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Checkpoint`].
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        files::create_folder(folder)?;
+        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+        files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
+            let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
+            self.cannon.save_into(&mut store).map_err(|err| failed(format!("cannot write the weights: {err}")))
+        })?;
+        let description = ModelFile {
+            format_version: FORMAT_VERSION,
+            kind: "cannon".into(),
+            maury_version: env!("CARGO_PKG_VERSION").into(),
+            order: self.cannon.vectorizer().order(),
+            scaler: self.scaler.clone(),
+            preparation: self.preparation.clone(),
+            training_labels: self.training_labels.rows().into_iter().map(|row| row.to_vec()).collect(),
+        };
+        let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
+        files::write_bytes(&folder.join(MODEL_FILE), text)
+    }
+
+    /// Reads a folder written by [`TrainedCannon::save`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
+    pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
+        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+        let model_path: PathBuf = folder.join(MODEL_FILE);
+        if !model_path.is_file() {
+            return Err(failed(format!(
+                "no {MODEL_FILE} here; give the `model` folder of a run, or make one with `maury import`"
+            )));
+        }
+        let text = files::read_text(&model_path)?;
+        let file: ModelFile =
+            serde_json::from_str(&text).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
+        if file.kind != "cannon" || file.format_version != FORMAT_VERSION {
+            return Err(failed(format!(
+                "this is a `{}` of format {}, this maury reads `cannon` of format {FORMAT_VERSION}",
+                file.kind, file.format_version
+            )));
+        }
+        let n_labels = file.scaler.n_labels();
+        let n_pixels = file.preparation.grid.n_pixels();
+        if !(1..=3).contains(&file.order)
+            || file.scaler.pivot.len() != n_labels
+            || file.scaler.scale.len() != n_labels
+            || file.training_labels.iter().any(|row| row.len() != n_labels)
+            || file.preparation.continuum_pixels.iter().any(|pixel| *pixel >= n_pixels)
+        {
+            return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
+        }
+        let vectorizer = Vectorizer::new(n_labels, file.order);
+        let theta = vec![0.0; vectorizer.n_terms() * n_pixels];
+        let mut cannon = Cannon::from_coefficients(vectorizer, &theta, &vec![NO_INFORMATION; n_pixels], compute);
+        let expected = (cannon.theta.val().dims(), cannon.s2.val().dims());
+        let mut store = SafetensorsStore::from_file(folder.join(WEIGHTS_FILE));
+        let applied = cannon.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
+        if !applied.errors.is_empty() || (cannon.theta.val().dims(), cannon.s2.val().dims()) != expected {
+            return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
+        }
+        // The file may hold the other precision.
+        cannon.theta = cannon.theta.map(|theta| theta.cast(compute.dtype()));
+        cannon.s2 = cannon.s2.map(|s2| s2.cast(compute.dtype()));
+        let flat: Vec<f64> = file.training_labels.iter().flatten().copied().collect();
+        let training_labels = Array2::from_shape_vec((file.training_labels.len(), n_labels), flat)
+            .map_err(|err| failed(err.to_string()))?;
+        Ok(Self { cannon, scaler: file.scaler, preparation: file.preparation, training_labels })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Precision, to_f64};
+    use crate::spectra::continuum::ContinuumMethod;
+
+    fn trained(compute: &Compute) -> TrainedCannon {
+        let theta: Vec<f64> = (0..24).map(|i| f64::from(i).sin()).collect();
+        TrainedCannon {
+            cannon: Cannon::from_coefficients(Vectorizer::new(2, 2), &theta, &[0.1, 0.2, 0.0, NO_INFORMATION], compute),
+            scaler: LabelScaler {
+                names: vec!["teff".into(), "fe_h".into()],
+                pivot: vec![4500.0, -0.2],
+                scale: vec![300.0, 0.25],
+            },
+            preparation: Preparation {
+                grid: WavelengthGrid::from_pixel_numbers(4),
+                pixmask: PixmaskSettings::default(),
+                continuum: ContinuumSettings { method: ContinuumMethod::None, ..ContinuumSettings::default() },
+                continuum_pixels: vec![1, 3],
+            },
+            training_labels: ndarray::array![[4400.0, 0.1], [4600.0, -0.3]],
+        }
+    }
+
+    #[test]
+    fn a_model_comes_back_exactly_in_either_precision() {
+        let folder = tempfile::tempdir().unwrap();
+        let compute = Compute::flex(Precision::F64);
+        let model = trained(&compute);
+        model.save(folder.path()).unwrap();
+        let back = TrainedCannon::load(folder.path(), &compute).unwrap();
+        assert_eq!(to_f64(back.cannon.theta.val()), to_f64(model.cannon.theta.val()));
+        assert_eq!(to_f64(back.cannon.s2.val()), to_f64(model.cannon.s2.val()));
+        assert_eq!((&back.scaler, &back.preparation), (&model.scaler, &model.preparation));
+        assert_eq!(back.training_labels, model.training_labels);
+
+        let narrow = TrainedCannon::load(folder.path(), &Compute::flex(Precision::F32)).unwrap();
+        assert!((to_f64(narrow.cannon.theta.val())[1] - 1_f64.sin()).abs() < 1e-7);
+    }
+
+    #[test]
+    fn foreign_folders_are_refused_with_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let compute = Compute::flex(Precision::F32);
+        let refusal = || TrainedCannon::load(folder.path(), &compute).err().unwrap().to_string();
+        assert!(refusal().contains("maury import"));
+        std::fs::write(folder.path().join(MODEL_FILE), "{}").unwrap();
+        assert!(refusal().contains("not readable"));
+        trained(&compute).save(folder.path()).unwrap();
+        std::fs::write(folder.path().join(WEIGHTS_FILE), "garbage").unwrap();
+        assert!(refusal().contains(WEIGHTS_FILE));
+    }
+}

@@ -1,0 +1,6 @@
+//! Weights from data: closed-form training, and the folder a trained model is kept in.
+
+pub mod checkpoint;
+pub mod closed_form;
+pub mod continuum_search;
+mod scatter_bracket;
