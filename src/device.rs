@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// Version of Burn this build computes with; pinned in Cargo.toml.
+pub const BURN_VERSION: &str = "0.22.1";
+
 /// Burn backends maury can run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

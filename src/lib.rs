@@ -1,6 +1,8 @@
-//! maury
-#![warn(missing_docs)]
+#![doc = include_str!("../README.md")]
+
+// In the order of the layers: each may use itself and those above.
 pub mod error;
+pub mod progress;
 pub mod device;
 pub mod stats;
 pub mod plot;
@@ -9,3 +11,6 @@ pub mod spectra;
 pub mod models;
 pub mod training;
 pub mod inference;
+pub mod experiment;
+pub mod report;
+pub mod cli;

@@ -12,6 +12,8 @@ const REMEDY: &str = "is this an allStar table or a SkyServer answer?";
 /// Stars with their labels, one entry per catalogue row, column by column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
+    /// Row in the catalogue file, from 0.
+    pub row: Vec<usize>,
     /// APOGEE_ID.
     pub id: Vec<String>,
     /// FIELD, as it stands in archive paths; empty where the catalogue has none.
@@ -43,6 +45,7 @@ impl Catalogue {
 
     /// Appends one row of another catalogue.
     pub fn push_row(&mut self, from: &Self, row: usize) {
+        self.row.push(from.row[row]);
         self.id.push(from.id[row].clone());
         self.field.push(from.field[row].clone());
         self.telescope.push(from.telescope[row].clone());
@@ -64,6 +67,9 @@ impl Catalogue {
 
     /// Reads one block of rows.
     ///
+    /// An empty `id_column` stands for the first of `apogee_id`, `id`, `star_id`, `source_id`, `name` that is there, and
+    /// else for the row number.
+    ///
     /// Labels are columns of that name in any case. Where a release has no [X/Fe] column, it is [X/H] - [Fe/H]
     /// (`mg_fe = MG_H - FE_H`, DR12); `m_h` may be `PARAM_M_H`, `alpha_m` may be `PARAM_ALPHA_M`.
     ///
@@ -71,13 +77,14 @@ impl Catalogue {
     /// [`crate::error::Error::MissingColumn`] for an absent id or label; file errors as they are.
     pub fn read_block(table: &mut Table, id_column: &str, labels: &[String], rows: Range<usize>) -> Result<Self> {
         let n_rows = rows.len();
-        let id = table.texts(id_column, rows.clone(), REMEDY)?;
+        let id = identifiers(table, id_column, rows.clone())?;
         let by_label = labels
             .iter()
             .map(|label| label_column(table, label, rows.clone()))
             .collect::<Result<Vec<_>>>()?;
         let labels = (0..n_rows).map(|row| by_label.iter().map(|column| column[row]).collect()).collect();
         Ok(Self {
+            row: rows.clone().collect(),
             id,
             field: optional(table, "FIELD", n_rows, |table| table.texts("FIELD", rows.clone(), REMEDY))?,
             telescope: optional(table, "TELESCOPE", n_rows, |table| table.texts("TELESCOPE", rows.clone(), REMEDY))?,
@@ -97,6 +104,17 @@ impl Catalogue {
         let mut table = Table::open(path)?;
         let all = 0..table.n_rows();
         Self::read_block(&mut table, id_column, labels, all)
+    }
+}
+
+fn identifiers(table: &mut Table, id_column: &str, rows: Range<usize>) -> Result<Vec<String>> {
+    if !id_column.is_empty() {
+        return table.texts(id_column, rows, REMEDY);
+    }
+    let usual = ["apogee_id", "id", "star_id", "source_id", "name"].into_iter().find(|column| table.has(column));
+    match usual {
+        Some(column) => table.texts(column, rows, REMEDY),
+        None => Ok(rows.map(|row| format!("row{:07}", row + 1)).collect()),
     }
 }
 

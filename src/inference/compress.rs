@@ -130,18 +130,19 @@ impl ChiSquare for CompressedSpectra {
         let design = self.vectorizer.design_matrix(scaled_labels);
         let derivative = self.vectorizer.derivative(design.clone()).narrow(1, 1, n);
         let x = design.narrow(1, 1, n).reshape([n_stars, n, 1]);
-        // Products of small matrices as broadcast sums: a batched matmul would pay its overhead per star.
-        let m_x = (self.m.clone() * x.clone().swap_dims(1, 2)).sum_dim(2);
-        let chi2 = (x * (m_x.clone() - self.v.clone() * 2.0)).sum_dim(1).reshape([n_stars, 1]) + self.c.clone();
-        let half_gradient = (derivative.clone() * (m_x - self.v.clone())).sum_dim(1).swap_dims(1, 2);
+        // With Y = [x, dx/dl], Y^T M Y holds x^T M x, its half gradient and the Gauss-Newton matrix; Y^T v the rest.
+        let y = Tensor::cat(vec![x, derivative], 2);
+        let transposed = y.clone().swap_dims(1, 2);
+        let linear = transposed.clone().matmul(self.v.clone());
+        let quadratic = transposed.matmul(self.m.clone().matmul(y));
         let n_labels = self.vectorizer.n_labels();
-        let columns = (0..n_labels)
-            .map(|k| {
-                let m_dx = (self.m.clone() * derivative.clone().narrow(2, k, 1).swap_dims(1, 2)).sum_dim(2);
-                (derivative.clone() * m_dx).sum_dim(1)
-            })
-            .collect();
-        Evaluation { chi2, half_gradient, curvature: Tensor::cat(columns, 1) }
+        let value = quadratic.clone().slice([0..n_stars, 0..1, 0..1]) - linear.clone().narrow(1, 0, 1) * 2.0;
+        let below = quadratic.narrow(1, 1, n_labels);
+        Evaluation {
+            chi2: value.reshape([n_stars, 1]) + self.c.clone(),
+            half_gradient: below.clone().narrow(2, 0, 1) - linear.narrow(1, 1, n_labels),
+            curvature: below.narrow(2, 1, n_labels),
+        }
     }
 
     fn select(&self, rows: Tensor<1, Int>) -> Self {

@@ -74,21 +74,17 @@ impl FittedCannon {
         let (n_stars, n_labels) = (chi2.nrows(), self.scaler.n_labels());
         let mut starts = vec![Array2::zeros((n_stars, n_labels)); self.settings.starts];
         for star in 0..n_stars {
-            let mut order: Vec<usize> = (0..self.references.nrows()).collect();
-            order.sort_by(|a, b| chi2[[star, *a]].total_cmp(&chi2[[star, *b]]));
+            let mut free: Vec<usize> = (0..self.references.nrows()).collect();
             let mut chosen: Vec<usize> = Vec::with_capacity(self.settings.starts);
-            for &candidate in &order {
-                let labels = self.references.row(candidate);
-                let far = |other: &usize| {
-                    let difference = &labels - &self.references.row(*other);
-                    difference.dot(&difference).sqrt() > NEIGHBOURHOOD
+            while chosen.len() < self.settings.starts {
+                let lowest = free.iter().copied().min_by(|a, b| chi2[[star, *a]].total_cmp(&chi2[[star, *b]]));
+                let Some(lowest) = lowest else { break };
+                let near = |other: &usize| {
+                    let difference = &self.references.row(lowest) - &self.references.row(*other);
+                    difference.dot(&difference) <= NEIGHBOURHOOD * NEIGHBOURHOOD
                 };
-                if chosen.iter().all(far) {
-                    chosen.push(candidate);
-                    if chosen.len() == self.settings.starts {
-                        break;
-                    }
-                }
+                free.retain(|candidate| !near(candidate));
+                chosen.push(lowest);
             }
             for (index, start) in starts.iter_mut().enumerate() {
                 let reference = chosen.get(index).or(chosen.first()).copied().unwrap_or(0);

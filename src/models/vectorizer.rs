@@ -12,6 +12,9 @@ pub struct Vectorizer {
     order: usize,
     /// Factors of each term, ascending; 0 is the constant, k + 1 is label k.
     terms: Vec<Vec<usize>>,
+    /// For each term and label, the term left when the label is divided out (any, if it does not occur), and how often
+    /// it occurs.
+    quotients: Vec<(usize, usize)>,
 }
 
 impl Vectorizer {
@@ -28,7 +31,19 @@ impl Vectorizer {
         }
         // Constant, linear, quadratic, ... and within a degree by label.
         terms.sort_by_key(|factors| (factors.iter().filter(|factor| **factor > 0).count(), factors.clone()));
-        Self { n_labels, order, terms }
+        let mut vectorizer = Self { n_labels, order, terms, quotients: Vec::new() };
+        vectorizer.quotients =
+            (0..vectorizer.n_terms() * n_labels).map(|i| vectorizer.quotient(i / n_labels, i % n_labels)).collect();
+        vectorizer
+    }
+
+    fn quotient(&self, term: usize, label: usize) -> (usize, usize) {
+        let mut labels: Vec<usize> = self.factors(term).collect();
+        let count = labels.iter().filter(|factor| **factor == label).count();
+        if let Some(position) = labels.iter().position(|factor| *factor == label) {
+            labels.remove(position);
+        }
+        (self.position(&labels).expect("every divisor of a term is a term"), count)
     }
 
     /// Number of labels.
@@ -96,19 +111,8 @@ impl Vectorizer {
     /// - output: `[n_stars, n_terms, n_labels]`
     pub fn derivative(&self, design_matrix: Tensor<2>) -> Tensor<3> {
         let [n_stars, n_terms] = design_matrix.dims();
-        let mut reduced = Vec::with_capacity(n_terms * self.n_labels);
-        let mut multiplicity = Vec::with_capacity(n_terms * self.n_labels);
-        for term in 0..n_terms {
-            for label in 0..self.n_labels {
-                let mut labels: Vec<usize> = self.factors(term).collect();
-                let count = labels.iter().filter(|factor| **factor == label).count();
-                if let Some(position) = labels.iter().position(|factor| *factor == label) {
-                    labels.remove(position);
-                }
-                reduced.push(self.position(&labels).expect("every divisor of a term is a term"));
-                multiplicity.push(count as f64);
-            }
-        }
+        let (reduced, multiplicity): (Vec<usize>, Vec<f64>) =
+            self.quotients.iter().map(|(term, count)| (*term, *count as f64)).unzip();
         let options = (&design_matrix.device(), design_matrix.dtype());
         let n_columns = multiplicity.len();
         let multiplicity = Tensor::<2>::from_data(TensorData::new(multiplicity, [1, n_columns]), options);

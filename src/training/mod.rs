@@ -3,4 +3,5 @@
 pub mod checkpoint;
 pub mod closed_form;
 pub mod continuum_search;
+pub mod import;
 mod scatter_bracket;

@@ -1,0 +1,61 @@
+//! `maury import`: a Cannon trained elsewhere becomes a model folder.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::device::{Compute, DeviceSettings};
+use crate::spectra::continuum::ContinuumSettings;
+use crate::training::import::{ForeignCannon, import};
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// CSV, one row per pixel: `pix8575`, `scatter` (standard deviation), one column per coefficient.
+    #[arg(long, value_name = "FILE")]
+    coefficients: PathBuf,
+    /// CSV with columns `coefficient` and `term`; a term is `1`, `teff`, `teff*logg`, ... of labels minus their pivot.
+    #[arg(long, value_name = "FILE")]
+    terms: PathBuf,
+    /// CSV with columns `label` and `pivot` (or `baseline`).
+    #[arg(long, value_name = "FILE")]
+    pivot: PathBuf,
+    /// Table of the labels it was trained on: where fits start, and beyond which labels are extrapolated.
+    #[arg(long, value_name = "FILE")]
+    training_labels: Option<PathBuf>,
+    /// Degree of the pseudo-continuum on each chip.
+    #[arg(long, default_value_t = ContinuumSettings::default().order)]
+    continuum_order: usize,
+    /// `shipped`, or a list of continuum pixels.
+    #[arg(long, default_value_t = ContinuumSettings::default().pixels)]
+    continuum_pixels: String,
+    /// The model folder to make.
+    out: PathBuf,
+}
+
+pub fn execute(args: &ImportArgs) -> anyhow::Result<()> {
+    let compute = Compute::open(&DeviceSettings { precision: crate::device::Precision::F64, ..Default::default() })?;
+    let continuum = ContinuumSettings {
+        order: args.continuum_order,
+        pixels: args.continuum_pixels.clone(),
+        ..ContinuumSettings::default()
+    };
+    let foreign = ForeignCannon {
+        coefficients: args.coefficients.clone(),
+        terms: args.terms.clone(),
+        pivot: args.pivot.clone(),
+        training_labels: args.training_labels.clone(),
+        continuum,
+    };
+    let model = import(&foreign, &compute)?;
+    model.save(&args.out)?;
+    let valid = model.cannon.valid_pixels().into_iter().filter(|valid| *valid).count();
+    println!(
+        "{}: {} labels ({}), {} terms, {valid} pixels, {} training stars",
+        args.out.display(),
+        model.scaler.n_labels(),
+        model.scaler.names.join(", "),
+        model.cannon.vectorizer().n_terms(),
+        model.training_labels.nrows()
+    );
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The command line: one file per verb, each parses, calls and prints.
+
+mod bars;
+mod check;
+mod import;
+mod label;
+mod logging;
+mod prepare;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::experiment::config::Experiment;
+
+/// Stellar labels from spectra: The Cannon, learned on Burn tensors and compared honestly.
+///
+/// One TOML file is one experiment. `maury run` takes it from catalogue and spectra to a table of bias and scatter on
+/// stars the model has not seen; the folder it leaves holds models, predictions, figures and metrics.
+#[derive(Debug, Parser)]
+#[command(name = "maury", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say less: only warnings, no progress bars.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an experiment: select, prepare, train, label the test stars, compare with the catalogue.
+    Run(run::RunArgs),
+    /// Only prepare the spectra of an experiment, and say what was masked and lost.
+    Prepare(ExperimentArgs),
+    /// Label apStar spectra with a trained model.
+    Label(label::LabelArgs),
+    /// Check an experiment file and print it with every default filled in; reads no data.
+    Check(ExperimentArgs),
+    /// Make a model folder from the coefficient tables of a Cannon trained elsewhere.
+    Import(import::ImportArgs),
+}
+
+/// An experiment file and what to change in it.
+#[derive(Debug, Args)]
+struct ExperimentArgs {
+    /// The experiment, a TOML file; `configs/` and `experiments/` hold some to start from.
+    file: PathBuf,
+    /// Change a value: --set continuum.order=3, --set 'labels=["teff","logg"]'. May be given again.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Name of the experiment, in place of the file's name.
+    #[arg(long)]
+    name: Option<String>,
+    /// Where experiments keep their runs.
+    #[arg(long, value_name = "FOLDER", default_value = "experiments")]
+    experiments: PathBuf,
+}
+
+impl ExperimentArgs {
+    fn load(&self) -> crate::error::Result<Experiment> {
+        Experiment::load(&self.file, &self.sets, self.name.as_deref())
+    }
+
+    /// Prepared sets of all experiments, shared where inputs and settings agree.
+    fn cache(&self) -> PathBuf {
+        self.experiments.join(".prepared")
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Whatever failed, with file and remedy.
+pub fn execute(cli: Cli) -> anyhow::Result<()> {
+    logging::init(cli.quiet);
+    let bars = bars::Bars::new(cli.quiet);
+    match cli.command {
+        Command::Run(args) => run::execute(&args, &bars),
+        Command::Prepare(args) => prepare::execute(&args, &bars),
+        Command::Label(args) => label::execute(&args, &bars),
+        Command::Check(args) => check::execute(&args),
+        Command::Import(args) => import::execute(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,47 @@
+//! `maury run`: an experiment from its file to its folder.
+
+use clap::Args;
+
+use super::{ExperimentArgs, bars::Bars, logging};
+use crate::device::Compute;
+use crate::experiment::run::run;
+use crate::experiment::run_folder::RunFolder;
+use crate::report::{figures, tables};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n    \
+    --set data.arrays.error=error.npy --set data.arrays.labels=labels.csv --set 'labels=[\"teff\",\"logg\"]'")]
+pub struct RunArgs {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+}
+
+pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
+    let args = &args.experiment;
+    let experiment = args.load()?;
+    let compute = Compute::open(&experiment.config.device)?;
+    let folder = RunFolder::create(&args.experiments, &experiment.slug)?;
+    logging::keep_in(&folder.path().join("log.txt"))?;
+    if !experiment.config.question.is_empty() {
+        tracing::info!("{}: {}", experiment.slug, experiment.config.question);
+    }
+    let mut outcome = run(&experiment, folder.path(), &args.cache(), &compute, bars)?;
+    let mut timings = std::mem::take(&mut outcome.timings);
+    timings.measure("figures", || -> crate::error::Result<()> {
+        for model in &outcome.models {
+            let figure = figures::one_to_one::draw(model)?;
+            figures::write(&folder.path().join("figures"), &format!("one_to_one-{}", model.name), &figure)?;
+        }
+        Ok(())
+    })?;
+    outcome.timings = timings;
+    outcome.write(folder.path())?;
+    let place = folder.finish()?;
+    println!("{}", tables::metrics_table(&outcome));
+    println!("{}", tables::timings_table(&outcome));
+    println!("{}", place.display());
+    for file in ["metrics.json", "predictions.csv", "figures"] {
+        println!("  {file}");
+    }
+    Ok(())
+}

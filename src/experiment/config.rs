@@ -1,0 +1,295 @@
+//! What an experiment file says, and the validated experiment it becomes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::layers::Layers;
+use crate::data::selection::Selection;
+use crate::device::DeviceSettings;
+use crate::error::{Error, Result};
+use crate::inference::fit::FitSettings;
+use crate::models::cannon::CannonConfig;
+use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings};
+use crate::spectra::pixmask::PixmaskSettings;
+use crate::spectra::split::Split;
+
+/// The content of an experiment file. Every key has a default; only the data must be named.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExperimentConfig {
+    /// Another file whose values hold where this one is silent; found beside this file or from the current folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extends: Option<String>,
+    /// One sentence: what the experiment asks.
+    pub question: String,
+    /// Seed of the split and of every random draw.
+    pub seed: u64,
+    /// Labels to learn, by their catalogue columns.
+    pub labels: Vec<String>,
+    /// Where stars come from.
+    pub data: DataConfig,
+    /// Which stars enter.
+    pub selection: Selection,
+    /// Which pixels are masked.
+    pub pixmask: PixmaskSettings,
+    /// How spectra are normalized.
+    pub continuum: ContinuumSettings,
+    /// Who trains and who tests.
+    pub split: Split,
+    /// The models to compare, by name.
+    pub models: BTreeMap<String, ModelConfig>,
+    /// How labels are fitted.
+    pub fit: FitSettings,
+    /// Intervals of the metrics.
+    pub bootstrap: BootstrapSettings,
+    /// What computes.
+    pub device: DeviceSettings,
+}
+
+impl Default for ExperimentConfig {
+    fn default() -> Self {
+        Self {
+            extends: None,
+            question: String::new(),
+            seed: 1,
+            labels: ["teff", "logg", "fe_h", "mg_fe", "si_fe"].map(String::from).to_vec(),
+            data: DataConfig::default(),
+            selection: Selection::default(),
+            pixmask: PixmaskSettings::default(),
+            continuum: ContinuumSettings::default(),
+            split: Split::default(),
+            models: BTreeMap::new(),
+            fit: FitSettings::default(),
+            bootstrap: BootstrapSettings::default(),
+            device: DeviceSettings::default(),
+        }
+    }
+}
+
+/// `[data]`: one of two doors, and optionally a table of true labels (mock surveys have one).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// An APOGEE catalogue and a folder of apStar files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apstar: Option<ApstarData>,
+    /// Arrays of any survey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrays: Option<ArrayData>,
+    /// Table with an id column and true labels, for `<label>_truth` columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truth: Option<PathBuf>,
+}
+
+/// `[data.apstar]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApstarData {
+    /// allStar FITS file, or a SkyServer answer in CSV.
+    pub catalogue: PathBuf,
+    /// Folder of apStar files: flat, by field, or in the archive's layout.
+    pub spectra: PathBuf,
+}
+
+/// `[data.arrays]`. Paths end in .npy, .npz (`file.npz:key` picks an array) or .fits.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArrayData {
+    /// Flux, [n_stars, n_pixels].
+    pub flux: PathBuf,
+    /// Error of the flux, [n_stars, n_pixels].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<PathBuf>,
+    /// Inverse variance of the flux, in place of `error`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ivar: Option<PathBuf>,
+    /// Table (CSV or FITS) with one row per star, in the order of the spectra.
+    pub labels: PathBuf,
+    /// Wavelengths of the pixels in vacuum Angstrom; pixel numbers where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wavelengths: Option<PathBuf>,
+    /// Column of the star identifiers; empty for the usual names, or else row numbers.
+    pub id_column: String,
+}
+
+/// `[models.<name>]`: one kind of model with its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelConfig {
+    /// The Cannon.
+    Cannon(CannonConfig),
+}
+
+/// `[bootstrap]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BootstrapSettings {
+    /// Resamplings of the test stars.
+    pub resamples: usize,
+    /// Probability the intervals hold.
+    pub level: f64,
+}
+
+impl Default for BootstrapSettings {
+    fn default() -> Self {
+        Self { resamples: 1000, level: 0.95 }
+    }
+}
+
+/// A validated experiment: nothing downstream checks its settings again.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// The experiment's name: its file's, unless another was given; its runs' folder.
+    pub slug: String,
+    /// All settings, defaults filled in.
+    pub config: ExperimentConfig,
+}
+
+impl Experiment {
+    /// Reads and validates an experiment file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with file, line and remedy; [`Error::Io`].
+    pub fn load(path: &Path, sets: &[String], name: Option<&str>) -> Result<Self> {
+        let layers = Layers::read::<ExperimentConfig>(path, sets)?;
+        let mut config: ExperimentConfig = layers.merged()?;
+        config.extends = None;
+        if config.models.is_empty() {
+            config.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
+        }
+        let slug = match name {
+            Some(name) => name.to_string(),
+            None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        if slug.is_empty() || slug.starts_with('.') || slug.contains(['/', '\\']) {
+            return Err(Error::Config(format!("--name '{slug}': a plain folder name expected")));
+        }
+        validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
+        Ok(Self { slug, config })
+    }
+}
+
+fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
+    let check = |holds: bool, key: &str, problem: &str| {
+        if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
+    };
+    let labels = &config.labels;
+    check(!labels.is_empty(), "labels", "is empty; name at least one catalogue column")?;
+    check((1..labels.len()).all(|k| !labels[..k].contains(&labels[k])), "labels", "names a label twice")?;
+    check(
+        labels.iter().all(|label| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')),
+        "labels",
+        "must be column names of letters, digits and `_`",
+    )?;
+    check(!matches!(config.split, Split::Folds { k } if k < 2), "split.folds.k", "must be at least 2")?;
+    for (name, ModelConfig::Cannon(cannon)) in &config.models {
+        let key = |field: &str| format!("models.{name}.cannon.{field}");
+        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
+        check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
+        check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
+    }
+    check(config.fit.starts > 0, "fit.starts", "must be at least 1")?;
+    check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
+    check(config.fit.batch_stars > 0, "fit.batch_stars", "must be at least 1")?;
+    check(config.fit.tolerance > 0.0, "fit.tolerance", "must be positive")?;
+    check(config.bootstrap.resamples > 0, "bootstrap.resamples", "must be at least 1")?;
+    check((0.0..1.0).contains(&config.bootstrap.level), "bootstrap.level", "must lie between 0 and 1")?;
+    check(config.continuum.order <= 10, "continuum.order", "must be at most 10: more would follow the lines")?;
+    check(config.continuum.clip_sigma > 0.0, "continuum.clip_sigma", "must be positive")?;
+    check(config.continuum.emission_limit > 1.0, "continuum.emission_limit", "must be above 1, the continuum")?;
+    check(config.pixmask.max_relative_error > 0.0, "pixmask.max_relative_error", "must be positive")?;
+    check(config.pixmask.bits.iter().all(|bit| *bit < 63), "pixmask.bits", "must be bit numbers below 63")?;
+    for (name, range) in &config.selection.ranges {
+        let ordered = !matches!((range.min, range.max), (Some(min), Some(max)) if min > max);
+        check(ordered, &format!("selection.ranges.{name}"), "has min above max; no star can pass")?;
+    }
+    validate_data(&config.data, config.continuum.method, check)
+}
+
+fn validate_data(
+    data: &DataConfig,
+    method: ContinuumMethod,
+    check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
+) -> Result<(), (String, String)> {
+    match (&data.apstar, &data.arrays) {
+        (None, None) => check(false, "data", "names no stars; give [data.apstar] or [data.arrays]"),
+        (Some(_), Some(_)) => check(false, "data", "names both apstar and arrays; keep one"),
+        (Some(apstar), None) => {
+            check(!apstar.catalogue.as_os_str().is_empty(), "data.apstar.catalogue", "is not set; name the allStar file")?;
+            check(!apstar.spectra.as_os_str().is_empty(), "data.apstar.spectra", "is not set; name the folder of apStar files")?;
+            check(method != ContinuumMethod::None, "continuum.method", "must not be \"none\": apStar files are not normalized")
+        }
+        (None, Some(arrays)) => {
+            check(!arrays.flux.as_os_str().is_empty(), "data.arrays.flux", "is not set; name a file, e.g. --set data.arrays.flux=flux.npy")?;
+            check(!arrays.labels.as_os_str().is_empty(), "data.arrays.labels", "is not set; name a table, e.g. --set data.arrays.labels=labels.csv")?;
+            check(
+                arrays.error.is_some() != arrays.ivar.is_some(),
+                "data.arrays",
+                "needs either `error` or `ivar`, e.g. --set data.arrays.error=error.npy",
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, sets: &[&str]) -> Result<Experiment> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("try.toml");
+        std::fs::write(&path, text).unwrap();
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        Experiment::load(&path, &sets, None)
+    }
+
+    const DATA: &str = "[data.arrays]\nflux = \"f.npy\"\nivar = \"i.npy\"\nlabels = \"l.csv\"\n";
+
+    fn refusal(text: &str, sets: &[&str]) -> String {
+        load(&format!("{text}\n{DATA}"), sets).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_minimal_file_gets_every_default_and_a_cannon() {
+        let experiment = load(DATA, &["seed=7", "models.cubic.cannon.order=3"]).unwrap();
+        assert_eq!((experiment.slug.as_str(), experiment.config.seed), ("try", 7));
+        assert_eq!(experiment.config.models["cubic"], ModelConfig::Cannon(CannonConfig { order: 3, ..Default::default() }));
+        assert!(load(DATA, &[]).unwrap().config.models.contains_key("cannon"));
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_file_line_and_nearest_name() {
+        let unknown = refusal("[contiuum]\norder = 3", &[]);
+        assert!(unknown.contains("try.toml") && unknown.contains("line 1") && unknown.contains("did you mean `continuum`"), "{unknown}");
+        let inner = refusal("[continuum]\nordr = 3", &[]);
+        assert!(inner.contains("line 2") && inner.contains("did you mean `order`"), "{inner}");
+        let wrong_type = refusal("seed = \"one\"", &[]);
+        assert!(wrong_type.contains("line 1") && wrong_type.contains("expected u64"), "{wrong_type}");
+        let value = refusal("seed = 1\n[models.a.cannon]\norder = 9", &[]);
+        assert!(value.contains("line 3") && value.contains("models.a.cannon.order must be 1, 2 or 3"), "{value}");
+        let model = refusal("[models.a.canon]\norder = 2", &[]);
+        assert!(model.contains("did you mean `cannon`"), "{model}");
+        let set = refusal("", &["split.folds.k=1"]);
+        assert!(set.contains("--set 'split.folds.k=1'") && set.contains("at least 2"), "{set}");
+        let set = refusal("", &["contiuum.order=3"]);
+        assert!(set.contains("--set") && set.contains("did you mean `continuum`"), "{set}");
+        let both = refusal("[data.apstar]\ncatalogue = \"a\"\nspectra = \"b\"", &[]);
+        assert!(both.contains("keep one"), "{both}");
+    }
+
+    #[test]
+    fn a_file_extends_another_one_level_deep() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("base.toml", &format!("seed = 5\nlabels = [\"teff\"]\n{DATA}"));
+        write("own.toml", "extends = \"base.toml\"\nlabels = [\"logg\"]\n");
+        write("deep.toml", "extends = \"own.toml\"\n");
+        let own = Experiment::load(&folder.path().join("own.toml"), &[], Some("other")).unwrap();
+        assert_eq!((own.config.seed, own.config.labels, own.slug.as_str()), (5, vec!["logg".to_string()], "other"));
+        let deep = Experiment::load(&folder.path().join("deep.toml"), &[], None).unwrap_err().to_string();
+        assert!(deep.contains("one level"), "{deep}");
+    }
+}

@@ -1,0 +1,174 @@
+//! The texts an experiment is composed of: base file, own file, `--set` values; merged, and blamed line by line.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Table;
+
+use crate::data::files;
+use crate::error::{Error, Result, nearest_name};
+
+/// One source of settings. Later layers override earlier ones.
+#[derive(Debug, Clone)]
+struct Layer {
+    /// How messages call it: the file's path, or the `--set` as typed.
+    name: String,
+    text: String,
+    is_file: bool,
+}
+
+/// All sources of one experiment, in the order in which they apply.
+#[derive(Debug, Clone)]
+pub struct Layers(Vec<Layer>);
+
+impl Layers {
+    /// Reads a file, the file it extends, and values set on the command line; checks each against `T` by itself.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Config`] naming file, line and the nearest valid name.
+    pub fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<Self> {
+        let own = Layer { name: path.display().to_string(), text: files::read_text(path)?, is_file: true };
+        own.check::<T>()?;
+        let mut layers = Vec::new();
+        if let Some(base) = own.table()?.get("extends").and_then(toml::Value::as_str) {
+            let base = beside_or_here(path, base);
+            let layer = Layer { name: base.display().to_string(), text: files::read_text(&base)?, is_file: true };
+            layer.check::<T>()?;
+            if layer.table()?.contains_key("extends") {
+                return Err(Error::Config(format!("{}: extends another file itself; one level is allowed", layer.name)));
+            }
+            layers.push(layer);
+        }
+        layers.push(own);
+        for set in sets {
+            let layer = Layer { name: format!("--set '{set}'"), text: assignment(set)?, is_file: false };
+            layer.check::<T>()?;
+            layers.push(layer);
+        }
+        Ok(Self(layers))
+    }
+
+    /// All layers merged, the later over the earlier.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the layers do not fit together.
+    pub fn merged<T: DeserializeOwned>(&self) -> Result<T> {
+        let mut merged = Table::new();
+        for layer in &self.0 {
+            merge(&mut merged, layer.table()?);
+        }
+        let names: Vec<&str> = self.0.iter().map(|layer| layer.name.as_str()).collect();
+        merged.try_into().map_err(|err| Error::Config(format!("{}: {err}", names.join(" + "))))
+    }
+
+    /// An error about the value of a dotted key, naming the file and line that set it last.
+    pub fn blame(&self, key: &str, problem: &str) -> Error {
+        let found = self.0.iter().rev().find_map(|layer| Some((layer, layer.line_of(key)?)));
+        Error::Config(match found {
+            Some((layer, line)) if layer.is_file => format!("{}, line {line}: {key} {problem}", layer.name),
+            Some((layer, _)) => format!("{}: {key} {problem}", layer.name),
+            None => format!("{}: {key} {problem}", self.0.iter().rfind(|l| l.is_file).map_or("", |l| &l.name)),
+        })
+    }
+}
+
+impl Layer {
+    fn table(&self) -> Result<Table> {
+        self.text.parse().map_err(|err| self.error(&err))
+    }
+
+    fn check<T: DeserializeOwned>(&self) -> Result<()> {
+        toml::from_str::<T>(&self.text).map(|_| ()).map_err(|err| self.error(&err))
+    }
+
+    fn error(&self, err: &toml::de::Error) -> Error {
+        let message = err.message();
+        let hint = hint(message);
+        if !self.is_file {
+            return Error::Config(format!("{}: {message}{hint}", self.name));
+        }
+        // toml's own text draws the line with a caret.
+        Error::Config(format!("{}: {}{hint}", self.name, err.to_string().trim_end()))
+    }
+
+    /// Line (from 1) where a dotted key gets its value here.
+    fn line_of(&self, key: &str) -> Option<usize> {
+        let document = toml::de::DeTable::parse(&self.text).ok()?;
+        let mut table = document.get_ref();
+        let mut parts = key.split('.').peekable();
+        loop {
+            let part = parts.next()?;
+            let value = table.get(part)?;
+            if parts.peek().is_none() {
+                return Some(self.text[..value.span().start.min(self.text.len())].matches('\n').count() + 1);
+            }
+            table = match value.get_ref() {
+                toml::de::DeValue::Table(inner) => inner,
+                _ => return None,
+            };
+        }
+    }
+}
+
+/// "did you mean" for serde's messages of the form: unknown field `a`, expected one of `b`, `c`.
+fn hint(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let Some(wrong) = quoted.next().filter(|_| message.starts_with("unknown")) else { return String::new() };
+    match nearest_name(wrong, quoted) {
+        Some(near) => format!("\ndid you mean `{near}`?"),
+        None => String::new(),
+    }
+}
+
+/// `a.b=value` as TOML text; a value that is no TOML is a string, so that paths need no quotes.
+fn assignment(set: &str) -> Result<String> {
+    let (key, value) = set.split_once('=').ok_or_else(|| {
+        Error::Config(format!("--set '{set}': KEY=VALUE expected, as in --set seed=2"))
+    })?;
+    let (key, value) = (key.trim(), value.trim());
+    let as_toml = format!("{key} = {value}\n");
+    if as_toml.parse::<Table>().is_ok() {
+        return Ok(as_toml);
+    }
+    let as_text = format!("{key} = {}\n", toml::Value::String(value.to_string()));
+    match as_text.parse::<Table>() {
+        Ok(_) => Ok(as_text),
+        Err(err) => Err(Error::Config(format!("--set '{set}': {}", err.message()))),
+    }
+}
+
+fn beside_or_here(path: &Path, other: &str) -> PathBuf {
+    let beside = path.parent().unwrap_or(Path::new("")).join(other);
+    if beside.is_file() { beside } else { PathBuf::from(other) }
+}
+
+fn merge(onto: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (onto.get_mut(&key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value),
+            (_, value) => {
+                onto.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_need_no_quotes_and_lists_stay_lists() {
+        assert_eq!(assignment("data.flux=../a b.npy").unwrap(), "data.flux = \"../a b.npy\"\n");
+        assert_eq!(assignment("labels=[\"teff\"]").unwrap(), "labels = [\"teff\"]\n");
+        assert!(assignment("seed").is_err());
+    }
+
+    #[test]
+    fn tables_merge_and_values_replace() {
+        let mut base: Table = "a = 1\n[t]\nx = 1\ny = 2\n[split.folds]\nk = 5\n".parse().unwrap();
+        merge(&mut base, "split = \"halves\"\n[t]\ny = 3\n".parse().unwrap());
+        let expected: Table = "a = 1\nsplit = \"halves\"\n[t]\nx = 1\ny = 3\n".parse().unwrap();
+        assert_eq!(base, expected);
+    }
+}

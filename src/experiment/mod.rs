@@ -1,0 +1,12 @@
+//! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
+
+pub mod config;
+pub mod crossval;
+pub mod labelling;
+pub mod layers;
+pub mod metrics;
+pub mod outcome;
+pub mod prepare;
+pub mod run;
+pub mod run_folder;
+pub mod timings;

@@ -1,0 +1,389 @@
+//! From an experiment's data to prepared sets: select, find spectra, mask, normalize, keep on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use ndarray::{Array2, s};
+use rayon::prelude::*;
+
+use super::config::{ArrayData, ApstarData, ExperimentConfig};
+use crate::data::catalogue::Catalogue;
+use crate::data::selection::{Cut, select};
+use crate::data::{apstar, arrays, files};
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
+use crate::spectra::continuum_pixels;
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
+use crate::spectra::prepared::{FORMAT_VERSION, PreparedSet};
+use crate::spectra::quality::Quality;
+use crate::training::continuum_search;
+
+/// Problems named in the log before they are only counted.
+const NAMED_PROBLEMS: usize = 5;
+
+/// The stars of an experiment and where their spectra are.
+#[derive(Debug)]
+pub struct Source {
+    /// Selected stars, one row each.
+    pub stars: Catalogue,
+    /// What each cut removed.
+    pub cuts: Vec<Cut>,
+    /// The grid all spectra must be on.
+    pub grid: WavelengthGrid,
+    spectra: Spectra,
+}
+
+#[derive(Debug)]
+enum Spectra {
+    /// One apStar file per star.
+    Files(Vec<PathBuf>),
+    /// Flux and inverse variance of the selected stars, [n_stars, n_pixels].
+    Arrays { flux: Array2<f32>, ivar: Array2<f32>, fingerprint: String },
+}
+
+impl Source {
+    /// Selects the experiment's stars and finds their spectra.
+    ///
+    /// # Errors
+    /// File errors; [`Error::TooFewStars`] if nothing is left; [`Error::Mismatch`] if arrays and labels disagree.
+    pub fn open(config: &ExperimentConfig) -> Result<Self> {
+        let source = match (&config.data.apstar, &config.data.arrays) {
+            (Some(apstar), _) => Self::open_apstar(apstar, config)?,
+            (None, Some(arrays)) => Self::open_arrays(arrays, config)?,
+            (None, None) => return Err(Error::Config("data names no stars; give [data.apstar] or [data.arrays]".into())),
+        };
+        for cut in &source.cuts {
+            tracing::info!("{}: {} removed, {} left", cut.name, cut.removed, cut.left);
+        }
+        if source.stars.is_empty() {
+            let most = source.cuts.iter().max_by_key(|cut| cut.removed);
+            return Err(Error::TooFewStars {
+                stage: "selection".into(),
+                n_stars: 0,
+                needed: 1,
+                remedy: match most {
+                    Some(cut) => format!("the cut `{}` alone removed {} stars; loosen it", cut.name, cut.removed),
+                    None => "the catalogue is empty".into(),
+                },
+            });
+        }
+        Ok(source)
+    }
+
+    fn open_apstar(data: &ApstarData, config: &ExperimentConfig) -> Result<Self> {
+        if !data.spectra.is_dir() {
+            return Err(Error::format(&data.spectra, "no such folder of apStar files; set data.apstar.spectra"));
+        }
+        let (stars, mut cuts) = select(&data.catalogue, "APOGEE_ID", &config.labels, &config.selection)?;
+        let found: Vec<Option<PathBuf>> = (0..stars.len())
+            .into_par_iter()
+            .map(|n| apstar::locate(&data.spectra, &stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]))
+            .collect();
+        let present: Vec<usize> = (0..stars.len()).filter(|n| found[*n].is_some()).collect();
+        cuts.push(Cut { name: "spectrum on disk".into(), removed: stars.len() - present.len(), left: present.len() });
+        Ok(Self {
+            stars: stars.rows(&present),
+            cuts,
+            grid: WavelengthGrid::apogee(),
+            spectra: Spectra::Files(found.into_iter().flatten().collect()),
+        })
+    }
+
+    fn open_arrays(data: &ArrayData, config: &ExperimentConfig) -> Result<Self> {
+        let flux = arrays::read_matrix(&data.flux)?;
+        let is_error = data.error.is_some();
+        let noise_path = data.error.as_ref().or(data.ivar.as_ref()).map_or(Path::new(""), PathBuf::as_path);
+        let mut ivar = arrays::read_matrix(noise_path)?;
+        let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
+        if ivar.dim() != flux.dim() {
+            let detail = format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.dim(), ivar.dim());
+            return mismatch(format!("shapes of {} and {}", data.flux.display(), noise_path.display()), detail);
+        }
+        if is_error {
+            ivar.mapv_inplace(|error| if error > 0.0 { 1.0 / (error * error) } else { 0.0 });
+        }
+        let (stars, cuts) = select(&data.labels, &data.id_column, &config.labels, &config.selection)?;
+        let n_rows = cuts.first().map_or(0, |cut| cut.left);
+        if n_rows != flux.nrows() {
+            let detail = format!("{n_rows} rows and {} spectra; one label row per spectrum, in the same order", flux.nrows());
+            return mismatch(format!("{} and {}", data.labels.display(), data.flux.display()), detail);
+        }
+        let grid = array_grid(data, flux.ncols())?;
+        let mut fingerprint = String::new();
+        for path in [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten() {
+            fingerprint += &files::fingerprint(&without_key(path))?;
+        }
+        let rows = &stars.row;
+        let axis = ndarray::Axis(0);
+        let (flux, ivar) = (flux.select(axis, rows), ivar.select(axis, rows));
+        Ok(Self { stars, cuts, grid, spectra: Spectra::Arrays { flux, ivar, fingerprint } })
+    }
+
+    /// Number of stars.
+    pub fn n_stars(&self) -> usize {
+        self.stars.len()
+    }
+
+    /// Masked raw spectrum of one star with its quality.
+    ///
+    /// # Errors
+    /// File errors; [`Error::Mismatch`] for a spectrum on another grid.
+    fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
+        match &self.spectra {
+            Spectra::Files(paths) => read_apstar(&paths[star], &self.grid, settings).map(|(_, masked, quality)| (masked, quality)),
+            Spectra::Arrays { flux, ivar, .. } => {
+                let flux: Vec<f64> = flux.row(star).iter().map(|v| f64::from(*v)).collect();
+                // ivar = 0 is an infinite error: inside the chip, but no information.
+                let error: Vec<f64> = ivar.row(star).iter().map(|v| 1.0 / f64::from(*v).sqrt()).collect();
+                Ok(pixmask::apply(&flux, &error, &vec![0; flux.len()], settings))
+            }
+        }
+    }
+
+    /// What identifies the spectra without reading them.
+    fn fingerprint(&self) -> Result<String> {
+        match &self.spectra {
+            Spectra::Files(paths) => {
+                let prints = paths.par_iter().map(|path| files::fingerprint(path)).collect::<Result<Vec<_>>>()?;
+                Ok(prints.join("\n"))
+            }
+            Spectra::Arrays { fingerprint, .. } => Ok(fingerprint.clone()),
+        }
+    }
+}
+
+fn without_key(path: &Path) -> PathBuf {
+    let text = path.to_string_lossy();
+    match text.split_once(".npz:") {
+        Some((stem, _)) => format!("{stem}.npz").into(),
+        None => path.to_path_buf(),
+    }
+}
+
+fn array_grid(data: &ArrayData, n_pixels: usize) -> Result<WavelengthGrid> {
+    let Some(path) = &data.wavelengths else { return Ok(WavelengthGrid::from_pixel_numbers(n_pixels)) };
+    let wavelength = arrays::read_numbers(path)?;
+    if wavelength.len() != n_pixels {
+        let detail = format!("{} wavelengths for {n_pixels} pixels", wavelength.len());
+        return Err(Error::Mismatch { what: format!("{} and {}", path.display(), data.flux.display()), detail });
+    }
+    if wavelength.len() == WavelengthGrid::apogee().n_pixels() {
+        let apogee = WavelengthGrid::apogee();
+        if (WavelengthGrid { wavelength: wavelength.clone(), chips: apogee.chips.clone() }).matches(&apogee) {
+            return Ok(apogee);
+        }
+    }
+    WavelengthGrid::from_wavelengths(wavelength)
+        .ok_or_else(|| Error::format(path, "wavelengths must be finite and ascending, vacuum Angstrom"))
+}
+
+/// Reads and masks one apStar file, checked to be on the grid.
+///
+/// # Errors
+/// File errors; [`Error::Mismatch`] for another grid.
+pub fn read_apstar(
+    path: &Path,
+    grid: &WavelengthGrid,
+    settings: &PixmaskSettings,
+) -> Result<(apstar::RawSpectrum, MaskedSpectrum, Quality)> {
+    let raw = apstar::read(path)?;
+    let n_pixels = raw.raw_flux.len();
+    // A bare file without a wavelength header is taken by its length.
+    let on_grid = match raw.log_wavelength {
+        Some(_) => grid.is_apogee() && WavelengthGrid::is_apogee_header(raw.log_wavelength, n_pixels),
+        None => n_pixels == grid.n_pixels(),
+    };
+    if !on_grid {
+        let detail = format!("{n_pixels} pixels, log wavelength start and step {:?}; the apStar grid is expected", raw.log_wavelength);
+        return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
+    }
+    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, settings);
+    Ok((raw, masked, quality))
+}
+
+/// Normalizes masked spectra, or passes them on where they came normalized.
+pub struct Normalizer(Option<ContinuumFitter>);
+
+impl Normalizer {
+    /// A normalizer with these continuum pixels.
+    ///
+    /// # Errors
+    /// [`Error::Continuum`].
+    pub fn new(grid: &WavelengthGrid, is_continuum: &[bool], settings: &ContinuumSettings) -> Result<Self> {
+        Ok(Self(match settings.method {
+            ContinuumMethod::Chebyshev => Some(ContinuumFitter::new(grid, is_continuum, settings)?),
+            ContinuumMethod::None => None,
+        }))
+    }
+
+    /// The normalized spectrum; counts what is lost in `quality`.
+    pub fn normalize(&self, spectrum: &MaskedSpectrum, quality: &mut Quality) -> NormalizedSpectrum {
+        match &self.0 {
+            Some(fitter) => fitter.normalize(spectrum, quality),
+            None => NormalizedSpectrum {
+                flux: spectrum.flux.iter().zip(&spectrum.ivar).map(|(f, v)| if *v > 0.0 { *f as f32 } else { 1.0 }).collect(),
+                ivar: spectrum.ivar.iter().map(|ivar| *ivar as f32).collect(),
+            },
+        }
+    }
+}
+
+/// Prepares a source, or takes it from `cache` if the same was prepared before.
+///
+/// `training` lists the rows that train; only they are looked at where continuum pixels are to be found.
+///
+/// # Errors
+/// Those of reading, normalizing and training; [`Error::TooFewStars`] if no spectrum at all could be read.
+pub fn prepare(
+    source: &Source,
+    config: &ExperimentConfig,
+    training: &[usize],
+    cache: &Path,
+    compute: &Compute,
+    progress: &dyn Progress,
+) -> Result<(PreparedSet, PathBuf)> {
+    let key = cache_key(source, config, training)?;
+    let path = cache.join(format!("{}.fits", &key[..16]));
+    if path.is_file() {
+        match PreparedSet::read(&path, &key) {
+            Ok(Some(set)) => {
+                tracing::info!("prepared set taken from {}", path.display());
+                return Ok((set, path));
+            }
+            Ok(None) => {}
+            Err(err) => tracing::warn!("{err}; prepared again"),
+        }
+    }
+    let is_continuum = choose_continuum_pixels(source, config, training, compute, progress)?;
+    let set = normalize_all(source, config, is_continuum, progress)?;
+    set.write(&path, &key)?;
+    tracing::info!("{} stars prepared, kept in {}", set.n_stars(), path.display());
+    Ok((set, path))
+}
+
+fn cache_key(source: &Source, config: &ExperimentConfig, training: &[usize]) -> Result<String> {
+    let finds = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
+    let training: Vec<&str> = if finds { training.iter().map(|n| source.stars.id[*n].as_str()).collect() } else { Vec::new() };
+    let list = Path::new(&config.continuum.pixels);
+    let list = if list.is_file() { files::fingerprint(list)? } else { String::new() };
+    let settings = serde_json::json!([
+        FORMAT_VERSION, env!("CARGO_PKG_VERSION"), &config.labels, &config.pixmask, &config.continuum, list, training,
+        &source.stars.id, &source.stars.row, &source.stars.snr, &source.stars.labels,
+    ]);
+    let text = format!("{settings}\n{}", source.fingerprint()?);
+    Ok(blake3::hash(text.as_bytes()).to_hex()[..32].to_string())
+}
+
+fn choose_continuum_pixels(
+    source: &Source,
+    config: &ExperimentConfig,
+    training: &[usize],
+    compute: &Compute,
+    progress: &dyn Progress,
+) -> Result<Vec<bool>> {
+    let grid = &source.grid;
+    if config.continuum.method == ContinuumMethod::None {
+        return Ok(vec![false; grid.n_pixels()]);
+    }
+    match config.continuum.pixels.as_str() {
+        "shipped" => continuum_pixels::shipped(grid),
+        "find" => {
+            let complete = |n: &usize| source.stars.labels[*n].iter().all(|label| label.is_finite());
+            let stars: Vec<usize> = training.iter().copied().filter(complete).collect();
+            progress.start("reading training spectra", stars.len());
+            let read: Vec<Option<(usize, MaskedSpectrum)>> = stars
+                .par_iter()
+                .map(|n| {
+                    let masked = source.spectrum(*n, &config.pixmask).ok().filter(|(_, quality)| quality.n_good > 0);
+                    progress.advance(1);
+                    masked.map(|(masked, _)| (*n, masked))
+                })
+                .collect();
+            progress.finish();
+            let (stars, spectra): (Vec<usize>, Vec<MaskedSpectrum>) = read.into_iter().flatten().unzip();
+            let labels = Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| source.stars.labels[stars[n]][k]);
+            let found = continuum_search::find(&spectra, labels.view(), &config.labels, grid, &config.continuum, compute)?;
+            let per_chip: Vec<usize> = grid.chips.iter().map(|chip| chip.clone().filter(|p| found[*p]).count()).collect();
+            tracing::info!("continuum pixels found from {} training stars: {per_chip:?} per chip", stars.len());
+            Ok(found)
+        }
+        list => continuum_pixels::read(Path::new(list), grid),
+    }
+}
+
+fn normalize_all(
+    source: &Source,
+    config: &ExperimentConfig,
+    is_continuum: Vec<bool>,
+    progress: &dyn Progress,
+) -> Result<PreparedSet> {
+    let (n_stars, n_pixels) = (source.n_stars(), source.grid.n_pixels());
+    let normalizer = Normalizer::new(&source.grid, &is_continuum, &config.continuum)?;
+    let mut flux = vec![1.0_f32; n_stars * n_pixels];
+    let mut ivar = vec![0.0_f32; n_stars * n_pixels];
+    let mut quality = vec![Quality { continuum_residual: f64::NAN, ..Quality::default() }; n_stars];
+    let problems = Mutex::new(Vec::new());
+    progress.start("preparing spectra", n_stars);
+    flux.par_chunks_mut(n_pixels).zip(ivar.par_chunks_mut(n_pixels)).zip(&mut quality).enumerate().for_each(
+        |(star, ((flux, ivar), quality))| {
+            match source.spectrum(star, &config.pixmask) {
+                Ok((masked, counted)) => {
+                    *quality = counted;
+                    let normalized = normalizer.normalize(&masked, quality);
+                    flux.copy_from_slice(&normalized.flux);
+                    ivar.copy_from_slice(&normalized.ivar);
+                }
+                Err(err) => problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(err.to_string()),
+            }
+            progress.advance(1);
+        },
+    );
+    progress.finish();
+    report_problems(problems.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), n_stars)?;
+    let shape = (n_stars, n_pixels);
+    let matrix = |values| Array2::from_shape_vec(shape, values).expect("one value per star and pixel");
+    Ok(PreparedSet {
+        grid: source.grid.clone(),
+        continuum_pixels: is_continuum,
+        ids: source.stars.id.clone(),
+        label_names: config.labels.clone(),
+        labels: Array2::from_shape_fn((n_stars, config.labels.len()), |(n, k)| source.stars.labels[n][k]),
+        snr: source.stars.snr.clone(),
+        flux: matrix(flux),
+        ivar: matrix(ivar),
+        quality,
+    })
+}
+
+fn report_problems(mut problems: Vec<String>, n_stars: usize) -> Result<()> {
+    problems.sort();
+    for problem in problems.iter().take(NAMED_PROBLEMS) {
+        tracing::warn!("{problem}");
+    }
+    if problems.len() > NAMED_PROBLEMS {
+        tracing::warn!("... and {} more unreadable spectra", problems.len() - NAMED_PROBLEMS);
+    }
+    if problems.len() == n_stars {
+        return Err(Error::TooFewStars {
+            stage: "reading spectra".into(),
+            n_stars: 0,
+            needed: 1,
+            remedy: format!("none of {n_stars} could be read; the first: {}", problems[0]),
+        });
+    }
+    Ok(())
+}
+
+/// Flux and inverse variance of some rows of a set, as contiguous arrays.
+pub fn spectra_of_rows(set: &PreparedSet, rows: &[usize]) -> (Array2<f32>, Array2<f32>) {
+    let mut flux = Array2::zeros((rows.len(), set.n_pixels()));
+    let mut ivar = Array2::zeros((rows.len(), set.n_pixels()));
+    for (to, from) in rows.iter().enumerate() {
+        flux.slice_mut(s![to, ..]).assign(&set.flux.row(*from));
+        ivar.slice_mut(s![to, ..]).assign(&set.ivar.row(*from));
+    }
+    (flux, ivar)
+}

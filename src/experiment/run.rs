@@ -1,0 +1,110 @@
+//! The story of an experiment: select, prepare, split, train, estimate, compare.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::config::Experiment;
+use super::crossval::run_fold;
+use super::metrics::summarize;
+use super::outcome::{ModelOutcome, Outcome, Predictions};
+use super::prepare::{Source, prepare};
+use super::timings::Timings;
+use crate::data::catalogue::Catalogue;
+use crate::data::files;
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::models::LabelEstimates;
+use crate::progress::Progress;
+use crate::spectra::continuum::ContinuumMethod;
+use crate::spectra::prepared::PreparedSet;
+use crate::spectra::quality::Quality;
+use crate::stats::robust::quantile;
+
+/// Runs an experiment. Models and the resolved configuration go into `folder`; prepared sets are shared between runs in
+/// `cache`. The outcome is returned, not written.
+///
+/// # Errors
+/// Whatever goes wrong on the way, naming file and remedy; single bad stars are flagged instead.
+pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compute, progress: &dyn Progress) -> Result<Outcome> {
+    let config = &experiment.config;
+    let resolved = toml::to_string_pretty(config).map_err(|err| Error::Config(err.to_string()))?;
+    files::write_bytes(&folder.join("experiment.toml"), resolved)?;
+
+    let mut timings = Timings::default();
+    let source = timings.measure("select", || Source::open(config))?;
+    let folds = config.split.folds(&source.stars.id, config.seed);
+    let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
+    let truth = config.data.truth.as_deref().map(|path| read_truth(path, &source.stars, &config.labels)).transpose()?;
+
+    // Only continuum pixels found from training stars make the prepared set depend on the fold.
+    let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
+    let mut results: Vec<Vec<_>> = config.models.iter().map(|_| Vec::new()).collect();
+    let mut quality = vec![Quality::default(); source.n_stars()];
+    let mut flags = vec![0; source.n_stars()];
+    let mut bit_fractions = Vec::new();
+    let mut shared: Option<PreparedSet> = None;
+    for (index, fold) in folds.iter().enumerate() {
+        let set = match shared.take() {
+            Some(set) => set,
+            None => timings.measure("prepare", || prepare(&source, config, &fold.training, cache, compute, progress))?.0,
+        };
+        for &star in &fold.test {
+            quality[star] = set.quality[star].clone();
+            flags[star] = set.flags(star);
+        }
+        bit_fractions = set.bit_fractions();
+        for ((name, model), results) in config.models.iter().zip(&mut results) {
+            let subfolder = folder.join("models").join(name);
+            let subfolder = if folds.len() > 1 { subfolder.join(format!("fold{}", index + 1)) } else { subfolder };
+            results.push(run_fold(&set, fold, model, config, &subfolder, compute, &mut timings, progress)?);
+        }
+        shared = (!per_fold).then_some(set);
+    }
+
+    let stars = source.stars.rows(&test);
+    let labels = |rows: &Catalogue| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows.labels[n][k]);
+    let models = timings.measure("compare", || {
+        config
+            .models
+            .keys()
+            .zip(results)
+            .map(|(name, results)| {
+                let mut estimates = LabelEstimates::empty(config.labels.len());
+                let training = results.iter().map(|result| result.training).collect();
+                let n_train = results.iter().map(|result| result.n_train).sum::<usize>() / results.len().max(1);
+                let n_parameters = results.first().map_or(0, |result| result.n_parameters);
+                results.into_iter().for_each(|result| estimates.append(result.estimates));
+                let predictions = Predictions {
+                    ids: stars.id.clone(),
+                    label_names: config.labels.clone(),
+                    catalogue: labels(&stars),
+                    truth: truth.as_ref().map(|truth| truth.select(ndarray::Axis(0), &test)),
+                    flags: test.iter().zip(&estimates.flags).map(|(star, fit)| flags[*star] | fit).collect(),
+                    estimates,
+                };
+                let metrics = summarize(&predictions, n_train, n_parameters, &config.bootstrap, config.seed);
+                ModelOutcome { name: name.clone(), predictions, metrics, training }
+            })
+            .collect()
+    });
+    let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
+    Ok(Outcome {
+        models,
+        cuts: source.cuts,
+        bit_fractions,
+        fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),
+        seed: config.seed,
+        timings,
+    })
+}
+
+/// True labels of the stars, by id; NaN for stars the table does not know.
+fn read_truth(path: &Path, stars: &Catalogue, labels: &[String]) -> Result<Array2<f64>> {
+    let table = Catalogue::read(path, "", labels)?;
+    let row_of: HashMap<&str, usize> = table.id.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
+    Ok(Array2::from_shape_fn((stars.len(), labels.len()), |(n, k)| {
+        row_of.get(stars.id[n].as_str()).map_or(f64::NAN, |row| table.labels[*row][k])
+    }))
+}

@@ -1,0 +1,15 @@
+//! maury: parse, run, report errors once, exit 0, 1 (failed) or 2 (the request was wrong).
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match maury::cli::execute(maury::cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::from(err.downcast_ref::<maury::error::Error>().map_or(1, maury::error::Error::exit_code))
+        }
+    }
+}

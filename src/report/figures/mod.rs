@@ -1,0 +1,18 @@
+//! The figures of a run, each from plain data to SVG and PNG.
+
+pub mod one_to_one;
+
+use std::path::Path;
+
+use crate::data::files;
+use crate::error::Result;
+use crate::plot::Figure;
+
+/// Writes a figure as `<name>.svg` and `<name>.png` into a folder.
+///
+/// # Errors
+/// [`crate::error::Error::Io`].
+pub fn write(folder: &Path, name: &str, figure: &Figure) -> Result<()> {
+    files::write_bytes(&folder.join(format!("{name}.svg")), &figure.svg)?;
+    files::write_bytes(&folder.join(format!("{name}.png")), &figure.png)
+}

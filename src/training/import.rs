@@ -1,0 +1,130 @@
+//! A Cannon trained elsewhere, from tables of its coefficients.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+
+use super::checkpoint::{Preparation, TrainedCannon};
+use crate::data::catalogue::Catalogue;
+use crate::data::table::Table;
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::vectorizer::Vectorizer;
+use crate::spectra::continuum::ContinuumSettings;
+use crate::spectra::continuum_pixels;
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::labels::LabelScaler;
+use crate::spectra::pixmask::PixmaskSettings;
+
+/// The tables of a foreign model on the apStar grid.
+#[derive(Debug, Clone)]
+pub struct ForeignCannon {
+    /// One row per pixel: `pix8575` (or `pixel`), `scatter` (standard deviation), and a column per coefficient.
+    pub coefficients: PathBuf,
+    /// Columns `coefficient` (a column above) and `term`: `1`, `teff`, `teff*logg`, ... of labels minus their pivot.
+    pub terms: PathBuf,
+    /// Columns `label` and `baseline` (or `pivot`), in the order of the labels.
+    pub pivot: PathBuf,
+    /// Labels of its training stars, for starts and hull.
+    pub training_labels: Option<PathBuf>,
+    /// How spectra are to be normalized for it.
+    pub continuum: ContinuumSettings,
+}
+
+/// Spread assumed for a label when the training labels are not given: only the conditioning depends on it.
+fn usual_scale(label: &str) -> f64 {
+    if label == "teff" { 300.0 } else { 0.4 }
+}
+
+/// Reads the tables. Pixels they do not list carry no information.
+///
+/// # Errors
+/// File errors; [`Error::Format`] where the tables contradict each other.
+pub fn import(foreign: &ForeignCannon, compute: &Compute) -> Result<TrainedCannon> {
+    let grid = WavelengthGrid::apogee();
+    let (names, pivot) = read_pivot(&foreign.pivot)?;
+    let training_labels = match &foreign.training_labels {
+        Some(path) => {
+            let table = Catalogue::read(path, "", &names)?;
+            let rows: Vec<&Vec<f64>> = table.labels.iter().filter(|row| row.iter().all(|v| v.is_finite())).collect();
+            Array2::from_shape_fn((rows.len(), names.len()), |(n, k)| rows[n][k])
+        }
+        None => Array2::zeros((0, names.len())),
+    };
+    let scale = match LabelScaler::fit(&names, training_labels.view()) {
+        Ok(scaler) => scaler.scale,
+        Err(_) => names.iter().map(|name| usual_scale(name)).collect(),
+    };
+    let (vectorizer, columns) = read_terms(&foreign.terms, &names)?;
+
+    let mut table = Table::open(&foreign.coefficients)?;
+    let rows = 0..table.n_rows();
+    let remedy = "one row per pixel: pix8575, scatter, and the coefficients named in the table of terms";
+    let pixel_column = if table.has("pixel") { "pixel" } else { "pix8575" };
+    let pixels = table.numbers(pixel_column, rows.clone(), remedy)?;
+    let scatter = table.numbers("scatter", rows.clone(), remedy)?;
+    let n_pixels = grid.n_pixels();
+    let mut theta = vec![0.0; vectorizer.n_terms() * n_pixels];
+    let mut s2 = vec![NO_INFORMATION; n_pixels];
+    let place = |pixel: f64| {
+        let off_grid = || Error::format(&foreign.coefficients, format!("pixel {pixel} is not on the apStar grid"));
+        if pixel >= 0.0 && pixel < n_pixels as f64 { Ok(pixel as usize) } else { Err(off_grid()) }
+    };
+    for (pixel, scatter) in pixels.iter().zip(&scatter) {
+        s2[place(*pixel)?] = if scatter.is_finite() { scatter * scatter } else { NO_INFORMATION };
+    }
+    for (column, term) in columns {
+        let unit: f64 = vectorizer.factors(term).map(|label| scale[label]).product();
+        for (pixel, value) in pixels.iter().zip(table.numbers(&column, rows.clone(), remedy)?) {
+            theta[term * n_pixels + place(*pixel)?] = value * unit;
+        }
+    }
+    let continuum_pixels = match foreign.continuum.pixels.as_str() {
+        "shipped" => continuum_pixels::shipped(&grid)?,
+        list => continuum_pixels::read(Path::new(list), &grid)?,
+    };
+    Ok(TrainedCannon {
+        cannon: Cannon::from_coefficients(vectorizer, &theta, &s2, compute),
+        scaler: LabelScaler { names, pivot, scale },
+        preparation: Preparation {
+            continuum_pixels: (0..n_pixels).filter(|pixel| continuum_pixels[*pixel]).collect(),
+            grid,
+            pixmask: PixmaskSettings::default(),
+            continuum: foreign.continuum.clone(),
+        },
+        training_labels,
+    })
+}
+
+fn read_pivot(path: &Path) -> Result<(Vec<String>, Vec<f64>)> {
+    let mut table = Table::open(path)?;
+    let rows = 0..table.n_rows();
+    let remedy = "columns `label` and `pivot` are expected";
+    let column = if table.has("pivot") { "pivot" } else { "baseline" };
+    Ok((table.texts("label", rows.clone(), remedy)?, table.numbers(column, rows, remedy)?))
+}
+
+/// Vectorizer of the highest degree named, and for each coefficient column the term it belongs to.
+fn read_terms(path: &Path, names: &[String]) -> Result<(Vectorizer, Vec<(String, usize)>)> {
+    let mut table = Table::open(path)?;
+    let rows = 0..table.n_rows();
+    let remedy = "columns `coefficient` and `term` are expected";
+    let columns = table.texts("coefficient", rows.clone(), remedy)?;
+    let mut products = Vec::new();
+    for term in table.texts("term", rows, remedy)? {
+        let factors = term.split('*').map(str::trim).filter(|factor| *factor != "1");
+        let labels: Option<Vec<usize>> = factors.map(|factor| names.iter().position(|name| name == factor)).collect();
+        products.push(labels.ok_or_else(|| {
+            Error::format(path, format!("term `{term}` is not a product of the labels {}", names.join(", ")))
+        })?);
+    }
+    let order = products.iter().map(Vec::len).max().unwrap_or(0);
+    if !(1..=3).contains(&order) {
+        return Err(Error::format(path, format!("terms of degree {order}; maury knows degrees 1 to 3")));
+    }
+    let vectorizer = Vectorizer::new(names.len(), order);
+    let positions = products.iter().map(|labels| vectorizer.position(labels).expect("all products up to the order"));
+    let columns = columns.into_iter().zip(positions).collect();
+    Ok((vectorizer, columns))
+}
