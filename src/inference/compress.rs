@@ -129,19 +129,24 @@ impl ChiSquare for CompressedSpectra {
         let scaled_labels = scaled_labels.cast(self.c.dtype());
         let design = self.vectorizer.design_matrix(scaled_labels);
         let derivative = self.vectorizer.derivative(design.clone()).narrow(1, 1, n);
+        let second = self.vectorizer.second_derivative(design.clone()).narrow(1, 1, n);
         let x = design.narrow(1, 1, n).reshape([n_stars, n, 1]);
         // With Y = [x, dx/dl], Y^T M Y holds x^T M x, its half gradient and the Gauss-Newton matrix; Y^T v the rest.
         let y = Tensor::cat(vec![x, derivative], 2);
         let transposed = y.clone().swap_dims(1, 2);
+        let m_y = self.m.clone().matmul(y);
         let linear = transposed.clone().matmul(self.v.clone());
-        let quadratic = transposed.matmul(self.m.clone().matmul(y));
+        let quadratic = transposed.matmul(m_y.clone());
         let n_labels = self.vectorizer.n_labels();
-        let value = quadratic.clone().slice([0..n_stars, 0..1, 0..1]) - linear.clone().narrow(1, 0, 1) * 2.0;
+        let value = quadratic.clone().narrow(1, 0, 1).narrow(2, 0, 1) - linear.clone().narrow(1, 0, 1) * 2.0;
         let below = quadratic.narrow(1, 1, n_labels);
+        let curvature = below.clone().narrow(2, 1, n_labels);
+        let bend = (second * (m_y.narrow(2, 0, 1) - self.v.clone())).sum_dim(1).reshape([n_stars, n_labels, n_labels]);
         Evaluation {
             chi2: value.reshape([n_stars, 1]) + self.c.clone(),
-            half_gradient: below.clone().narrow(2, 0, 1) - linear.narrow(1, 1, n_labels),
-            curvature: below.narrow(2, 1, n_labels),
+            half_gradient: below.narrow(2, 0, 1) - linear.narrow(1, 1, n_labels),
+            half_hessian: curvature.clone() + bend,
+            curvature,
         }
     }
 

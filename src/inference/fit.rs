@@ -1,7 +1,10 @@
-//! Labels of all stars at once: Levenberg-Marquardt in tensors, a damping per star, several starts.
+//! Labels of all stars at once: Levenberg-Marquardt steps in tensors, a damping per star, several starts.
+//!
+//! The steps use the whole Hessian, not only its Gauss-Newton part: where labels are badly determined the model bends
+//! within their errors, and Gauss-Newton steps then creep. The damping keeps an indefinite Hessian harmless.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use ndarray::{Array2, Array3, ArrayView2};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::solve::{invert, solve};
@@ -42,6 +45,8 @@ pub struct Evaluation {
     pub chi2: Tensor<2>,
     /// Half the gradient, `[n_stars, n_labels, 1]`.
     pub half_gradient: Tensor<3>,
+    /// Half the Hessian, `[n_stars, n_labels, n_labels]`.
+    pub half_hessian: Tensor<3>,
     /// Half the Gauss-Newton matrix, `[n_stars, n_labels, n_labels]`; its inverse is the formal covariance.
     pub curvature: Tensor<3>,
 }
@@ -63,31 +68,30 @@ pub struct Minimum {
 
 /// Minimizes chi^2 of every star from every one of its starts.
 ///
-/// `starts` is one matrix of scaled labels, [n_stars, n_labels], per start.
+/// `starts` is one matrix of scaled labels, [n_stars, n_labels], per start. A minimum at labels for which `is_inside`
+/// holds is preferred to any elsewhere: beyond its training set the model's word counts for little.
 ///
 /// # Panics
 /// If there are no starts.
-pub fn fit<C: ChiSquare>(problem: &C, starts: &[Array2<f64>], settings: &FitSettings, like: &Tensor<2>) -> Minimum {
-    let runs: Vec<Minimum> = starts.iter().map(|start| descend(problem, start.view(), settings, like)).collect();
-    let mut runs = runs.into_iter();
+pub fn fit<C: ChiSquare>(
+    problem: &C,
+    starts: &[Array2<f64>],
+    settings: &FitSettings,
+    like: &Tensor<2>,
+    is_inside: impl Fn(ArrayView1<f64>) -> bool,
+) -> Minimum {
+    let mut runs = starts.iter().map(|start| descend(problem, start.view(), settings, like));
     let mut best = runs.next().expect("a fit needs a start");
     let mut minima: Vec<Vec<Vec<f64>>> =
         best.scaled_labels.rows().into_iter().map(|labels| vec![labels.to_vec()]).collect();
+    let rank = |run: &Minimum, star: usize| (run.converged[star], is_inside(run.scaled_labels.row(star)), -run.chi2[star]);
     for run in runs {
         for star in 0..run.chi2.len() {
-            let labels = run.scaled_labels.row(star);
-            let sigma = |k: usize| run.covariance[[star, k, k]].sqrt();
-            let same = |other: &Vec<f64>| (0..other.len()).all(|k| (labels[k] - other[k]).abs() < sigma(k));
-            if run.converged[star] && !minima[star].iter().any(same) {
-                minima[star].push(labels.to_vec());
+            if run.converged[star] && !minima[star].iter().any(|other| run.is_at(star, other)) {
+                minima[star].push(run.scaled_labels.row(star).to_vec());
             }
-            let better = (run.converged[star], -run.chi2[star]) > (best.converged[star], -best.chi2[star]);
-            if better {
-                best.scaled_labels.row_mut(star).assign(&labels);
-                let covariance = run.covariance.index_axis(ndarray::Axis(0), star);
-                best.covariance.index_axis_mut(ndarray::Axis(0), star).assign(&covariance);
-                best.chi2[star] = run.chi2[star];
-                best.converged[star] = run.converged[star];
+            if rank(&run, star) > rank(&best, star) {
+                best.take(star, &run);
             }
         }
     }
@@ -154,7 +158,7 @@ fn damped_step(here: &Evaluation, damping: &Tensor<2>) -> (Tensor<2>, Tensor<2>)
     let options = (&here.chi2.device(), here.chi2.dtype());
     let identity: Vec<f64> = (0..n_labels * n_labels).map(|i| f64::from(u8::from(i % (n_labels + 1) == 0))).collect();
     let identity = Tensor::<3>::from_data(TensorData::new(identity, [1, n_labels, n_labels]), options);
-    let damped = here.curvature.clone() * (identity * damping.clone().reshape([n_stars, 1, 1]) + 1.0);
+    let damped = here.half_hessian.clone() + here.curvature.clone() * identity * damping.clone().reshape([n_stars, 1, 1]);
     let step = solve(damped, here.half_gradient.clone()).neg().clamp(-1.0, 1.0);
     let length = (here.curvature.clone() * step.clone() * step.clone().swap_dims(1, 2)).sum_dim(1).sum_dim(2);
     (step.reshape([n_stars, n_labels]), length.reshape([n_stars, 1]).clamp_min(0.0).sqrt())
@@ -176,10 +180,12 @@ impl Evaluation {
     fn replace(self, mask: &Tensor<2, burn::tensor::Bool>, other: Self) -> Self {
         let [n_stars, n_labels, _] = self.curvature.dims();
         let mask3 = mask.clone().reshape([n_stars, 1, 1]);
+        let square = mask3.clone().expand([n_stars, n_labels, n_labels]);
         Self {
             chi2: self.chi2.mask_where(mask.clone(), other.chi2),
-            half_gradient: self.half_gradient.mask_where(mask3.clone().expand([n_stars, n_labels, 1]), other.half_gradient),
-            curvature: self.curvature.mask_where(mask3.expand([n_stars, n_labels, n_labels]), other.curvature),
+            half_gradient: self.half_gradient.mask_where(mask3.expand([n_stars, n_labels, 1]), other.half_gradient),
+            half_hessian: self.half_hessian.mask_where(square.clone(), other.half_hessian),
+            curvature: self.curvature.mask_where(square, other.curvature),
         }
     }
 
@@ -187,12 +193,27 @@ impl Evaluation {
         Self {
             chi2: self.chi2.clone().select(0, rows.clone()),
             half_gradient: self.half_gradient.clone().select(0, rows.clone()),
+            half_hessian: self.half_hessian.clone().select(0, rows.clone()),
             curvature: self.curvature.clone().select(0, rows),
         }
     }
 }
 
 impl Minimum {
+    /// Whether a star's minimum is at these labels, within its formal error.
+    fn is_at(&self, star: usize, labels: &[f64]) -> bool {
+        (0..labels.len()).all(|k| (self.scaled_labels[[star, k]] - labels[k]).abs() < self.covariance[[star, k, k]].sqrt())
+    }
+
+    /// Takes one star's minimum from another run.
+    fn take(&mut self, star: usize, from: &Self) {
+        self.scaled_labels.row_mut(star).assign(&from.scaled_labels.row(star));
+        let covariance = from.covariance.index_axis(Axis(0), star);
+        self.covariance.index_axis_mut(Axis(0), star).assign(&covariance);
+        self.chi2[star] = from.chi2[star];
+        self.converged[star] = from.converged[star];
+    }
+
     fn record(&mut self, stars: &[usize], converged: &[bool], labels: Tensor<2>, here: Evaluation) {
         let n_labels = labels.dims()[1];
         let (labels, chi2) = (to_f64(labels), to_f64(here.chi2));

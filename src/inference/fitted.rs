@@ -139,7 +139,7 @@ impl LabelEstimator for FittedCannon {
         }
         let (compressed, n_pixels) = self.compressor.compress(spectra);
         let like = spectra.flux.clone().narrow(1, 0, 1).cast(self.compute.wide_dtype());
-        let minimum = fit(&compressed, &self.starts(&compressed), &self.settings, &like);
+        let minimum = fit(&compressed, &self.starts(&compressed), &self.settings, &like, |labels| !self.hull.is_outside(labels));
         Ok(self.describe(&minimum, n_pixels))
     }
 }

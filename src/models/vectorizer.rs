@@ -111,14 +111,35 @@ impl Vectorizer {
     /// - output: `[n_stars, n_terms, n_labels]`
     pub fn derivative(&self, design_matrix: Tensor<2>) -> Tensor<3> {
         let [n_stars, n_terms] = design_matrix.dims();
-        let (reduced, multiplicity): (Vec<usize>, Vec<f64>) =
-            self.quotients.iter().map(|(term, count)| (*term, *count as f64)).unzip();
-        let options = (&design_matrix.device(), design_matrix.dtype());
-        let n_columns = multiplicity.len();
-        let multiplicity = Tensor::<2>::from_data(TensorData::new(multiplicity, [1, n_columns]), options);
-        let index = indices(&reduced, &design_matrix);
-        (design_matrix.select(1, index) * multiplicity).reshape([n_stars, n_terms, self.n_labels])
+        scaled_columns(design_matrix, &self.quotients).reshape([n_stars, n_terms, self.n_labels])
     }
+
+    /// Second derivative of a design matrix, d^2 x_t / d l_k d l_m.
+    ///
+    /// # Shapes
+    /// - design_matrix: `[n_stars, n_terms]`
+    /// - output: `[n_stars, n_terms, n_labels * n_labels]`
+    pub fn second_derivative(&self, design_matrix: Tensor<2>) -> Tensor<3> {
+        let [n_stars, n_terms] = design_matrix.dims();
+        let twice: Vec<(usize, usize)> = self
+            .quotients
+            .iter()
+            .flat_map(|(term, count)| {
+                let row = &self.quotients[term * self.n_labels..(term + 1) * self.n_labels];
+                row.iter().map(move |(quotient, again)| (*quotient, count * again))
+            })
+            .collect();
+        scaled_columns(design_matrix, &twice).reshape([n_stars, n_terms, self.n_labels * self.n_labels])
+    }
+}
+
+/// Columns of a matrix picked by number, each times an integer.
+fn scaled_columns(matrix: Tensor<2>, columns: &[(usize, usize)]) -> Tensor<2> {
+    let (positions, factors): (Vec<usize>, Vec<f64>) = columns.iter().map(|(column, n)| (*column, *n as f64)).unzip();
+    let options = (&matrix.device().inner(), matrix.dtype());
+    let factors = Tensor::<2>::from_data(TensorData::new(factors, [1, columns.len()]), options);
+    let index = indices(&positions, &matrix);
+    matrix.select(1, index) * factors
 }
 
 fn indices(values: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
@@ -154,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_derivative_is_the_finite_difference() {
+    fn the_derivatives_are_finite_differences() {
         let compute = Compute::flex(Precision::F64);
         for order in 1..=3 {
             let vectorizer = Vectorizer::new(3, order);
@@ -167,11 +188,18 @@ mod tests {
                 let (mut above, mut below) = (labels, labels);
                 above[label] += h;
                 below[label] -= h;
-                let (above, below) = (to_f64(design(&above)), to_f64(design(&below)));
+                let (high, low) = (to_f64(design(&above)), to_f64(design(&below)));
                 for term in 0..n_terms {
-                    let difference = (above[term] - below[term]) / (2.0 * h);
+                    let difference = (high[term] - low[term]) / (2.0 * h);
                     // Central differences of a cubic are right to h^2 = 1e-10 plus rounding 1e-16 / h.
                     assert!((derivative[term * 3 + label] - difference).abs() < 1e-9, "order {order} term {term}");
+                }
+                let slope = |labels: &[f64]| to_f64(vectorizer.derivative(design(labels)));
+                let (above, below) = (slope(&above), slope(&below));
+                let second = to_f64(vectorizer.second_derivative(design(&labels)));
+                for entry in 0..3 * n_terms {
+                    let difference = (above[entry] - below[entry]) / (2.0 * h);
+                    assert!((second[entry * 3 + label] - difference).abs() < 1e-9, "order {order} entry {entry}");
                 }
             }
         }

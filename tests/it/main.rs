@@ -1,0 +1,9 @@
+//! Integration tests: the program from outside, the layers from above, and real data where it is to be had.
+
+mod cli;
+mod closed_form;
+mod experiments;
+mod fitting;
+mod house;
+mod real_data;
+mod support;

@@ -1,0 +1,197 @@
+//! What several tests need: random numbers, a small survey on disk, the program, the real data.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fitsio::FitsFile;
+use fitsio::images::{ImageDescription, ImageType};
+use fitsio::tables::{ColumnDataType, ColumnDescription};
+use ndarray::Array2;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Pixels of an apStar spectrum.
+pub const N_PIXELS: usize = 8575;
+
+/// Where the real data lie beside the project; `None`, with a message, where they do not.
+pub fn real_data(relative: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(relative);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: real data {relative} not found beside the project (../shared/data)");
+    None
+}
+
+/// The real apStar file that comes with the tests.
+pub fn apstar_fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/apStar-dr17-2M19485057+5005279.fits")
+}
+
+/// Runs the program in a folder.
+pub fn maury(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_maury")).current_dir(folder).args(arguments).output().expect("the program starts")
+}
+
+/// Runs the program, which must fail with this exit code and say all of this on stderr.
+pub fn refused(folder: &Path, arguments: &[&str], code: i32, said: &[&str]) {
+    let output = maury(folder, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+    for words in said {
+        assert!(stderr.contains(words), "{arguments:?}: `{words}` not said in: {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+/// Runs the program, which must succeed; its stdout.
+pub fn succeeded(folder: &Path, arguments: &[&str]) -> String {
+    let output = maury(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("stdout is text")
+}
+
+/// Standard normal numbers.
+pub struct Normal(ChaCha8Rng);
+
+impl Normal {
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        self.0.random_range(low..high)
+    }
+
+    /// Box and Muller.
+    pub fn draw(&mut self) -> f64 {
+        let (u, v) = (self.uniform(1e-12, 1.0), self.uniform(0.0, 1.0));
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+}
+
+/// Spectra of a known quadratic Cannon in scaled labels, with unequal noise and masked pixels.
+pub struct Truth {
+    pub labels: Array2<f64>,
+    pub theta: Array2<f64>,
+    pub flux: Array2<f32>,
+    pub ivar: Array2<f32>,
+}
+
+/// Products [1, l_i, l_i l_j] written out, for one star.
+pub fn quadratic_terms(labels: &[f64]) -> Vec<f64> {
+    let mut terms = vec![1.0];
+    terms.extend(labels);
+    for i in 0..labels.len() {
+        for j in i..labels.len() {
+            terms.push(labels[i] * labels[j]);
+        }
+    }
+    terms
+}
+
+pub fn truth(n_stars: usize, n_labels: usize, n_pixels: usize, seed: u64) -> Truth {
+    let mut normal = Normal::new(seed);
+    let n_terms = (n_labels + 1) * (n_labels + 2) / 2;
+    let labels = Array2::from_shape_fn((n_stars, n_labels), |_| normal.draw());
+    let theta = Array2::from_shape_fn((n_terms, n_pixels), |(term, _)| {
+        let size = [0.0, 0.04, 0.006][usize::from(term > 0) + usize::from(term > n_labels)];
+        f64::from(u8::from(term == 0)) * 0.9 + size * normal.draw()
+    });
+    let scatter: Vec<f64> = (0..n_pixels).map(|j| if j % 4 == 0 { 0.0 } else { normal.uniform(0.0, 0.02) }).collect();
+    let mut flux = Array2::zeros((n_stars, n_pixels));
+    let mut ivar = Array2::zeros((n_stars, n_pixels));
+    for n in 0..n_stars {
+        let sigma = 10_f64.powf(normal.uniform(-2.7, -1.5));
+        let terms = quadratic_terms(&labels.row(n).to_vec());
+        for j in 0..n_pixels {
+            let clean: f64 = terms.iter().zip(theta.column(j)).map(|(x, t)| x * t).sum();
+            let masked = normal.uniform(0.0, 1.0) < 0.1;
+            flux[[n, j]] = if masked { 1.0 } else { (clean + normal.draw() * sigma.hypot(scatter[j])) as f32 };
+            ivar[[n, j]] = if masked { 0.0 } else { (1.0 / (sigma * sigma)) as f32 };
+        }
+    }
+    Truth { labels, theta, flux, ivar }
+}
+
+/// An apStar file in the DR17 layout: f64 flux and error (2, 8575), i64 mask, NaN gaps, zero second row.
+pub fn write_apstar(path: &Path, id: &str, flux: &[f64], error: &[f64], mask: &[i64]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = FitsFile::create(path).open().unwrap();
+    let primary = file.primary_hdu().unwrap();
+    for (key, value) in [("OBJID", id), ("FIELD", "M15")] {
+        primary.write_key(&mut file, key, value).unwrap();
+    }
+    for (key, value) in [("CRVAL1", 4.179), ("CDELT1", 6e-6), ("CRPIX1", 1.0), ("SNR", 100.0), ("NVISITS", 1.0)] {
+        primary.write_key(&mut file, key, value).unwrap();
+    }
+    let dimensions = [2, flux.len()];
+    for values in [flux, error] {
+        let description = ImageDescription { data_type: ImageType::Double, dimensions: &dimensions };
+        let hdu = file.create_image("", &description).unwrap();
+        hdu.write_section(&mut file, 0, flux.len(), values).unwrap();
+    }
+    let description = ImageDescription { data_type: ImageType::LongLong, dimensions: &dimensions };
+    let hdu = file.create_image("", &description).unwrap();
+    hdu.write_section(&mut file, 0, flux.len(), mask).unwrap();
+}
+
+/// A survey of `n` stars in a folder: `allStar.fits` and `spectra/apo25m/M15/...`, raw fluxes with gaps, lines that
+/// follow the labels, a tilted continuum; every tenth pixel is continuum for every star (`continuum.csv`).
+pub fn write_survey(folder: &Path, n: usize) {
+    let mut normal = Normal::new(5);
+    let ids: Vec<String> = (0..n).map(|star| format!("2M{star:08}+1234567")).collect();
+    let files: Vec<String> = ids.iter().map(|id| format!("apStar-dr17-{id}.fits")).collect();
+    let mut labels = vec![Vec::new(); 3];
+    let slopes: Vec<[f64; 3]> = (0..N_PIXELS)
+        .map(|pixel| if pixel % 10 == 0 { [0.0; 3] } else { [0.03 * normal.draw(), 0.02 * normal.draw(), 0.04 * normal.draw()] })
+        .collect();
+    for (id, file) in ids.iter().zip(&files) {
+        let scaled = [normal.draw(), normal.draw(), normal.draw()];
+        for (column, (value, (pivot, scale))) in labels.iter_mut().zip(scaled.iter().zip([(4500.0, 250.0), (2.0, 0.5), (-0.2, 0.25)])) {
+            column.push(pivot + scale * value);
+        }
+        let brightness = normal.uniform(20.0, 2000.0);
+        let (mut flux, mut error) = (vec![f64::NAN; N_PIXELS], vec![f64::NAN; N_PIXELS]);
+        for pixel in (201..3319).chain(3537..6125).chain(6295..8377) {
+            let continuum = brightness * (1.2 - 0.4 * pixel as f64 / N_PIXELS as f64);
+            let depth = if pixel % 10 == 0 { 0.0 } else { 0.15 };
+            let line: f64 = slopes[pixel].iter().zip(scaled).map(|(slope, label)| slope * label).sum();
+            error[pixel] = 0.01 * continuum;
+            flux[pixel] = continuum * (1.0 - depth + line) + error[pixel] * normal.draw();
+        }
+        write_apstar(&folder.join("spectra/apo25m/M15").join(file), id, &flux, &error, &vec![0; N_PIXELS]);
+    }
+    let mut list = String::from("pixel\n");
+    (0..N_PIXELS).step_by(10).for_each(|pixel| list += &format!("{pixel}\n"));
+    std::fs::write(folder.join("continuum.csv"), list).unwrap();
+
+    let mut file = FitsFile::create(folder.join("allStar.fits")).open().unwrap();
+    let text = |name: &str, width| ColumnDescription::new(name).with_type(ColumnDataType::String).that_repeats(width).create().unwrap();
+    let float = |name: &str| ColumnDescription::new(name).with_type(ColumnDataType::Float).create().unwrap();
+    let names = ["TEFF", "LOGG", "FE_H"];
+    let mut columns = vec![text("FILE", 64), text("APOGEE_ID", 30), text("TELESCOPE", 6), text("FIELD", 20), float("SNR")];
+    columns.extend(names.map(float));
+    let table = file.create_table("allStar", &columns).unwrap();
+    table.write_col(&mut file, "FILE", &files).unwrap();
+    table.write_col(&mut file, "APOGEE_ID", &ids).unwrap();
+    table.write_col(&mut file, "TELESCOPE", &vec!["apo25m".to_string(); n]).unwrap();
+    table.write_col(&mut file, "FIELD", &vec!["M15".to_string(); n]).unwrap();
+    table.write_col(&mut file, "SNR", &vec![100.0_f32; n]).unwrap();
+    for (name, values) in names.iter().zip(&labels) {
+        let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+        table.write_col(&mut file, *name, &values).unwrap();
+    }
+}
+
+/// An experiment file on the small survey.
+pub const SURVEY_EXPERIMENT: &str = "\
+labels = [\"teff\", \"logg\", \"fe_h\"]
+[data.apstar]
+catalogue = \"allStar.fits\"
+spectra = \"spectra\"
+[continuum]
+pixels = \"continuum.csv\"
+[selection.ranges]
+snr = { min = 50 }
+";
