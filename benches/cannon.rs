@@ -35,7 +35,13 @@ fn survey(seed: u64) -> Survey {
     let labels = Array2::from_shape_fn((N_STARS, N_LABELS), |_| normal());
     let mut model = ChaCha8Rng::seed_from_u64(1);
     let theta = Array2::from_shape_fn((21, N_PIXELS), |(term, _)| {
-        let size = if term == 0 { 0.0 } else if term <= N_LABELS { 0.02 } else { 0.004 };
+        let size = if term == 0 {
+            0.0
+        } else if term <= N_LABELS {
+            0.02
+        } else {
+            0.004
+        };
         f64::from(term == 0) + size * model.random_range(-1.0..1.0)
     });
     let scatter: Vec<f64> = (0..N_PIXELS).map(|_| 0.01 * model.random_range(0.0..1.0)).collect();

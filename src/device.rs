@@ -73,7 +73,8 @@ impl Compute {
         }
         let mut device = open_backend(settings.backend)?;
         let dtype = dtype(settings.precision);
-        let refused = |detail: String| Error::Device { device: format!("{:?}", settings.backend).to_lowercase(), detail };
+        let refused =
+            |detail: String| Error::Device { device: format!("{:?}", settings.backend).to_lowercase(), detail };
         if !device.supports_dtype(dtype) {
             return Err(refused("it cannot compute in f64; set device.precision = \"f32\"".into()));
         }
@@ -118,9 +119,7 @@ impl Compute {
     /// A float tensor from host f32 numbers (row-major).
     pub fn tensor_f32<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
         match self.dtype {
-            DType::F64 => {
-                self.upload(TensorData::new(values.into_iter().map(f64::from).collect::<Vec<f64>>(), shape))
-            }
+            DType::F64 => self.upload(TensorData::new(values.into_iter().map(f64::from).collect::<Vec<f64>>(), shape)),
             _ => self.upload(TensorData::new(values, shape)),
         }
     }

@@ -73,7 +73,9 @@ pub enum Error {
     #[error("pseudo-continuum: {0}")]
     Continuum(String),
     /// The backend named in the experiment is not in this build.
-    #[error("backend `{backend}` is not compiled in; rebuild with `cargo build --release --features {backend}`, or set device.backend = \"flex\"")]
+    #[error(
+        "backend `{backend}` is not compiled in; rebuild with `cargo build --release --features {backend}`, or set device.backend = \"flex\""
+    )]
     BackendNotCompiled {
         /// The backend's name in TOML.
         backend: &'static str,

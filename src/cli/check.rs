@@ -7,6 +7,10 @@ use super::ExperimentArgs;
 pub fn execute(args: &ExperimentArgs) -> anyhow::Result<()> {
     let experiment = args.load()?;
     print!("{}", toml::to_string_pretty(&experiment.config).context("printing the experiment")?);
-    eprintln!("{}: a valid experiment; its runs go to {}", args.file.display(), args.experiments.join(&experiment.slug).display());
+    eprintln!(
+        "{}: a valid experiment; its runs go to {}",
+        args.file.display(),
+        args.experiments.join(&experiment.slug).display()
+    );
     Ok(())
 }

@@ -50,7 +50,11 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     print(&labelled);
     if let Some(stem) = &args.out {
-        let stem = if stem.extension().is_some_and(|e| e == "fits" || e == "csv") { stem.with_extension("") } else { stem.clone() };
+        let stem = if stem.extension().is_some_and(|e| e == "fits" || e == "csv") {
+            stem.with_extension("")
+        } else {
+            stem.clone()
+        };
         write_table(&stem, "LABELS", &labelled.columns())?;
         println!("{}.fits and .csv: {} spectra", stem.display(), spectra.len());
     }

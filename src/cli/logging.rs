@@ -33,7 +33,8 @@ impl Write for Tee {
 pub fn init(quiet: bool) {
     let usual = if quiet { "maury=warn" } else { "maury=info" };
     let filter = EnvFilter::try_from_env("MAURY_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false).without_time();
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false).without_time();
     // A second start, as in tests that share a process, keeps the first.
     let _ = subscriber.with_writer(|| Tee).try_init();
 }

@@ -69,7 +69,8 @@ fn row_length(fits: &mut FitsReader, hdu: usize, content: &str) -> Result<usize>
     match fits.image_shape(hdu)?.as_deref() {
         Some([n_pixels] | [_, n_pixels]) if *n_pixels > 0 => Ok(*n_pixels),
         Some(shape) => {
-            let detail = format!("HDU {hdu} ({content}) has axes {shape:?}, one or two expected; is this an apStar file?");
+            let detail =
+                format!("HDU {hdu} ({content}) has axes {shape:?}, one or two expected; is this an apStar file?");
             Err(Error::format(fits.path(), detail))
         }
         None => {

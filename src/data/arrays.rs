@@ -25,7 +25,9 @@ pub fn read_matrix(path: &Path) -> Result<Array2<f32>> {
             let names = npz_names(&file, key)?;
             for name in &names {
                 let f32s = npz_entry::<f32, ndarray::Ix2>(&file, name);
-                if let Some(matrix) = f32s.or_else(|| Some(npz_entry::<f64, ndarray::Ix2>(&file, name)?.mapv(|v| v as f32))) {
+                if let Some(matrix) =
+                    f32s.or_else(|| Some(npz_entry::<f64, ndarray::Ix2>(&file, name)?.mapv(|v| v as f32)))
+                {
                     return Ok(matrix);
                 }
             }

@@ -78,10 +78,8 @@ impl Catalogue {
     pub fn read_block(table: &mut Table, id_column: &str, labels: &[String], rows: Range<usize>) -> Result<Self> {
         let n_rows = rows.len();
         let id = identifiers(table, id_column, rows.clone())?;
-        let by_label = labels
-            .iter()
-            .map(|label| label_column(table, label, rows.clone()))
-            .collect::<Result<Vec<_>>>()?;
+        let by_label =
+            labels.iter().map(|label| label_column(table, label, rows.clone())).collect::<Result<Vec<_>>>()?;
         let labels = (0..n_rows).map(|row| by_label.iter().map(|column| column[row]).collect()).collect();
         Ok(Self {
             row: rows.clone().collect(),
@@ -153,8 +151,11 @@ mod tests {
     fn an_old_layout_gives_x_over_fe_by_subtraction() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dr12.csv");
-        std::fs::write(&path, "APOGEE_ID,TEFF,FE_H,MG_H,PARAM_M_H\n2M0,4500,-0.5,-0.25,-0.4\n2M1,4600,-9999,-0.1,0.1\n")
-            .unwrap();
+        std::fs::write(
+            &path,
+            "APOGEE_ID,TEFF,FE_H,MG_H,PARAM_M_H\n2M0,4500,-0.5,-0.25,-0.4\n2M1,4600,-9999,-0.1,0.1\n",
+        )
+        .unwrap();
         let labels = ["teff", "mg_fe", "m_h"].map(String::from);
         let catalogue = Catalogue::read(&path, "APOGEE_ID", &labels).unwrap();
         assert_eq!(catalogue.labels[0], [4500.0, 0.25, -0.4]);

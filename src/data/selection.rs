@@ -74,12 +74,7 @@ pub struct Cut {
 ///
 /// # Errors
 /// File errors; [`crate::error::Error::MissingColumn`].
-pub fn select(
-    path: &Path,
-    id_column: &str,
-    labels: &[String],
-    selection: &Selection,
-) -> Result<(Catalogue, Vec<Cut>)> {
+pub fn select(path: &Path, id_column: &str, labels: &[String], selection: &Selection) -> Result<(Catalogue, Vec<Cut>)> {
     let mut table = Table::open(path)?;
     // Cuts may name labels beyond the experiment's own; they are read behind them and dropped at the end.
     let mut columns = labels.to_vec();

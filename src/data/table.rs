@@ -112,7 +112,10 @@ impl Table {
                 let n_rows = rows.len();
                 let values = reader.column::<f64>(*hdu, &name, rows)?;
                 if values.len() != n_rows {
-                    return Err(Error::format(&self.path, format!("column {name} holds vectors, not one number a row")));
+                    return Err(Error::format(
+                        &self.path,
+                        format!("column {name} holds vectors, not one number a row"),
+                    ));
                 }
                 values
             }
@@ -202,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_skyserver_answer_reads_with_every_kind_of_missing_value() {
-        let mut table = csv("#Table1\napogee_id,teff,starflag\n2M0,4500.5,3\n2M1,-9999.99,\n2M2,null,0\n2M3,,8\n").unwrap();
+        let mut table =
+            csv("#Table1\napogee_id,teff,starflag\n2M0,4500.5,3\n2M1,-9999.99,\n2M2,null,0\n2M3,,8\n").unwrap();
         assert_eq!(table.n_rows(), 4);
         let teff = table.numbers("TEFF", 0..4, "").unwrap();
         assert_eq!(teff[0], 4500.5);

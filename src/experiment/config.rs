@@ -218,13 +218,33 @@ fn validate_data(
         (None, None) => check(false, "data", "names no stars; give [data.apstar] or [data.arrays]"),
         (Some(_), Some(_)) => check(false, "data", "names both apstar and arrays; keep one"),
         (Some(apstar), None) => {
-            check(!apstar.catalogue.as_os_str().is_empty(), "data.apstar.catalogue", "is not set; name the allStar file")?;
-            check(!apstar.spectra.as_os_str().is_empty(), "data.apstar.spectra", "is not set; name the folder of apStar files")?;
-            check(method != ContinuumMethod::None, "continuum.method", "must not be \"none\": apStar files are not normalized")
+            check(
+                !apstar.catalogue.as_os_str().is_empty(),
+                "data.apstar.catalogue",
+                "is not set; name the allStar file",
+            )?;
+            check(
+                !apstar.spectra.as_os_str().is_empty(),
+                "data.apstar.spectra",
+                "is not set; name the folder of apStar files",
+            )?;
+            check(
+                method != ContinuumMethod::None,
+                "continuum.method",
+                "must not be \"none\": apStar files are not normalized",
+            )
         }
         (None, Some(arrays)) => {
-            check(!arrays.flux.as_os_str().is_empty(), "data.arrays.flux", "is not set; name a file, e.g. --set data.arrays.flux=flux.npy")?;
-            check(!arrays.labels.as_os_str().is_empty(), "data.arrays.labels", "is not set; name a table, e.g. --set data.arrays.labels=labels.csv")?;
+            check(
+                !arrays.flux.as_os_str().is_empty(),
+                "data.arrays.flux",
+                "is not set; name a file, e.g. --set data.arrays.flux=flux.npy",
+            )?;
+            check(
+                !arrays.labels.as_os_str().is_empty(),
+                "data.arrays.labels",
+                "is not set; name a table, e.g. --set data.arrays.labels=labels.csv",
+            )?;
             check(
                 arrays.error.is_some() != arrays.ivar.is_some(),
                 "data.arrays",
@@ -256,14 +276,20 @@ mod tests {
     fn a_minimal_file_gets_every_default_and_a_cannon() {
         let experiment = load(DATA, &["seed=7", "models.cubic.cannon.order=3"]).unwrap();
         assert_eq!((experiment.slug.as_str(), experiment.config.seed), ("try", 7));
-        assert_eq!(experiment.config.models["cubic"], ModelConfig::Cannon(CannonConfig { order: 3, ..Default::default() }));
+        assert_eq!(
+            experiment.config.models["cubic"],
+            ModelConfig::Cannon(CannonConfig { order: 3, ..Default::default() })
+        );
         assert!(load(DATA, &[]).unwrap().config.models.contains_key("cannon"));
     }
 
     #[test]
     fn mistakes_are_answered_with_file_line_and_nearest_name() {
         let unknown = refusal("[contiuum]\norder = 3", &[]);
-        assert!(unknown.contains("try.toml") && unknown.contains("line 1") && unknown.contains("did you mean `continuum`"), "{unknown}");
+        assert!(
+            unknown.contains("try.toml") && unknown.contains("line 1") && unknown.contains("did you mean `continuum`"),
+            "{unknown}"
+        );
         let inner = refusal("[continuum]\nordr = 3", &[]);
         assert!(inner.contains("line 2") && inner.contains("did you mean `order`"), "{inner}");
         let wrong_type = refusal("seed = \"one\"", &[]);

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use ndarray::Array2;
-
 use super::config::{ExperimentConfig, ModelConfig};
 use super::prepare::spectra_of_rows;
 use super::timings::Timings;
@@ -31,73 +29,78 @@ pub struct FoldResult {
     pub n_parameters: usize,
 }
 
-/// Trains a model on a fold's training stars, keeps it in `folder`, and labels the test stars.
-///
-/// Scaling and model see training stars with all labels and some data, and nothing else.
-///
-/// # Errors
-/// [`Error::TooFewStars`]; errors of training, fitting and writing.
-pub fn run_fold(
-    set: &PreparedSet,
-    fold: &Fold,
-    model: &ModelConfig,
-    config: &ExperimentConfig,
-    folder: &Path,
-    compute: &Compute,
-    timings: &mut Timings,
-    progress: &dyn Progress,
-) -> Result<FoldResult> {
-    let ModelConfig::Cannon(cannon_config) = model;
-    let trainable: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
-    if fold.test.is_empty() {
-        return Err(Error::TooFewStars {
-            stage: "split".into(),
-            n_stars: 0,
-            needed: 1,
-            remedy: "no star is left to test; widen the selection or use fewer folds".into(),
-        });
-    }
-    let labels = set.labels.select(ndarray::Axis(0), &trainable);
-    let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
-    let (cannon, training) = timings.measure("train", || {
-        let (flux, ivar) = spectra_of_rows(set, &trainable);
-        train(cannon_config, scaler.scale(labels.view()).view(), flux.view(), ivar.view(), compute)
-    })?;
-    tracing::info!(
-        "trained on {} stars: {} pixels ({} without information), {} parameters",
-        trainable.len(),
-        training.n_valid_pixels,
-        training.n_invalid_pixels,
-        cannon.n_parameters()
-    );
-    let n_parameters = cannon.n_parameters();
-    let trained = TrainedCannon { cannon, scaler, preparation: preparation(set, config), training_labels: labels };
-    timings.measure("save", || trained.save(folder))?;
-    let estimates = timings.measure("fit", || label(set, &fold.test, &trained, config, compute, progress))?;
-    Ok(FoldResult { n_train: trainable.len(), estimates, training, n_parameters })
+/// What all folds and models of an experiment share.
+pub struct CrossValidation<'a> {
+    /// The stars.
+    pub set: &'a PreparedSet,
+    /// The experiment's settings.
+    pub config: &'a ExperimentConfig,
+    /// What computes.
+    pub compute: &'a Compute,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
 }
 
-fn preparation(set: &PreparedSet, config: &ExperimentConfig) -> Preparation {
-    Preparation {
-        grid: set.grid.clone(),
-        pixmask: config.pixmask.clone(),
-        continuum: config.continuum.clone(),
-        continuum_pixels: (0..set.n_pixels()).filter(|pixel| set.continuum_pixels[*pixel]).collect(),
+impl CrossValidation<'_> {
+    /// Trains a model on a fold's training stars, keeps it in `folder`, and labels the test stars.
+    ///
+    /// Scaling and model see training stars with all labels and some data, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::TooFewStars`]; errors of training, fitting and writing.
+    pub fn run_fold(
+        &self,
+        fold: &Fold,
+        model: &ModelConfig,
+        folder: &Path,
+        timings: &mut Timings,
+    ) -> Result<FoldResult> {
+        let ModelConfig::Cannon(cannon_config) = model;
+        let set = self.set;
+        let trainable: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
+        if fold.test.is_empty() {
+            return Err(Error::TooFewStars {
+                stage: "split".into(),
+                n_stars: 0,
+                needed: 1,
+                remedy: "no star is left to test; widen the selection or use fewer folds".into(),
+            });
+        }
+        let labels = set.labels.select(ndarray::Axis(0), &trainable);
+        let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
+        let (cannon, training) = timings.measure("train", || {
+            let (flux, ivar) = spectra_of_rows(set, &trainable);
+            train(cannon_config, scaler.scale(labels.view()).view(), flux.view(), ivar.view(), self.compute)
+        })?;
+        let n_parameters = cannon.n_parameters();
+        tracing::info!(
+            "trained on {} stars: {} pixels ({} without information), {n_parameters} parameters",
+            trainable.len(),
+            training.n_valid_pixels,
+            training.n_invalid_pixels
+        );
+        let trained = TrainedCannon { cannon, scaler, preparation: self.preparation(), training_labels: labels };
+        timings.measure("save", || trained.save(folder))?;
+        let estimates = timings.measure("fit", || self.label(&fold.test, &trained))?;
+        Ok(FoldResult { n_train: trainable.len(), estimates, training, n_parameters })
     }
-}
 
-fn label(
-    set: &PreparedSet,
-    rows: &[usize],
-    trained: &TrainedCannon,
-    config: &ExperimentConfig,
-    compute: &Compute,
-    progress: &dyn Progress,
-) -> Result<LabelEstimates> {
-    let fitted = FittedCannon::new(trained, &config.fit, compute);
-    let (flux, ivar): (Array2<f32>, Array2<f32>) = spectra_of_rows(set, rows);
-    progress.start("fitting labels", rows.len());
-    let estimates = fitted.estimate_arrays(flux.view(), ivar.view(), &|stars| progress.advance(stars));
-    progress.finish();
-    estimates
+    fn preparation(&self) -> Preparation {
+        let set = self.set;
+        Preparation {
+            grid: set.grid.clone(),
+            pixmask: self.config.pixmask.clone(),
+            continuum: self.config.continuum.clone(),
+            continuum_pixels: (0..set.n_pixels()).filter(|pixel| set.continuum_pixels[*pixel]).collect(),
+        }
+    }
+
+    fn label(&self, rows: &[usize], trained: &TrainedCannon) -> Result<LabelEstimates> {
+        let fitted = FittedCannon::new(trained, &self.config.fit, self.compute);
+        let (flux, ivar) = spectra_of_rows(self.set, rows);
+        self.progress.start("fitting labels", rows.len());
+        let estimates = fitted.estimate_arrays(flux.view(), ivar.view(), &|stars| self.progress.advance(stars));
+        self.progress.finish();
+        estimates
+    }
 }

@@ -35,7 +35,10 @@ impl Layers {
             let layer = Layer { name: base.display().to_string(), text: files::read_text(&base)?, is_file: true };
             layer.check::<T>()?;
             if layer.table()?.contains_key("extends") {
-                return Err(Error::Config(format!("{}: extends another file itself; one level is allowed", layer.name)));
+                return Err(Error::Config(format!(
+                    "{}: extends another file itself; one level is allowed",
+                    layer.name
+                )));
             }
             layers.push(layer);
         }
@@ -122,9 +125,9 @@ fn hint(message: &str) -> String {
 
 /// `a.b=value` as TOML text; a value that is no TOML is a string, so that paths need no quotes.
 fn assignment(set: &str) -> Result<String> {
-    let (key, value) = set.split_once('=').ok_or_else(|| {
-        Error::Config(format!("--set '{set}': KEY=VALUE expected, as in --set seed=2"))
-    })?;
+    let (key, value) = set
+        .split_once('=')
+        .ok_or_else(|| Error::Config(format!("--set '{set}': KEY=VALUE expected, as in --set seed=2")))?;
     let (key, value) = (key.trim(), value.trim());
     let as_toml = format!("{key} = {value}\n");
     if as_toml.parse::<Table>().is_ok() {

@@ -54,11 +54,18 @@ pub struct ModelMetrics {
 }
 
 /// Compares estimates with reference labels, star by star; pairs that are not both finite are left out.
-pub fn compare(estimates: &[f64], errors: &[f64], references: &[f64], settings: &BootstrapSettings, seed: u64) -> LabelMetrics {
+pub fn compare(
+    estimates: &[f64],
+    errors: &[f64],
+    references: &[f64],
+    settings: &BootstrapSettings,
+    seed: u64,
+) -> LabelMetrics {
     let pairs = || estimates.iter().zip(references).filter(|(e, r)| e.is_finite() && r.is_finite());
     let residuals: Vec<f64> = pairs().map(|(estimate, reference)| estimate - reference).collect();
     let absolute: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
-    let bounds = |statistic: fn(&[f64]) -> f64| interval(&residuals, statistic, settings.resamples, settings.level, seed);
+    let bounds =
+        |statistic: fn(&[f64]) -> f64| interval(&residuals, statistic, settings.resamples, settings.level, seed);
     let errors: Vec<f64> = errors.iter().copied().filter(|error| error.is_finite()).collect();
     LabelMetrics {
         n_stars: residuals.len(),
@@ -93,7 +100,8 @@ pub fn summarize(
             })
             .collect()
     };
-    let chi2: Vec<f64> = (0..predictions.n_stars()).map(|n| predictions.estimates.chi2_reduced(n)).filter(|v| v.is_finite()).collect();
+    let chi2: Vec<f64> =
+        (0..predictions.n_stars()).map(|n| predictions.estimates.chi2_reduced(n)).filter(|v| v.is_finite()).collect();
     let count = |bit: i64| predictions.flags.iter().filter(|flags| **flags & bit != 0).count();
     ModelMetrics {
         labels: against(&predictions.catalogue),
@@ -101,7 +109,11 @@ pub fn summarize(
         n_train,
         n_test: predictions.n_stars(),
         chi2_reduced_median: median(&chi2),
-        n_flagged: star_flags::NAMES.iter().map(|(bit, name)| (name.to_string(), count(*bit))).filter(|(_, n)| *n > 0).collect(),
+        n_flagged: star_flags::NAMES
+            .iter()
+            .map(|(bit, name)| (name.to_string(), count(*bit)))
+            .filter(|(_, n)| *n > 0)
+            .collect(),
         n_parameters,
     }
 }

@@ -134,7 +134,11 @@ impl Outcome {
             seed: self.seed,
             selection: &self.cuts,
             fraction_masked: BTreeMap::from([("smallest", smallest), ("median", median), ("largest", largest)]),
-            fraction_per_mask_bit: self.bit_fractions.iter().map(|(bit, name, f)| (format!("{bit} {name}"), *f)).collect(),
+            fraction_per_mask_bit: self
+                .bit_fractions
+                .iter()
+                .map(|(bit, name, f)| (format!("{bit} {name}"), *f))
+                .collect(),
             models: self
                 .models
                 .iter()

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use ndarray::{Array2, s};
 use rayon::prelude::*;
 
-use super::config::{ArrayData, ApstarData, ExperimentConfig};
+use super::config::{ApstarData, ArrayData, ExperimentConfig};
 use crate::data::catalogue::Catalogue;
 use crate::data::selection::{Cut, select};
 use crate::data::{apstar, arrays, files};
@@ -53,7 +53,9 @@ impl Source {
         let source = match (&config.data.apstar, &config.data.arrays) {
             (Some(apstar), _) => Self::open_apstar(apstar, config)?,
             (None, Some(arrays)) => Self::open_arrays(arrays, config)?,
-            (None, None) => return Err(Error::Config("data names no stars; give [data.apstar] or [data.arrays]".into())),
+            (None, None) => {
+                return Err(Error::Config("data names no stars; give [data.apstar] or [data.arrays]".into()));
+            }
         };
         for cut in &source.cuts {
             tracing::info!("{}: {} removed, {} left", cut.name, cut.removed, cut.left);
@@ -99,7 +101,8 @@ impl Source {
         let mut ivar = arrays::read_matrix(noise_path)?;
         let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
         if ivar.dim() != flux.dim() {
-            let detail = format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.dim(), ivar.dim());
+            let detail =
+                format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.dim(), ivar.dim());
             return mismatch(format!("shapes of {} and {}", data.flux.display(), noise_path.display()), detail);
         }
         if is_error {
@@ -108,12 +111,15 @@ impl Source {
         let (stars, cuts) = select(&data.labels, &data.id_column, &config.labels, &config.selection)?;
         let n_rows = cuts.first().map_or(0, |cut| cut.left);
         if n_rows != flux.nrows() {
-            let detail = format!("{n_rows} rows and {} spectra; one label row per spectrum, in the same order", flux.nrows());
+            let detail =
+                format!("{n_rows} rows and {} spectra; one label row per spectrum, in the same order", flux.nrows());
             return mismatch(format!("{} and {}", data.labels.display(), data.flux.display()), detail);
         }
         let grid = array_grid(data, flux.ncols())?;
         let mut fingerprint = String::new();
-        for path in [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten() {
+        for path in
+            [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
+        {
             fingerprint += &files::fingerprint(&without_key(path))?;
         }
         let rows = &stars.row;
@@ -133,7 +139,9 @@ impl Source {
     /// File errors; [`Error::Mismatch`] for a spectrum on another grid.
     fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
         match &self.spectra {
-            Spectra::Files(paths) => read_apstar(&paths[star], &self.grid, settings).map(|(_, masked, quality)| (masked, quality)),
+            Spectra::Files(paths) => {
+                read_apstar(&paths[star], &self.grid, settings).map(|(_, masked, quality)| (masked, quality))
+            }
             Spectra::Arrays { flux, ivar, .. } => {
                 let flux: Vec<f64> = flux.row(star).iter().map(|v| f64::from(*v)).collect();
                 // ivar = 0 is an infinite error: inside the chip, but no information.
@@ -197,7 +205,10 @@ pub fn read_apstar(
         None => n_pixels == grid.n_pixels(),
     };
     if !on_grid {
-        let detail = format!("{n_pixels} pixels, log wavelength start and step {:?}; the apStar grid is expected", raw.log_wavelength);
+        let detail = format!(
+            "{n_pixels} pixels, log wavelength start and step {:?}; the apStar grid is expected",
+            raw.log_wavelength
+        );
         return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
     }
     let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, settings);
@@ -224,7 +235,12 @@ impl Normalizer {
         match &self.0 {
             Some(fitter) => fitter.normalize(spectrum, quality),
             None => NormalizedSpectrum {
-                flux: spectrum.flux.iter().zip(&spectrum.ivar).map(|(f, v)| if *v > 0.0 { *f as f32 } else { 1.0 }).collect(),
+                flux: spectrum
+                    .flux
+                    .iter()
+                    .zip(&spectrum.ivar)
+                    .map(|(f, v)| if *v > 0.0 { *f as f32 } else { 1.0 })
+                    .collect(),
                 ivar: spectrum.ivar.iter().map(|ivar| *ivar as f32).collect(),
             },
         }
@@ -266,12 +282,22 @@ pub fn prepare(
 
 fn cache_key(source: &Source, config: &ExperimentConfig, training: &[usize]) -> Result<String> {
     let finds = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
-    let training: Vec<&str> = if finds { training.iter().map(|n| source.stars.id[*n].as_str()).collect() } else { Vec::new() };
+    let training: Vec<&str> =
+        if finds { training.iter().map(|n| source.stars.id[*n].as_str()).collect() } else { Vec::new() };
     let list = Path::new(&config.continuum.pixels);
     let list = if list.is_file() { files::fingerprint(list)? } else { String::new() };
     let settings = serde_json::json!([
-        FORMAT_VERSION, env!("CARGO_PKG_VERSION"), &config.labels, &config.pixmask, &config.continuum, list, training,
-        &source.stars.id, &source.stars.row, &source.stars.snr, &source.stars.labels,
+        FORMAT_VERSION,
+        env!("CARGO_PKG_VERSION"),
+        &config.labels,
+        &config.pixmask,
+        &config.continuum,
+        list,
+        training,
+        &source.stars.id,
+        &source.stars.row,
+        &source.stars.snr,
+        &source.stars.labels,
     ]);
     let text = format!("{settings}\n{}", source.fingerprint()?);
     Ok(blake3::hash(text.as_bytes()).to_hex()[..32].to_string())
@@ -304,9 +330,12 @@ fn choose_continuum_pixels(
                 .collect();
             progress.finish();
             let (stars, spectra): (Vec<usize>, Vec<MaskedSpectrum>) = read.into_iter().flatten().unzip();
-            let labels = Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| source.stars.labels[stars[n]][k]);
-            let found = continuum_search::find(&spectra, labels.view(), &config.labels, grid, &config.continuum, compute)?;
-            let per_chip: Vec<usize> = grid.chips.iter().map(|chip| chip.clone().filter(|p| found[*p]).count()).collect();
+            let labels =
+                Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| source.stars.labels[stars[n]][k]);
+            let found =
+                continuum_search::find(&spectra, labels.view(), &config.labels, grid, &config.continuum, compute)?;
+            let per_chip: Vec<usize> =
+                grid.chips.iter().map(|chip| chip.clone().filter(|p| found[*p]).count()).collect();
             tracing::info!("continuum pixels found from {} training stars: {per_chip:?} per chip", stars.len());
             Ok(found)
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::config::Experiment;
-use super::crossval::run_fold;
+use super::crossval::CrossValidation;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome, Predictions};
 use super::prepare::{Source, prepare};
@@ -27,7 +27,13 @@ use crate::stats::robust::quantile;
 ///
 /// # Errors
 /// Whatever goes wrong on the way, naming file and remedy; single bad stars are flagged instead.
-pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compute, progress: &dyn Progress) -> Result<Outcome> {
+pub fn run(
+    experiment: &Experiment,
+    folder: &Path,
+    cache: &Path,
+    compute: &Compute,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
     let config = &experiment.config;
     let resolved = toml::to_string_pretty(config).map_err(|err| Error::Config(err.to_string()))?;
     files::write_bytes(&folder.join("experiment.toml"), resolved)?;
@@ -48,23 +54,27 @@ pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     for (index, fold) in folds.iter().enumerate() {
         let set = match shared.take() {
             Some(set) => set,
-            None => timings.measure("prepare", || prepare(&source, config, &fold.training, cache, compute, progress))?.0,
+            None => {
+                timings.measure("prepare", || prepare(&source, config, &fold.training, cache, compute, progress))?.0
+            }
         };
         for &star in &fold.test {
             quality[star] = set.quality[star].clone();
             flags[star] = set.flags(star);
         }
         bit_fractions = set.bit_fractions();
+        let crossval = CrossValidation { set: &set, config, compute, progress };
         for ((name, model), results) in config.models.iter().zip(&mut results) {
             let subfolder = folder.join("models").join(name);
             let subfolder = if folds.len() > 1 { subfolder.join(format!("fold{}", index + 1)) } else { subfolder };
-            results.push(run_fold(&set, fold, model, config, &subfolder, compute, &mut timings, progress)?);
+            results.push(crossval.run_fold(fold, model, &subfolder, &mut timings)?);
         }
         shared = (!per_fold).then_some(set);
     }
 
     let stars = source.stars.rows(&test);
-    let labels = |rows: &Catalogue| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows.labels[n][k]);
+    let labels =
+        |rows: &Catalogue| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows.labels[n][k]);
     let models = timings.measure("compare", || {
         config
             .models

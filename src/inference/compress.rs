@@ -110,7 +110,8 @@ impl CompressedSpectra {
         let flat: Vec<f64> = scaled_labels.iter().copied().collect();
         let labels = like(&self.c, &flat, [n_points, n_labels]);
         let x = self.vectorizer.design_matrix(labels).narrow(1, 1, n);
-        let squares = (x.clone().reshape([n_points, n, 1]) * x.clone().reshape([n_points, 1, n])).reshape([n_points, n * n]);
+        let squares =
+            (x.clone().reshape([n_points, n, 1]) * x.clone().reshape([n_points, 1, n])).reshape([n_points, n * n]);
         let quadratic = self.m.clone().reshape([n_stars, n * n]).matmul(squares.transpose());
         let linear = self.v.clone().reshape([n_stars, n]).matmul(x.transpose());
         let chi2 = to_f64(quadratic - linear * 2.0 + self.c.clone());

@@ -84,11 +84,12 @@ pub fn fit<C: ChiSquare>(
     let mut best = runs.next().expect("a fit needs a start");
     let mut minima: Vec<Vec<Vec<f64>>> =
         best.scaled_labels.rows().into_iter().map(|labels| vec![labels.to_vec()]).collect();
-    let rank = |run: &Minimum, star: usize| (run.converged[star], is_inside(run.scaled_labels.row(star)), -run.chi2[star]);
+    let rank =
+        |run: &Minimum, star: usize| (run.converged[star], is_inside(run.scaled_labels.row(star)), -run.chi2[star]);
     for run in runs {
-        for star in 0..run.chi2.len() {
-            if run.converged[star] && !minima[star].iter().any(|other| run.is_at(star, other)) {
-                minima[star].push(run.scaled_labels.row(star).to_vec());
+        for (star, minima) in minima.iter_mut().enumerate() {
+            if run.converged[star] && !minima.iter().any(|other| run.is_at(star, other)) {
+                minima.push(run.scaled_labels.row(star).to_vec());
             }
             if rank(&run, star) > rank(&best, star) {
                 best.take(star, &run);
@@ -158,7 +159,8 @@ fn damped_step(here: &Evaluation, damping: &Tensor<2>) -> (Tensor<2>, Tensor<2>)
     let options = (&here.chi2.device(), here.chi2.dtype());
     let identity: Vec<f64> = (0..n_labels * n_labels).map(|i| f64::from(u8::from(i % (n_labels + 1) == 0))).collect();
     let identity = Tensor::<3>::from_data(TensorData::new(identity, [1, n_labels, n_labels]), options);
-    let damped = here.half_hessian.clone() + here.curvature.clone() * identity * damping.clone().reshape([n_stars, 1, 1]);
+    let damped =
+        here.half_hessian.clone() + here.curvature.clone() * identity * damping.clone().reshape([n_stars, 1, 1]);
     let step = solve(damped, here.half_gradient.clone()).neg().clamp(-1.0, 1.0);
     let length = (here.curvature.clone() * step.clone() * step.clone().swap_dims(1, 2)).sum_dim(1).sum_dim(2);
     (step.reshape([n_stars, n_labels]), length.reshape([n_stars, 1]).clamp_min(0.0).sqrt())
@@ -202,7 +204,8 @@ impl Evaluation {
 impl Minimum {
     /// Whether a star's minimum is at these labels, within its formal error.
     fn is_at(&self, star: usize, labels: &[f64]) -> bool {
-        (0..labels.len()).all(|k| (self.scaled_labels[[star, k]] - labels[k]).abs() < self.covariance[[star, k, k]].sqrt())
+        (0..labels.len())
+            .all(|k| (self.scaled_labels[[star, k]] - labels[k]).abs() < self.covariance[[star, k, k]].sqrt())
     }
 
     /// Takes one star's minimum from another run.

@@ -139,7 +139,8 @@ impl LabelEstimator for FittedCannon {
         }
         let (compressed, n_pixels) = self.compressor.compress(spectra);
         let like = spectra.flux.clone().narrow(1, 0, 1).cast(self.compute.wide_dtype());
-        let minimum = fit(&compressed, &self.starts(&compressed), &self.settings, &like, |labels| !self.hull.is_outside(labels));
+        let minimum =
+            fit(&compressed, &self.starts(&compressed), &self.settings, &like, |labels| !self.hull.is_outside(labels));
         Ok(self.describe(&minimum, n_pixels))
     }
 }
@@ -155,6 +156,7 @@ fn references(scaled: ArrayView2<f64>) -> Array2<f64> {
         }
         return cross;
     }
-    let rows: Vec<usize> = (0..n_stars.min(MOST_REFERENCES)).map(|i| i * n_stars / n_stars.min(MOST_REFERENCES)).collect();
+    let rows: Vec<usize> =
+        (0..n_stars.min(MOST_REFERENCES)).map(|i| i * n_stars / n_stars.min(MOST_REFERENCES)).collect();
     scaled.select(ndarray::Axis(0), &rows)
 }

@@ -52,14 +52,13 @@ impl Hull {
         Self { directions, extent }
     }
 
-    /// Whether scaled labels, [n_labels], lie beyond the training stars in some direction.
+    /// Whether scaled labels, `[n_labels]`, lie beyond the training stars in some direction.
     pub fn is_outside(&self, scaled_labels: ArrayView1<f64>) -> bool {
         // Rounding of labels that equal a training star's is no extrapolation.
-        self.directions
-            .rows()
-            .into_iter()
-            .zip(&self.extent)
-            .any(|(direction, extent)| !(scaled_labels.dot(&direction) <= extent + 1e-6))
+        self.directions.rows().into_iter().zip(&self.extent).any(|(direction, extent)| {
+            let reach = scaled_labels.dot(&direction);
+            reach.is_nan() || reach > extent + 1e-6
+        })
     }
 }
 

@@ -25,14 +25,16 @@ impl ChiSquare for DirectChiSquare {
         let design = self.cannon.vectorizer().design_matrix(scaled_labels.clone());
         let second = self.cannon.vectorizer().second_derivative(design);
         let gradient = self.cannon.gradient_spectra(scaled_labels);
-        let weight = inverse_total_variance(self.spectra.ivar.clone(), model.variance.clone()).reshape([n_stars, 1, n_pixels]);
+        let weight =
+            inverse_total_variance(self.spectra.ivar.clone(), model.variance.clone()).reshape([n_stars, 1, n_pixels]);
         let residual = (self.spectra.flux.clone() - model.mean.clone()).reshape([n_stars, 1, n_pixels]);
         let weighted_residual = weight.clone() * residual.clone();
         let on_terms = weighted_residual.reshape([n_stars, n_pixels]).matmul(self.cannon.theta.val().transpose());
         let n_terms = on_terms.dims()[1];
         let bend = (second * on_terms.reshape([n_stars, n_terms, 1])).sum_dim(1).reshape([n_stars, n_labels, n_labels]);
         let weighted = gradient.clone() * weight;
-        let curvature = (0..n_labels).map(|k| (weighted.clone().narrow(1, k, 1) * gradient.clone()).sum_dim(2)).collect();
+        let curvature =
+            (0..n_labels).map(|k| (weighted.clone().narrow(1, k, 1) * gradient.clone()).sum_dim(2)).collect();
         let curvature = Tensor::cat(curvature, 2);
         Evaluation {
             chi2: chi2(self.spectra.flux.clone(), self.spectra.ivar.clone(), &model),

@@ -36,14 +36,14 @@ impl Default for CannonConfig {
 pub struct Cannon {
     /// Coefficients, [n_terms, n_pixels]; row 0 is the pivot star's spectrum.
     pub theta: Param<Tensor<2>>,
-    /// Scatter variance, [n_pixels]; [`NO_INFORMATION`] in pixels that could not be trained.
+    /// Scatter variance, `[n_pixels]`; [`NO_INFORMATION`] in pixels that could not be trained.
     pub s2: Param<Tensor<1>>,
     #[module(skip)]
     vectorizer: Vectorizer,
 }
 
 impl Cannon {
-    /// A model from its coefficients, [n_terms, n_pixels] row-major, and scatter variances, [n_pixels].
+    /// A model from its coefficients, [n_terms, n_pixels] row-major, and scatter variances, `[n_pixels]`.
     ///
     /// # Panics
     /// If the sizes do not agree with the vectorizer.
@@ -72,7 +72,7 @@ impl Cannon {
         (self.vectorizer.n_terms() + 1) * self.n_pixels()
     }
 
-    /// Which pixels the model can predict, [n_pixels].
+    /// Which pixels the model can predict, `[n_pixels]`.
     pub fn valid_pixels(&self) -> Vec<bool> {
         to_f64(self.s2.val()).into_iter().map(|s2| s2 < NO_INFORMATION).collect()
     }

@@ -162,7 +162,10 @@ mod tests {
         for (n_labels, order, n_terms) in [(5, 1, 6), (5, 2, 21), (5, 3, 56), (3, 2, 10), (1, 2, 3), (4, 2, 15)] {
             assert_eq!(Vectorizer::new(n_labels, order).n_terms(), n_terms, "{n_labels} labels, order {order}");
         }
-        assert_eq!(Vectorizer::new(2, 2).term_names(&names(2)), ["1", "teff", "logg", "teff*teff", "teff*logg", "logg*logg"]);
+        assert_eq!(
+            Vectorizer::new(2, 2).term_names(&names(2)),
+            ["1", "teff", "logg", "teff*teff", "teff*logg", "logg*logg"]
+        );
     }
 
     #[test]

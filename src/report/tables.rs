@@ -1,5 +1,6 @@
 //! Tables as plain text for the terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{in_unit, label_title};
@@ -17,15 +18,20 @@ pub fn metrics_table(outcome: &Outcome) -> String {
             "{}: trained on {} stars, tested on {}, median reduced chi^2 {:.2}",
             model.name, metrics.n_train, metrics.n_test, metrics.chi2_reduced_median
         );
-        text += &rows("estimate - catalogue", metrics.labels.iter());
+        let in_order = |metrics| model.predictions.label_names.iter().filter_map(move |label| in_map(metrics, label));
+        text += &rows("estimate - catalogue", in_order(&metrics.labels));
         if !metrics.labels_vs_truth.is_empty() {
-            text += &rows("estimate - truth", metrics.labels_vs_truth.iter());
+            text += &rows("estimate - truth", in_order(&metrics.labels_vs_truth));
         }
         for (flag, count) in &metrics.n_flagged {
             let _ = writeln!(text, "  {count} test stars flagged {flag}");
         }
     }
     text
+}
+
+fn in_map<'a>(metrics: &'a BTreeMap<String, LabelMetrics>, label: &str) -> Option<(&'a String, &'a LabelMetrics)> {
+    metrics.get_key_value(label)
 }
 
 fn rows<'a>(what: &str, labels: impl Iterator<Item = (&'a String, &'a LabelMetrics)>) -> String {

@@ -142,7 +142,8 @@ mod tests {
         let grid = WavelengthGrid::apogee();
         let (by_pixel, by_wavelength) = (folder.path().join("p.csv"), folder.path().join("w.csv"));
         std::fs::write(&by_pixel, "pixel\n335\n8278\n").unwrap();
-        std::fs::write(&by_wavelength, format!("wavelength\n{}\n{}\n", grid.wavelength[335], grid.wavelength[8278])).unwrap();
+        std::fs::write(&by_wavelength, format!("wavelength\n{}\n{}\n", grid.wavelength[335], grid.wavelength[8278]))
+            .unwrap();
         assert_eq!(read(&by_pixel, &grid).unwrap(), read(&by_wavelength, &grid).unwrap());
         std::fs::write(&by_pixel, "pixel\n9999\n").unwrap();
         assert!(read(&by_pixel, &grid).is_err());

@@ -14,7 +14,7 @@ const APOGEE_CHIP_EDGES: [usize; 4] = [0, 3450, 6232, APOGEE_N_PIXELS];
 /// Vacuum wavelengths in Angstrom (or pixel numbers where a survey gives none) and the chips they fall on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WavelengthGrid {
-    /// Ascending, [n_pixels].
+    /// Ascending, `[n_pixels]`.
     pub wavelength: Vec<f64>,
     /// Pixel ranges normalized independently; they cover the grid.
     pub chips: Vec<Range<usize>>,
@@ -35,7 +35,8 @@ impl WavelengthGrid {
     /// Returns `None` unless the wavelengths are finite and ascending.
     pub fn from_wavelengths(wavelength: Vec<f64>) -> Option<Self> {
         let steps: Vec<f64> = wavelength.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        if wavelength.is_empty() || !wavelength[0].is_finite() || steps.iter().any(|step| !(*step > 0.0)) {
+        if wavelength.is_empty() || !wavelength[0].is_finite() || steps.iter().any(|step| step.is_nan() || *step <= 0.0)
+        {
             return None;
         }
         let usual = crate::stats::robust::median(&steps);

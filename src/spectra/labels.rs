@@ -45,7 +45,10 @@ impl LabelScaler {
             if spread.is_nan() || spread <= 1e-9 * values[0].abs() {
                 return Err(Error::Mismatch {
                     what: format!("label {name}"),
-                    detail: format!("all {n_stars} training stars have the value {}; nothing can be learned", values[0]),
+                    detail: format!(
+                        "all {n_stars} training stars have the value {}; nothing can be learned",
+                        values[0]
+                    ),
                 });
             }
             pivot.push(crate::stats::robust::mean(&values));
@@ -84,12 +87,17 @@ mod tests {
     fn stars_without_a_label_do_not_move_the_scaling() {
         let with = array![[4000.0, 1.0], [5000.0, 2.0], [f64::NAN, 9.0]];
         let without = array![[4000.0, 1.0], [5000.0, 2.0]];
-        assert_eq!(LabelScaler::fit(&names(2), with.view()).unwrap(), LabelScaler::fit(&names(2), without.view()).unwrap());
+        assert_eq!(
+            LabelScaler::fit(&names(2), with.view()).unwrap(),
+            LabelScaler::fit(&names(2), without.view()).unwrap()
+        );
     }
 
     #[test]
     fn a_label_without_spread_or_a_single_star_is_refused() {
-        assert!(LabelScaler::fit(&names(1), array![[0.1], [0.1], [0.1]].view()).unwrap_err().to_string().contains("0.1"));
+        assert!(
+            LabelScaler::fit(&names(1), array![[0.1], [0.1], [0.1]].view()).unwrap_err().to_string().contains("0.1")
+        );
         assert!(LabelScaler::fit(&names(1), array![[4500.0]].view()).is_err());
     }
 

@@ -17,7 +17,7 @@ pub const FORMAT_VERSION: &str = "1";
 pub struct PreparedSet {
     /// The grid all spectra share.
     pub grid: WavelengthGrid,
-    /// Pixels the pseudo-continuum went through, [n_pixels]; all false where spectra came normalized.
+    /// Pixels the pseudo-continuum went through, `[n_pixels]`; all false where spectra came normalized.
     pub continuum_pixels: Vec<bool>,
     /// Star identifiers.
     pub ids: Vec<String>,

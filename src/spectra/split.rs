@@ -55,7 +55,8 @@ impl Split {
 
 /// Part (0..k) of each row: distinct ids in the order of a seeded hash, dealt in turn.
 fn parts(ids: &[String], seed: u64, k: usize) -> Vec<usize> {
-    let hash = |id: &str| *blake3::Hasher::new().update(&seed.to_le_bytes()).update(id.as_bytes()).finalize().as_bytes();
+    let hash =
+        |id: &str| *blake3::Hasher::new().update(&seed.to_le_bytes()).update(id.as_bytes()).finalize().as_bytes();
     let order: BTreeMap<([u8; 32], &str), ()> = ids.iter().map(|id| ((hash(id), id.as_str()), ())).collect();
     let part: BTreeMap<&str, usize> = order.keys().enumerate().map(|(rank, (_, id))| (*id, rank % k.max(1))).collect();
     ids.iter().map(|id| part[id.as_str()]).collect()

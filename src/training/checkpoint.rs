@@ -131,7 +131,8 @@ impl TrainedCannon {
         let mut cannon = Cannon::from_coefficients(vectorizer, &theta, &vec![NO_INFORMATION; n_pixels], compute);
         let expected = (cannon.theta.val().dims(), cannon.s2.val().dims());
         let mut store = SafetensorsStore::from_file(folder.join(WEIGHTS_FILE));
-        let applied = cannon.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
+        let applied =
+            cannon.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
         if !applied.errors.is_empty() || (cannon.theta.val().dims(), cannon.s2.val().dims()) != expected {
             return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
         }

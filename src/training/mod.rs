@@ -4,4 +4,5 @@ pub mod checkpoint;
 pub mod closed_form;
 pub mod continuum_search;
 pub mod import;
+mod pixel_block;
 mod scatter_bracket;

@@ -66,9 +66,8 @@ pub(super) fn bracket(points: &[ProfilePoint], smallest_variance: f64, noise: f6
         .max_by(|a, b| points[*a].attained().total_cmp(&points[*b].attained()))
         .expect("a grid has points");
     let attained: Vec<f64> = points.iter().map(ProfilePoint::attained).collect();
-    let may_hold = |upper: usize| {
-        upper_bound(&points[upper - 1], &points[upper], smallest_variance) + noise >= attained[best]
-    };
+    let may_hold =
+        |upper: usize| upper_bound(&points[upper - 1], &points[upper], smallest_variance) + noise >= attained[best];
     let mut kept = (1..points.len()).filter(|upper| *upper == best || *upper == best + 1 || may_hold(*upper));
     let first = kept.next().unwrap_or(1);
     let (low, high) = (first - 1, kept.next_back().unwrap_or(first));

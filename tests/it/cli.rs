@@ -25,13 +25,20 @@ fn arrays(folder: &Path) -> Vec<String> {
     };
     write("flux.npy", &truth.flux);
     write("ivar.npy", &truth.ivar);
-    let rows: String = truth.labels.rows().into_iter().enumerate().map(|(n, row)| format!("s{n},{},{}\n", row[0], row[1])).collect();
+    let rows: String =
+        truth.labels.rows().into_iter().enumerate().map(|(n, row)| format!("s{n},{},{}\n", row[0], row[1])).collect();
     std::fs::write(folder.join("labels.csv"), format!("id,teff,logg\n{rows}")).unwrap();
-    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/arrays.toml"), folder.join("arrays.toml")).unwrap();
-    ["data.arrays.flux=flux.npy", "data.arrays.ivar=ivar.npy", "data.arrays.labels=labels.csv", "labels=[\"teff\",\"logg\"]"]
-        .iter()
-        .flat_map(|set| ["--set".to_string(), set.to_string()])
-        .collect()
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/arrays.toml"), folder.join("arrays.toml"))
+        .unwrap();
+    [
+        "data.arrays.flux=flux.npy",
+        "data.arrays.ivar=ivar.npy",
+        "data.arrays.labels=labels.csv",
+        "labels=[\"teff\",\"logg\"]",
+    ]
+    .iter()
+    .flat_map(|set| ["--set".to_string(), set.to_string()])
+    .collect()
 }
 
 fn metrics(folder: &Path, slug: &str) -> serde_json::Value {
@@ -45,8 +52,17 @@ fn a_run_from_raw_files_leaves_what_the_readme_promises() {
     let table = succeeded(folder.path(), &["run", "lab.toml"]);
     assert!(table.contains("Teff [K]") && table.contains("tested on 50"), "{table}");
     let run = folder.path().join("experiments/lab/latest");
-    for file in ["experiment.toml", "log.txt", "metrics.json", "predictions.fits", "predictions.csv", "models/cannon/model.json",
-        "models/cannon/weights.safetensors", "figures/one_to_one-cannon.svg", "figures/one_to_one-cannon.png"] {
+    for file in [
+        "experiment.toml",
+        "log.txt",
+        "metrics.json",
+        "predictions.fits",
+        "predictions.csv",
+        "models/cannon/model.json",
+        "models/cannon/weights.safetensors",
+        "figures/one_to_one-cannon.svg",
+        "figures/one_to_one-cannon.png",
+    ] {
         assert!(run.join(file).is_file(), "{file} is missing");
     }
     let metrics = metrics(folder.path(), "lab");
@@ -68,8 +84,20 @@ fn a_run_from_raw_files_leaves_what_the_readme_promises() {
     let mut fits = FitsReader::open(&run.join("predictions.fits")).unwrap();
     let (n_rows, names) = fits.table_layout(1).unwrap();
     assert_eq!(n_rows, 50);
-    let expected = ["id", "teff_catalogue", "teff_estimate", "teff_error", "logg_catalogue", "logg_estimate", "logg_error",
-        "fe_h_catalogue", "fe_h_estimate", "fe_h_error", "chi2_reduced", "flags"];
+    let expected = [
+        "id",
+        "teff_catalogue",
+        "teff_estimate",
+        "teff_error",
+        "logg_catalogue",
+        "logg_estimate",
+        "logg_error",
+        "fe_h_catalogue",
+        "fe_h_estimate",
+        "fe_h_error",
+        "chi2_reduced",
+        "flags",
+    ];
     assert_eq!(names, expected);
     // The resolved configuration is itself an experiment, and gives the same numbers.
     let again = run.join("experiment.toml").display().to_string();
@@ -136,13 +164,17 @@ fn bad_spectra_are_flagged_and_the_rest_go_on() {
 #[test]
 fn continuum_pixels_can_be_found_from_the_training_stars() {
     let folder = survey(80);
-    succeeded(folder.path(), &["run", "lab.toml", "--set", "continuum.pixels=find", "--set", "continuum.find.flux=0.05"]);
+    succeeded(
+        folder.path(),
+        &["run", "lab.toml", "--set", "continuum.pixels=find", "--set", "continuum.find.flux=0.05"],
+    );
     let metrics = metrics(folder.path(), "lab");
     let scatter = metrics["models"]["cannon"]["labels"]["teff"]["scatter"].as_f64().unwrap();
     assert!(scatter < 15.0, "{scatter}");
     let model = std::fs::read_to_string(folder.path().join("experiments/lab/latest/models/cannon/model.json")).unwrap();
     let model: serde_json::Value = serde_json::from_str(&model).unwrap();
-    let pixels: Vec<u64> = model["preparation"]["continuum_pixels"].as_array().unwrap().iter().map(|p| p.as_u64().unwrap()).collect();
+    let pixels: Vec<u64> =
+        model["preparation"]["continuum_pixels"].as_array().unwrap().iter().map(|p| p.as_u64().unwrap()).collect();
     // The survey's continuum pixels are the multiples of ten.
     let right = pixels.iter().filter(|pixel| **pixel % 10 == 0).count();
     assert!(pixels.len() > 300 && right as f64 > 0.9 * pixels.len() as f64, "{right} of {}", pixels.len());
@@ -156,7 +188,10 @@ fn a_trained_model_labels_single_files() {
     std::fs::write(folder.path().join("spectra/broken.fits"), "x").unwrap();
     let table = succeeded(folder.path(), &["label", "--model", model, "--out", "out/labels.fits", "spectra"]);
     assert!(table.contains("2M00000007+1234567") && table.contains("... and 11 more"), "{table}");
-    let some = succeeded(folder.path(), &["label", "--model", model, "spectra/broken.fits", &apstar_fixture().display().to_string()]);
+    let some = succeeded(
+        folder.path(),
+        &["label", "--model", model, "spectra/broken.fits", &apstar_fixture().display().to_string()],
+    );
     assert!(some.contains("UNREADABLE") && some.contains("2M19485057+5005279"), "{some}");
     let predictions = std::fs::read_to_string(folder.path().join("experiments/lab/latest/predictions.csv")).unwrap();
     let labels = std::fs::read_to_string(folder.path().join("out/labels.csv")).unwrap();
@@ -170,7 +205,12 @@ fn a_trained_model_labels_single_files() {
         let (a, b) = (cell(&predictions, column), cell(&labels, column));
         assert!((a / b - 1.0).abs() < 1e-4, "{column}: {a} {b}");
     }
-    refused(folder.path(), &["label", "--model", model, "spectra/broken.fits"], 1, &["broken.fits", "name apStar files"]);
+    refused(
+        folder.path(),
+        &["label", "--model", model, "spectra/broken.fits"],
+        1,
+        &["broken.fits", "name apStar files"],
+    );
     refused(folder.path(), &["label", "--model", model, "absent.fits"], 1, &["absent.fits"]);
 }
 
@@ -191,8 +231,18 @@ fn arrays_of_any_survey_run_in_every_format() {
     let mut archive = ndarray_npy::NpzWriter::new(std::fs::File::create(folder.path().join("e.npz")).unwrap());
     archive.add_array("error", &error).unwrap();
     archive.finish().unwrap();
-    let other = ["run", "arrays.toml", "--set", "data.arrays.flux=flux.fits", "--set", "data.arrays.error=e.npz:error",
-        "--set", "data.arrays.labels=labels.csv", "--set", "labels=[\"teff\",\"logg\"]"];
+    let other = [
+        "run",
+        "arrays.toml",
+        "--set",
+        "data.arrays.flux=flux.fits",
+        "--set",
+        "data.arrays.error=e.npz:error",
+        "--set",
+        "data.arrays.labels=labels.csv",
+        "--set",
+        "labels=[\"teff\",\"logg\"]",
+    ];
     succeeded(folder.path(), &other);
     let found = &metrics(folder.path(), "arrays")["models"];
     let scatter = |models: &serde_json::Value| models["cannon"]["labels"]["teff"]["scatter"].as_f64().unwrap();
@@ -208,7 +258,11 @@ fn a_truth_table_adds_truth_columns() {
     arguments.extend(sets.iter().map(String::as_str));
     succeeded(folder.path(), &arguments);
     let csv = std::fs::read_to_string(folder.path().join("experiments/arrays/latest/predictions.csv")).unwrap();
-    assert!(csv.starts_with("id,teff_catalogue,teff_estimate,teff_error,teff_truth,"), "{}", csv.lines().next().unwrap());
+    assert!(
+        csv.starts_with("id,teff_catalogue,teff_estimate,teff_error,teff_truth,"),
+        "{}",
+        csv.lines().next().unwrap()
+    );
     let model = &metrics(folder.path(), "arrays")["models"]["cannon"];
     assert_eq!(model["labels"], model["labels_vs_truth"]);
 }
@@ -221,7 +275,12 @@ fn wrong_requests_are_exit_code_2_with_the_place() {
     refused(folder.path(), &["run", "wrong.toml"], 2, &["wrong.toml", "line 1", "did you mean `seed`"]);
     write("seed = 1\n[continuum]\norder = \"two\"\n");
     refused(folder.path(), &["check", "wrong.toml"], 2, &["line 3", "expected usize"]);
-    refused(folder.path(), &["run", "lab.toml", "--set", "split.folds.k=0"], 2, &["--set 'split.folds.k=0'", "at least 2"]);
+    refused(
+        folder.path(),
+        &["run", "lab.toml", "--set", "split.folds.k=0"],
+        2,
+        &["--set 'split.folds.k=0'", "at least 2"],
+    );
     refused(folder.path(), &["run", "lab.toml", "--name", "../x"], 2, &["--name"]);
     refused(folder.path(), &["run", "lab.toml", "--nonsense"], 2, &["--nonsense"]);
     write("seed = 1\n");
@@ -248,11 +307,13 @@ fn failures_are_exit_code_1_with_a_remedy_and_leave_nothing() {
     refuse("selection.fields=[\"M99\"]", &["field is M99"]);
     refuse("split.folds.k=2", &["training 10 coefficients per pixel: 6 stars left, at least 11 needed"]);
     refuse("continuum.pixels=absent.csv", &["absent.csv"]);
-    std::fs::write(folder.path().join("cut.fits"), &std::fs::read(folder.path().join("allStar.fits")).unwrap()[..6000]).unwrap();
+    std::fs::write(folder.path().join("cut.fits"), &std::fs::read(folder.path().join("allStar.fits")).unwrap()[..6000])
+        .unwrap();
     refuse("data.apstar.catalogue=cut.fits", &["cut.fits", "truncated"]);
     std::fs::write(folder.path().join("empty.csv"), "apogee_id,snr,teff,logg,fe_h\n").unwrap();
     refuse("data.apstar.catalogue=empty.csv", &["0 stars left"]);
-    std::fs::write(folder.path().join("one.csv"), "apogee_id,snr,teff,logg,fe_h\n2M00000001+1234567,99,4500,2,0\n").unwrap();
+    std::fs::write(folder.path().join("one.csv"), "apogee_id,snr,teff,logg,fe_h\n2M00000001+1234567,99,4500,2,0\n")
+        .unwrap();
     refuse("data.apstar.catalogue=one.csv", &["at least"]);
     std::fs::write(folder.path().join("error.csv"), "error_message\nIncorrect syntax\n").unwrap();
     refuse("data.apstar.catalogue=error.csv", &["server's error text"]);
@@ -270,11 +331,17 @@ fn arrays_that_do_not_fit_together_are_refused() {
         arguments.extend(extra);
         refused(folder.path(), &arguments, code, said);
     };
-    let write = |name: &str, matrix: Array2<f32>| matrix.write_npy(std::fs::File::create(folder.path().join(name)).unwrap()).unwrap();
+    let write = |name: &str, matrix: Array2<f32>| {
+        matrix.write_npy(std::fs::File::create(folder.path().join(name)).unwrap()).unwrap()
+    };
     write("narrow.npy", Array2::ones((120, 29)));
     refuse(&["--set", "data.arrays.ivar=narrow.npy"], 1, &["narrow.npy", "[120, 30]".trim_matches(['[', ']'])]);
     write("few.npy", Array2::ones((100, 30)));
-    refuse(&["--set", "data.arrays.ivar=few.npy", "--set", "data.arrays.flux=few.npy"], 1, &["120 rows and 100 spectra"]);
+    refuse(
+        &["--set", "data.arrays.ivar=few.npy", "--set", "data.arrays.flux=few.npy"],
+        1,
+        &["120 rows and 100 spectra"],
+    );
     refuse(&["--set", "data.arrays.error=ivar.npy"], 2, &["either `error` or `ivar`"]);
     std::fs::write(folder.path().join("w.csv"), "wavelength\n3\n2\n1\n").unwrap();
     refuse(&["--set", "data.arrays.wavelengths=w.csv"], 1, &["3 wavelengths for 30 pixels"]);

@@ -13,9 +13,11 @@ fn at(design: &DMatrix<f64>, flux: ArrayView1<f32>, ivar: ArrayView1<f32>, s2: f
     let weight = Array1::from_iter(ivar.iter().map(|v| if *v > 0.0 { 1.0 / (1.0 / f64::from(*v) + s2) } else { 0.0 }));
     let flux = DVector::from_iterator(flux.len(), flux.iter().map(|f| f64::from(*f)));
     let weighted = DMatrix::from_fn(design.nrows(), design.ncols(), |n, t| weight[n] * design[(n, t)]);
-    let theta = (weighted.transpose() * design).cholesky().expect("enough stars").solve(&(weighted.transpose() * &flux));
+    let theta =
+        (weighted.transpose() * design).cholesky().expect("enough stars").solve(&(weighted.transpose() * &flux));
     let residual = flux - design * &theta;
-    let likelihood = weight.iter().zip(residual.iter()).filter(|(w, _)| **w > 0.0).map(|(w, r)| 0.5 * (w.ln() - w * r * r));
+    let likelihood =
+        weight.iter().zip(residual.iter()).filter(|(w, _)| **w > 0.0).map(|(w, r)| 0.5 * (w.ln() - w * r * r));
     (theta, likelihood.sum())
 }
 
@@ -100,7 +102,10 @@ fn pixels_without_information_are_invalid_and_leave_their_neighbours_alone() {
     flux.column_mut(4).fill(1e6);
     let (cannon, report) = run(flux.view(), ivar.view());
     assert_eq!((report.n_invalid_pixels, report.n_valid_pixels), (2, 10));
-    assert_eq!(cannon.valid_pixels().iter().enumerate().filter(|(_, v)| !**v).map(|(j, _)| j).collect::<Vec<_>>(), [4, 7]);
+    assert_eq!(
+        cannon.valid_pixels().iter().enumerate().filter(|(_, v)| !**v).map(|(j, _)| j).collect::<Vec<_>>(),
+        [4, 7]
+    );
     let (ours, expected) = (to_f64(cannon.theta.val()), to_f64(clean.theta.val()));
     for (i, (a, b)) in ours.iter().zip(&expected).enumerate() {
         if ![4, 7].contains(&(i % 12)) {
@@ -109,7 +114,8 @@ fn pixels_without_information_are_invalid_and_leave_their_neighbours_alone() {
     }
     assert_eq!(to_f64(cannon.s2.val())[4], NO_INFORMATION);
     truth.labels.fill(0.5); // identical stars determine nothing: every pixel invalid, no panic
-    let (cannon, report) = train(&CannonConfig::default(), truth.labels.view(), truth.flux.view(), truth.ivar.view(), &compute).unwrap();
+    let (cannon, report) =
+        train(&CannonConfig::default(), truth.labels.view(), truth.flux.view(), truth.ivar.view(), &compute).unwrap();
     assert!(report.n_valid_pixels < 12 || to_f64(cannon.theta.val()).iter().all(|value| value.is_finite()));
 }
 

@@ -6,8 +6,8 @@ use maury::inference::fit::{ChiSquare, FitSettings};
 use maury::inference::fitted::FittedCannon;
 use maury::inference::residuals::DirectChiSquare;
 use maury::models::cannon::{Cannon, CannonConfig, NO_INFORMATION};
-use maury::models::{LabelEstimates, LabelEstimator};
 use maury::models::vectorizer::Vectorizer;
+use maury::models::{LabelEstimates, LabelEstimator};
 use maury::spectra::batch::SpectraBatch;
 use maury::spectra::continuum::ContinuumSettings;
 use maury::spectra::grid::WavelengthGrid;
@@ -25,7 +25,8 @@ fn model(truth: &Truth, compute: &Compute) -> TrainedCannon {
     let names: Vec<String> = (0..n_labels).map(|k| format!("l{k}")).collect();
     let scaler = LabelScaler::fit(&names, truth.labels.view()).unwrap();
     let scaled = scaler.scale(truth.labels.view());
-    let (cannon, _) = train(&CannonConfig::default(), scaled.view(), truth.flux.view(), truth.ivar.view(), compute).unwrap();
+    let (cannon, _) =
+        train(&CannonConfig::default(), scaled.view(), truth.flux.view(), truth.ivar.view(), compute).unwrap();
     TrainedCannon {
         cannon,
         scaler,

@@ -4,8 +4,19 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first; a file may use its own layer and those before it.
 const LAYERS: [&str; 13] = [
-    "error", "progress", "device", "stats", "plot", "data", "spectra", "models", "training", "inference", "experiment",
-    "report", "cli",
+    "error",
+    "progress",
+    "device",
+    "stats",
+    "plot",
+    "data",
+    "spectra",
+    "models",
+    "training",
+    "inference",
+    "experiment",
+    "report",
+    "cli",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

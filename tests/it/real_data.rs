@@ -52,7 +52,8 @@ fn halves(set: &Hipparcos, training: &[usize]) -> Vec<(f64, f64, f64)> {
     let scaler = LabelScaler::fit(&set.names, labels.view()).unwrap();
     let (flux, ivar) = (rows(&set.flux, training), rows(&set.ivar, training));
     let (cannon, _) =
-        train(&CannonConfig::default(), scaler.scale(labels.view()).view(), flux.view(), ivar.view(), &compute).unwrap();
+        train(&CannonConfig::default(), scaler.scale(labels.view()).view(), flux.view(), ivar.view(), &compute)
+            .unwrap();
     let preparation = Preparation {
         grid: WavelengthGrid::from_pixel_numbers(100),
         pixmask: PixmaskSettings::default(),
@@ -61,7 +62,8 @@ fn halves(set: &Hipparcos, training: &[usize]) -> Vec<(f64, f64, f64)> {
     };
     let trained = TrainedCannon { cannon, scaler, preparation, training_labels: labels };
     let fitted = FittedCannon::new(&trained, &FitSettings::default(), &compute);
-    let estimates = fitted.estimate_arrays(rows(&set.flux, &test).view(), rows(&set.ivar, &test).view(), &|_| ()).unwrap();
+    let estimates =
+        fitted.estimate_arrays(rows(&set.flux, &test).view(), rows(&set.ivar, &test).view(), &|_| ()).unwrap();
     (0..3)
         .map(|k| {
             let residuals: Vec<f64> =
@@ -113,7 +115,11 @@ fn five_labels_on_the_real_giants_run_too() {
     let file = |name: &str| folder.join(name).display().to_string();
     let (flux, error, labels) = (file("flux.npy"), file("error.npy"), file("labels.csv"));
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/arrays.toml").display().to_string();
-    let sets = [format!("data.arrays.flux={flux}"), format!("data.arrays.error={error}"), format!("data.arrays.labels={labels}")];
+    let sets = [
+        format!("data.arrays.flux={flux}"),
+        format!("data.arrays.error={error}"),
+        format!("data.arrays.labels={labels}"),
+    ];
     for labels in ["labels=[\"teff\",\"logg\",\"m_h\"]", "labels=[\"teff\",\"logg\",\"fe_h\",\"mg_fe\",\"si_fe\"]"] {
         let mut arguments = vec!["run", &config, "--set", labels];
         sets.iter().for_each(|set| arguments.extend(["--set", set.as_str()]));
@@ -187,7 +193,16 @@ fn real_apstar_files_get_the_labels_of_the_dr10_cannon() {
     let (coefficients, terms, pivot) = (file("coefficients.csv"), file("terms.csv"), file("labels_baseline.csv"));
     let training = file("training_labels_dr10.csv");
     let arguments = [
-        "import", "--coefficients", &coefficients, "--terms", &terms, "--pivot", &pivot, "--training-labels", &training, "dr10",
+        "import",
+        "--coefficients",
+        &coefficients,
+        "--terms",
+        &terms,
+        "--pivot",
+        &pivot,
+        "--training-labels",
+        &training,
+        "dr10",
     ];
     succeeded(work.path(), &arguments);
     let spectra = spectra.display().to_string();
@@ -209,14 +224,16 @@ fn real_apstar_files_get_the_labels_of_the_dr10_cannon() {
             assert!(difference < tolerances[k], "{id} {}: {} not {}", labels[k], table.labels[row][k], values[k]);
         }
         let csv = std::fs::read_to_string(work.path().join("labels.csv")).unwrap();
-        let flags: i64 = csv.lines().find(|line| line.starts_with(id)).unwrap().rsplit(',').next().unwrap().parse().unwrap();
+        let flags: i64 =
+            csv.lines().find(|line| line.starts_with(id)).unwrap().rsplit(',').next().unwrap().parse().unwrap();
         assert_eq!(flags & maury::spectra::quality::star_flags::OUTSIDE_HULL != 0, outside, "{id}");
     }
 }
 
 #[test]
 fn the_real_allstar_rows_of_dr12_are_selected() {
-    let (Some(table), Some(list)) = (real_data("allstar/APOGEE-allStar-v603-Hipparcos.fits.gz"), real_data("labels")) else {
+    let (Some(table), Some(list)) = (real_data("allstar/APOGEE-allStar-v603-Hipparcos.fits.gz"), real_data("labels"))
+    else {
         return;
     };
     // The same cuts, done independently, left the 743 stars marked `lab_cut` of 769 with all labels.

@@ -144,11 +144,15 @@ pub fn write_survey(folder: &Path, n: usize) {
     let files: Vec<String> = ids.iter().map(|id| format!("apStar-dr17-{id}.fits")).collect();
     let mut labels = vec![Vec::new(); 3];
     let slopes: Vec<[f64; 3]> = (0..N_PIXELS)
-        .map(|pixel| if pixel % 10 == 0 { [0.0; 3] } else { [0.03 * normal.draw(), 0.02 * normal.draw(), 0.04 * normal.draw()] })
+        .map(|pixel| {
+            if pixel % 10 == 0 { [0.0; 3] } else { [0.03 * normal.draw(), 0.02 * normal.draw(), 0.04 * normal.draw()] }
+        })
         .collect();
     for (id, file) in ids.iter().zip(&files) {
         let scaled = [normal.draw(), normal.draw(), normal.draw()];
-        for (column, (value, (pivot, scale))) in labels.iter_mut().zip(scaled.iter().zip([(4500.0, 250.0), (2.0, 0.5), (-0.2, 0.25)])) {
+        for (column, (value, (pivot, scale))) in
+            labels.iter_mut().zip(scaled.iter().zip([(4500.0, 250.0), (2.0, 0.5), (-0.2, 0.25)]))
+        {
             column.push(pivot + scale * value);
         }
         let brightness = normal.uniform(20.0, 2000.0);
@@ -167,10 +171,13 @@ pub fn write_survey(folder: &Path, n: usize) {
     std::fs::write(folder.join("continuum.csv"), list).unwrap();
 
     let mut file = FitsFile::create(folder.join("allStar.fits")).open().unwrap();
-    let text = |name: &str, width| ColumnDescription::new(name).with_type(ColumnDataType::String).that_repeats(width).create().unwrap();
+    let text = |name: &str, width| {
+        ColumnDescription::new(name).with_type(ColumnDataType::String).that_repeats(width).create().unwrap()
+    };
     let float = |name: &str| ColumnDescription::new(name).with_type(ColumnDataType::Float).create().unwrap();
     let names = ["TEFF", "LOGG", "FE_H"];
-    let mut columns = vec![text("FILE", 64), text("APOGEE_ID", 30), text("TELESCOPE", 6), text("FIELD", 20), float("SNR")];
+    let mut columns =
+        vec![text("FILE", 64), text("APOGEE_ID", 30), text("TELESCOPE", 6), text("FIELD", 20), float("SNR")];
     columns.extend(names.map(float));
     let table = file.create_table("allStar", &columns).unwrap();
     table.write_col(&mut file, "FILE", &files).unwrap();

@@ -1,0 +1,405 @@
+//! Training of a block of pixels of all stars; see [`super::closed_form`] for the method.
+
+use burn::tensor::{DType, Tensor};
+use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
+
+use super::scatter_bracket::{Bracket, ProfilePoint, bracket, trial_values};
+use crate::device::{Compute, to_f64};
+use crate::models::cannon::NO_INFORMATION;
+
+/// Trial values of s2 in the first search; doubled for pixels whose likelihood shows more than one hill.
+const FIRST_TRIALS: usize = 6;
+/// Trial values at most; a pixel with several hills then climbs the highest trial's, and is counted.
+const MOST_TRIALS: usize = 50;
+/// Newton steps in s2 per theta at most.
+const NEWTON_STEPS: usize = 6;
+/// Relative step below which Newton's next would change nothing that matters: they converge quadratically.
+const LAST_NEWTON_STEP: f64 = 3e-4;
+/// Fresh normal matrices per pixel at most; most pixels need one.
+const MOST_ROUNDS: usize = 20;
+
+/// Result of one block: theta [n_pixels, n_terms], s2 [n_pixels].
+pub(super) struct TrainedBlock {
+    pub theta: Vec<f64>,
+    pub s2: Vec<f64>,
+    pub n_several_hills: usize,
+    pub n_unconverged: usize,
+}
+
+/// Some pixels of all stars.
+#[derive(Clone)]
+pub(super) struct Block {
+    /// Flux minus each pixel's weighted mean, so that sums of squares do not cancel in f32; [n_stars, n_pixels].
+    flux: Tensor<2>,
+    /// sigma^2, [`NO_INFORMATION`] where masked; and 1 where there is information, 0 where masked.
+    variance: Tensor<2>,
+    informative: Tensor<2>,
+    mean_flux: Vec<f64>,
+    /// Smallest and largest sigma^2 of each pixel.
+    smallest_variance: Vec<f64>,
+    largest_variance: Vec<f64>,
+    /// [n_stars, n_terms] and its column products.
+    design: Tensor<2>,
+    pairs: Tensor<2>,
+    compute: Compute,
+}
+
+/// Least-squares solution of every pixel of a block at its own s2.
+#[derive(Clone)]
+struct Solution {
+    s2: Vec<f64>,
+    /// [n_pixels, n_terms].
+    theta: Vec<f64>,
+    /// Cholesky factors of the normal matrices, and the sums of the weights they were made with.
+    factors: Vec<Option<Cholesky<f64, Dyn>>>,
+    sum_weight: Vec<f64>,
+    /// Residual flux - theta.x and its square, [n_stars, n_pixels].
+    residual: Tensor<2>,
+    squared: Tensor<2>,
+}
+
+impl Block {
+    pub fn new(flux: Tensor<2>, ivar: Tensor<2>, design: Tensor<2>, pairs: Tensor<2>, compute: &Compute) -> Self {
+        let total = ivar.clone().sum_dim(0).clamp_min(f32::MIN_POSITIVE);
+        let mean = (ivar.clone() * flux.clone()).sum_dim(0) / total;
+        let masked = ivar.clone().lower_equal_scalar(0.0);
+        let variance = ivar.mask_fill(masked.clone(), 1.0 / NO_INFORMATION).recip();
+        Self {
+            flux: flux - mean.clone(),
+            mean_flux: to_f64(mean),
+            smallest_variance: to_f64(variance.clone().min_dim(0)),
+            largest_variance: to_f64(variance.clone().mask_fill(masked.clone(), 0.0).max_dim(0)),
+            informative: masked.bool_not().float().cast(compute.dtype()),
+            variance,
+            design,
+            pairs,
+            compute: compute.clone(),
+        }
+    }
+
+    fn n_pixels(&self) -> usize {
+        self.mean_flux.len()
+    }
+
+    fn n_terms(&self) -> usize {
+        self.design.dims()[1]
+    }
+
+    /// The pixels of a block at these positions.
+    fn select(&self, pixels: &[usize]) -> Self {
+        if pixels.len() == self.n_pixels() {
+            return self.clone();
+        }
+        let index = self.compute.indices(pixels);
+        let pick = |values: &[f64]| pixels.iter().map(|pixel| values[*pixel]).collect();
+        Self {
+            flux: self.flux.clone().select(1, index.clone()),
+            variance: self.variance.clone().select(1, index.clone()),
+            informative: self.informative.clone().select(1, index),
+            mean_flux: pick(&self.mean_flux),
+            smallest_variance: pick(&self.smallest_variance),
+            largest_variance: pick(&self.largest_variance),
+            design: self.design.clone(),
+            pairs: self.pairs.clone(),
+            compute: self.compute.clone(),
+        }
+    }
+
+    pub fn train(&self) -> TrainedBlock {
+        let (n_pixels, n_terms) = (self.n_pixels(), self.n_terms());
+        let mut trained = TrainedBlock {
+            theta: vec![0.0; n_pixels * n_terms],
+            s2: vec![NO_INFORMATION; n_pixels],
+            n_several_hills: 0,
+            n_unconverged: 0,
+        };
+        let n_informative = to_f64(self.informative.clone().sum_dim(0));
+        let trainable: Vec<usize> = (0..n_pixels).filter(|pixel| n_informative[*pixel] > n_terms as f64).collect();
+        if trainable.is_empty() {
+            return trained;
+        }
+        let block = self.select(&trainable);
+        let (brackets, mut s2) = block.bracket_and_guess();
+        trained.n_several_hills = brackets.iter().flatten().filter(|bracket| !bracket.one_hill).count();
+        let mut pending: Vec<usize> = (0..trainable.len()).filter(|pixel| brackets[*pixel].is_some()).collect();
+        for round in 0..MOST_ROUNDS {
+            if pending.is_empty() {
+                break;
+            }
+            let part = block.select(&pending);
+            let chosen: Vec<Bracket> = pending.iter().filter_map(|pixel| brackets[*pixel]).collect();
+            let trial: Vec<f64> = pending.iter().map(|pixel| s2[*pixel]).collect();
+            let (solution, converged) = part.alternate(&trial, &chosen);
+            let mut unfinished = Vec::new();
+            for (column, &pixel) in pending.iter().enumerate() {
+                s2[pixel] = solution.s2[column];
+                if solution.factors[column].is_none() {
+                    continue;
+                }
+                let target = trainable[pixel];
+                trained.s2[target] = solution.s2[column];
+                let theta = &mut trained.theta[target * n_terms..(target + 1) * n_terms];
+                theta.copy_from_slice(&solution.theta[column * n_terms..(column + 1) * n_terms]);
+                theta[0] += part.mean_flux[column];
+                if !converged[column] {
+                    unfinished.push(pixel);
+                    trained.n_unconverged += usize::from(round + 1 == MOST_ROUNDS);
+                }
+            }
+            pending = unfinished;
+        }
+        trained
+    }
+
+    /// Brackets each pixel's global maximum (`None` where the stars do not determine theta), and climbs to the maximum
+    /// in s2 at the theta at hand.
+    fn bracket_and_guess(&self) -> (Vec<Option<Bracket>>, Vec<f64>) {
+        let n_pixels = self.n_pixels();
+        // Half the stars are more precise than the harmonic mean of the variances, half less: a theta for any s2.
+        let mean_ivar = to_f64((self.variance.clone().recip() * self.informative.clone()).sum_dim(0));
+        let count = to_f64(self.informative.clone().sum_dim(0));
+        let mean_variance: Vec<f64> = (0..n_pixels).map(|pixel| count[pixel] / mean_ivar[pixel]).collect();
+        let anchor = self.solve(&mean_variance);
+        // At any fixed theta dL/ds2 < 0 beyond the largest r^2, and theta only lowers sum w r^2: nothing lies further out.
+        let largest: Vec<f64> = to_f64((anchor.squared.clone() * self.informative.clone()).max_dim(0));
+
+        let mut brackets: Vec<Option<Bracket>> = vec![None; n_pixels];
+        let mut open: Vec<usize> = (0..n_pixels).filter(|pixel| anchor.factors[*pixel].is_some()).collect();
+        let mut n_trials = FIRST_TRIALS;
+        while !open.is_empty() && n_trials <= MOST_TRIALS {
+            let part = self.select(&open);
+            let found = part.brackets(&anchor.select(&open, &self.compute), &open, &largest, n_trials);
+            open.iter().zip(&found).for_each(|(pixel, bracket)| brackets[*pixel] = Some(*bracket));
+            let several: Vec<usize> = (0..open.len()).filter(|column| !found[*column].one_hill).collect();
+            open = several.into_iter().map(|column| open[column]).collect();
+            n_trials = 2 * n_trials - 1;
+        }
+        let nowhere = Bracket { low: 0.0, high: 0.0, best: 0.0, one_hill: true };
+        let bracket = |pixel: usize| brackets[pixel].unwrap_or(nowhere);
+        let all: Vec<Bracket> = (0..n_pixels).map(bracket).collect();
+        let best: Vec<f64> = all.iter().map(|bracket| bracket.best).collect();
+        let guess = self.scatter_root(&anchor, &best, &all);
+        (brackets, guess)
+    }
+
+    fn brackets(&self, anchor: &Solution, pixels: &[usize], largest: &[f64], n_trials: usize) -> Vec<Bracket> {
+        let trials: Vec<Vec<f64>> = pixels
+            .iter()
+            .zip(&self.smallest_variance)
+            .map(|(pixel, smallest)| trial_values(*smallest, largest[*pixel].max(1e-3 * smallest), n_trials))
+            .collect();
+        let mut points: Vec<Vec<ProfilePoint>> = vec![Vec::with_capacity(n_trials); pixels.len()];
+        for trial in 0..n_trials {
+            let s2: Vec<f64> = trials.iter().map(|values| values[trial]).collect();
+            for (column, point) in self.profile(anchor, &s2).into_iter().enumerate() {
+                points[column].push(point);
+            }
+        }
+        // Rounding of a sum over the stars of logarithms near 10.
+        let n_stars = self.design.dims()[0] as f64;
+        let noise = if self.compute.dtype() == DType::F64 { 1e-9 * n_stars } else { 1e-4 * n_stars };
+        points.iter().zip(&self.smallest_variance).map(|(points, smallest)| bracket(points, *smallest, noise)).collect()
+    }
+
+    /// Alternates s2 (Newton at fixed theta) and theta (a correction with the normal matrix at hand), and tells which
+    /// pixels have converged; the others need a fresh normal matrix.
+    fn alternate(&self, s2: &[f64], brackets: &[Bracket]) -> (Solution, Vec<bool>) {
+        let tolerance = self.tolerance();
+        let mut solution = self.solve(s2);
+        let mut converged = vec![false; s2.len()];
+        for _ in 0..3 {
+            let next = self.scatter_root(&solution, &solution.s2, brackets);
+            for (pixel, converged) in converged.iter_mut().enumerate() {
+                let change = (next[pixel] - solution.s2[pixel]).abs() / (self.smallest_variance[pixel] + next[pixel]);
+                *converged = change < tolerance;
+            }
+            solution.s2 = next;
+            if converged.iter().all(|converged| *converged) {
+                break;
+            }
+            self.correct(&mut solution);
+        }
+        (solution, converged)
+    }
+
+    /// Relative change of the variance s2 + sigma^2 at which a pixel has converged: well above rounding.
+    fn tolerance(&self) -> f64 {
+        if self.compute.dtype() == DType::F64 { 1e-7 } else { 1e-5 }
+    }
+
+    fn weight(&self, s2: &[f64]) -> Tensor<2> {
+        (self.variance.clone() + self.compute.tensor(s2, [1, s2.len()])).recip()
+    }
+
+    /// Weighted least squares of every pixel: one matrix product for all normal matrices.
+    fn solve(&self, s2: &[f64]) -> Solution {
+        let (n_pixels, n_terms) = (self.n_pixels(), self.n_terms());
+        let weight = self.weight(s2);
+        let sum_weight = to_f64(weight.clone().sum_dim(0));
+        let normal = to_f64(weight.clone().transpose().matmul(self.pairs.clone()));
+        let right = to_f64((weight * self.flux.clone()).transpose().matmul(self.design.clone()));
+        let n_pairs = n_terms * (n_terms + 1) / 2;
+        let factors: Vec<Option<Cholesky<f64, Dyn>>> =
+            (0..n_pixels).map(|pixel| factorize(&normal[pixel * n_pairs..(pixel + 1) * n_pairs], n_terms)).collect();
+        let mut theta = vec![0.0; n_pixels * n_terms];
+        add_solutions(&mut theta, &factors, &right, |_| 1.0);
+        let mut solution = Solution {
+            s2: s2.to_vec(),
+            sum_weight,
+            residual: self.flux.clone(),
+            squared: self.flux.clone(),
+            theta,
+            factors,
+        };
+        self.update_residual(&mut solution);
+        if self.compute.dtype() != DType::F64 {
+            // Takes out the rounding of the f32 products, as in iterative refinement.
+            self.correct(&mut solution);
+        }
+        solution
+    }
+
+    /// theta += A^-1 sum w r x at the solution's s2, with the normal matrix of an s2 nearby scaled to the new weights.
+    fn correct(&self, solution: &mut Solution) {
+        let weight = self.weight(&solution.s2);
+        let sum_weight = to_f64(weight.clone().sum_dim(0));
+        let right = to_f64((weight * solution.residual.clone()).transpose().matmul(self.design.clone()));
+        let scale = |pixel: usize| solution.sum_weight[pixel] / sum_weight[pixel];
+        add_solutions(&mut solution.theta, &solution.factors, &right, scale);
+        self.update_residual(solution);
+    }
+
+    fn update_residual(&self, solution: &mut Solution) {
+        let theta = self.compute.tensor(&solution.theta, [self.n_pixels(), self.n_terms()]);
+        solution.residual = self.flux.clone() - self.design.clone().matmul(theta.transpose());
+        solution.squared = solution.residual.clone().square();
+    }
+
+    /// Profile points at trial values: exact at the anchor's theta, bounded below it by the stale normal matrix.
+    ///
+    /// Moving theta to its optimum lowers chi^2 by b.A(w)^-1 b with b = sum w r x, and A(w) >= lambda A(w_anchor) with
+    /// lambda = min over stars of w / w_anchor.
+    fn profile(&self, anchor: &Solution, s2: &[f64]) -> Vec<ProfilePoint> {
+        let n_terms = self.n_terms();
+        let total = self.variance.clone() + self.compute.tensor(s2, [1, s2.len()]);
+        let log_variance = to_f64((total.clone().log() * self.informative.clone()).sum_dim(0));
+        let weight = total.recip();
+        let chi2 = to_f64((weight.clone() * anchor.squared.clone()).sum_dim(0));
+        let sum_weight = to_f64(weight.clone().sum_dim(0));
+        let right = to_f64((weight * anchor.residual.clone()).transpose().matmul(self.design.clone()));
+        (0..s2.len())
+            .map(|pixel| {
+                let b = DVector::from_column_slice(&right[pixel * n_terms..(pixel + 1) * n_terms]);
+                let drop = anchor.factors[pixel].as_ref().map_or(0.0, |factor| factor.solve(&b).dot(&b));
+                let extreme =
+                    if s2[pixel] > anchor.s2[pixel] { &self.smallest_variance } else { &self.largest_variance };
+                let lambda = (extreme[pixel] + anchor.s2[pixel]) / (extreme[pixel] + s2[pixel]);
+                ProfilePoint {
+                    s2: s2[pixel],
+                    log_variance: log_variance[pixel],
+                    sum_weight: sum_weight[pixel],
+                    chi2_above: chi2[pixel],
+                    chi2_below: (chi2[pixel] - drop / lambda).max(0.0),
+                }
+            })
+            .collect()
+    }
+
+    /// Root of dL/ds2 = 1/2 sum (w^2 r^2 - w) at fixed residuals, inside each bracket; 0 where L falls from 0 on.
+    fn scatter_root(&self, solution: &Solution, start: &[f64], brackets: &[Bracket]) -> Vec<f64> {
+        let mut s2 = start.to_vec();
+        let (mut low, mut high): (Vec<f64>, Vec<f64>) = brackets.iter().map(|b| (b.low, b.high)).unzip();
+        for _ in 0..NEWTON_STEPS {
+            let weight = self.weight(&s2);
+            let scaled_chi2 = weight.clone().square() * solution.squared.clone();
+            let sum = |tensor: Tensor<2>| to_f64(tensor.sum_dim(0));
+            let (sum_w, sum_w2) = (sum(weight.clone()), sum(weight.clone().square()));
+            let (sum_w2r2, sum_w3r2) = (sum(scaled_chi2.clone()), sum(scaled_chi2 * weight));
+            let mut largest_change = 0.0_f64;
+            for pixel in 0..s2.len() {
+                let slope = sum_w2r2[pixel] - sum_w[pixel];
+                let curvature = sum_w2[pixel] - 2.0 * sum_w3r2[pixel];
+                if slope > 0.0 {
+                    low[pixel] = s2[pixel];
+                } else {
+                    high[pixel] = s2[pixel];
+                }
+                let next = safeguarded(
+                    s2[pixel] - slope / curvature,
+                    curvature,
+                    low[pixel],
+                    high[pixel],
+                    self.smallest_variance[pixel],
+                );
+                largest_change = largest_change.max((next - s2[pixel]).abs() / (self.smallest_variance[pixel] + next));
+                s2[pixel] = next;
+            }
+            if largest_change < LAST_NEWTON_STEP {
+                break;
+            }
+        }
+        s2
+    }
+}
+
+/// Newton's proposal where it is a step towards a maximum inside (low, high), else the middle in log variance.
+fn safeguarded(newton: f64, curvature: f64, low: f64, high: f64, smallest_variance: f64) -> f64 {
+    if high <= low {
+        high
+    } else if curvature < 0.0 && newton > low && newton < high {
+        newton
+    } else if curvature < 0.0 && low == 0.0 && newton <= 0.0 {
+        0.0
+    } else {
+        ((low + smallest_variance) * (high + smallest_variance)).sqrt() - smallest_variance
+    }
+}
+
+impl Solution {
+    fn select(&self, pixels: &[usize], compute: &Compute) -> Self {
+        if pixels.len() == self.s2.len() {
+            return self.clone();
+        }
+        let index = compute.indices(pixels);
+        let n_terms = self.theta.len() / self.s2.len();
+        Self {
+            s2: pixels.iter().map(|pixel| self.s2[*pixel]).collect(),
+            theta: pixels.iter().flat_map(|p| self.theta[p * n_terms..(p + 1) * n_terms].iter().copied()).collect(),
+            factors: pixels.iter().map(|pixel| self.factors[*pixel].clone()).collect(),
+            sum_weight: pixels.iter().map(|pixel| self.sum_weight[*pixel]).collect(),
+            residual: self.residual.clone().select(1, index.clone()),
+            squared: self.squared.clone().select(1, index),
+        }
+    }
+}
+
+/// Cholesky factor of a packed symmetric matrix; `None` if it is not positive definite.
+fn factorize(packed: &[f64], n: usize) -> Option<Cholesky<f64, Dyn>> {
+    let mut matrix = DMatrix::zeros(n, n);
+    let mut entry = packed.iter();
+    for row in 0..n {
+        for column in row..n {
+            let value = *entry.next()?;
+            matrix[(row, column)] = value;
+            matrix[(column, row)] = value;
+        }
+    }
+    Cholesky::new(matrix).filter(|factor| factor.l_dirty().iter().all(|value| value.is_finite()))
+}
+
+/// solutions[pixel] += scale(pixel) A[pixel]^-1 right[pixel], both [n_pixels, n_terms]; nothing where there is no factor.
+fn add_solutions(
+    solutions: &mut [f64],
+    factors: &[Option<Cholesky<f64, Dyn>>],
+    right: &[f64],
+    scale: impl Fn(usize) -> f64,
+) {
+    let n_terms = right.len() / factors.len().max(1);
+    for (pixel, factor) in factors.iter().enumerate() {
+        if let Some(factor) = factor {
+            let span = pixel * n_terms..(pixel + 1) * n_terms;
+            let step = factor.solve(&DVector::from_column_slice(&right[span.clone()]));
+            solutions[span].iter_mut().zip(step.iter()).for_each(|(value, step)| *value += scale(pixel) * step);
+        }
+    }
+}
