@@ -240,7 +240,7 @@ impl Column {
     }
 }
 
-/// A FITS file being written; see [`write`].
+/// A FITS file being written; see [`write()`].
 pub struct FitsWriter {
     file: FitsFile,
     path: PathBuf,

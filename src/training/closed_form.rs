@@ -3,7 +3,7 @@
 //! For pixels j and stars n, with `w = 1 / (sigma^2 + s2)`: the normal matrices of *all* pixels are one product
 //! `w^T [x_t x_u]`, theta follows by Cholesky, and since dL/ds2 needs no derivative of theta (envelope theorem),
 //! s2 is the root of `sum w^2 r^2 - w` found by Newton steps on the residuals at hand. theta moves little with s2, so
-//! theta and s2 alternate to convergence; [`super::scatter_bracket`] proves beforehand where the global maximum is.
+//! theta and s2 alternate to convergence; `scatter_bracket.rs` proves beforehand where the global maximum is.
 
 use burn::tensor::Tensor;
 use ndarray::{ArrayView2, s};
