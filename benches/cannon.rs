@@ -18,6 +18,10 @@ use nix::sys::resource::{UsageWho, getrusage};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// The program's own allocator, so that its timings are the program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const N_STARS: usize = 943;
 const N_LABELS: usize = 5;
 const N_PIXELS: usize = 8575;

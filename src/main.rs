@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Tensor operations allocate and free megabytes all the time; the system's allocator hands them back to the kernel and
+/// pays for every page again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match maury::cli::execute(maury::cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,7 +25,7 @@ pub struct Compressor {
     /// Spectrum of the pivot star and scatter variance, [1, n_pixels] each.
     pivot_flux: Tensor<2>,
     s2: Tensor<2>,
-    /// 1 in pixels the model can predict, 0 elsewhere, [1, n_pixels].
+    /// 1 in pixels the model can predict, 0 elsewhere, [n_pixels, 1].
     valid: Tensor<2>,
     /// Coefficients without the constant term, and products of their pairs, [n_pixels, ...].
     slopes: Tensor<2>,
@@ -55,7 +55,7 @@ impl Compressor {
         Self {
             vectorizer: cannon.vectorizer().clone(),
             pivot_flux: theta.narrow(0, 0, 1),
-            valid: s2.clone().lower_scalar(NO_INFORMATION).float().cast(compute.dtype()),
+            valid: s2.clone().lower_scalar(NO_INFORMATION).float().cast(compute.dtype()).transpose(),
             pairs: products_of_columns(&slopes, compute),
             slopes,
             s2,
@@ -72,9 +72,9 @@ impl Compressor {
     ///
     /// Also returns the number of pixels that count for each star.
     pub fn compress(&self, spectra: &SpectraBatch) -> (CompressedSpectra, Vec<usize>) {
-        let ivar = spectra.ivar.clone() * self.valid.clone();
-        let counted = to_f64(ivar.clone().greater_scalar(0.0).float().sum_dim(1));
-        let weight = inverse_total_variance(ivar, self.s2.clone());
+        let informative = spectra.ivar.clone().greater_scalar(0.0).float().cast(self.compute.dtype());
+        let counted = to_f64(informative.matmul(self.valid.clone()));
+        let weight = inverse_total_variance(spectra.ivar.clone(), self.s2.clone());
         let residual = spectra.flux.clone() - self.pivot_flux.clone();
         let weighted = weight.clone() * residual.clone();
         let wide: DType = self.compute.wide_dtype();

@@ -25,6 +25,8 @@ pub struct FittedCannon {
     scaler: LabelScaler,
     /// Scaled labels tried as starts, [n_references, n_labels].
     references: Array2<f64>,
+    /// Which references are neighbours, [n_references, n_references].
+    neighbours: Array2<bool>,
     hull: Hull,
     settings: FitSettings,
     compute: Compute,
@@ -34,10 +36,12 @@ impl FittedCannon {
     /// Prepares a model for fitting.
     pub fn new(model: &TrainedCannon, settings: &FitSettings, compute: &Compute) -> Self {
         let scaled = model.scaler.scale(model.training_labels.view());
+        let references = references(scaled.view());
         Self {
             compressor: Compressor::new(&model.cannon, compute),
             scaler: model.scaler.clone(),
-            references: references(scaled.view()),
+            neighbours: neighbours(references.view()),
+            references,
             hull: Hull::new(scaled.view()),
             settings: settings.clone(),
             compute: compute.clone(),
@@ -79,11 +83,7 @@ impl FittedCannon {
             while chosen.len() < self.settings.starts {
                 let lowest = free.iter().copied().min_by(|a, b| chi2[[star, *a]].total_cmp(&chi2[[star, *b]]));
                 let Some(lowest) = lowest else { break };
-                let near = |other: &usize| {
-                    let difference = &self.references.row(lowest) - &self.references.row(*other);
-                    difference.dot(&difference) <= NEIGHBOURHOOD * NEIGHBOURHOOD
-                };
-                free.retain(|candidate| !near(candidate));
+                free.retain(|candidate| !self.neighbours[[lowest, *candidate]]);
                 chosen.push(lowest);
             }
             for (index, start) in starts.iter_mut().enumerate() {
@@ -159,4 +159,12 @@ fn references(scaled: ArrayView2<f64>) -> Array2<f64> {
     let rows: Vec<usize> =
         (0..n_stars.min(MOST_REFERENCES)).map(|i| i * n_stars / n_stars.min(MOST_REFERENCES)).collect();
     scaled.select(ndarray::Axis(0), &rows)
+}
+
+fn neighbours(references: ArrayView2<f64>) -> Array2<bool> {
+    let n = references.nrows();
+    Array2::from_shape_fn((n, n), |(a, b)| {
+        let squares = references.row(a).into_iter().zip(references.row(b)).map(|(a, b)| (a - b).powi(2));
+        squares.sum::<f64>() <= NEIGHBOURHOOD * NEIGHBOURHOOD
+    })
 }

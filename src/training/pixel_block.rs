@@ -8,7 +8,7 @@ use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
 
 /// Trial values of s2 in the first search; doubled for pixels whose likelihood shows more than one hill.
-const FIRST_TRIALS: usize = 6;
+const FIRST_TRIALS: usize = 5;
 /// Trial values at most; a pixel with several hills then climbs the highest trial's, and is counted.
 const MOST_TRIALS: usize = 50;
 /// Newton steps in s2 per theta at most.
@@ -224,7 +224,7 @@ impl Block {
 
     /// Relative change of the variance s2 + sigma^2 at which a pixel has converged: well above rounding.
     fn tolerance(&self) -> f64 {
-        if self.compute.dtype() == DType::F64 { 1e-7 } else { 1e-5 }
+        if self.compute.dtype() == DType::F64 { 1e-6 } else { 1e-5 }
     }
 
     fn weight(&self, s2: &[f64]) -> Tensor<2> {
