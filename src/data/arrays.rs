@@ -1,9 +1,9 @@
 //! Arrays of any survey: spectra and pixel lists in .npy, .npz, FITS images or CSV.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Ix1, Ix2};
 use ndarray_npy::{NpzReader, ReadNpyExt, ReadableElement};
 
 use super::fits::FitsReader;
@@ -22,17 +22,9 @@ pub fn read_matrix(path: &Path) -> Result<Array2<f32>> {
     match kind(&file) {
         Kind::Npy => matrix_from_npy(&file, || File::open(&file).map_err(Error::io(&file, "open"))),
         Kind::Npz => {
-            let names = npz_names(&file, key)?;
-            for name in &names {
-                let f32s = npz_entry::<f32, ndarray::Ix2>(&file, name);
-                if let Some(matrix) =
-                    f32s.or_else(|| Some(npz_entry::<f64, ndarray::Ix2>(&file, name)?.mapv(|v| v as f32)))
-                {
-                    return Ok(matrix);
-                }
-            }
-            let detail = format!("no two-dimensional float array among {}", names.join(", "));
-            Err(Error::format(&file, detail))
+            let narrow = |name: &str| npz_entry::<f32, Ix2>(&file, name);
+            let wide = |name: &str| npz_entry::<f64, Ix2>(&file, name).map(|matrix| matrix.mapv(|v| v as f32));
+            the_only(&file, key, "two-dimensional array of floats", |name| narrow(name).or_else(|| wide(name)))
         }
         Kind::Fits => matrix_from_fits(&file),
         Kind::Other => Err(Error::format(&file, "spectra are read from .npy, .npz or .fits files")),
@@ -57,12 +49,10 @@ pub fn read_numbers(path: &Path) -> Result<Vec<f64>> {
             Ok(values.iter().map(|v| f64::from(*v)).collect())
         }
         Kind::Npz => {
-            for name in npz_names(&file, key)? {
-                if let Some(values) = npz_entry::<f64, ndarray::Ix1>(&file, &name) {
-                    return Ok(values.to_vec());
-                }
-            }
-            Err(one_dimensional())
+            let wide = |name: &str| npz_entry::<f64, Ix1>(&file, name);
+            let narrow = |name: &str| npz_entry::<f32, Ix1>(&file, name).map(|values| values.mapv(f64::from));
+            let values = the_only(&file, key, "list of numbers", |name| wide(name).or_else(|| narrow(name)))?;
+            Ok(values.to_vec())
         }
         Kind::Fits | Kind::Other => {
             let mut table = Table::open(&file)?;
@@ -85,12 +75,22 @@ pub fn read_booleans(path: &Path) -> Result<Vec<bool>> {
         let open = File::open(&file).map_err(Error::io(&file, "open"))?;
         return Ok(Array1::<bool>::read_npy(open).map_err(|_| booleans())?.to_vec());
     }
-    for name in npz_names(&file, key)? {
-        if let Some(values) = npz_entry::<bool, ndarray::Ix1>(&file, &name) {
-            return Ok(values.to_vec());
+    Ok(the_only(&file, key, "list of booleans", |name| npz_entry::<bool, Ix1>(&file, name))?.to_vec())
+}
+
+/// The one array of an .npz file that `read` understands.
+fn the_only<A>(path: &Path, key: Option<String>, what: &str, read: impl Fn(&str) -> Option<A>) -> Result<A> {
+    let names = npz_names(path, key)?;
+    let mut found: Vec<(&String, A)> = names.iter().filter_map(|name| Some((name, read(name)?))).collect();
+    match (found.pop(), found.last()) {
+        (Some((_, array)), None) => Ok(array),
+        (Some((last, _)), Some((first, _))) => {
+            let file = path.display();
+            let detail = format!("more than one {what}; pick one, as in {file}:{first} or {file}:{last}");
+            Err(Error::format(path, detail))
         }
+        (None, _) => Err(Error::format(path, format!("no {what} among {}", names.join(", ")))),
     }
-    Err(booleans())
 }
 
 #[derive(PartialEq, Eq)]
@@ -111,8 +111,8 @@ fn kind(path: &Path) -> Kind {
     }
 }
 
-/// `file.npz:key` into the file and the key.
-fn split_key(path: &Path) -> (std::path::PathBuf, Option<String>) {
+/// `file.npz:key` into the file and the key; any other path as it is.
+pub fn split_key(path: &Path) -> (PathBuf, Option<String>) {
     let text = path.to_string_lossy();
     match text.split_once(".npz:") {
         Some((stem, key)) => (format!("{stem}.npz").into(), Some(key.to_string())),

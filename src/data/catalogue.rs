@@ -68,14 +68,20 @@ impl Catalogue {
     /// Reads one block of rows.
     ///
     /// An empty `id_column` stands for the first of `apogee_id`, `id`, `star_id`, `source_id`, `name` that is there, and
-    /// else for the row number.
+    /// else for the row number. Flag columns are only looked at `with_flags`, and are 0 where there are none.
     ///
     /// Labels are columns of that name in any case. Where a release has no [X/Fe] column, it is [X/H] - [Fe/H]
     /// (`mg_fe = MG_H - FE_H`, DR12); `m_h` may be `PARAM_M_H`, `alpha_m` may be `PARAM_ALPHA_M`.
     ///
     /// # Errors
     /// [`crate::error::Error::MissingColumn`] for an absent id or label; file errors as they are.
-    pub fn read_block(table: &mut Table, id_column: &str, labels: &[String], rows: Range<usize>) -> Result<Self> {
+    pub fn read_block(
+        table: &mut Table,
+        id_column: &str,
+        labels: &[String],
+        with_flags: bool,
+        rows: Range<usize>,
+    ) -> Result<Self> {
         let n_rows = rows.len();
         let id = identifiers(table, id_column, rows.clone())?;
         let by_label =
@@ -88,8 +94,8 @@ impl Catalogue {
             telescope: optional(table, "TELESCOPE", n_rows, |table| table.texts("TELESCOPE", rows.clone(), REMEDY))?,
             file: optional(table, "FILE", n_rows, |table| table.texts("FILE", rows.clone(), REMEDY))?,
             snr: if table.has("SNR") { table.numbers("SNR", rows.clone(), REMEDY)? } else { vec![f64::NAN; n_rows] },
-            starflag: optional(table, "STARFLAG", n_rows, |table| table.flags("STARFLAG", rows.clone()))?,
-            aspcapflag: optional(table, "ASPCAPFLAG", n_rows, |table| table.flags("ASPCAPFLAG", rows.clone()))?,
+            starflag: flags(table, "STARFLAG", with_flags, &rows)?,
+            aspcapflag: flags(table, "ASPCAPFLAG", with_flags, &rows)?,
             labels,
         })
     }
@@ -101,7 +107,7 @@ impl Catalogue {
     pub fn read(path: &Path, id_column: &str, labels: &[String]) -> Result<Self> {
         let mut table = Table::open(path)?;
         let all = 0..table.n_rows();
-        Self::read_block(&mut table, id_column, labels, all)
+        Self::read_block(&mut table, id_column, labels, false, all)
     }
 }
 
@@ -114,6 +120,10 @@ fn identifiers(table: &mut Table, id_column: &str, rows: Range<usize>) -> Result
         Some(column) => table.texts(column, rows, REMEDY),
         None => Ok(rows.map(|row| format!("row{:07}", row + 1)).collect()),
     }
+}
+
+fn flags(table: &mut Table, column: &str, wanted: bool, rows: &Range<usize>) -> Result<Vec<i64>> {
+    if wanted && table.has(column) { table.flags(column, rows.clone()) } else { Ok(vec![0; rows.len()]) }
 }
 
 fn optional<T: Default + Clone>(

@@ -8,7 +8,7 @@ use fitsio::hdu::{FitsHdu, HduInfo};
 use fitsio::images::{ImageDescription, ImageType, ReadImage};
 use fitsio::tables::{ColumnDataType, ColumnDescription, ReadsCol};
 
-use super::files;
+use super::{cfitsio, files};
 use crate::error::{Error, Result, nearest_name};
 
 /// An open FITS file, read-only. Not `Send`: one per thread.
@@ -24,11 +24,7 @@ impl FitsReader {
     /// [`Error::Io`] if there is no such file, [`Error::Fits`] if it is not FITS.
     pub fn open(path: &Path) -> Result<Self> {
         std::fs::File::open(path).map_err(Error::io(path, "open"))?;
-        let text = path.to_str().ok_or_else(|| Error::Fits {
-            path: path.to_path_buf(),
-            detail: "the path is not valid UTF-8; rename it".into(),
-        })?;
-        let file = FitsFile::open(text).map_err(|err| Error::Fits {
+        let file = cfitsio::open(path).map_err(|err| Error::Fits {
             path: path.to_path_buf(),
             detail: format!("not a readable FITS file ({err}); is it truncated, or something else?"),
         })?;
@@ -124,15 +120,14 @@ impl FitsReader {
             .map_err(|err| self.error(&format!("read column {name}"), &err))
     }
 
-    /// Rows `range` of a text column, blanks and NULs trimmed.
-    ///
-    /// fitsio's own reader gives cfitsio buffers exactly as wide as the column, and cfitsio ends a full-width string
-    /// one byte later (`getcols.c`); these buffers are one byte longer.
+    /// Rows `range` of a text column, blanks and NULs trimmed; integers as their digits.
     ///
     /// # Errors
-    /// [`Error::Fits`] if the column is absent or the file ends early; [`Error::Format`] if it does not hold text.
-    #[allow(unsafe_code)]
+    /// [`Error::Fits`] if the column is absent or the file ends early; [`Error::Format`] if it holds neither.
     pub fn text_column(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<String>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
         let columns = match self.hdu(hdu)?.info {
             HduInfo::TableInfo { column_descriptions, .. } => column_descriptions,
             _ => return Err(Error::Fits { path: self.path.clone(), detail: format!("HDU {hdu} is not a table") }),
@@ -140,39 +135,20 @@ impl FitsReader {
         let position = columns.iter().position(|column| column.name == name);
         let index = position.ok_or_else(|| Error::format(&self.path, format!("no column {name}")))?;
         let description = &columns[index].data_type;
-        if description.typ != ColumnDataType::String {
-            return Err(Error::format(&self.path, format!("column {name} does not hold text")));
+        match description.typ {
+            ColumnDataType::String | ColumnDataType::Text => {
+                let texts = cfitsio::text_column(&mut self.file, index, description.repeat.max(1), range);
+                let texts = texts.map_err(|err| Error::Fits {
+                    path: self.path.clone(),
+                    detail: format!("cannot read column {name} ({err}); the file may be truncated"),
+                })?;
+                Ok(texts.iter().map(|bytes| String::from_utf8_lossy(bytes).trim().to_string()).collect())
+            }
+            ColumnDataType::Short | ColumnDataType::Int | ColumnDataType::Long | ColumnDataType::LongLong => {
+                Ok(self.column::<i64>(hdu, name, range)?.iter().map(i64::to_string).collect())
+            }
+            _ => Err(Error::format(&self.path, format!("column {name} holds neither text nor integers"))),
         }
-        let width = description.repeat.max(1);
-        let mut buffers = vec![vec![0 as std::ffi::c_char; width + 1]; range.len()];
-        let mut pointers: Vec<*mut std::ffi::c_char> = buffers.iter_mut().map(|buffer| buffer.as_mut_ptr()).collect();
-        let mut status = 0;
-        // SAFETY: `pointers` holds `range.len()` live buffers of `width + 1` bytes, all that cfitsio writes for a column
-        // of `width` characters; the file handle is open and current, and nothing is kept after the call.
-        unsafe {
-            fitsio::sys::ffgcvs(
-                self.file.as_raw(),
-                index as i32 + 1,
-                range.start as i64 + 1,
-                1,
-                range.len() as i64,
-                std::ptr::null_mut(),
-                pointers.as_mut_ptr(),
-                std::ptr::null_mut(),
-                &mut status,
-            );
-        }
-        if status != 0 {
-            let detail = format!("cannot read column {name} (cfitsio status {status}); the file may be truncated");
-            return Err(Error::Fits { path: self.path.clone(), detail });
-        }
-        Ok(buffers
-            .iter()
-            .map(|buffer| {
-                let bytes: Vec<u8> = buffer.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
-                String::from_utf8_lossy(&bytes).trim().to_string()
-            })
-            .collect())
     }
 
     fn hdu(&mut self, index: usize) -> Result<FitsHdu> {
@@ -252,11 +228,14 @@ pub struct FitsWriter {
 /// Those of `fill`, [`Error::Io`] or [`Error::Fits`] when the file cannot be written.
 pub fn write(path: &Path, fill: impl FnOnce(&mut FitsWriter) -> Result<()>) -> Result<()> {
     files::write_atomically(path, |temporary| {
-        let file = FitsFile::create(temporary).open().map_err(|err| Error::Fits {
+        let failed = |err: String| Error::Fits {
             path: path.to_path_buf(),
-            detail: format!("cannot create the file ({err})"),
-        })?;
-        fill(&mut FitsWriter { file, path: path.to_path_buf() })
+            detail: format!("cannot write the file ({err}); is the disk full?"),
+        };
+        let file = cfitsio::create(temporary).map_err(failed)?;
+        let mut writer = FitsWriter { file, path: path.to_path_buf() };
+        fill(&mut writer)?;
+        cfitsio::flush(&mut writer.file).map_err(failed)
     })
 }
 
@@ -311,8 +290,10 @@ impl FitsWriter {
                 ColumnValues::I64(values) => hdu.write_col(&mut self.file, &column.name, values),
             }
             .map_err(wrap(&path))?;
+            // The FITS standard knows no dex; readers warn of units they do not know, so it goes into the comment key.
+            let key = if column.unit == "dex" { "TCOMM" } else { "TUNIT" };
             if !column.unit.is_empty() {
-                hdu.write_key(&mut self.file, &format!("TUNIT{}", index + 1), column.unit).map_err(wrap(&path))?;
+                hdu.write_key(&mut self.file, &format!("{key}{}", index + 1), column.unit).map_err(wrap(&path))?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 pub mod apstar;
 pub mod arrays;
 pub mod catalogue;
+mod cfitsio;
 pub mod files;
 pub mod fits;
 pub mod selection;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::Catalogue;
+use super::fits::find_column;
 use super::table::Table;
 use crate::error::Result;
 
@@ -79,12 +80,22 @@ pub fn select(path: &Path, id_column: &str, labels: &[String], selection: &Selec
     // Cuts may name labels beyond the experiment's own; they are read behind them and dropped at the end.
     let mut columns = labels.to_vec();
     columns.extend(selection.ranges.keys().filter(|name| *name != "snr" && !labels.contains(name)).cloned());
+    let with_flags = !(selection.reject_starflag_bits.is_empty() && selection.reject_aspcapflag_bits.is_empty());
+    let needed = [
+        ("FIELD", !selection.fields.is_empty()),
+        ("SNR", selection.ranges.contains_key("snr")),
+        ("STARFLAG", !selection.reject_starflag_bits.is_empty()),
+        ("ASPCAPFLAG", !selection.reject_aspcapflag_bits.is_empty()),
+    ];
+    for (column, _) in needed.into_iter().filter(|(_, needed)| *needed) {
+        find_column(path, table.names(), column, "a cut in [selection] asks for it; remove that cut")?;
+    }
     let steps = steps(selection, labels.len(), &columns);
     let mut removed = vec![0; steps.len()];
     let mut kept = Catalogue::default();
     let n_rows = table.n_rows();
     for rows in table.blocks() {
-        let block = Catalogue::read_block(&mut table, id_column, &columns, rows)?;
+        let block = Catalogue::read_block(&mut table, id_column, &columns, with_flags, rows)?;
         for row in 0..block.len() {
             match steps.iter().position(|(_, passes)| !passes(&block, row)) {
                 Some(step) => removed[step] += 1,

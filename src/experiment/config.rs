@@ -184,6 +184,7 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
         "must be column names of letters, digits and `_`",
     )?;
     check(!matches!(config.split, Split::Folds { k } if k < 2), "split.folds.k", "must be at least 2")?;
+    check(!matches!(config.split, Split::Folds { k } if k > 1000), "split.folds.k", "must be at most 1000")?;
     for (name, ModelConfig::Cannon(cannon)) in &config.models {
         let key = |field: &str| format!("models.{name}.cannon.{field}");
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
@@ -191,7 +192,7 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
         check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
         check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
     }
-    check(config.fit.starts > 0, "fit.starts", "must be at least 1")?;
+    check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
     check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
     check(config.fit.batch_stars > 0, "fit.batch_stars", "must be at least 1")?;
     check(config.fit.tolerance > 0.0, "fit.tolerance", "must be positive")?;

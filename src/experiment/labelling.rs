@@ -15,7 +15,7 @@ use crate::models::LabelEstimates;
 use crate::progress::Progress;
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::labels::unit;
-use crate::spectra::quality::{Quality, star_flags};
+use crate::spectra::quality::Quality;
 use crate::training::checkpoint::TrainedCannon;
 
 /// Labels of some spectra, one row per file.
@@ -117,8 +117,9 @@ pub fn label_files(
                 Err(err) => {
                     labelled.problems.push(err.to_string());
                     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                    labelled.push(stem, f64::NAN, &Quality::default());
-                    flags.push(star_flags::UNREADABLE);
+                    let quality = Quality { unreadable: true, ..Quality::default() };
+                    labelled.push(stem, f64::NAN, &quality);
+                    flags.push(quality.flags());
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What a run found, as plain data, and the files that hold it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use serde::Serialize;
@@ -158,14 +158,15 @@ impl Outcome {
 /// # Errors
 /// [`Error::Io`], [`Error::Fits`].
 pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
-    fits::write(&stem.with_extension("fits"), |file| {
+    let with_ending = |ending: &str| PathBuf::from(format!("{}.{ending}", stem.display()));
+    fits::write(&with_ending("fits"), |file| {
         file.table(name, columns)?;
         for (bit, flag) in star_flags::NAMES {
             file.key(name, &format!("FLAG{}", bit.trailing_zeros()), flag, "meaning of this bit of `flags`")?;
         }
         Ok(())
     })?;
-    let path = stem.with_extension("csv");
+    let path = with_ending("csv");
     let malformed = |err: csv::Error| Error::format(&path, err.to_string());
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;

@@ -21,6 +21,8 @@ use crate::spectra::prepared::{FORMAT_VERSION, PreparedSet};
 use crate::spectra::quality::Quality;
 use crate::training::continuum_search;
 
+/// Name of the cut that keeps stars whose spectrum was found.
+const ON_DISK: &str = "spectrum on disk";
 /// Problems named in the log before they are only counted.
 const NAMED_PROBLEMS: usize = 5;
 
@@ -40,8 +42,8 @@ pub struct Source {
 enum Spectra {
     /// One apStar file per star.
     Files(Vec<PathBuf>),
-    /// Flux and inverse variance of the selected stars, [n_stars, n_pixels].
-    Arrays { flux: Array2<f32>, ivar: Array2<f32>, fingerprint: String },
+    /// Flux of the selected stars and its error or inverse variance as given, [n_stars, n_pixels].
+    Arrays { flux: Array2<f32>, noise: Array2<f32>, is_error: bool, fingerprint: String },
 }
 
 impl Source {
@@ -61,15 +63,11 @@ impl Source {
             tracing::info!("{}: {} removed, {} left", cut.name, cut.removed, cut.left);
         }
         if source.stars.is_empty() {
-            let most = source.cuts.iter().max_by_key(|cut| cut.removed);
             return Err(Error::TooFewStars {
                 stage: "selection".into(),
                 n_stars: 0,
                 needed: 1,
-                remedy: match most {
-                    Some(cut) => format!("the cut `{}` alone removed {} stars; loosen it", cut.name, cut.removed),
-                    None => "the catalogue is empty".into(),
-                },
+                remedy: why_empty(&source.cuts, config),
             });
         }
         Ok(source)
@@ -85,7 +83,7 @@ impl Source {
             .map(|n| apstar::locate(&data.spectra, &stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]))
             .collect();
         let present: Vec<usize> = (0..stars.len()).filter(|n| found[*n].is_some()).collect();
-        cuts.push(Cut { name: "spectrum on disk".into(), removed: stars.len() - present.len(), left: present.len() });
+        cuts.push(Cut { name: ON_DISK.into(), removed: stars.len() - present.len(), left: present.len() });
         Ok(Self {
             stars: stars.rows(&present),
             cuts,
@@ -98,15 +96,12 @@ impl Source {
         let flux = arrays::read_matrix(&data.flux)?;
         let is_error = data.error.is_some();
         let noise_path = data.error.as_ref().or(data.ivar.as_ref()).map_or(Path::new(""), PathBuf::as_path);
-        let mut ivar = arrays::read_matrix(noise_path)?;
+        let noise = arrays::read_matrix(noise_path)?;
         let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
-        if ivar.dim() != flux.dim() {
+        if noise.dim() != flux.dim() {
             let detail =
-                format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.dim(), ivar.dim());
+                format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.dim(), noise.dim());
             return mismatch(format!("shapes of {} and {}", data.flux.display(), noise_path.display()), detail);
-        }
-        if is_error {
-            ivar.mapv_inplace(|error| if error > 0.0 { 1.0 / (error * error) } else { 0.0 });
         }
         let (stars, cuts) = select(&data.labels, &data.id_column, &config.labels, &config.selection)?;
         let n_rows = cuts.first().map_or(0, |cut| cut.left);
@@ -120,12 +115,12 @@ impl Source {
         for path in
             [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
         {
-            fingerprint += &files::fingerprint(&without_key(path))?;
+            fingerprint += &files::fingerprint(&arrays::split_key(path).0)?;
         }
         let rows = &stars.row;
         let axis = ndarray::Axis(0);
-        let (flux, ivar) = (flux.select(axis, rows), ivar.select(axis, rows));
-        Ok(Self { stars, cuts, grid, spectra: Spectra::Arrays { flux, ivar, fingerprint } })
+        let (flux, noise) = (flux.select(axis, rows), noise.select(axis, rows));
+        Ok(Self { stars, cuts, grid, spectra: Spectra::Arrays { flux, noise, is_error, fingerprint } })
     }
 
     /// Number of stars.
@@ -142,10 +137,11 @@ impl Source {
             Spectra::Files(paths) => {
                 read_apstar(&paths[star], &self.grid, settings).map(|(_, masked, quality)| (masked, quality))
             }
-            Spectra::Arrays { flux, ivar, .. } => {
+            Spectra::Arrays { flux, noise, is_error, .. } => {
                 let flux: Vec<f64> = flux.row(star).iter().map(|v| f64::from(*v)).collect();
                 // ivar = 0 is an infinite error: inside the chip, but no information.
-                let error: Vec<f64> = ivar.row(star).iter().map(|v| 1.0 / f64::from(*v).sqrt()).collect();
+                let error = |noise: &f32| if *is_error { f64::from(*noise) } else { f64::from(*noise).sqrt().recip() };
+                let error: Vec<f64> = noise.row(star).iter().map(error).collect();
                 Ok(pixmask::apply(&flux, &error, &vec![0; flux.len()], settings))
             }
         }
@@ -163,11 +159,18 @@ impl Source {
     }
 }
 
-fn without_key(path: &Path) -> PathBuf {
-    let text = path.to_string_lossy();
-    match text.split_once(".npz:") {
-        Some((stem, _)) => format!("{stem}.npz").into(),
-        None => path.to_path_buf(),
+fn why_empty(cuts: &[Cut], config: &ExperimentConfig) -> String {
+    let most = cuts.iter().max_by_key(|cut| cut.removed).filter(|cut| cut.removed > 0);
+    match (most, &config.data.apstar) {
+        (None, _) => "the catalogue is empty".into(),
+        (Some(cut), Some(data)) if cut.name == ON_DISK => {
+            format!(
+                "no spectrum of {} stars lies below {}; set data.apstar.spectra",
+                cut.removed,
+                data.spectra.display()
+            )
+        }
+        (Some(cut), _) => format!("the cut `{}` alone removed {} stars; loosen it", cut.name, cut.removed),
     }
 }
 
@@ -265,11 +268,12 @@ pub fn prepare(
     let path = cache.join(format!("{}.fits", &key[..16]));
     if path.is_file() {
         match PreparedSet::read(&path, &key) {
-            Ok(Some(set)) => {
+            // A file that could not be read may have been mended without a trace in its size or date.
+            Ok(Some(set)) if set.quality.iter().all(|quality| !quality.unreadable) => {
                 tracing::info!("prepared set taken from {}", path.display());
                 return Ok((set, path));
             }
-            Ok(None) => {}
+            Ok(_) => {}
             Err(err) => tracing::warn!("{err}; prepared again"),
         }
     }
@@ -289,6 +293,7 @@ fn cache_key(source: &Source, config: &ExperimentConfig, training: &[usize]) -> 
     let settings = serde_json::json!([
         FORMAT_VERSION,
         env!("CARGO_PKG_VERSION"),
+        &config.data,
         &config.labels,
         &config.pixmask,
         &config.continuum,
@@ -365,7 +370,10 @@ fn normalize_all(
                     flux.copy_from_slice(&normalized.flux);
                     ivar.copy_from_slice(&normalized.ivar);
                 }
-                Err(err) => problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(err.to_string()),
+                Err(err) => {
+                    quality.unreadable = true;
+                    problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(err.to_string());
+                }
             }
             progress.advance(1);
         },

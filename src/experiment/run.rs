@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::config::Experiment;
+use super::config::{Experiment, ExperimentConfig};
 use super::crossval::CrossValidation;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome, Predictions};
@@ -42,7 +42,7 @@ pub fn run(
     let source = timings.measure("select", || Source::open(config))?;
     let folds = config.split.folds(&source.stars.id, config.seed);
     let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
-    let truth = config.data.truth.as_deref().map(|path| read_truth(path, &source.stars, &config.labels)).transpose()?;
+    let truth = config.data.truth.as_deref().map(|path| read_truth(path, &source.stars, config)).transpose()?;
 
     // Only continuum pixels found from training stars make the prepared set depend on the fold.
     let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
@@ -111,10 +111,17 @@ pub fn run(
 }
 
 /// True labels of the stars, by id; NaN for stars the table does not know.
-fn read_truth(path: &Path, stars: &Catalogue, labels: &[String]) -> Result<Array2<f64>> {
-    let table = Catalogue::read(path, "", labels)?;
+fn read_truth(path: &Path, stars: &Catalogue, config: &ExperimentConfig) -> Result<Array2<f64>> {
+    let id_column = config.data.arrays.as_ref().map_or("", |arrays| arrays.id_column.as_str());
+    let table = Catalogue::read(path, id_column, &config.labels)?;
     let row_of: HashMap<&str, usize> = table.id.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
-    Ok(Array2::from_shape_fn((stars.len(), labels.len()), |(n, k)| {
+    let known = stars.id.iter().filter(|id| row_of.contains_key(id.as_str())).count();
+    tracing::info!("truth: {} knows {known} of {} stars", path.display(), stars.len());
+    if known == 0 {
+        let detail = format!("none of {} stars is in the table; are its ids those of the catalogue?", stars.len());
+        return Err(Error::Mismatch { what: path.display().to_string(), detail });
+    }
+    Ok(Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| {
         row_of.get(stars.id[n].as_str()).map_or(f64::NAN, |row| table.labels[*row][k])
     }))
 }

@@ -40,16 +40,20 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(self) -> Result<PathBuf> {
+        set_readable(self.unfinished.path())?;
         let mut name = self.name.clone();
         let mut count = 1;
-        while self.experiment.join(&name).exists() {
+        // A folder of that name has files in it, so the system refuses to replace it, whoever came first.
+        while let Err(err) = std::fs::rename(self.unfinished.path(), self.experiment.join(&name)) {
+            let path = self.experiment.join(&name);
+            if !path.exists() || count > 1000 {
+                return Err(Error::io(&path, "name the folder")(err));
+            }
             count += 1;
             name = format!("{}-{count}", self.name);
         }
         let path = self.experiment.join(&name);
-        let unfinished = self.unfinished.keep();
-        set_readable(&unfinished)?;
-        std::fs::rename(&unfinished, &path).map_err(Error::io(&path, "name the folder"))?;
+        let _ = self.unfinished.keep();
         point_latest(&self.experiment, &name)?;
         Ok(path)
     }

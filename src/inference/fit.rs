@@ -66,10 +66,14 @@ pub struct Minimum {
     pub n_minima: Vec<usize>,
 }
 
+/// How much lower than inside the training set chi^2 must be elsewhere to be believed: five standard deviations.
+pub const EXTRAPOLATION_PENALTY: f64 = 25.0;
+
 /// Minimizes chi^2 of every star from every one of its starts.
 ///
-/// `starts` is one matrix of scaled labels, [n_stars, n_labels], per start. A minimum at labels for which `is_inside`
-/// holds is preferred to any elsewhere: beyond its training set the model's word counts for little.
+/// `starts` is one matrix of scaled labels, [n_stars, n_labels], per start. Of several minima the lowest is taken; one at
+/// labels for which `is_inside` does not hold must be lower by [`EXTRAPOLATION_PENALTY`], since beyond its training set
+/// the model's word counts for less.
 ///
 /// # Panics
 /// If there are no starts.
@@ -82,15 +86,15 @@ pub fn fit<C: ChiSquare>(
 ) -> Minimum {
     let mut runs = starts.iter().map(|start| descend(problem, start.view(), settings, like));
     let mut best = runs.next().expect("a fit needs a start");
-    let mut minima: Vec<Vec<Vec<f64>>> =
-        best.scaled_labels.rows().into_iter().map(|labels| vec![labels.to_vec()]).collect();
-    let rank =
-        |run: &Minimum, star: usize| (run.converged[star], is_inside(run.scaled_labels.row(star)), -run.chi2[star]);
+    let mut minima: Vec<Vec<Vec<f64>>> = vec![Vec::new(); best.chi2.len()];
+    best.add_to(&mut minima);
+    let rank = |run: &Minimum, star: usize| {
+        let penalty = if is_inside(run.scaled_labels.row(star)) { 0.0 } else { EXTRAPOLATION_PENALTY };
+        (run.converged[star], -(run.chi2[star] + penalty))
+    };
     for run in runs {
-        for (star, minima) in minima.iter_mut().enumerate() {
-            if run.converged[star] && !minima.iter().any(|other| run.is_at(star, other)) {
-                minima.push(run.scaled_labels.row(star).to_vec());
-            }
+        run.add_to(&mut minima);
+        for star in 0..run.chi2.len() {
             if rank(&run, star) > rank(&best, star) {
                 best.take(star, &run);
             }
@@ -202,6 +206,15 @@ impl Evaluation {
 }
 
 impl Minimum {
+    /// Adds each star's minimum to those known, if it converged and is another.
+    fn add_to(&self, minima: &mut [Vec<Vec<f64>>]) {
+        for (star, minima) in minima.iter_mut().enumerate() {
+            if self.converged[star] && !minima.iter().any(|other| self.is_at(star, other)) {
+                minima.push(self.scaled_labels.row(star).to_vec());
+            }
+        }
+    }
+
     /// Whether a star's minimum is at these labels, within its formal error.
     fn is_at(&self, star: usize, labels: &[f64]) -> bool {
         (0..labels.len())

@@ -31,15 +31,13 @@ impl Hull {
                 direction[index / 2] = if index % 2 == 0 { 1.0 } else { -1.0 };
                 continue;
             }
-            // Points in the unit ball, projected on the sphere, have uniform directions.
-            loop {
-                direction.iter_mut().for_each(|value| *value = rng.random_range(-1.0..1.0));
-                let length = f64::sqrt(direction.dot(&direction));
-                if (1e-3..1.0).contains(&length) {
-                    direction /= length;
-                    break;
-                }
-            }
+            // Normal deviates (Box and Muller) have no preferred direction.
+            direction.iter_mut().for_each(|value| {
+                let (u, v): (f64, f64) = (rng.random_range(1e-300..1.0), rng.random_range(0.0..std::f64::consts::TAU));
+                *value = (-2.0 * u.ln()).sqrt() * v.cos();
+            });
+            let length = f64::sqrt(direction.dot(&direction)).max(f64::MIN_POSITIVE);
+            direction /= length;
         }
         let extent = directions
             .rows()
@@ -78,6 +76,8 @@ mod tests {
         assert!(hull.is_outside(array![0.8, 0.8].view())); // inside the box of the labels, outside their hull
         assert!(hull.is_outside(array![1.1, 0.0].view()));
         assert!(hull.is_outside(array![f64::NAN, 0.0].view()));
+        let many = Hull::new(Array2::eye(20).view());
+        assert!(!many.is_outside(Array2::eye(20).row(7)) && many.is_outside(Array2::from_elem((1, 20), 0.5).row(0)));
         assert!(!Hull::new(Array2::zeros((0, 2)).view()).is_outside(array![9.0, 9.0].view()));
     }
 }

@@ -1,4 +1,4 @@
-//! The one likelihood of a spectrum: training, fitting and sampling all use it.
+//! The likelihood of a spectrum under a model, as a differentiable expression.
 
 use burn::tensor::Tensor;
 

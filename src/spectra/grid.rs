@@ -35,7 +35,9 @@ impl WavelengthGrid {
     /// Returns `None` unless the wavelengths are finite and ascending.
     pub fn from_wavelengths(wavelength: Vec<f64>) -> Option<Self> {
         let steps: Vec<f64> = wavelength.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        if wavelength.is_empty() || !wavelength[0].is_finite() || steps.iter().any(|step| step.is_nan() || *step <= 0.0)
+        if wavelength.is_empty()
+            || wavelength.iter().any(|w| !w.is_finite())
+            || steps.iter().any(|step| step.is_nan() || *step <= 0.0)
         {
             return None;
         }

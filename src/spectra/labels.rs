@@ -5,9 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Unit of a label: Kelvin for Teff, dex for the rest of the survey's labels.
+/// Unit of a label: Kelvin for Teff, dex for log g and abundances, none known for others.
 pub fn unit(label: &str) -> &'static str {
-    if label.eq_ignore_ascii_case("teff") { "K" } else { "dex" }
+    let label = label.to_lowercase();
+    let is_dex = ["logg", "feh", "alpha"].contains(&label.as_str())
+        || ["_h", "_fe", "_m"].iter().any(|end| label.ends_with(end));
+    match label.as_str() {
+        "teff" => "K",
+        _ if is_dex => "dex",
+        _ => "",
+    }
 }
 
 /// Affine scaling of labels, `scaled = (label - pivot) / scale`, fixed by the training stars alone.

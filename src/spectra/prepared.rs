@@ -10,7 +10,7 @@ use crate::data::fits::{Column, FitsReader, write};
 use crate::error::{Error, Result};
 
 /// Layout version of the file; a cache of another version is rebuilt.
-pub const FORMAT_VERSION: &str = "1";
+pub const FORMAT_VERSION: &str = "2";
 
 /// Stars ready for a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +119,7 @@ impl PreparedSet {
             columns.push(Column::f64(format!("label_{name}"), unit, self.labels.column(k).to_vec()));
         }
         columns.extend([
+            Column::i64("unreadable", count(|q| usize::from(q.unreadable))),
             Column::i64("n_inside", count(|q| q.n_inside)),
             Column::i64("n_good", count(|q| q.n_good)),
             Column::i64("n_bad_error", count(|q| q.n_bad_error)),
@@ -180,6 +181,7 @@ impl PreparedSet {
             quality.iter_mut().zip(values).for_each(|(quality, value)| set(quality, value.max(0) as usize));
             Ok(())
         };
+        count("unreadable", &|q, v| q.unreadable = v > 0)?;
         count("n_inside", &|q, v| q.n_inside = v)?;
         count("n_good", &|q, v| q.n_good = v)?;
         count("n_bad_error", &|q, v| q.n_bad_error = v)?;

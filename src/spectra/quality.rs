@@ -36,7 +36,7 @@ pub mod star_flags {
     pub const MOSTLY_MASKED: i64 = 1 << 2;
     /// The label fit stopped before it converged.
     pub const NOT_CONVERGED: i64 = 1 << 3;
-    /// Starts of the fit ended in different minima; the best is reported.
+    /// Starts of the fit ended in different minima; the lowest is reported, unless one inside the training set is as good.
     pub const SEVERAL_MINIMA: i64 = 1 << 4;
     /// The labels lie outside the hull of the training labels: an extrapolation.
     pub const OUTSIDE_HULL: i64 = 1 << 5;
@@ -67,6 +67,8 @@ pub mod star_flags {
 /// The quality row of one star.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
+    /// Whether the spectrum's file could not be read.
+    pub unreadable: bool,
     /// Pixels inside the chips (finite flux and error).
     pub n_inside: usize,
     /// Pixels of those that carry information after masking.
@@ -93,6 +95,9 @@ impl Quality {
 
     /// The flags that follow from the spectrum alone.
     pub fn flags(&self) -> i64 {
+        if self.unreadable {
+            return star_flags::UNREADABLE | star_flags::NO_DATA;
+        }
         let mut flags = 0;
         if self.n_good == 0 {
             flags |= star_flags::NO_DATA;

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::data::files;
-use crate::device::Compute;
+use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::vectorizer::Vectorizer;
@@ -104,7 +104,7 @@ impl TrainedCannon {
         let model_path: PathBuf = folder.join(MODEL_FILE);
         if !model_path.is_file() {
             return Err(failed(format!(
-                "no {MODEL_FILE} here; give the `model` folder of a run, or make one with `maury import`"
+                "no {MODEL_FILE} here; give `models/<name>` of a run (or its `fold1`, ...), or make one with `maury import`"
             )));
         }
         let text = files::read_text(&model_path)?;
@@ -136,6 +136,12 @@ impl TrainedCannon {
         if !applied.errors.is_empty() || (cannon.theta.val().dims(), cannon.s2.val().dims()) != expected {
             return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
         }
+        let weights = [to_f64(cannon.theta.val()), to_f64(cannon.s2.val())].concat();
+        if weights.iter().any(|weight| !weight.is_finite())
+            || weights[expected.0.iter().product()..].iter().any(|s2| *s2 < 0.0)
+        {
+            return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
+        }
         // The file may hold the other precision.
         cannon.theta = cannon.theta.map(|theta| theta.cast(compute.dtype()));
         cannon.s2 = cannon.s2.map(|s2| s2.cast(compute.dtype()));
@@ -149,7 +155,7 @@ impl TrainedCannon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Precision, to_f64};
+    use crate::device::Precision;
     use crate::spectra::continuum::ContinuumMethod;
 
     fn trained(compute: &Compute) -> TrainedCannon {

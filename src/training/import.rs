@@ -71,13 +71,20 @@ pub fn import(foreign: &ForeignCannon, compute: &Compute) -> Result<TrainedCanno
         let off_grid = || Error::format(&foreign.coefficients, format!("pixel {pixel} is not on the apStar grid"));
         if pixel >= 0.0 && pixel < n_pixels as f64 { Ok(pixel as usize) } else { Err(off_grid()) }
     };
+    // A scatter of exactly 0 would claim a perfect pixel: it gets the smallest one the model knows.
+    let smallest = scatter.iter().copied().filter(|s| *s > 0.0).fold(f64::INFINITY, f64::min);
     for (pixel, scatter) in pixels.iter().zip(&scatter) {
-        s2[place(*pixel)?] = if scatter.is_finite() { scatter * scatter } else { NO_INFORMATION };
+        s2[place(*pixel)?] = if *scatter >= 0.0 { scatter.max(smallest).powi(2) } else { NO_INFORMATION };
     }
     for (column, term) in columns {
         let unit: f64 = vectorizer.factors(term).map(|label| scale[label]).product();
         for (pixel, value) in pixels.iter().zip(table.numbers(&column, rows.clone(), remedy)?) {
-            theta[term * n_pixels + place(*pixel)?] = value * unit;
+            let pixel = place(*pixel)?;
+            if value.is_finite() {
+                theta[term * n_pixels + pixel] = value * unit;
+            } else {
+                s2[pixel] = NO_INFORMATION;
+            }
         }
     }
     let continuum_pixels = match foreign.continuum.pixels.as_str() {

@@ -155,7 +155,7 @@ impl Block {
     /// in s2 at the theta at hand.
     fn bracket_and_guess(&self) -> (Vec<Option<Bracket>>, Vec<f64>) {
         let n_pixels = self.n_pixels();
-        // Half the stars are more precise than the harmonic mean of the variances, half less: a theta for any s2.
+        // The harmonic mean of the variances: neither the brightest stars alone nor all alike decide this theta.
         let mean_ivar = to_f64((self.variance.clone().recip() * self.informative.clone()).sum_dim(0));
         let count = to_f64(self.informative.clone().sum_dim(0));
         let mean_variance: Vec<f64> = (0..n_pixels).map(|pixel| count[pixel] / mean_ivar[pixel]).collect();

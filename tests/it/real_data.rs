@@ -209,13 +209,12 @@ fn real_apstar_files_get_the_labels_of_the_dr10_cannon() {
     succeeded(work.path(), &["label", "--model", "dr10", "--out", "labels", &spectra]);
     let labels = ["teff_estimate", "logg_estimate", "feh_estimate", "alpha_estimate"].map(String::from);
     let table = Catalogue::read(&work.path().join("labels.csv"), "id", &labels).unwrap();
-    // Teff, log g, [Fe/H], [alpha/Fe] and flags of the data's notes, from an independent fit. Its continuum is the same
-    // polynomial without clipping, which moves a hot dwarf outside the training set most; the giants agree to the
-    // rounding of the notes plus a few formal errors.
+    // Teff, log g, [Fe/H], [alpha/Fe] of the data's notes, from an independent fit, and whether the star lies outside the
+    // training set. The notes are rounded to 1 K and 0.01; their continuum was not clipped, which leaves a few K.
     let expected = [
-        ("2M16333217+3942519", [4465.0, 1.97, -0.52, 0.23], [10.0, 0.03, 0.015, 0.015], false),
-        ("2M17335483-2753043", [3645.0, 0.83, 0.08, -0.06], [15.0, 0.05, 0.03, 0.03], true),
-        ("2M19485057+5005279", [5039.0, 4.0, -0.19, 0.15], [60.0, 0.1, 0.06, 0.04], true),
+        ("2M16333217+3942519", [4465.0, 1.97, -0.52, 0.23], [5.0, 0.02, 0.007, 0.006], false),
+        ("2M17335483-2753043", [3645.0, 0.83, 0.08, -0.06], [6.0, 0.02, 0.007, 0.006], true),
+        ("2M19485057+5005279", [5039.0, 4.0, -0.19, 0.15], [5.0, 0.02, 0.007, 0.006], true),
     ];
     for (id, values, tolerances, outside) in expected {
         let row = table.id.iter().position(|known| known == id).unwrap();
