@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub const BURN_VERSION: &str = "0.22.1";
 
 /// Burn backends maury can run on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
     /// Burn's own CPU backend, always compiled in.
@@ -26,7 +26,7 @@ pub enum Backend {
 }
 
 /// Width of the floating-point numbers in every tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32 bits: twice as fast; training refines its solutions so that labels agree with f64 far below their errors.

@@ -2,11 +2,11 @@
 
 use anyhow::Context;
 
-use super::ExperimentArgs;
+use super::{ExperimentArgs, say};
 
 pub fn execute(args: &ExperimentArgs) -> anyhow::Result<()> {
     let experiment = args.load()?;
-    print!("{}", toml::to_string_pretty(&experiment.config).context("printing the experiment")?);
+    say(&toml::to_string_pretty(&experiment.config).context("printing the experiment")?)?;
     eprintln!(
         "{}: a valid experiment; its runs go to {}",
         args.file.display(),

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::say;
 use crate::device::{Compute, DeviceSettings};
-use crate::spectra::continuum::ContinuumSettings;
+use crate::error::Error;
+use crate::spectra::continuum::{ContinuumSettings, MOST_ORDER};
 use crate::training::import::{ForeignCannon, import};
 
 #[derive(Debug, Args)]
@@ -39,6 +41,9 @@ pub fn execute(args: &ImportArgs) -> anyhow::Result<()> {
         pixels: args.continuum_pixels.clone(),
         ..ContinuumSettings::default()
     };
+    if args.continuum_order > MOST_ORDER {
+        return Err(Error::Config(format!("--continuum-order must be at most {MOST_ORDER}")).into());
+    }
     let foreign = ForeignCannon {
         coefficients: args.coefficients.clone(),
         terms: args.terms.clone(),
@@ -49,13 +54,12 @@ pub fn execute(args: &ImportArgs) -> anyhow::Result<()> {
     let model = import(&foreign, &compute)?;
     model.save(&args.out)?;
     let valid = model.cannon.valid_pixels().into_iter().filter(|valid| *valid).count();
-    println!(
-        "{}: {} labels ({}), {} terms, {valid} pixels, {} training stars",
+    say(&format!(
+        "{}: {} labels ({}), {} terms, {valid} pixels, {} training stars\n",
         args.out.display(),
         model.scaler.n_labels(),
         model.scaler.names.join(", "),
         model.cannon.vectorizer().n_terms(),
         model.training_labels.nrows()
-    );
-    Ok(())
+    ))
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::bars::Bars;
+use super::{bars::Bars, say};
 use crate::data::files;
-use crate::device::{Compute, DeviceSettings};
+use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::Error;
 use crate::experiment::labelling::{Labelled, label_files};
 use crate::experiment::outcome::write_table;
@@ -31,10 +31,20 @@ pub struct LabelArgs {
     /// Where to put the table; `.fits` and `.csv` are added.
     #[arg(long, value_name = "STEM")]
     out: Option<PathBuf>,
+    /// What computes.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+    /// Floating-point width.
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
+    /// CPU threads; 0 means all cores.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
 }
 
 pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
-    let compute = Compute::open(&DeviceSettings::default())?;
+    let device = DeviceSettings { backend: args.backend, precision: args.precision, threads: args.threads };
+    let compute = Compute::open(&device)?;
     let model = TrainedCannon::load(&args.model, &compute)?;
     let mut spectra = Vec::new();
     for path in &args.spectra {
@@ -48,35 +58,43 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         let remedy = "name apStar files or folders that hold them".to_string();
         return Err(Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy }.into());
     }
-    print(&labelled);
-    if let Some(stem) = &args.out {
-        let stem = if stem.extension().is_some_and(|e| e == "fits" || e == "csv") {
-            stem.with_extension("")
-        } else {
-            stem.clone()
+    let mut answer = table(&labelled);
+    if let Some(out) = &args.out {
+        let stem = match out.extension().and_then(|ending| ending.to_str()) {
+            Some("fits" | "csv") => out.with_extension(""),
+            _ => out.clone(),
         };
+        let target = std::fs::canonicalize(format!("{}.fits", stem.display())).ok();
+        if target
+            .is_some_and(|target| spectra.iter().any(|path| std::fs::canonicalize(path).is_ok_and(|p| p == target)))
+        {
+            return Err(Error::Config(format!("--out {}: this would replace one of the spectra", out.display())).into());
+        }
         write_table(&stem, "LABELS", &labelled.columns())?;
-        println!("{}.fits and .csv: {} spectra", stem.display(), spectra.len());
+        answer += &format!("{}.fits and .csv: {} spectra\n", stem.display(), spectra.len());
     }
-    Ok(())
+    say(&answer)
 }
 
-fn print(labelled: &Labelled) {
-    print!("{:<24}", "id");
+/// The first rows of the labels, for people.
+fn table(labelled: &Labelled) -> String {
+    let mut text = format!("{:<24}", "id");
     for label in &labelled.label_names {
-        print!("{:>20}", format!("{} [{}]", label_title(label), unit(label)));
+        text += &format!("{:>20}", format!("{} [{}]", label_title(label), unit(label)));
     }
-    println!("{:>10}  flags", "chi2_red");
+    text += &format!("{:>10}  flags\n", "chi2_red");
     for star in 0..labelled.files.len().min(MOST_PRINTED) {
-        print!("{:<24}", labelled.ids[star]);
+        text += &format!("{:<24}", labelled.ids[star]);
         for (k, label) in labelled.label_names.iter().enumerate() {
             let number = |value: f64| in_unit(value, unit(label));
             let value = labelled.estimates.labels[[star, k]];
-            print!("{:>20}", format!("{} ± {}", number(value), number(labelled.estimates.error(star, k))));
+            text += &format!("{:>20}", format!("{} ± {}", number(value), number(labelled.estimates.error(star, k))));
         }
-        println!("{:>10.2}  {}", labelled.estimates.chi2_reduced(star), star_flags::describe(labelled.flags[star]));
+        let flags = star_flags::describe(labelled.flags[star]);
+        text += &format!("{:>10.2}  {flags}\n", labelled.estimates.chi2_reduced(star));
     }
     if labelled.files.len() > MOST_PRINTED {
-        println!("... and {} more; --out writes them all", labelled.files.len() - MOST_PRINTED);
+        text += &format!("... and {} more; --out writes them all\n", labelled.files.len() - MOST_PRINTED);
     }
+    text
 }

@@ -8,6 +8,7 @@ mod logging;
 mod prepare;
 mod run;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -82,6 +83,18 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Label(args) => label::execute(&args, &bars),
         Command::Check(args) => check::execute(&args),
         Command::Import(args) => import::execute(&args),
+    }
+}
+
+/// Prints the answer to stdout; a reader that has seen enough (`| head`) is no error.
+///
+/// # Errors
+/// Any other failure to write.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(err) if err.kind() != std::io::ErrorKind::BrokenPipe => Err(err.into()),
+        _ => Ok(()),
     }
 }
 

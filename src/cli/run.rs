@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ExperimentArgs, bars::Bars, logging};
+use super::{ExperimentArgs, bars::Bars, logging, say};
 use crate::device::Compute;
 use crate::experiment::run::run;
 use crate::experiment::run_folder::RunFolder;
@@ -37,11 +37,11 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
     outcome.timings = timings;
     outcome.write(folder.path())?;
     let place = folder.finish()?;
-    println!("{}", tables::metrics_table(&outcome));
-    println!("{}", tables::timings_table(&outcome));
-    println!("{}", place.display());
-    for file in ["metrics.json", "predictions.csv", "figures"] {
-        println!("  {file}");
-    }
-    Ok(())
+    let files = ["metrics.json", "predictions.csv", "figures"].map(|file| format!("  {file}\n")).concat();
+    say(&format!(
+        "{}\n{}\n{}\n{files}",
+        tables::metrics_table(&outcome),
+        tables::timings_table(&outcome),
+        place.display()
+    ))
 }

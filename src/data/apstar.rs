@@ -86,7 +86,8 @@ fn row_length(fits: &mut FitsReader, hdu: usize, content: &str) -> Result<usize>
 pub fn locate(folder: &Path, file: &str, telescope: &str, field: &str, id: &str) -> Option<PathBuf> {
     let prefix = if telescope.starts_with("lco") { "as" } else { "ap" };
     let built = format!("{prefix}Star-dr17-{id}.fits");
-    let name = if file.is_empty() { built.as_str() } else { file };
+    // Only a name: a catalogue has no business pointing out of the folder.
+    let name = Path::new(file).file_name().unwrap_or(built.as_ref());
     let telescopes = if telescope.is_empty() { &["apo25m", "lco25m", "apo1m"][..] } else { &[telescope][..] };
     let mut candidates = vec![folder.join(name), folder.join(field).join(name)];
     candidates.extend(telescopes.iter().map(|telescope| folder.join(telescope).join(field).join(name)));

@@ -117,9 +117,17 @@ fn identifiers(table: &mut Table, id_column: &str, rows: Range<usize>) -> Result
     }
     let usual = ["apogee_id", "id", "star_id", "source_id", "name"].into_iter().find(|column| table.has(column));
     match usual {
-        Some(column) => table.texts(column, rows, REMEDY),
-        None => Ok(rows.map(|row| format!("row{:07}", row + 1)).collect()),
+        Some(column) => {
+            let mut ids = table.texts(column, rows.clone(), REMEDY)?;
+            ids.iter_mut().zip(rows).filter(|(id, _)| id.is_empty()).for_each(|(id, row)| *id = row_name(row));
+            Ok(ids)
+        }
+        None => Ok(rows.map(row_name).collect()),
     }
+}
+
+fn row_name(row: usize) -> String {
+    format!("row{:07}", row + 1)
 }
 
 fn flags(table: &mut Table, column: &str, wanted: bool, rows: &Range<usize>) -> Result<Vec<i64>> {

@@ -1,101 +1,245 @@
-//! The cfitsio calls that fitsio's safe interface lacks: the only unsafe code of the crate.
+//! The cfitsio calls maury reads with, made safe: the only unsafe code of the crate.
+//!
+//! fitsio's own readers pass over undefined values (BLANK, TNULL), end full-width strings one byte behind their buffers,
+//! read names like `a[1].fits` as filters, and panic on tables with column types they do not know; these do not.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::ops::Range;
 use std::path::Path;
 
-use fitsio::sys;
-use fitsio::{FileOpenMode, FitsFile};
+use fitsio::{FileOpenMode, FitsFile, sys};
 
-/// cfitsio's codes for opening read-only and for writing.
 const READONLY: c_int = 0;
+const IMAGE_HDU: c_int = 0;
+const TSTRING: c_int = 16;
+const TFLOAT: c_int = 42;
+const TLONGLONG: c_int = 81;
+const TDOUBLE: c_int = 82;
+/// Bytes, and integers of 8 to 64 bits, signed and unsigned.
+const INTEGERS: [c_int; 9] = [11, 12, 20, 21, 30, 31, 40, 41, TLONGLONG];
 
-/// Opens a file read-only under its plain name: brackets and parentheses in it are letters, not cfitsio's filters.
-///
-/// # Errors
-/// cfitsio's status, or what is wrong with the name, as text.
-pub(super) fn open(path: &Path) -> Result<FitsFile, String> {
-    let name = c_name(path)?;
-    let (mut file, mut status) = (std::ptr::null_mut(), 0);
-    // SAFETY: `name` is a terminated string; cfitsio sets `file` to a handle where it returns status 0.
-    unsafe { sys::ffdkopn(&mut file, name.as_ptr(), READONLY, &mut status) };
-    if status != 0 {
-        return Err(format!("cfitsio status {status}"));
+/// What a table column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ColumnKind {
+    Text,
+    Integer,
+    Other,
+}
+
+/// A file open for reading.
+pub(super) struct Handle(*mut sys::fitsfile);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut status = 0;
+        // SAFETY: the handle is open and never used again. It was only read from: nothing can be lost in closing.
+        unsafe { sys::ffclos(self.0, &mut status) };
     }
-    // SAFETY: the handle is open, and owned by nobody else.
-    unsafe { FitsFile::from_raw(file, FileOpenMode::READONLY) }.map_err(|err| err.to_string())
+}
+
+/// Element types of images.
+pub(super) trait Pixel: Clone + Default {
+    /// cfitsio's code of the type.
+    const CODE: c_int;
+    /// What undefined pixels become.
+    const UNDEFINED: Self;
+}
+
+impl Pixel for f64 {
+    const CODE: c_int = TDOUBLE;
+    const UNDEFINED: Self = f64::NAN;
+}
+
+impl Pixel for f32 {
+    const CODE: c_int = TFLOAT;
+    const UNDEFINED: Self = f32::NAN;
+}
+
+impl Pixel for i64 {
+    const CODE: c_int = TLONGLONG;
+    /// All mask bits set: an undefined mask vouches for nothing.
+    const UNDEFINED: Self = -1;
+}
+
+impl Handle {
+    /// Opens a file under its plain name.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let name = c_text(path.to_str().ok_or("the path is not valid UTF-8; rename it")?)?;
+        let (mut file, mut status) = (std::ptr::null_mut(), 0);
+        // SAFETY: `name` is a terminated string; cfitsio sets `file` to a handle where it returns status 0.
+        unsafe { sys::ffdkopn(&mut file, name.as_ptr(), READONLY, &mut status) };
+        succeed(status).map(|()| Self(file))
+    }
+
+    pub(super) fn n_hdus(&mut self) -> Result<usize, String> {
+        let (mut count, mut status) = (0, 0);
+        // SAFETY: the handle is open; the count is written.
+        unsafe { sys::ffthdu(self.0, &mut count, &mut status) };
+        succeed(status).map(|()| count.max(0) as usize)
+    }
+
+    /// Goes to an HDU, counted from 0; whether it is an image.
+    pub(super) fn go_to(&mut self, hdu: usize) -> Result<bool, String> {
+        let (mut kind, mut status) = (0, 0);
+        // SAFETY: the handle is open; the type is written.
+        unsafe { sys::ffmahd(self.0, hdu as c_int + 1, &mut kind, &mut status) };
+        succeed(status).map(|()| kind == IMAGE_HDU)
+    }
+
+    /// Axis lengths of the current image, slowest first.
+    pub(super) fn image_shape(&mut self) -> Result<Vec<usize>, String> {
+        let (mut n_axes, mut status) = (0, 0);
+        // SAFETY: the handle is open; the number is written.
+        unsafe { sys::ffgidm(self.0, &mut n_axes, &mut status) };
+        succeed(status)?;
+        let mut lengths = vec![0_i64; n_axes.max(0) as usize];
+        // SAFETY: `lengths` has room for `n_axes` numbers.
+        unsafe { sys::ffgiszll(self.0, n_axes, lengths.as_mut_ptr(), &mut status) };
+        succeed(status)?;
+        Ok(lengths.into_iter().rev().map(|length| length.max(0) as usize).collect())
+    }
+
+    /// Elements of the current image, counted along the file.
+    pub(super) fn image_section<T: Pixel>(&mut self, range: Range<usize>) -> Result<Vec<T>, String> {
+        let mut values = vec![T::default(); range.len()];
+        let (mut undefined, mut any, mut status) = (T::UNDEFINED, 0, 0);
+        // SAFETY: `values` has room for `range.len()` elements of the type that CODE names; so has `undefined` for one.
+        unsafe {
+            sys::ffgpv(
+                self.0,
+                T::CODE,
+                range.start as i64 + 1,
+                range.len() as i64,
+                (&raw mut undefined).cast::<c_void>(),
+                values.as_mut_ptr().cast::<c_void>(),
+                &mut any,
+                &mut status,
+            );
+        }
+        succeed(status).map(|()| values)
+    }
+
+    /// Number of rows and column names of the current table.
+    pub(super) fn table_layout(&mut self) -> Result<(usize, Vec<String>), String> {
+        let (mut n_rows, mut n_columns, mut status) = (0_i64, 0, 0);
+        // SAFETY: the handle is open; both numbers are written.
+        unsafe {
+            sys::ffgnrwll(self.0, &mut n_rows, &mut status);
+            sys::ffgncl(self.0, &mut n_columns, &mut status);
+        }
+        succeed(status)?;
+        let names =
+            (1..=n_columns).map(|column| self.key_text(&format!("TTYPE{column}")).unwrap_or_default()).collect();
+        Ok((n_rows.max(0) as usize, names))
+    }
+
+    /// What column `index` (from 0) of the current table holds, and how many in each row.
+    pub(super) fn column_kind(&mut self, index: usize) -> Result<(ColumnKind, usize), String> {
+        let (mut code, mut repeat, mut width, mut status) = (0, 0_i64, 0_i64, 0);
+        // SAFETY: the handle is open; the three numbers are written.
+        unsafe { sys::ffgtclll(self.0, index as c_int + 1, &mut code, &mut repeat, &mut width, &mut status) };
+        succeed(status)?;
+        Ok(match code {
+            TSTRING => (ColumnKind::Text, if repeat > width { (repeat / width.max(1)) as usize } else { 1 }),
+            code if INTEGERS.contains(&code) => (ColumnKind::Integer, repeat.max(0) as usize),
+            _ => (ColumnKind::Other, repeat.max(0) as usize),
+        })
+    }
+
+    /// Rows of a column with one number each; NaN where undefined.
+    pub(super) fn numbers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<f64>, String> {
+        let mut values = vec![0.0; rows.len()];
+        let (mut any, mut status) = (0, 0);
+        let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
+        // SAFETY: `values` has room for one number per row.
+        unsafe { sys::ffgcvd(self.0, column, first, 1, n, f64::NAN, values.as_mut_ptr(), &mut any, &mut status) };
+        succeed(status).map(|()| values)
+    }
+
+    /// Rows of a column with one integer each; 0 where undefined.
+    pub(super) fn integers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<i64>, String> {
+        let mut values = vec![0_i64; rows.len()];
+        let (mut any, mut status) = (0, 0);
+        let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
+        // SAFETY: `values` has room for one integer per row.
+        unsafe { sys::ffgcvjj(self.0, column, first, 1, n, 0, values.as_mut_ptr(), &mut any, &mut status) };
+        succeed(status).map(|()| values)
+    }
+
+    /// Rows of a column with one text each, up to the terminating NUL.
+    pub(super) fn texts(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Vec<u8>>, String> {
+        let (mut width, mut status) = (0, 0);
+        let column = index as c_int + 1;
+        // SAFETY: the handle is open; the width is written.
+        unsafe { sys::ffgcdw(self.0, column, &mut width, &mut status) };
+        succeed(status)?;
+        let mut buffers = vec![vec![0 as c_char; width.max(0) as usize + 1]; rows.len()];
+        let mut pointers: Vec<*mut c_char> = buffers.iter_mut().map(|buffer| buffer.as_mut_ptr()).collect();
+        let (array, mut any) = (pointers.as_mut_ptr(), 0);
+        let (first, n, none) = (rows.start as i64 + 1, rows.len() as i64, std::ptr::null_mut());
+        // SAFETY: `pointers` holds one live buffer per row, of the column's display width and a terminating NUL, which is
+        // the most that cfitsio writes.
+        unsafe { sys::ffgcvs(self.0, column, first, 1, n, none, array, &mut any, &mut status) };
+        succeed(status)?;
+        let text = |buffer: &Vec<c_char>| buffer.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
+        Ok(buffers.iter().map(text).collect())
+    }
+
+    /// A text key of the current header.
+    pub(super) fn key_text(&mut self, key: &str) -> Option<String> {
+        let key = c_text(key).ok()?;
+        // 71 bytes are the documented most (FLEN_VALUE); cfitsio may not be trusted to count.
+        let (mut value, mut status) = (vec![0 as c_char; 256], 0);
+        // SAFETY: `key` is terminated, `value` longer than any card.
+        unsafe { sys::ffgkys(self.0, key.as_ptr(), value.as_mut_ptr(), std::ptr::null_mut(), &mut status) };
+        let bytes: Vec<u8> = value.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
+        (status == 0).then(|| String::from_utf8_lossy(&bytes).trim().to_string())
+    }
+
+    /// A number in the current header.
+    pub(super) fn key_f64(&mut self, key: &str) -> Option<f64> {
+        let key = c_text(key).ok()?;
+        let (mut value, mut status) = (0.0, 0);
+        // SAFETY: `key` is terminated; the number is written.
+        unsafe { sys::ffgkyd(self.0, key.as_ptr(), &mut value, std::ptr::null_mut(), &mut status) };
+        (status == 0).then_some(value)
+    }
 }
 
 /// Creates a file under its plain name, with an empty primary HDU.
-///
-/// # Errors
-/// As [`open`].
 pub(super) fn create(path: &Path) -> Result<FitsFile, String> {
-    let name = c_name(path)?;
+    let name = c_text(path.to_str().ok_or("the path is not valid UTF-8; choose another")?)?;
     let (mut file, mut status) = (std::ptr::null_mut(), 0);
-    // SAFETY: `name` is a terminated string; cfitsio sets `file` to a handle where it returns status 0, and an image of
-    // no axes needs no axis lengths.
+    // SAFETY: `name` is a terminated string; cfitsio sets `file` to a handle where it returns status 0, does nothing after
+    // a failure, and an image of no axes needs no axis lengths.
     unsafe {
         sys::ffdkinit(&mut file, name.as_ptr(), &mut status);
         sys::ffcrim(file, 8, 0, std::ptr::null_mut(), &mut status);
     }
-    if status != 0 {
-        return Err(format!("cfitsio status {status}"));
-    }
+    succeed(status)?;
     // SAFETY: the handle is open, and owned by nobody else.
     unsafe { FitsFile::from_raw(file, FileOpenMode::READWRITE) }.map_err(|err| err.to_string())
 }
 
 /// Writes everything to disk. Closing does so too, but fitsio ignores what goes wrong then.
-///
-/// # Errors
-/// cfitsio's status as text.
 pub(super) fn flush(file: &mut FitsFile) -> Result<(), String> {
     let mut status = 0;
     // SAFETY: the handle is open for as long as `file` lives.
     unsafe { sys::ffflus(file.as_raw(), &mut status) };
-    if status == 0 { Ok(()) } else { Err(format!("cfitsio status {status}")) }
+    succeed(status)
 }
 
-/// Rows `range` of text column `index` of the current HDU, each as wide as `width`, up to the terminating NUL.
-///
-/// fitsio's own reader gives cfitsio buffers exactly as wide as the column, and cfitsio ends a full-width string one byte
-/// later (`getcols.c`); these buffers are one byte longer.
-///
-/// # Errors
-/// cfitsio's status as text.
-pub(super) fn text_column(
-    file: &mut FitsFile,
-    index: usize,
-    width: usize,
-    range: Range<usize>,
-) -> Result<Vec<Vec<u8>>, String> {
-    let mut buffers = vec![vec![0 as c_char; width + 1]; range.len()];
-    let mut pointers: Vec<*mut c_char> = buffers.iter_mut().map(|buffer| buffer.as_mut_ptr()).collect();
-    let mut status = 0;
-    // SAFETY: `pointers` holds `range.len()` live buffers of `width + 1` bytes, all that cfitsio writes for a column of
-    // `width` characters; the handle is open and its HDU current, and nothing is kept after the call.
-    unsafe {
-        sys::ffgcvs(
-            file.as_raw(),
-            index as c_int + 1,
-            range.start as i64 + 1,
-            1,
-            range.len() as i64,
-            std::ptr::null_mut(),
-            pointers.as_mut_ptr(),
-            std::ptr::null_mut(),
-            &mut status,
-        );
-    }
-    if status != 0 {
-        return Err(format!("cfitsio status {status}"));
-    }
-    Ok(buffers.iter().map(|buffer| buffer.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect()).collect())
+fn c_text(text: &str) -> Result<CString, String> {
+    CString::new(text).map_err(|_| "the name holds a NUL character".to_string())
 }
 
-fn c_name(path: &Path) -> Result<CString, String> {
-    let name = path.to_str().ok_or("the path is not valid UTF-8; rename it")?;
-    CString::new(name).map_err(|_| "the path holds a NUL character".to_string())
+fn succeed(status: c_int) -> Result<(), String> {
+    match status {
+        0 => Ok(()),
+        104 | 106 => Err("it cannot be opened or written".into()),
+        107 | 108 => Err("it ends too early".into()),
+        252 | 261 => Err("it does not begin as a FITS file".into()),
+        status => Err(format!("cfitsio status {status}")),
+    }
 }

@@ -24,7 +24,21 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) ->
     fs::remove_file(&temporary).map_err(Error::io(&temporary, "prepare"))?;
     write(&temporary)?;
     fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(Error::io(path, "write"))?;
+    share_as(folder, &temporary)?;
     temporary.persist(path).map_err(|err| Error::Io { path: path.to_path_buf(), action: "write", source: err.error })
+}
+
+/// Temporary files are private to their owner; what is finished is as readable as the folder it lies in.
+#[cfg(unix)]
+fn share_as(folder: &Path, file: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(folder).map_err(Error::io(folder, "read"))?.permissions().mode();
+    fs::set_permissions(file, fs::Permissions::from_mode(mode & 0o644)).map_err(Error::io(file, "open to readers"))
+}
+
+#[cfg(not(unix))]
+fn share_as(_folder: &Path, _file: &Path) -> Result<()> {
+    Ok(())
 }
 
 /// [`write_atomically`] for content already in memory.
@@ -61,10 +75,11 @@ pub fn fingerprint(path: &Path) -> Result<String> {
     Ok(format!("{} {} {:?}", path.display(), metadata.len(), modified))
 }
 
-/// Files with one of the endings below a path, sorted; the path itself where it is a file.
+/// Regular files with one of the endings below a path, sorted; the path itself where it is a file. Linked folders are not
+/// entered, and folders that cannot be read are passed over with a warning.
 ///
 /// # Errors
-/// [`Error::Io`] if a folder cannot be listed.
+/// [`Error::Io`] if the path itself cannot be listed.
 pub fn files_below(path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);
@@ -72,12 +87,16 @@ pub fn files_below(path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries = fs::read_dir(path).map_err(Error::io(path, "read"))?;
     for entry in entries {
-        let entry = entry.map_err(Error::io(path, "read"))?.path();
-        let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if entry.is_dir() {
-            found.extend(files_below(&entry, endings)?);
-        } else if endings.iter().any(|ending| name.ends_with(ending)) && !name.starts_with('.') {
-            found.push(entry);
+        let entry = entry.map_err(Error::io(path, "read"))?;
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        // The entry itself, not what it links to: links between folders may go round in circles.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            match files_below(&path, endings) {
+                Ok(below) => found.extend(below),
+                Err(err) => tracing::warn!("{err}; passed over"),
+            }
+        } else if endings.iter().any(|ending| name.ends_with(ending)) && !name.starts_with('.') && path.is_file() {
+            found.push(path);
         }
     }
     found.sort();

@@ -4,16 +4,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use fitsio::FitsFile;
-use fitsio::hdu::{FitsHdu, HduInfo};
-use fitsio::images::{ImageDescription, ImageType, ReadImage};
-use fitsio::tables::{ColumnDataType, ColumnDescription, ReadsCol};
+use fitsio::images::{ImageDescription, ImageType};
+use fitsio::tables::{ColumnDataType, ColumnDescription};
 
-use super::{cfitsio, files};
+use super::cfitsio::{self, ColumnKind, Handle, Pixel};
+use super::files;
 use crate::error::{Error, Result, nearest_name};
 
 /// An open FITS file, read-only. Not `Send`: one per thread.
 pub struct FitsReader {
-    file: FitsFile,
+    file: Handle,
     path: PathBuf,
 }
 
@@ -23,8 +23,12 @@ impl FitsReader {
     /// # Errors
     /// [`Error::Io`] if there is no such file, [`Error::Fits`] if it is not FITS.
     pub fn open(path: &Path) -> Result<Self> {
+        let metadata = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
+        if !metadata.is_file() {
+            return Err(Error::format(path, "not a regular file"));
+        }
         std::fs::File::open(path).map_err(Error::io(path, "open"))?;
-        let file = cfitsio::open(path).map_err(|err| Error::Fits {
+        let file = Handle::open(path).map_err(|err| Error::Fits {
             path: path.to_path_buf(),
             detail: format!("not a readable FITS file ({err}); is it truncated, or something else?"),
         })?;
@@ -41,7 +45,8 @@ impl FitsReader {
     /// # Errors
     /// [`Error::Fits`].
     pub fn n_hdus(&mut self) -> Result<usize> {
-        self.file.num_hdus().map_err(|err| self.error("count the HDUs", &err))
+        let count = self.file.n_hdus();
+        count.map_err(self.failed("count the HDUs"))
     }
 
     /// Axis lengths of an image HDU, slowest axis first; `None` for a table, empty for a header without data.
@@ -49,35 +54,37 @@ impl FitsReader {
     /// # Errors
     /// [`Error::Fits`] if there is no such HDU.
     pub fn image_shape(&mut self, hdu: usize) -> Result<Option<Vec<usize>>> {
-        match self.hdu(hdu)?.info {
-            HduInfo::ImageInfo { shape, .. } => Ok(Some(shape)),
-            _ => Ok(None),
+        if !self.go_to(hdu)? {
+            return Ok(None);
         }
+        let shape = self.file.image_shape();
+        shape.map(Some).map_err(self.failed(&format!("read the axes of HDU {hdu}")))
     }
 
-    /// Elements `range` of an image HDU counted along the file, whatever its type on disk.
+    /// Elements `range` of an image HDU counted along the file, whatever its type on disk. Undefined ones are NaN, or all
+    /// bits set.
     ///
     /// # Errors
     /// [`Error::Fits`] if the HDU is a table, or shorter than that (a truncated file).
-    pub fn image_section<T>(&mut self, hdu: usize, range: Range<usize>) -> Result<Vec<T>>
-    where
-        Vec<T>: ReadImage,
-    {
-        let handle = self.hdu(hdu)?;
-        handle
-            .read_section(&mut self.file, range.start, range.end)
-            .map_err(|err| self.error(&format!("read the image in HDU {hdu}"), &err))
+    #[expect(private_bounds, reason = "the element types are f32, f64 and i64, for good")]
+    pub fn image_section<T: Pixel>(&mut self, hdu: usize, range: Range<usize>) -> Result<Vec<T>> {
+        if !self.go_to(hdu)? {
+            return Err(self.failed("read an image")(format!("HDU {hdu} is a table")));
+        }
+        let values = self.file.image_section(range);
+        values.map_err(self.failed(&format!("read the image in HDU {hdu}")))
     }
 
     /// A floating-point header key of an HDU; `None` where absent or not a number.
     pub fn key_f64(&mut self, hdu: usize, key: &str) -> Option<f64> {
-        self.hdu(hdu).ok()?.read_key(&mut self.file, key).ok()
+        self.go_to(hdu).ok()?;
+        self.file.key_f64(key)
     }
 
     /// A text header key of an HDU, trimmed; `None` where absent.
     pub fn key_text(&mut self, hdu: usize, key: &str) -> Option<String> {
-        let text: String = self.hdu(hdu).ok()?.read_key(&mut self.file, key).ok()?;
-        Some(text.trim().to_string())
+        self.go_to(hdu).ok()?;
+        self.file.key_text(key)
     }
 
     /// Index of the first table HDU.
@@ -85,9 +92,9 @@ impl FitsReader {
     /// # Errors
     /// [`Error::Fits`] if the file has none.
     pub fn first_table(&mut self) -> Result<usize> {
-        for index in 0..self.n_hdus()? {
-            if matches!(self.hdu(index)?.info, HduInfo::TableInfo { .. }) {
-                return Ok(index);
+        for hdu in 0..self.n_hdus()? {
+            if !self.go_to(hdu)? {
+                return Ok(hdu);
             }
         }
         Err(Error::Fits { path: self.path.clone(), detail: "no table in this file; a catalogue needs one".into() })
@@ -98,66 +105,72 @@ impl FitsReader {
     /// # Errors
     /// [`Error::Fits`] if the HDU is not a table.
     pub fn table_layout(&mut self, hdu: usize) -> Result<(usize, Vec<String>)> {
-        match self.hdu(hdu)?.info {
-            HduInfo::TableInfo { column_descriptions, num_rows } => {
-                Ok((num_rows, column_descriptions.into_iter().map(|column| column.name).collect()))
-            }
-            _ => Err(Error::Fits { path: self.path.clone(), detail: format!("HDU {hdu} is not a table") }),
+        if self.go_to(hdu)? {
+            return Err(self.failed("read a table")(format!("HDU {hdu} is an image")));
         }
+        let layout = self.file.table_layout();
+        layout.map_err(self.failed(&format!("read the columns of HDU {hdu}")))
     }
 
-    /// Rows `range` of a column. Vector columns come back flattened.
+    /// Rows `range` of a column of numbers; NaN where undefined.
     ///
     /// # Errors
-    /// [`Error::Fits`] if the column is absent, of another type, or the file ends early.
-    pub fn column<T: ReadsCol>(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<T>> {
-        if range.is_empty() {
-            return Ok(Vec::new());
-        }
-        let handle = self.hdu(hdu)?;
-        handle
-            .read_col_range(&mut self.file, name, &range)
-            .map_err(|err| self.error(&format!("read column {name}"), &err))
+    /// [`Error::Fits`] if the column is absent, holds no single numbers, or the file ends early.
+    pub fn numbers(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<f64>> {
+        let index = self.single_column(hdu, name, &[ColumnKind::Integer, ColumnKind::Other])?.0;
+        let values = self.file.numbers(index, range);
+        values.map_err(self.failed(&format!("read column {name}")))
+    }
+
+    /// Rows `range` of a column of integers; 0 where undefined.
+    ///
+    /// # Errors
+    /// As [`FitsReader::numbers`].
+    pub fn integers(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<i64>> {
+        let index = self.single_column(hdu, name, &[ColumnKind::Integer])?.0;
+        let values = self.file.integers(index, range);
+        values.map_err(self.failed(&format!("read column {name}")))
     }
 
     /// Rows `range` of a text column, blanks and NULs trimmed; integers as their digits.
     ///
     /// # Errors
-    /// [`Error::Fits`] if the column is absent or the file ends early; [`Error::Format`] if it holds neither.
-    pub fn text_column(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<String>> {
-        if range.is_empty() {
-            return Ok(Vec::new());
+    /// As [`FitsReader::numbers`].
+    pub fn texts(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<String>> {
+        let (index, kind) = self.single_column(hdu, name, &[ColumnKind::Text, ColumnKind::Integer])?;
+        if kind == ColumnKind::Integer {
+            return Ok(self.integers(hdu, name, range)?.iter().map(i64::to_string).collect());
         }
-        let columns = match self.hdu(hdu)?.info {
-            HduInfo::TableInfo { column_descriptions, .. } => column_descriptions,
-            _ => return Err(Error::Fits { path: self.path.clone(), detail: format!("HDU {hdu} is not a table") }),
-        };
-        let position = columns.iter().position(|column| column.name == name);
-        let index = position.ok_or_else(|| Error::format(&self.path, format!("no column {name}")))?;
-        let description = &columns[index].data_type;
-        match description.typ {
-            ColumnDataType::String | ColumnDataType::Text => {
-                let texts = cfitsio::text_column(&mut self.file, index, description.repeat.max(1), range);
-                let texts = texts.map_err(|err| Error::Fits {
-                    path: self.path.clone(),
-                    detail: format!("cannot read column {name} ({err}); the file may be truncated"),
-                })?;
-                Ok(texts.iter().map(|bytes| String::from_utf8_lossy(bytes).trim().to_string()).collect())
-            }
-            ColumnDataType::Short | ColumnDataType::Int | ColumnDataType::Long | ColumnDataType::LongLong => {
-                Ok(self.column::<i64>(hdu, name, range)?.iter().map(i64::to_string).collect())
-            }
-            _ => Err(Error::format(&self.path, format!("column {name} holds neither text nor integers"))),
-        }
+        let texts = self.file.texts(index, range).map_err(self.failed(&format!("read column {name}")))?;
+        Ok(texts.iter().map(|bytes| String::from_utf8_lossy(bytes).trim().to_string()).collect())
     }
 
-    fn hdu(&mut self, index: usize) -> Result<FitsHdu> {
-        self.file.hdu(index).map_err(|err| self.error(&format!("find HDU {index}"), &err))
+    /// Position of a column that holds one value of one of these kinds per row.
+    fn single_column(&mut self, hdu: usize, name: &str, kinds: &[ColumnKind]) -> Result<(usize, ColumnKind)> {
+        let (_, names) = self.table_layout(hdu)?;
+        let index = names.iter().position(|known| known == name);
+        let index = index.ok_or_else(|| Error::format(&self.path, format!("no column {name}")))?;
+        let (kind, repeat) = self.file.column_kind(index).map_err(self.failed(&format!("read column {name}")))?;
+        if repeat != 1 || !kinds.contains(&kind) {
+            let wanted = match kinds {
+                [ColumnKind::Integer] => "integer",
+                [ColumnKind::Text, ..] => "text or integer",
+                _ => "number",
+            };
+            return Err(Error::format(&self.path, format!("column {name} does not hold one {wanted} a row")));
+        }
+        Ok((index, kind))
     }
 
-    fn error(&self, action: &str, err: &fitsio::errors::Error) -> Error {
-        Error::Fits {
-            path: self.path.clone(),
+    fn go_to(&mut self, hdu: usize) -> Result<bool> {
+        let moved = self.file.go_to(hdu);
+        moved.map_err(self.failed(&format!("find HDU {hdu}")))
+    }
+
+    fn failed(&self, action: &str) -> impl FnOnce(String) -> Error + use<> {
+        let (path, action) = (self.path.clone(), action.to_string());
+        move |err| Error::Fits {
+            path,
             detail: format!("cannot {action} ({err}); the file may be truncated or of another kind"),
         }
     }
@@ -285,7 +298,10 @@ impl FitsWriter {
         let hdu = self.file.create_table(name, &descriptions).map_err(wrap(&path))?;
         for (index, column) in columns.iter().enumerate() {
             match &column.values {
-                ColumnValues::Text(values) => hdu.write_col(&mut self.file, &column.name, values),
+                ColumnValues::Text(values) => {
+                    let values: Vec<String> = values.iter().map(|value| ascii(value)).collect();
+                    hdu.write_col(&mut self.file, &column.name, &values)
+                }
                 ColumnValues::F64(values) => hdu.write_col(&mut self.file, &column.name, values),
                 ColumnValues::I64(values) => hdu.write_col(&mut self.file, &column.name, values),
             }
@@ -308,6 +324,11 @@ impl FitsWriter {
         let hdu = self.file.hdu(name).map_err(wrap(&path))?;
         hdu.write_key(&mut self.file, key, (value.to_string(), comment)).map_err(wrap(&path))
     }
+}
+
+/// FITS text is printable ASCII; anything else becomes `?`.
+fn ascii(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
 fn wrap(path: &Path) -> impl Fn(fitsio::errors::Error) -> Error + use<> {
@@ -365,9 +386,9 @@ mod tests {
         let table = fits.first_table().unwrap();
         let (n_rows, names) = fits.table_layout(table).unwrap();
         assert_eq!((n_rows, names.len()), (2, 3));
-        assert_eq!(fits.text_column(table, "id", 0..2).unwrap(), ids);
-        assert_eq!(fits.column::<i64>(table, "flags", 1..2).unwrap(), [1 << 40]);
-        assert!(fits.column::<f64>(table, "teff", 0..2).unwrap()[1].is_nan());
+        assert_eq!(fits.texts(table, "id", 0..2).unwrap(), ids);
+        assert_eq!(fits.integers(table, "flags", 1..2).unwrap(), [1 << 40]);
+        assert!(fits.numbers(table, "teff", 0..2).unwrap()[1].is_nan());
     }
 
     #[test]

@@ -108,17 +108,7 @@ impl Table {
     pub fn numbers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
         let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
         let mut values = match &mut self.source {
-            Source::Fits { reader, hdu } => {
-                let n_rows = rows.len();
-                let values = reader.column::<f64>(*hdu, &name, rows)?;
-                if values.len() != n_rows {
-                    return Err(Error::format(
-                        &self.path,
-                        format!("column {name} holds vectors, not one number a row"),
-                    ));
-                }
-                values
-            }
+            Source::Fits { reader, hdu } => reader.numbers(*hdu, &name, rows)?,
             Source::Csv { columns } => {
                 let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
                 parse_numbers(&self.path, &name, &columns[index][rows.clone()], rows.start)?
@@ -140,7 +130,7 @@ impl Table {
         let remedy = "remove the cut that needs it";
         let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
         match &mut self.source {
-            Source::Fits { reader, hdu } => reader.column::<i64>(*hdu, &name, rows),
+            Source::Fits { reader, hdu } => reader.integers(*hdu, &name, rows),
             Source::Csv { columns } => {
                 let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
                 let texts = &columns[index][rows.clone()];
@@ -160,7 +150,7 @@ impl Table {
     pub fn texts(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<String>> {
         let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
         match &mut self.source {
-            Source::Fits { reader, hdu } => reader.text_column(*hdu, &name, rows),
+            Source::Fits { reader, hdu } => reader.texts(*hdu, &name, rows),
             Source::Csv { columns } => {
                 let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
                 Ok(columns[index][rows].to_vec())

@@ -11,7 +11,7 @@ use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::models::cannon::CannonConfig;
-use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings};
+use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings, MOST_ORDER};
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;
 
@@ -177,9 +177,12 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     };
     let labels = &config.labels;
     check(!labels.is_empty(), "labels", "is empty; name at least one catalogue column")?;
-    check((1..labels.len()).all(|k| !labels[..k].contains(&labels[k])), "labels", "names a label twice")?;
+    let twice = |k: usize| labels[..k].iter().any(|label| label.eq_ignore_ascii_case(&labels[k]));
+    check(!(1..labels.len()).any(twice), "labels", "names a label twice")?;
     check(
-        labels.iter().all(|label| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')),
+        labels.iter().all(|label| {
+            (1..=40).contains(&label.len()) && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        }),
         "labels",
         "must be column names of letters, digits and `_`",
     )?;
@@ -195,14 +198,21 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
     check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
     check(config.fit.batch_stars > 0, "fit.batch_stars", "must be at least 1")?;
-    check(config.fit.tolerance > 0.0, "fit.tolerance", "must be positive")?;
-    check(config.bootstrap.resamples > 0, "bootstrap.resamples", "must be at least 1")?;
-    check((0.0..1.0).contains(&config.bootstrap.level), "bootstrap.level", "must lie between 0 and 1")?;
-    check(config.continuum.order <= 10, "continuum.order", "must be at most 10: more would follow the lines")?;
+    check(config.fit.tolerance > 0.0 && config.fit.tolerance <= 1.0, "fit.tolerance", "must be above 0 and at most 1")?;
+    check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
+    check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
+    check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;
     check(config.continuum.clip_sigma > 0.0, "continuum.clip_sigma", "must be positive")?;
     check(config.continuum.emission_limit > 1.0, "continuum.emission_limit", "must be above 1, the continuum")?;
     check(config.pixmask.max_relative_error > 0.0, "pixmask.max_relative_error", "must be positive")?;
     check(config.pixmask.bits.iter().all(|bit| *bit < 63), "pixmask.bits", "must be bit numbers below 63")?;
+    let selection = &config.selection;
+    for (key, bits) in
+        [("starflag", &selection.reject_starflag_bits), ("aspcapflag", &selection.reject_aspcapflag_bits)]
+    {
+        let key = format!("selection.reject_{key}_bits");
+        check(bits.iter().all(|bit| *bit < 63), &key, "must be bit numbers below 63")?;
+    }
     for (name, range) in &config.selection.ranges {
         let ordered = !matches!((range.min, range.max), (Some(min), Some(max)) if min > max);
         check(ordered, &format!("selection.ranges.{name}"), "has min above max; no star can pass")?;

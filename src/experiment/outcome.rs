@@ -85,6 +85,8 @@ pub struct Outcome {
     pub fraction_masked: [f64; 3],
     /// Seed of the run.
     pub seed: u64,
+    /// Probability the intervals of the metrics hold.
+    pub interval_level: f64,
     /// Times by step.
     pub timings: Timings,
 }
@@ -94,6 +96,7 @@ struct MetricsFile<'a> {
     maury_version: &'static str,
     burn_version: &'static str,
     seed: u64,
+    interval_level: f64,
     selection: &'a [Cut],
     fraction_masked: BTreeMap<&'static str, f64>,
     fraction_per_mask_bit: BTreeMap<String, f64>,
@@ -132,6 +135,7 @@ impl Outcome {
             maury_version: env!("CARGO_PKG_VERSION"),
             burn_version: crate::device::BURN_VERSION,
             seed: self.seed,
+            interval_level: self.interval_level,
             selection: &self.cuts,
             fraction_masked: BTreeMap::from([("smallest", smallest), ("median", median), ("largest", largest)]),
             fraction_per_mask_bit: self
@@ -181,9 +185,9 @@ fn cell(column: &Column, row: usize) -> String {
     match &column.values {
         ColumnValues::Text(values) => values[row].clone(),
         ColumnValues::I64(values) => values[row].to_string(),
-        // An empty cell is a missing value to every reader of CSV; six decimals hold a mK and a micro-dex.
+        // An empty cell is a missing value to every reader of CSV; the others come back to the last bit.
         ColumnValues::F64(values) if !values[row].is_finite() => String::new(),
-        ColumnValues::F64(values) => format!("{:.6}", values[row]),
+        ColumnValues::F64(values) => format!("{:?}", values[row]),
     }
 }
 
@@ -212,11 +216,11 @@ mod tests {
         write_table(&folder.path().join("predictions"), "PREDICTIONS", &predictions.columns()).unwrap();
         let csv = std::fs::read_to_string(folder.path().join("predictions.csv")).unwrap();
         let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_truth,chi2_reduced,flags\n\
-                        a,4500.000000,4505.500000,2.000000,4510.000000,1.000000,0\n\
-                        b,,4601.000000,2.000000,4600.000000,2.000000,72\n";
+                        a,4500.0,4505.5,2.0,4510.0,1.0,0\n\
+                        b,,4601.0,2.0,4600.0,2.0,72\n";
         assert_eq!(csv, expected);
         let mut file = fits::FitsReader::open(&folder.path().join("predictions.fits")).unwrap();
-        assert_eq!(file.column::<f64>(1, "teff_truth", 0..2).unwrap(), [4510.0, 4600.0]);
+        assert_eq!(file.numbers(1, "teff_truth", 0..2).unwrap(), [4510.0, 4600.0]);
         assert_eq!(file.key_text(1, "FLAG3").as_deref(), Some("NOT_CONVERGED"));
     }
 }

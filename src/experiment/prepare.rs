@@ -98,6 +98,12 @@ impl Source {
         let noise_path = data.error.as_ref().or(data.ivar.as_ref()).map_or(Path::new(""), PathBuf::as_path);
         let noise = arrays::read_matrix(noise_path)?;
         let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
+        if flux.ncols() == 0 {
+            return mismatch(
+                data.flux.display().to_string(),
+                "spectra of 0 pixels; [n_stars, n_pixels] expected".into(),
+            );
+        }
         if noise.dim() != flux.dim() {
             let detail =
                 format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.dim(), noise.dim());

@@ -75,7 +75,7 @@ pub fn run(
     let stars = source.stars.rows(&test);
     let labels =
         |rows: &Catalogue| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows.labels[n][k]);
-    let models = timings.measure("compare", || {
+    let models: Vec<ModelOutcome> = timings.measure("compare", || {
         config
             .models
             .keys()
@@ -99,6 +99,7 @@ pub fn run(
             })
             .collect()
     });
+    report_empty(&models)?;
     let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
     Ok(Outcome {
         models,
@@ -106,8 +107,28 @@ pub fn run(
         bit_fractions,
         fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),
         seed: config.seed,
+        interval_level: config.bootstrap.level,
         timings,
     })
+}
+
+/// A model without a single estimate is no result.
+fn report_empty(models: &[ModelOutcome]) -> Result<()> {
+    for model in models {
+        let estimated = model.predictions.estimates.labels.column(0).iter().any(|label| label.is_finite());
+        if !estimated {
+            let n_valid = model.training.iter().map(|report| report.n_valid_pixels).max().unwrap_or(0);
+            return Err(Error::TooFewStars {
+                stage: format!("labelling with model {}", model.name),
+                n_stars: 0,
+                needed: 1,
+                remedy: format!(
+                    "it has {n_valid} pixels with information; check flux, errors and masks of the spectra"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// True labels of the stars, by id; NaN for stars the table does not know.

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::data::files;
 use crate::error::{Error, Result};
 
+/// How the names of unfinished folders begin.
+const UNFINISHED: &str = ".unfinished-";
+
 /// A run's folder in the making. Dropped before [`RunFolder::finish`], it vanishes.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -21,10 +24,12 @@ impl RunFolder {
     pub fn create(experiments: &Path, slug: &str) -> Result<Self> {
         let experiment = experiments.join(slug);
         files::create_folder(&experiment)?;
+        sweep(&experiment);
         let unfinished = tempfile::Builder::new()
-            .prefix(".unfinished-")
+            .prefix(UNFINISHED)
             .tempdir_in(&experiment)
             .map_err(Error::io(&experiment, "write into the folder"))?;
+        set_readable(unfinished.path())?;
         // Colons are not allowed in file names everywhere.
         let name = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
         Ok(Self { unfinished, experiment, name })
@@ -40,7 +45,6 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(self) -> Result<PathBuf> {
-        set_readable(self.unfinished.path())?;
         let mut name = self.name.clone();
         let mut count = 1;
         // A folder of that name has files in it, so the system refuses to replace it, whoever came first.
@@ -54,8 +58,21 @@ impl RunFolder {
         }
         let path = self.experiment.join(&name);
         let _ = self.unfinished.keep();
-        point_latest(&self.experiment, &name)?;
+        if let Err(err) = point_latest(&self.experiment, &name) {
+            tracing::warn!("{err}; the run is complete all the same");
+        }
         Ok(path)
+    }
+}
+
+/// Removes what killed runs left behind more than a day ago.
+fn sweep(experiment: &Path) {
+    let entries = std::fs::read_dir(experiment).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+        let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+        if age.is_some_and(|age| age.as_secs() > 24 * 3600) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -80,7 +97,10 @@ fn point_latest(experiment: &Path, name: &str) -> Result<()> {
     let latest = experiment.join("latest");
     let _ = std::fs::remove_file(&temporary);
     std::os::unix::fs::symlink(name, &temporary).map_err(Error::io(&latest, "link"))?;
-    std::fs::rename(&temporary, &latest).map_err(Error::io(&latest, "link"))
+    std::fs::rename(&temporary, &latest).map_err(|err| {
+        let _ = std::fs::remove_file(&temporary);
+        Error::io(&latest, "link")(err)
+    })
 }
 
 /// Where links need privileges, `latest` is a text file that holds the folder's name.

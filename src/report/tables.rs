@@ -19,9 +19,9 @@ pub fn metrics_table(outcome: &Outcome) -> String {
             model.name, metrics.n_train, metrics.n_test, metrics.chi2_reduced_median
         );
         let in_order = |metrics| model.predictions.label_names.iter().filter_map(move |label| in_map(metrics, label));
-        text += &rows("estimate - catalogue", in_order(&metrics.labels));
+        text += &rows("estimate - catalogue", outcome.interval_level, in_order(&metrics.labels));
         if !metrics.labels_vs_truth.is_empty() {
-            text += &rows("estimate - truth", in_order(&metrics.labels_vs_truth));
+            text += &rows("estimate - truth", outcome.interval_level, in_order(&metrics.labels_vs_truth));
         }
         for (flag, count) in &metrics.n_flagged {
             let _ = writeln!(text, "  {count} test stars flagged {flag}");
@@ -34,10 +34,11 @@ fn in_map<'a>(metrics: &'a BTreeMap<String, LabelMetrics>, label: &str) -> Optio
     metrics.get_key_value(label)
 }
 
-fn rows<'a>(what: &str, labels: impl Iterator<Item = (&'a String, &'a LabelMetrics)>) -> String {
+fn rows<'a>(what: &str, level: f64, labels: impl Iterator<Item = (&'a String, &'a LabelMetrics)>) -> String {
+    let interval = format!("{:.0}% interval", 100.0 * level);
     let mut text = format!(
         "  {what:<22}{:>10}{:>20}{:>10}{:>20}{:>10}{:>10}{:>7}\n",
-        "bias", "95% interval", "scatter", "95% interval", "robust", "med|d|", "stars"
+        "bias", interval, "scatter", interval, "robust", "med|d|", "stars"
     );
     for (label, metrics) in labels {
         let unit = unit(label);
@@ -59,7 +60,7 @@ fn rows<'a>(what: &str, labels: impl Iterator<Item = (&'a String, &'a LabelMetri
     text
 }
 
-/// Times of the steps of a run and its peak memory.
+/// Times of the steps of a run.
 pub fn timings_table(outcome: &Outcome) -> String {
     let mut text = format!("  {:<22}{:>10}{:>10}\n", "step", "wall s", "CPU s");
     for (step, time) in outcome.timings.steps() {

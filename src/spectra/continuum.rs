@@ -14,6 +14,9 @@ use super::quality::Quality;
 use crate::error::{Error, Result};
 use crate::stats::robust::{median_in_place, robust_scatter};
 
+/// Highest degree allowed: more would follow the lines.
+pub const MOST_ORDER: usize = 10;
+
 /// `[continuum]` of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

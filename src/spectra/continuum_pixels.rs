@@ -56,7 +56,7 @@ pub fn read(path: &Path, grid: &WavelengthGrid) -> Result<Vec<bool>> {
     let mut is_continuum = vec![false; grid.n_pixels()];
     for pixel in table.numbers(column, rows, "")? {
         match is_continuum.get_mut(pixel as usize) {
-            Some(slot) if pixel >= 0.0 => *slot = true,
+            Some(slot) if pixel >= 0.0 && pixel.fract() == 0.0 => *slot = true,
             _ => return Err(off_grid(path, pixel as usize, grid)),
         }
     }

@@ -60,6 +60,13 @@ impl WavelengthGrid {
         self.wavelength.len()
     }
 
+    /// Whether the chips follow each other without gap or overlap from the first pixel to the last.
+    pub fn is_covered_by_chips(&self) -> bool {
+        let mut next = 0;
+        self.chips.iter().all(|chip| chip.start == std::mem::replace(&mut next, chip.end) && chip.start < chip.end)
+            && next == self.n_pixels()
+    }
+
     /// Whether this is the apStar grid.
     pub fn is_apogee(&self) -> bool {
         self.matches(&Self::apogee())
@@ -105,6 +112,7 @@ mod tests {
         assert_eq!(grid.n_pixels(), 8575);
         assert!((grid.wavelength[0] - 15100.8015).abs() < 1e-4);
         assert!((grid.wavelength[8574] - 16999.8074).abs() < 1e-4);
+        assert!(grid.is_covered_by_chips());
         assert!(grid.is_apogee() && WavelengthGrid::is_apogee_header(Some((4.179, 6e-6)), 8575));
         assert!(!WavelengthGrid::is_apogee_header(Some((4.179, 6.001e-6)), 8575));
         assert!(!WavelengthGrid::is_apogee_header(None, 8575));

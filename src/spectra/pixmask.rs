@@ -12,7 +12,7 @@ use crate::stats::robust::median;
 pub struct PixmaskSettings {
     /// APOGEE_PIXMASK bits that make a pixel useless.
     pub bits: Vec<u8>,
-    /// Errors above this multiple of the spectrum's median flux are marks, not measurements.
+    /// Errors (and fluxes) above this multiple of the spectrum's median flux are marks, not measurements.
     pub max_relative_error: f64,
 }
 
@@ -68,7 +68,7 @@ pub fn apply(
         if mask & bits != 0 {
             continue;
         }
-        if !(error > 0.0 && error < cap) {
+        if !(error > 0.0 && error < cap && flux.abs() < cap) {
             quality.n_bad_error += 1;
             continue;
         }

@@ -156,15 +156,15 @@ impl PreparedSet {
             Array2::from_shape_vec(shape, values).map_err(|_| not_a_set("image of another shape"))
         };
         let (flux, ivar) = (matrix(1)?, matrix(2)?);
-        let chip: Vec<i64> = fits.column(3, "chip", 0..shape.1)?;
+        let chip = fits.integers(3, "chip", 0..shape.1)?;
         let mut edges = vec![0];
         edges.extend((1..shape.1).filter(|pixel| chip[*pixel] != chip[*pixel - 1]));
         edges.push(shape.1);
         let grid = WavelengthGrid {
-            wavelength: fits.column(3, "wavelength", 0..shape.1)?,
+            wavelength: fits.numbers(3, "wavelength", 0..shape.1)?,
             chips: edges.windows(2).map(|edges| edges[0]..edges[1]).collect(),
         };
-        let continuum_pixels = fits.column::<i64>(3, "continuum", 0..shape.1)?.into_iter().map(|v| v != 0).collect();
+        let continuum_pixels = fits.integers(3, "continuum", 0..shape.1)?.into_iter().map(|v| v != 0).collect();
 
         let stars = 0..shape.0;
         let (_, names) = fits.table_layout(4)?;
@@ -172,12 +172,12 @@ impl PreparedSet {
             names.iter().filter_map(|name| name.strip_prefix("label_").map(str::to_string)).collect();
         let mut labels = Array2::from_elem((shape.0, label_names.len()), f64::NAN);
         for (k, name) in label_names.iter().enumerate() {
-            let values: Vec<f64> = fits.column(4, &format!("label_{name}"), stars.clone())?;
+            let values = fits.numbers(4, &format!("label_{name}"), stars.clone())?;
             labels.column_mut(k).iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
         }
         let mut quality = vec![Quality::default(); shape.0];
         let mut count = |name: &str, set: &dyn Fn(&mut Quality, usize)| -> Result<()> {
-            let values: Vec<i64> = fits.column(4, name, stars.clone())?;
+            let values = fits.integers(4, name, stars.clone())?;
             quality.iter_mut().zip(values).for_each(|(quality, value)| set(quality, value.max(0) as usize));
             Ok(())
         };
@@ -191,10 +191,10 @@ impl PreparedSet {
         for bit in 0..N_MASK_BITS {
             count(&format!("n_bit{bit}"), &|q, v| q.n_per_bit[bit] = v as u32)?;
         }
-        let residual: Vec<f64> = fits.column(4, "continuum_residual", stars.clone())?;
+        let residual = fits.numbers(4, "continuum_residual", stars.clone())?;
         quality.iter_mut().zip(residual).for_each(|(quality, value)| quality.continuum_residual = value);
-        let snr = fits.column(4, "snr", stars.clone())?;
-        let ids = fits.text_column(4, "id", stars)?;
+        let snr = fits.numbers(4, "snr", stars.clone())?;
+        let ids = fits.texts(4, "id", stars)?;
         Ok(Some(Self { grid, continuum_pixels, ids, label_names, labels, snr, flux, ivar, quality }))
     }
 }

@@ -75,7 +75,7 @@ pub struct Quality {
     pub n_good: usize,
     /// Pixels inside the chips that have each mask bit set, whether or not the bit masks.
     pub n_per_bit: [u32; N_MASK_BITS],
-    /// Pixels lost to an absurd or non-positive error.
+    /// Pixels lost to an absurd or non-positive error, or an absurd flux.
     pub n_bad_error: usize,
     /// Pixels lost as emission above the continuum.
     pub n_emission: usize,

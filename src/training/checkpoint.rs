@@ -11,7 +11,7 @@ use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::vectorizer::Vectorizer;
-use crate::spectra::continuum::ContinuumSettings;
+use crate::spectra::continuum::{ContinuumSettings, MOST_ORDER};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::pixmask::PixmaskSettings;
@@ -123,6 +123,10 @@ impl TrainedCannon {
             || file.scaler.scale.len() != n_labels
             || file.training_labels.iter().any(|row| row.len() != n_labels)
             || file.preparation.continuum_pixels.iter().any(|pixel| *pixel >= n_pixels)
+            || !file.preparation.grid.is_covered_by_chips()
+            || file.preparation.continuum.order > MOST_ORDER
+            || !file.scaler.scale.iter().all(|scale| scale.is_finite() && *scale > 0.0)
+            || (1..n_labels).any(|k| file.scaler.names[..k].contains(&file.scaler.names[k]))
         {
             return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
         }

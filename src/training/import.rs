@@ -32,6 +32,9 @@ pub struct ForeignCannon {
     pub continuum: ContinuumSettings,
 }
 
+/// Coefficients at or above this are no fluxes; f32 could not square them.
+const LARGEST: f64 = 1e12;
+
 /// Spread assumed for a label when the training labels are not given: only the conditioning depends on it.
 fn usual_scale(label: &str) -> f64 {
     if label == "teff" { 300.0 } else { 0.4 }
@@ -47,7 +50,8 @@ pub fn import(foreign: &ForeignCannon, compute: &Compute) -> Result<TrainedCanno
     let training_labels = match &foreign.training_labels {
         Some(path) => {
             let table = Catalogue::read(path, "", &names)?;
-            let rows: Vec<&Vec<f64>> = table.labels.iter().filter(|row| row.iter().all(|v| v.is_finite())).collect();
+            let rows: Vec<&Vec<f64>> =
+                table.labels.iter().filter(|row| row.iter().all(|v| v.abs() < LARGEST)).collect();
             Array2::from_shape_fn((rows.len(), names.len()), |(n, k)| rows[n][k])
         }
         None => Array2::zeros((0, names.len())),
@@ -69,8 +73,22 @@ pub fn import(foreign: &ForeignCannon, compute: &Compute) -> Result<TrainedCanno
     let mut s2 = vec![NO_INFORMATION; n_pixels];
     let place = |pixel: f64| {
         let off_grid = || Error::format(&foreign.coefficients, format!("pixel {pixel} is not on the apStar grid"));
-        if pixel >= 0.0 && pixel < n_pixels as f64 { Ok(pixel as usize) } else { Err(off_grid()) }
+        if pixel >= 0.0 && pixel < n_pixels as f64 && pixel.fract() == 0.0 {
+            Ok(pixel as usize)
+        } else {
+            Err(off_grid())
+        }
     };
+    let mut listed = vec![false; n_pixels];
+    for pixel in &pixels {
+        if std::mem::replace(&mut listed[place(*pixel)?], true) {
+            return Err(Error::format(&foreign.coefficients, format!("pixel {pixel} is listed twice")));
+        }
+    }
+    if let Some(scatter) = scatter.iter().find(|scatter| **scatter < 0.0) {
+        let detail = format!("scatter {scatter}; it is a standard deviation, and empty where unknown");
+        return Err(Error::format(&foreign.coefficients, detail));
+    }
     // A scatter of exactly 0 would claim a perfect pixel: it gets the smallest one the model knows.
     let smallest = scatter.iter().copied().filter(|s| *s > 0.0).fold(f64::INFINITY, f64::min);
     for (pixel, scatter) in pixels.iter().zip(&scatter) {
@@ -80,7 +98,7 @@ pub fn import(foreign: &ForeignCannon, compute: &Compute) -> Result<TrainedCanno
         let unit: f64 = vectorizer.factors(term).map(|label| scale[label]).product();
         for (pixel, value) in pixels.iter().zip(table.numbers(&column, rows.clone(), remedy)?) {
             let pixel = place(*pixel)?;
-            if value.is_finite() {
+            if value.abs() < LARGEST {
                 theta[term * n_pixels + pixel] = value * unit;
             } else {
                 s2[pixel] = NO_INFORMATION;
@@ -109,7 +127,12 @@ fn read_pivot(path: &Path) -> Result<(Vec<String>, Vec<f64>)> {
     let rows = 0..table.n_rows();
     let remedy = "columns `label` and `pivot` are expected";
     let column = if table.has("pivot") { "pivot" } else { "baseline" };
-    Ok((table.texts("label", rows.clone(), remedy)?, table.numbers(column, rows, remedy)?))
+    let (names, pivot) = (table.texts("label", rows.clone(), remedy)?, table.numbers(column, rows, remedy)?);
+    let twice = (1..names.len()).any(|k| names[..k].contains(&names[k]));
+    if names.is_empty() || twice || pivot.iter().any(|pivot| !pivot.is_finite()) {
+        return Err(Error::format(path, "each label must stand here once, with a number as its pivot"));
+    }
+    Ok((names, pivot))
 }
 
 /// Vectorizer of the highest degree named, and for each coefficient column the term it belongs to.
@@ -132,6 +155,12 @@ fn read_terms(path: &Path, names: &[String]) -> Result<(Vectorizer, Vec<(String,
     }
     let vectorizer = Vectorizer::new(names.len(), order);
     let positions = products.iter().map(|labels| vectorizer.position(labels).expect("all products up to the order"));
-    let columns = columns.into_iter().zip(positions).collect();
+    let columns: Vec<(String, usize)> = columns.into_iter().zip(positions).collect();
+    let named = |term: usize| columns.iter().filter(|(_, position)| *position == term).count();
+    if let Some(term) = (0..vectorizer.n_terms()).find(|term| named(*term) != 1) {
+        let name = &vectorizer.term_names(names)[term];
+        let detail = format!("term `{name}` has {} coefficients, 1 expected", named(term));
+        return Err(Error::format(path, detail));
+    }
     Ok((vectorizer, columns))
 }
