@@ -6,4 +6,5 @@ mod experiments;
 mod fitting;
 mod house;
 mod real_data;
+mod regression;
 mod support;
