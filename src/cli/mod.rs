@@ -34,7 +34,7 @@ enum Command {
     /// Run an experiment: select, prepare, train, label the test stars, compare with the catalogue.
     Run(run::RunArgs),
     /// Only prepare the spectra of an experiment, and say what was masked and lost.
-    Prepare(ExperimentArgs),
+    Prepare(prepare::PrepareArgs),
     /// Label apStar spectra with a trained model.
     Label(label::LabelArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use serde::Serialize;
 
+use super::look_alikes::LookAlikes;
 use super::metrics::ModelMetrics;
 use super::timings::{Timings, peak_memory_mb};
 use crate::data::files;
@@ -83,6 +84,8 @@ pub struct Outcome {
     pub bit_fractions: Vec<(usize, &'static str, f64)>,
     /// Fraction of each star's pixels that was masked: smallest, median, largest.
     pub fraction_masked: [f64; 3],
+    /// How alike the spectra of stars with like labels are.
+    pub look_alikes: Option<LookAlikes>,
     /// Seed of the run.
     pub seed: u64,
     /// Probability the intervals of the metrics hold.
@@ -100,6 +103,7 @@ struct MetricsFile<'a> {
     selection: &'a [Cut],
     fraction_masked: BTreeMap<&'static str, f64>,
     fraction_per_mask_bit: BTreeMap<String, f64>,
+    look_alikes: Option<LookAlikes>,
     models: BTreeMap<&'a str, ModelFile<'a>>,
     timings: &'a Timings,
     peak_memory_mb: f64,
@@ -143,6 +147,7 @@ impl Outcome {
                 .iter()
                 .map(|(bit, name, f)| (format!("{bit} {name}"), *f))
                 .collect(),
+            look_alikes: self.look_alikes,
             models: self
                 .models
                 .iter()

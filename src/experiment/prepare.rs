@@ -138,7 +138,7 @@ impl Source {
     ///
     /// # Errors
     /// File errors; [`Error::Mismatch`] for a spectrum on another grid.
-    fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
+    pub(super) fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
         match &self.spectra {
             Spectra::Files(paths) => {
                 read_apstar(&paths[star], &self.grid, settings).map(|(_, masked, quality)| (masked, quality))

@@ -7,6 +7,7 @@ use ndarray::Array2;
 
 use super::config::{Experiment, ExperimentConfig};
 use super::crossval::CrossValidation;
+use super::look_alikes;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome, Predictions};
 use super::prepare::{Source, prepare};
@@ -50,6 +51,7 @@ pub fn run(
     let mut quality = vec![Quality::default(); source.n_stars()];
     let mut flags = vec![0; source.n_stars()];
     let mut bit_fractions = Vec::new();
+    let mut look_alikes = None;
     let mut shared: Option<PreparedSet> = None;
     for (index, fold) in folds.iter().enumerate() {
         let set = match shared.take() {
@@ -63,6 +65,7 @@ pub fn run(
             flags[star] = set.flags(star);
         }
         bit_fractions = set.bit_fractions();
+        look_alikes = timings.measure("look_alikes", || look_alikes::compare(&set));
         let crossval = CrossValidation { set: &set, config, compute, progress };
         for ((name, model), results) in config.models.iter().zip(&mut results) {
             let subfolder = folder.join("models").join(name);
@@ -106,6 +109,7 @@ pub fn run(
         cuts: source.cuts,
         bit_fractions,
         fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),
+        look_alikes,
         seed: config.seed,
         interval_level: config.bootstrap.level,
         timings,

@@ -17,6 +17,16 @@ pub fn unit(label: &str) -> &'static str {
     }
 }
 
+/// Surface gravity of a star of one solar mass: log10 of G M / R^2 in cm s^-2.
+///
+/// 4.44 at 1 solar radius, 2.09 at 15, 0.44 at 100: a cut at log g = 4 keeps giants and removes dwarfs.
+pub fn sun_like_logg(radius_rsun: f64) -> f64 {
+    /// IAU 2015 nominal values: G M of the Sun [cm^3 s^-2] and its radius [cm].
+    const GM_SUN_CGS: f64 = 1.327_124_4e26;
+    const RADIUS_SUN_CM: f64 = 6.957e10;
+    (GM_SUN_CGS / (radius_rsun * RADIUS_SUN_CM).powi(2)).log10()
+}
+
 /// Affine scaling of labels, `scaled = (label - pivot) / scale`, fixed by the training stars alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LabelScaler {
@@ -88,6 +98,13 @@ mod tests {
 
     fn names(n: usize) -> Vec<String> {
         (0..n).map(|k| format!("l{k}")).collect()
+    }
+
+    #[test]
+    fn gravities_are_those_of_the_textbook() {
+        for (radius, logg) in [(1.0, 4.44), (100.0, 0.44), (15.0, 2.09)] {
+            assert!((sun_like_logg(radius) - logg).abs() < 0.005);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The figures of a run, each from plain data to SVG and PNG.
 
 pub mod one_to_one;
+pub mod spectrum;
 
 use std::path::Path;
 

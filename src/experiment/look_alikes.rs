@@ -1,0 +1,112 @@
+//! Do stars with near-identical labels have near-identical normalized spectra? A test of masks and continuum that needs
+//! no model.
+
+use serde::Serialize;
+
+use crate::spectra::labels::LabelScaler;
+use crate::spectra::prepared::PreparedSet;
+use crate::stats::robust::median;
+
+/// Stars searched for pairs at most: the search compares all with all.
+const MOST_STARS: usize = 2000;
+/// Share of the stars whose nearest neighbours in label space count as look-alikes.
+const CLOSEST: f64 = 0.1;
+
+/// How far apart the normalized fluxes of pairs of stars are: medians over pairs of the root mean square difference.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LookAlikes {
+    /// Pairs of nearest neighbours in label space compared.
+    pub n_pairs: usize,
+    /// Median distance of a pair, in standard deviations of the labels.
+    pub label_distance: f64,
+    /// Flux difference of a pair.
+    pub flux_difference: f64,
+    /// Flux difference that noise alone would make.
+    pub noise: f64,
+    /// Flux difference of as many pairs drawn without regard to labels.
+    pub flux_difference_unlike: f64,
+}
+
+/// Compares the closest pairs of a set; `None` where there are too few stars with labels.
+pub fn compare(set: &PreparedSet) -> Option<LookAlikes> {
+    let mut stars: Vec<usize> = (0..set.n_stars()).filter(|star| set.can_train(*star)).collect();
+    stars.truncate(MOST_STARS);
+    let labels = set.labels.select(ndarray::Axis(0), &stars);
+    let scaled = LabelScaler::fit(&set.label_names, labels.view()).ok()?.scale(labels.view());
+    let distance =
+        |a: usize, b: usize| scaled.row(a).iter().zip(scaled.row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    let n = stars.len();
+    let mut pairs: Vec<(f64, usize, usize)> = (0..n)
+        .filter_map(|a| {
+            let others = (0..n).filter(|b| *b != a).map(|b| (distance(a, b), a, b));
+            others.min_by(|x, y| x.0.total_cmp(&y.0))
+        })
+        .collect();
+    pairs.sort_by(|x, y| x.0.total_cmp(&y.0));
+    pairs.truncate(((CLOSEST * n as f64) as usize).max(1));
+    if n < 4 {
+        return None;
+    }
+    let differences = |pairs: &mut dyn Iterator<Item = (usize, usize)>| -> (f64, f64) {
+        let measured: Vec<(f64, f64)> = pairs.filter_map(|(a, b)| difference(set, stars[a], stars[b])).collect();
+        let (flux, noise): (Vec<f64>, Vec<f64>) = measured.into_iter().unzip();
+        (median(&flux), median(&noise))
+    };
+    let (flux_difference, noise) = differences(&mut pairs.iter().map(|(_, a, b)| (*a, *b)));
+    let (flux_difference_unlike, _) = differences(&mut (0..pairs.len()).map(|i| (i % n, (i + n / 2) % n)));
+    let distances: Vec<f64> = pairs.iter().map(|(distance, _, _)| *distance).collect();
+    Some(LookAlikes {
+        n_pairs: pairs.len(),
+        label_distance: median(&distances),
+        flux_difference,
+        noise,
+        flux_difference_unlike,
+    })
+}
+
+/// Root mean square flux difference of two stars over the pixels good in both, and the one expected from noise.
+fn difference(set: &PreparedSet, a: usize, b: usize) -> Option<(f64, f64)> {
+    let (mut squares, mut variances, mut n) = (0.0, 0.0, 0.0);
+    for pixel in 0..set.n_pixels() {
+        let (va, vb) = (f64::from(set.ivar[[a, pixel]]), f64::from(set.ivar[[b, pixel]]));
+        if va > 0.0 && vb > 0.0 {
+            squares += f64::from(set.flux[[a, pixel]] - set.flux[[b, pixel]]).powi(2);
+            variances += 1.0 / va + 1.0 / vb;
+            n += 1.0;
+        }
+    }
+    (n > 0.0).then(|| ((squares / n).sqrt(), (variances / n).sqrt()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spectra::grid::WavelengthGrid;
+    use crate::spectra::quality::Quality;
+    use ndarray::Array2;
+
+    #[test]
+    fn twins_differ_by_their_noise_and_strangers_by_their_labels() {
+        // 40 stars, two of each of 20 labels; flux = 1 - 0.1 label, alternating noise of +-0.01.
+        let label = |star: usize| (star / 2) as f64;
+        let noise = |star: usize, pixel: usize| if (star + pixel).is_multiple_of(2) { 0.01 } else { -0.01 };
+        let quality = Quality { n_inside: 50, n_good: 50, ..Quality::default() };
+        let set = PreparedSet {
+            grid: WavelengthGrid::from_pixel_numbers(50),
+            continuum_pixels: vec![false; 50],
+            ids: (0..40).map(|n| n.to_string()).collect(),
+            label_names: vec!["teff".into()],
+            labels: Array2::from_shape_fn((40, 1), |(n, _)| label(n)),
+            snr: vec![100.0; 40],
+            flux: Array2::from_shape_fn((40, 50), |(n, j)| (1.0 - 0.1 * label(n) + noise(n, j)) as f32),
+            ivar: Array2::from_elem((40, 50), 1e4),
+            quality: vec![quality; 40],
+        };
+        let found = compare(&set).unwrap();
+        assert_eq!((found.n_pairs, found.label_distance), (4, 0.0));
+        assert!((found.flux_difference - 0.02).abs() < 1e-6, "{found:?}"); // +0.01 against -0.01 everywhere
+        assert!((found.noise - 0.01 * 2_f64.sqrt()).abs() < 1e-6);
+        assert!(found.flux_difference_unlike > 0.9); // half the list away: ten labels
+        assert!(compare(&set.rows(&[0, 1])).is_none());
+    }
+}
