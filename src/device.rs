@@ -124,11 +124,9 @@ impl Compute {
         }
     }
 
-    /// An index tensor.
+    /// An index tensor on this device.
     pub fn indices(&self, values: &[usize]) -> Tensor<1, Int> {
-        let values: Vec<i32> = values.iter().map(|v| *v as i32).collect();
-        let n = values.len();
-        Tensor::from_data(TensorData::new(values, [n]), &self.device)
+        indices(values, &self.device)
     }
 
     fn upload<const D: usize>(&self, data: TensorData) -> Tensor<D> {
@@ -162,6 +160,13 @@ fn open_backend(backend: Backend) -> Result<Device> {
         #[cfg(not(feature = "tch"))]
         Backend::Tch | Backend::TchCuda => Err(Error::BackendNotCompiled { backend: "tch" }),
     }
+}
+
+/// An index tensor, for selecting rows or columns of tensors on a device.
+pub fn indices(values: &[usize], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
 /// Host copy of a float tensor as f64, row-major, whatever its precision.

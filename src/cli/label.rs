@@ -9,7 +9,7 @@ use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::Error;
 use crate::experiment::labelling::{Labelled, label_files};
-use crate::experiment::outcome::write_table;
+use crate::experiment::predictions::write_table;
 use crate::inference::fit::FitSettings;
 use crate::report::{in_unit, label_title};
 use crate::spectra::labels::unit;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::BootstrapSettings;
-use super::outcome::Predictions;
+use super::predictions::Predictions;
 use crate::spectra::quality::star_flags;
 use crate::stats::bootstrap::interval;
 use crate::stats::robust::{mean, median, robust_scatter, standard_deviation};

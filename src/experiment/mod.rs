@@ -7,6 +7,7 @@ pub mod layers;
 pub mod look_alikes;
 pub mod metrics;
 pub mod outcome;
+pub mod predictions;
 pub mod prepare;
 pub mod run;
 pub mod run_folder;

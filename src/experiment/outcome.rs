@@ -1,64 +1,18 @@
 //! What a run found, as plain data, and the files that hold it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ndarray::Array2;
 use serde::Serialize;
 
 use super::look_alikes::LookAlikes;
 use super::metrics::ModelMetrics;
+use super::predictions::{Predictions, write_table};
 use super::timings::{Timings, peak_memory_mb};
 use crate::data::files;
-use crate::data::fits::{self, Column, ColumnValues};
 use crate::data::selection::Cut;
 use crate::error::{Error, Result};
-use crate::models::LabelEstimates;
-use crate::spectra::labels::unit;
-use crate::spectra::quality::star_flags;
 use crate::training::closed_form::TrainingReport;
-
-/// Estimated labels beside the catalogue's, one row per star.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Predictions {
-    /// Star identifiers.
-    pub ids: Vec<String>,
-    /// Names of the labels.
-    pub label_names: Vec<String>,
-    /// Catalogue labels, [n_stars, n_labels]; NaN where missing.
-    pub catalogue: Array2<f64>,
-    /// True labels, where a truth table was given.
-    pub truth: Option<Array2<f64>>,
-    /// The estimates.
-    pub estimates: LabelEstimates,
-    /// Flags of spectrum, catalogue and fit together.
-    pub flags: Vec<i64>,
-}
-
-impl Predictions {
-    /// Number of stars.
-    pub fn n_stars(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// The columns of `predictions.fits` and `.csv`.
-    pub fn columns(&self) -> Vec<Column> {
-        let mut columns = vec![Column::text("id", self.ids.clone())];
-        for (k, name) in self.label_names.iter().enumerate() {
-            let errors = (0..self.n_stars()).map(|n| self.estimates.error(n, k)).collect();
-            columns.push(Column::f64(format!("{name}_catalogue"), unit(name), self.catalogue.column(k).to_vec()));
-            columns.push(Column::f64(format!("{name}_estimate"), unit(name), self.estimates.labels.column(k).to_vec()));
-            columns.push(Column::f64(format!("{name}_error"), unit(name), errors));
-            if let Some(truth) = &self.truth {
-                columns.push(Column::f64(format!("{name}_truth"), unit(name), truth.column(k).to_vec()));
-            }
-        }
-        let chi2 = (0..self.n_stars()).map(|n| self.estimates.chi2_reduced(n)).collect();
-        columns.push(Column::f64("chi2_reduced", "", chi2));
-        columns.push(Column::i64("flags", self.flags.clone()));
-        columns
-    }
-}
 
 /// Everything found about one model.
 #[derive(Debug, Clone)]
@@ -159,73 +113,5 @@ impl Outcome {
         let path = folder.join("metrics.json");
         let text = serde_json::to_string_pretty(&file).map_err(|err| Error::format(&path, err.to_string()))?;
         files::write_bytes(&path, text + "\n")
-    }
-}
-
-/// Writes a table as `<stem>.fits` and `<stem>.csv`. The FITS header names the bits of a `flags` column.
-///
-/// # Errors
-/// [`Error::Io`], [`Error::Fits`].
-pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
-    let with_ending = |ending: &str| PathBuf::from(format!("{}.{ending}", stem.display()));
-    fits::write(&with_ending("fits"), |file| {
-        file.table(name, columns)?;
-        for (bit, flag) in star_flags::NAMES {
-            file.key(name, &format!("FLAG{}", bit.trailing_zeros()), flag, "meaning of this bit of `flags`")?;
-        }
-        Ok(())
-    })?;
-    let path = with_ending("csv");
-    let malformed = |err: csv::Error| Error::format(&path, err.to_string());
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;
-    for row in 0..columns.first().map_or(0, Column::len) {
-        writer.write_record(columns.iter().map(|column| cell(column, row))).map_err(malformed)?;
-    }
-    let bytes = writer.into_inner().map_err(|err| Error::format(&path, err.to_string()))?;
-    files::write_bytes(&path, bytes)
-}
-
-fn cell(column: &Column, row: usize) -> String {
-    match &column.values {
-        ColumnValues::Text(values) => values[row].clone(),
-        ColumnValues::I64(values) => values[row].to_string(),
-        // An empty cell is a missing value to every reader of CSV; the others come back to the last bit.
-        ColumnValues::F64(values) if !values[row].is_finite() => String::new(),
-        ColumnValues::F64(values) => format!("{:?}", values[row]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::{Array3, array};
-
-    #[test]
-    fn predictions_have_the_documented_columns_in_both_formats() {
-        let predictions = Predictions {
-            ids: vec!["a".into(), "b".into()],
-            label_names: vec!["teff".into()],
-            catalogue: array![[4500.0], [f64::NAN]],
-            truth: Some(array![[4510.0], [4600.0]]),
-            estimates: LabelEstimates {
-                labels: array![[4505.5], [4601.0]],
-                covariance: Array3::from_elem((2, 1, 1), 4.0),
-                chi2: vec![99.0, 198.0],
-                n_pixels: vec![100, 100],
-                flags: vec![0, 8],
-            },
-            flags: vec![0, 72],
-        };
-        let folder = tempfile::tempdir().unwrap();
-        write_table(&folder.path().join("predictions"), "PREDICTIONS", &predictions.columns()).unwrap();
-        let csv = std::fs::read_to_string(folder.path().join("predictions.csv")).unwrap();
-        let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_truth,chi2_reduced,flags\n\
-                        a,4500.0,4505.5,2.0,4510.0,1.0,0\n\
-                        b,,4601.0,2.0,4600.0,2.0,72\n";
-        assert_eq!(csv, expected);
-        let mut file = fits::FitsReader::open(&folder.path().join("predictions.fits")).unwrap();
-        assert_eq!(file.numbers(1, "teff_truth", 0..2).unwrap(), [4510.0, 4600.0]);
-        assert_eq!(file.key_text(1, "FLAG3").as_deref(), Some("NOT_CONVERGED"));
     }
 }

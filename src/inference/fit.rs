@@ -8,7 +8,7 @@ use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::solve::{invert, solve};
-use crate::device::{to_bool, to_f64};
+use crate::device::{indices, to_bool, to_f64};
 
 /// `[fit]` of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSett
         return minimum;
     }
     let mut active: Vec<usize> = (0..n_stars).collect();
-    let mut problem = problem.select(rows(&active, like));
+    let mut problem = problem.select(indices(&active, &like.device()));
     let flat: Vec<f64> = start.iter().copied().collect();
     let mut labels = Tensor::<2>::from_data(TensorData::new(flat, [n_stars, n_labels]), (&like.device(), like.dtype()));
     let mut damping = Tensor::<2>::full([n_stars, 1], 1e-3, (&like.device(), like.dtype()));
@@ -140,14 +140,14 @@ fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSett
         if finished.is_empty() {
             continue;
         }
-        let index = rows(&finished, like);
+        let index = indices(&finished, &like.device());
         let converged: Vec<bool> = finished.iter().map(|row| done[*row]).collect();
         let stars: Vec<usize> = finished.iter().map(|row| active[*row]).collect();
         minimum.record(&stars, &converged, labels.clone().select(0, index.clone()), here.select(index));
         if remaining.is_empty() {
             break;
         }
-        let index = rows(&remaining, like);
+        let index = indices(&remaining, &like.device());
         active = remaining.iter().map(|row| active[*row]).collect();
         problem = problem.select(index.clone());
         labels = labels.select(0, index.clone());
@@ -168,12 +168,6 @@ fn damped_step(here: &Evaluation, damping: &Tensor<2>) -> (Tensor<2>, Tensor<2>)
     let step = solve(damped, here.half_gradient.clone()).neg().clamp(-1.0, 1.0);
     let length = (here.curvature.clone() * step.clone() * step.clone().swap_dims(1, 2)).sum_dim(1).sum_dim(2);
     (step.reshape([n_stars, n_labels]), length.reshape([n_stars, 1]).clamp_min(0.0).sqrt())
-}
-
-fn rows(positions: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
-    let values: Vec<i32> = positions.iter().map(|position| *position as i32).collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), &like.device())
 }
 
 fn expand(mask: &Tensor<2, burn::tensor::Bool>, n: usize) -> Tensor<2, burn::tensor::Bool> {

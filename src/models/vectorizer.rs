@@ -1,7 +1,9 @@
 //! The label vector of The Cannon: all products of scaled labels up to some order, with their derivatives.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+
+use crate::device::indices;
 
 /// Turns scaled labels into the design matrix x(l) = [1, l_i, l_i l_j (i <= j), ...] (Ness et al. 2015, Eq. 6).
 ///
@@ -97,7 +99,7 @@ impl Vectorizer {
         (0..self.order)
             .map(|position| {
                 let factors: Vec<usize> = self.terms.iter().map(|term| term[position]).collect();
-                augmented.clone().select(1, indices(&factors, &augmented))
+                augmented.clone().select(1, indices(&factors, &augmented.device().inner()))
             })
             .reduce(|product, factor| product * factor)
             .expect("order is at least 1")
@@ -138,14 +140,8 @@ fn scaled_columns(matrix: Tensor<2>, columns: &[(usize, usize)]) -> Tensor<2> {
     let (positions, factors): (Vec<usize>, Vec<f64>) = columns.iter().map(|(column, n)| (*column, *n as f64)).unzip();
     let options = (&matrix.device().inner(), matrix.dtype());
     let factors = Tensor::<2>::from_data(TensorData::new(factors, [1, columns.len()]), options);
-    let index = indices(&positions, &matrix);
+    let index = indices(&positions, &matrix.device().inner());
     matrix.select(1, index) * factors
-}
-
-fn indices(values: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
-    let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), &like.device().inner())
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn entries(labels: &[Sample]) -> Vec<Entry> {
     let candidates = [
         (true, Entry::Words("\u{394} = estimate \u{2212} catalogue")),
         (true, Entry::Line(REFERENCE, "equality")),
-        (any(&|label| label.scatter.is_some()), Entry::Line(SCATTER, "\u{b1} standard deviation")),
+        (any(&|label| label.scatter.is_some()), Entry::Line(SCATTER, "\u{b1} standard deviation, unflagged")),
         (any(&|label| label.cell.is_none() && has_flags(label)), Entry::Symbol(Marker::Ring, GREY, "flagged")),
         (any(&|label| label.cell.is_some()), Entry::Symbol(Marker::Square, depth(0.7), "darker: more stars (log)")),
         (

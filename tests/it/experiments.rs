@@ -5,6 +5,20 @@ use std::path::Path;
 use maury::experiment::config::Experiment;
 
 #[test]
+fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let text = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("configs")).unwrap();
+    std::fs::copy(root.join("configs/lab.toml"), folder.path().join("configs/lab.toml")).unwrap();
+    let path = folder.path().join("cubic.toml");
+    std::fs::write(&path, text).unwrap();
+    let experiment = Experiment::load(&path, &[], None).unwrap();
+    assert_eq!(experiment.config.models.keys().collect::<Vec<_>>(), ["cubic", "quadratic"]);
+}
+
+#[test]
 fn every_shipped_toml_loads() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let placeholders = ["flux", "error", "labels"].map(|key| format!("data.arrays.{key}=x.npy"));
