@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::config::{ApstarData, ArrayData, ExperimentConfig};
@@ -124,7 +124,7 @@ impl Source {
             fingerprint += &files::fingerprint(&arrays::split_key(path).0)?;
         }
         let rows = &stars.row;
-        let axis = ndarray::Axis(0);
+        let axis = Axis(0);
         let (flux, noise) = (flux.select(axis, rows), noise.select(axis, rows));
         Ok(Self { stars, cuts, grid, spectra: Spectra::Arrays { flux, noise, is_error, fingerprint } })
     }
@@ -422,11 +422,5 @@ fn report_problems(mut problems: Vec<String>, n_stars: usize) -> Result<()> {
 
 /// Flux and inverse variance of some rows of a set, as contiguous arrays.
 pub fn spectra_of_rows(set: &PreparedSet, rows: &[usize]) -> (Array2<f32>, Array2<f32>) {
-    let mut flux = Array2::zeros((rows.len(), set.n_pixels()));
-    let mut ivar = Array2::zeros((rows.len(), set.n_pixels()));
-    for (to, from) in rows.iter().enumerate() {
-        flux.slice_mut(s![to, ..]).assign(&set.flux.row(*from));
-        ivar.slice_mut(s![to, ..]).assign(&set.ivar.row(*from));
-    }
-    (flux, ivar)
+    (set.flux.select(Axis(0), rows), set.ivar.select(Axis(0), rows))
 }

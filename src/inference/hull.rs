@@ -53,10 +53,8 @@ impl Hull {
     /// Whether scaled labels, `[n_labels]`, lie beyond the training stars in some direction.
     pub fn is_outside(&self, scaled_labels: ArrayView1<f64>) -> bool {
         // Rounding of labels that equal a training star's is no extrapolation.
-        self.directions.rows().into_iter().zip(&self.extent).any(|(direction, extent)| {
-            let reach = scaled_labels.dot(&direction);
-            reach.is_nan() || reach > extent + 1e-6
-        })
+        let reach = self.directions.dot(&scaled_labels);
+        reach.iter().zip(&self.extent).any(|(reach, extent)| reach.is_nan() || *reach > extent + 1e-6)
     }
 }
 

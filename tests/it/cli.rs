@@ -6,16 +6,7 @@ use maury::data::fits::FitsReader;
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt;
 
-use crate::support::{
-    N_PIXELS, SURVEY_EXPERIMENT, apstar_fixture, maury, refused, succeeded, truth, write_apstar, write_survey,
-};
-
-fn survey(n: usize) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    write_survey(folder.path(), n);
-    std::fs::write(folder.path().join("lab.toml"), SURVEY_EXPERIMENT).unwrap();
-    folder
-}
+use crate::support::{N_PIXELS, apstar_fixture, maury, refused, succeeded, survey, truth, write_apstar};
 
 /// Arrays of 120 stars, 30 pixels, two labels, in a folder.
 fn arrays(folder: &Path) -> Vec<String> {

@@ -8,7 +8,7 @@ use maury::data::table::Table;
 use ndarray::Array2;
 use ndarray_npy::{NpzWriter, WriteNpyExt};
 
-use crate::support::{SURVEY_EXPERIMENT, apstar_fixture, maury, refused, succeeded, truth, write_apstar, write_survey};
+use crate::support::{apstar_fixture, maury, refused, succeeded, survey, truth, write_apstar};
 
 /// One header-data unit from its cards and data bytes, padded as FITS wants it.
 fn hdu(cards: &[&str], data: &[u8]) -> Vec<u8> {
@@ -259,9 +259,7 @@ fn stars_without_a_label_are_labelled_but_do_not_train() {
 
 #[test]
 fn a_cut_on_an_absent_column_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    write_survey(folder.path(), 3);
-    std::fs::write(folder.path().join("lab.toml"), SURVEY_EXPERIMENT).unwrap();
+    let folder = survey(3);
     let set = ["run", "lab.toml", "--set", "selection.reject_starflag_bits=[3]"];
     refused(folder.path(), &set, 1, &["no column STARFLAG", "remove that cut"]);
 }
@@ -269,9 +267,7 @@ fn a_cut_on_an_absent_column_is_refused() {
 #[cfg(unix)]
 #[test]
 fn links_pipes_and_brackets_in_a_folder_do_no_harm() {
-    let folder = tempfile::tempdir().unwrap();
-    write_survey(folder.path(), 24);
-    std::fs::write(folder.path().join("lab.toml"), SURVEY_EXPERIMENT).unwrap();
+    let folder = survey(24);
     succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
     let odd = folder.path().join("odd (1)[2]");
     std::fs::create_dir(&odd).unwrap();
@@ -300,9 +296,7 @@ fn links_pipes_and_brackets_in_a_folder_do_no_harm() {
 
 #[test]
 fn a_model_that_was_edited_contradicts_itself() {
-    let folder = tempfile::tempdir().unwrap();
-    write_survey(folder.path(), 24);
-    std::fs::write(folder.path().join("lab.toml"), SURVEY_EXPERIMENT).unwrap();
+    let folder = survey(24);
     succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
     let model = folder.path().join("experiments/lab/latest/models/cannon/model.json");
     let text = std::fs::read_to_string(&model).unwrap();
@@ -339,9 +333,7 @@ fn absurd_pixels_are_masked() {
 
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
-    let folder = tempfile::tempdir().unwrap();
-    write_survey(folder.path(), 1);
-    std::fs::write(folder.path().join("lab.toml"), SURVEY_EXPERIMENT).unwrap();
+    let folder = survey(1);
     let command = format!("{} check lab.toml | head -0; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_maury"));
     let output = std::process::Command::new("bash").current_dir(folder.path()).args(["-c", &command]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

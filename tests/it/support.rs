@@ -138,7 +138,7 @@ pub fn write_apstar(path: &Path, id: &str, flux: &[f64], error: &[f64], mask: &[
 
 /// A survey of `n` stars in a folder: `allStar.fits` and `spectra/apo25m/M15/...`, raw fluxes with gaps, lines that
 /// follow the labels, a tilted continuum; every tenth pixel is continuum for every star (`continuum.csv`).
-pub fn write_survey(folder: &Path, n: usize) {
+fn write_survey(folder: &Path, n: usize) {
     let mut normal = Normal::new(5);
     let ids: Vec<String> = (0..n).map(|star| format!("2M{star:08}+1234567")).collect();
     let files: Vec<String> = ids.iter().map(|id| format!("apStar-dr17-{id}.fits")).collect();
@@ -192,7 +192,7 @@ pub fn write_survey(folder: &Path, n: usize) {
 }
 
 /// An experiment file on the small survey.
-pub const SURVEY_EXPERIMENT: &str = "\
+const SURVEY_EXPERIMENT: &str = "\
 labels = [\"teff\", \"logg\", \"fe_h\"]
 [data.apstar]
 catalogue = \"allStar.fits\"
@@ -202,3 +202,11 @@ pixels = \"continuum.csv\"
 [selection.ranges]
 snr = { min = 50 }
 ";
+
+/// A folder with the small survey of `n` stars and its experiment, `lab.toml`.
+pub fn survey(n: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_survey(folder.path(), n);
+    std::fs::write(folder.path().join("lab.toml"), SURVEY_EXPERIMENT).unwrap();
+    folder
+}
