@@ -6,5 +6,6 @@ pub mod catalogue;
 mod cfitsio;
 pub mod files;
 pub mod fits;
+mod fits_writer;
 pub mod selection;
 pub mod table;
