@@ -40,8 +40,8 @@ impl Drop for Handle {
     }
 }
 
-/// Numbers that images and table columns are made of.
-pub(super) trait Element: Copy {
+/// Numbers that images and table columns are made of: f64, f32, i64, i32.
+pub trait Element: Copy {
     /// cfitsio's code of the type in memory.
     const CODE: c_int;
     /// BITPIX of an image of them.
@@ -338,9 +338,7 @@ impl NewFile {
     /// Appends a floating-point key with the digits that bring it back to the last bit.
     pub(super) fn key_f64(&mut self, key: &str, value: f64, comment: &str) -> Result<(), String> {
         // 17 significant digits identify every f64; fewer do for most, and read better.
-        let significant = [15, 16].into_iter().find(|digits| {
-            format!("{value:.*e}", digits - 1).parse() == Ok(value)
-        });
+        let significant = [15, 16].into_iter().find(|digits| format!("{value:.*e}", digits - 1).parse() == Ok(value));
         let (key, comment, mut status) = (c_text(key)?, c_text(comment)?, 0);
         let decimals = -(significant.unwrap_or(17) as c_int);
         // SAFETY: two terminated strings.

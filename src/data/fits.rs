@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+pub use super::cfitsio::Element;
 use super::cfitsio::{ColumnKind, Handle, Pixel};
 pub use super::fits_writer::{Column, ColumnValues, FitsWriter, KeyValue, write, write_in_place};
 use crate::error::{Error, Result, nearest_name};

@@ -34,6 +34,8 @@ pub enum ColumnValues {
     I32(Vec<i32>),
     /// As many 64-bit floating-point numbers in each row as the first field says, row after row.
     Vectors(usize, Vec<f64>),
+    /// The same of 32-bit integers.
+    IntegerVectors(usize, Vec<i32>),
 }
 
 impl Column {
@@ -72,6 +74,11 @@ impl Column {
         Self { name: name.into(), unit: "", values: ColumnValues::Vectors(width, values) }
     }
 
+    /// A column with `width` 32-bit integers in each row.
+    pub fn integer_vectors(name: impl Into<String>, width: usize, values: Vec<i32>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::IntegerVectors(width, values) }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match &self.values {
@@ -81,6 +88,7 @@ impl Column {
             ColumnValues::I64(values) => values.len(),
             ColumnValues::I32(values) => values.len(),
             ColumnValues::Vectors(width, values) => values.len() / width,
+            ColumnValues::IntegerVectors(width, values) => values.len() / width,
         }
     }
 
@@ -99,11 +107,8 @@ impl Column {
             ColumnValues::F64(values) if values[row].is_finite() => format!("{:?}", values[row]),
             ColumnValues::F32(values) if values[row].is_finite() => format!("{:?}", values[row]),
             ColumnValues::F64(_) | ColumnValues::F32(_) => String::new(),
-            ColumnValues::Vectors(width, values) => {
-                let numbers: Vec<String> =
-                    values[row * width..(row + 1) * width].iter().map(|value| format!("{value:?}")).collect();
-                numbers.join(" ")
-            }
+            ColumnValues::Vectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
+            ColumnValues::IntegerVectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
         }
     }
 
@@ -116,8 +121,13 @@ impl Column {
             ColumnValues::I64(_) => "K".into(),
             ColumnValues::I32(_) => "J".into(),
             ColumnValues::Vectors(width, _) => format!("{width}D"),
+            ColumnValues::IntegerVectors(width, _) => format!("{width}J"),
         }
     }
+}
+
+fn spaced<T: std::fmt::Debug>(numbers: &[T]) -> String {
+    numbers.iter().map(|number| format!("{number:?}")).collect::<Vec<_>>().join(" ")
 }
 
 /// The value of a header key.
@@ -235,7 +245,6 @@ impl FitsWriter {
     ///
     /// # Errors
     /// [`Error::Fits`].
-    #[expect(private_bounds, reason = "the element types are f32, f64, i32 and i64, for good")]
     pub fn image<T: Element>(&mut self, name: &str, values: &[T], shape: &[usize]) -> Result<()> {
         self.file.image(shape, values).map_err(failed(&self.path))?;
         self.call(name)
@@ -259,7 +268,7 @@ impl FitsWriter {
                 ColumnValues::F64(values) | ColumnValues::Vectors(_, values) => self.file.numbers(index, values),
                 ColumnValues::F32(values) => self.file.numbers(index, values),
                 ColumnValues::I64(values) => self.file.numbers(index, values),
-                ColumnValues::I32(values) => self.file.numbers(index, values),
+                ColumnValues::I32(values) | ColumnValues::IntegerVectors(_, values) => self.file.numbers(index, values),
             }
             .map_err(failed(&self.path))?;
             // The FITS standard knows no dex; readers warn of units they do not know, so it goes into the comment key.
