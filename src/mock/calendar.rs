@@ -3,23 +3,31 @@
 use super::random::Random;
 use super::sky::sun_longitude;
 
+/// Typical days between a star's visits.
+const BETWEEN_VISITS: f64 = 20.0;
 /// Modified Julian dates of the survey's first and last night: 2011-09-01 and 2019-12-31.
 const NIGHTS: (f64, f64) = (55_805.0, 58_848.0);
 const JD_OF_MJD_0: f64 = 2_400_000.5;
 const JD_OF_UNIX_0: f64 = 2_440_587.5;
 
-/// A Julian date of a night on which the Sun is far from the field.
-pub(super) fn night(ra_deg: f64, random: &mut Random) -> f64 {
-    loop {
-        let mjd = random.uniform(NIGHTS.0, NIGHTS.1).floor();
+/// Julian dates of `n` visits in time: nights on which the Sun is far from the field, weeks apart or a season.
+pub(super) fn nights(n: usize, ra_deg: f64, random: &mut Random) -> Vec<f64> {
+    let mut nights: Vec<f64> = Vec::with_capacity(n);
+    let mut mjd = random.uniform(NIGHTS.0, NIGHTS.1 - 700.0).floor();
+    while nights.len() < n {
         // Night at the Apache Point Observatory, in days UTC.
         let jd = JD_OF_MJD_0 + mjd + random.uniform(0.1, 0.5);
         // At 180 degrees the field is highest at midnight.
         let from_sun = (sun_longitude(jd) - ra_deg).rem_euclid(360.0);
         if (from_sun - 180.0).abs() < 75.0 {
-            return (jd * 1e5).round() / 1e5;
+            nights.push((jd * 1e5).round() / 1e5);
+            // The waiting times of a random process, a night at least.
+            mjd += (1.0 - BETWEEN_VISITS * (1.0 - random.uniform(0.0, 1.0)).ln()).floor();
+        } else {
+            mjd += 1.0;
         }
     }
+    nights
 }
 
 /// The night in which a moment lies.
@@ -46,12 +54,15 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_observed_at_night() {
+    fn fields_are_observed_at_night_and_in_time() {
         let mut random = Random::new(9, 0);
-        for _ in 0..100 {
-            let jd = night(322.0, &mut random);
-            let from_sun = (sun_longitude(jd) - 322.0).rem_euclid(360.0);
-            assert!((100.0..260.0).contains(&from_sun), "{jd}");
+        for _ in 0..50 {
+            let nights = nights(6, 322.0, &mut random);
+            for jd in &nights {
+                let from_sun = (sun_longitude(*jd) - 322.0).rem_euclid(360.0);
+                assert!((100.0..260.0).contains(&from_sun), "{jd}");
+            }
+            assert!(nights.windows(2).all(|pair| mjd(pair[1]) > mjd(pair[0])), "{nights:?}");
         }
     }
 }

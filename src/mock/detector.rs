@@ -83,7 +83,7 @@ impl Flaws {
         let mut random = Random::new(seed, DETECTOR_STREAM + fibre as u64);
         // Some fibres cross more bad pixels than others.
         let richness = random.lognormal(0.4);
-        for _ in 0..random.poisson(7.0 * richness) {
+        for _ in 0..random.poisson(6.0 * richness) {
             let mut bits = bit::BADPIX;
             for (other, probability) in [(bit::BADDARK, 0.6), (bit::BADFLAT, 0.75), (bit::NOT_ENOUGH_PSF, 0.8)] {
                 bits |= if random.chance(probability) { other } else { 0 };
@@ -94,12 +94,12 @@ impl Flaws {
         // Fibres have most in common: no sky spectrum where the sky fibres fail, a ghost and weak persistence in green.
         let mut common = Random::new(seed, DETECTOR_STREAM);
         for _ in 0..3 {
-            let (start, length) = (anywhere(&mut common), 3 + common.poisson(2.0));
+            let (start, length) = (anywhere(&mut common), 7 + common.poisson(3.0));
             flaws.push(Flaw { start, length, bits: bit::NOSKY });
         }
         let along = fibre as f64 / N_FIBRES as f64;
         let (first, last) = CHIPS[1];
-        let ghost = first + 900.0 + 700.0 * along;
+        let ghost = first + 900.0 + 250.0 * along;
         flaws.push(Flaw { start: ghost, length: 50 + (14.0 * along) as usize, bits: bit::LITTROW_GHOST });
         let low = 250 + random.below(90);
         let medium = 100 + (290.0 * (1.0 - along)) as usize;

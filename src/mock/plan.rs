@@ -16,7 +16,7 @@ pub(super) const TEFF: usize = 0;
 pub(super) const LOGG: usize = 1;
 pub(super) const FE_H: usize = 2;
 /// Visits to a star, from one up, by frequency.
-const VISITS: [f64; 6] = [0.40, 0.25, 0.20, 0.07, 0.05, 0.03];
+const VISITS: [f64; 6] = [0.32, 0.27, 0.26, 0.07, 0.05, 0.03];
 /// S/N of stars that pass the cuts, and of those exposed too short, with room for what noise does to it.
 const SNR: (f64, f64) = (51.5, 500.0);
 const LOW_SNR: (f64, f64) = (30.0, 47.5);
@@ -294,15 +294,17 @@ fn h_mag(snr: f64, n_visits: usize, random: &mut Random) -> f64 {
 }
 
 fn visits(n: usize, field: &Field, place: (f64, f64), snr: f64, random: &mut Random) -> Vec<VisitPlan> {
-    let mut nights: Vec<f64> = (0..n).map(|_| calendar::night(field.centre.0, random)).collect();
-    nights.sort_by(f64::total_cmp);
     let (mut plate, mut fibre) = (0, 0);
-    nights
+    calendar::nights(n, field.centre.0, random)
         .into_iter()
         .map(|jd| {
-            // Half of the visits repeat the last plate, and with it the fibre.
-            if fibre == 0 || random.chance(0.5) {
+            // Half of the visits repeat the last plate, and with it the fibre; a new one plugs the star not far away.
+            if fibre == 0 {
                 (plate, fibre) = (field.plate + random.below(6) as i64, 1 + random.below(N_FIBRES));
+            } else if random.chance(0.5) {
+                let near = fibre as f64 + 12.0 * random.normal();
+                (plate, fibre) =
+                    (field.plate + random.below(6) as i64, near.clamp(1.0, N_FIBRES as f64).round() as usize);
             }
             let snr_of_visit = snr / (n as f64).sqrt();
             VisitPlan {

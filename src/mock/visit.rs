@@ -13,9 +13,9 @@ const READ_VARIANCE: f64 = 20.0;
 const FLOOR_OF_STAR: f64 = 0.0035;
 const FLOOR_OF_VISIT: f64 = 0.0035;
 /// Airglow from which on pixels are flagged in the typical night [1e-17 erg/s/cm^2/A].
-const SKYLINE: f64 = 4500.0;
+const SKYLINE: f64 = 6000.0;
 /// Transmission below which pixels are flagged.
-const TELLURIC: f64 = 0.93;
+const TELLURIC: f64 = 0.91;
 
 /// A star's light above the air.
 pub(super) struct Light {
