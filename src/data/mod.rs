@@ -6,5 +6,6 @@ pub mod catalogue;
 mod cfitsio;
 pub mod files;
 pub mod fits;
+pub mod library;
 pub mod selection;
 pub mod table;

@@ -5,6 +5,7 @@ mod closed_form;
 mod experiments;
 mod fitting;
 mod house;
+mod labelling;
 mod real_data;
 mod regression;
 mod support;
