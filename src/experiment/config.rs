@@ -251,7 +251,8 @@ fn validate_model(
             let key = |field: &str| format!("models.{name}.cannon.{field}");
             check(!on_library, &key("order"), "cannot be learned from data.library; that is for [models.NAME.payne]")?;
             check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
-            check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")
+            check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
+            check((2..=50).contains(&cannon.scatter_trials), &key("scatter_trials"), "must be 2 to 50")
         }
         ModelConfig::Payne(payne) => {
             let key = |field: &str| format!("models.{name}.payne.{field}");

@@ -29,7 +29,7 @@ pub struct DescentSettings {
 
 impl Default for DescentSettings {
     fn default() -> Self {
-        Self { epochs: 600, batch_rows: 32, learning_rate: 2e-3, weight_decay: 1e-2 }
+        Self { epochs: 1000, batch_rows: 32, learning_rate: 2e-3, weight_decay: 0.1 }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cli;
 mod closed_form;
+mod emulator;
 mod experiments;
 mod fitting;
 mod house;
