@@ -5,6 +5,7 @@ mod check;
 mod import;
 mod label;
 mod logging;
+mod mock;
 mod prepare;
 mod run;
 
@@ -38,6 +39,8 @@ enum Command {
     Label(label::LabelArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.
     Check(ExperimentArgs),
+    /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
+    Mock(mock::MockArgs),
     /// Make a model folder from the coefficient tables of a Cannon trained elsewhere.
     Import(import::ImportArgs),
 }
@@ -81,6 +84,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Prepare(args) => prepare::execute(&args, &bars),
         Command::Label(args) => label::execute(&args, &bars),
         Command::Check(args) => check::execute(&args),
+        Command::Mock(args) => mock::execute(&args, &bars),
         Command::Import(args) => import::execute(&args),
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 
 use crate::data::files;
-use crate::data::fits::{self, Column, ColumnValues};
+use crate::data::fits::{self, Column};
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
 use crate::spectra::labels::unit;
@@ -71,20 +71,10 @@ pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;
     for row in 0..columns.first().map_or(0, Column::len) {
-        writer.write_record(columns.iter().map(|column| cell(column, row))).map_err(malformed)?;
+        writer.write_record(columns.iter().map(|column| column.cell(row))).map_err(malformed)?;
     }
     let bytes = writer.into_inner().map_err(|err| Error::format(&path, err.to_string()))?;
     files::write_bytes(&path, bytes)
-}
-
-fn cell(column: &Column, row: usize) -> String {
-    match &column.values {
-        ColumnValues::Text(values) => values[row].clone(),
-        ColumnValues::I64(values) => values[row].to_string(),
-        // An empty cell is a missing value to every reader of CSV; the others come back to the last bit.
-        ColumnValues::F64(values) if !values[row].is_finite() => String::new(),
-        ColumnValues::F64(values) => format!("{:?}", values[row]),
-    }
 }
 
 #[cfg(test)]

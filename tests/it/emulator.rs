@@ -61,9 +61,8 @@ fn labels_come_back_through_continuum_outliers_and_unknown_nuisances() {
     let converged = free.flags.iter().filter(|flags| **flags & star_flags::NOT_CONVERGED == 0).count();
     assert!(converged >= n_stars - 2, "{converged} of {n_stars} fits converged");
     for k in 0..5 {
-        let difference = |of: &LabelEstimates| -> Vec<f64> {
-            (0..n_stars).map(|n| of.labels[[n, k]] - inputs[[n, k]]).collect()
-        };
+        let difference =
+            |of: &LabelEstimates| -> Vec<f64> { (0..n_stars).map(|n| of.labels[[n, k]] - inputs[[n, k]]).collect() };
         let pulls: Vec<f64> = difference(&free).iter().enumerate().map(|(n, d)| d / free.error(n, k)).collect();
         let name = &model.scaler.names[k];
         // 64 stars know the width of their pulls to 9%; outliers weigh in with a t distribution's tails.
