@@ -96,6 +96,14 @@ pub enum Error {
         /// What is wrong, and the remedy.
         detail: String,
     },
+    /// Gradient descent failed.
+    #[error("training, epoch {epoch}: {detail}")]
+    Training {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// What happened, and what to try.
+        detail: String,
+    },
     /// A figure could not be drawn.
     #[error("figure {figure}: {detail}")]
     Figure {

@@ -36,7 +36,6 @@ enum Command {
     Run(run::RunArgs),
     /// Only prepare the spectra of an experiment, and say what was masked and lost.
     Prepare(prepare::PrepareArgs),
-    /// Label apStar spectra with a trained model.
     Label(label::LabelArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.
     Check(ExperimentArgs),

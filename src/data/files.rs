@@ -137,6 +137,20 @@ pub fn fingerprint(path: &Path) -> Result<String> {
     Ok(format!("{} {} {:?}", path.display(), metadata.len(), modified))
 }
 
+/// A hash of the content of some files, in their order.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn content_hash(paths: &[PathBuf]) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for path in paths {
+        hasher
+            .update_reader(fs::File::open(path).map_err(Error::io(path, "open"))?)
+            .map_err(Error::io(path, "read"))?;
+    }
+    Ok(hasher.finalize().to_hex()[..32].to_string())
+}
+
 /// Regular files with one of the endings below a path, sorted; the path itself where it is a file. Linked folders are not
 /// entered, and folders that cannot be read are passed over with a warning.
 ///

@@ -7,5 +7,6 @@ mod cfitsio;
 pub mod files;
 pub mod fits;
 mod fits_writer;
+pub mod library;
 pub mod selection;
 pub mod table;

@@ -14,6 +14,7 @@ use crate::models::cannon::CannonConfig;
 use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings, MOST_ORDER};
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;
+use crate::training::emulator::EmulatorConfig;
 
 /// The content of an experiment file. Every key has a default; only the data must be named.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +79,9 @@ pub struct DataConfig {
     /// Arrays of any survey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrays: Option<ArrayData>,
+    /// Model spectra, for experiments that train an emulator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<LibraryData>,
     /// Table with an id column and true labels, for `<label>_truth` columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truth: Option<PathBuf>,
@@ -114,12 +118,30 @@ pub struct ArrayData {
     pub id_column: String,
 }
 
+/// `[data.library]`: model spectra on the apStar grid, normalized by their true continuum, in an .npz file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LibraryData {
+    /// The file: `flux_u16` [n_models, n_pixels] times `flux_scale`, `labels` and `nuisance` [n_models, ...].
+    pub path: PathBuf,
+    /// Names of the columns of `nuisance`; an empty name leaves a column out.
+    pub nuisances: Vec<String>,
+    /// Those of the nuisances of which the logarithm counts; `log_` is put before their names.
+    pub logarithmic: Vec<String>,
+    /// One model in this many is held out of training, to measure the emulator's error.
+    pub hold_out_every: usize,
+    /// Who made the spectra, and from what: for the model card.
+    pub sources: String,
+}
+
 /// `[models.<name>]`: one kind of model with its settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelConfig {
     /// The Cannon.
     Cannon(CannonConfig),
+    /// The Payne, trained on a library of model spectra.
+    Payne(EmulatorConfig),
 }
 
 /// `[bootstrap]`.
@@ -188,12 +210,10 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     )?;
     check(!matches!(config.split, Split::Folds { k } if k < 2), "split.folds.k", "must be at least 2")?;
     check(!matches!(config.split, Split::Folds { k } if k > 1000), "split.folds.k", "must be at most 1000")?;
-    for (name, ModelConfig::Cannon(cannon)) in &config.models {
-        let key = |field: &str| format!("models.{name}.cannon.{field}");
+    for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
-        check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
-        check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
+        validate_model(name, model, config.data.library.is_some(), check)?;
     }
     check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
     check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
@@ -220,11 +240,48 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     validate_data(&config.data, config.continuum.method, check)
 }
 
+fn validate_model(
+    name: &str,
+    model: &ModelConfig,
+    on_library: bool,
+    check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
+) -> Result<(), (String, String)> {
+    match model {
+        ModelConfig::Cannon(cannon) => {
+            let key = |field: &str| format!("models.{name}.cannon.{field}");
+            check(!on_library, &key("order"), "cannot be learned from data.library; that is for [models.NAME.payne]")?;
+            check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
+            check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
+            check((2..=50).contains(&cannon.scatter_trials), &key("scatter_trials"), "must be 2 to 50")
+        }
+        ModelConfig::Payne(payne) => {
+            let key = |field: &str| format!("models.{name}.payne.{field}");
+            check(on_library, &key("components"), "needs model spectra to learn from; give data.library")?;
+            check((1..=1000).contains(&payne.components), &key("components"), "must be 1 to 1000")?;
+            let widths = payne.hidden.iter().all(|width| (1..=10_000).contains(width));
+            check(widths && payne.hidden.len() <= 10, &key("hidden"), "must be at most 10 widths of 1 to 10000")?;
+            let descent = &payne.descent;
+            let rate = descent.learning_rate > 0.0 && descent.learning_rate <= 1.0;
+            check(rate, &key("descent.learning_rate"), "must be above 0 and at most 1")?;
+            check(descent.epochs > 0, &key("descent.epochs"), "must be at least 1")?;
+            check(descent.batch_rows > 0, &key("descent.batch_rows"), "must be at least 1")?;
+            check((0.0..1.0).contains(&descent.weight_decay), &key("descent.weight_decay"), "must be 0 to 1")
+        }
+    }
+}
+
 fn validate_data(
     data: &DataConfig,
     method: ContinuumMethod,
     check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
 ) -> Result<(), (String, String)> {
+    if let Some(library) = &data.library {
+        let alone = data.apstar.is_none() && data.arrays.is_none();
+        check(alone, "data.library", "is for emulators, which need no stars; remove the other data")?;
+        let path = "is not set; name the .npz file, e.g. --set data.library.path=library.npz";
+        check(!library.path.as_os_str().is_empty(), "data.library.path", path)?;
+        return check(library.hold_out_every > 1, "data.library.hold_out_every", "must be at least 2");
+    }
     match (&data.apstar, &data.arrays) {
         (None, None) => check(false, "data", "names no stars; give [data.apstar] or [data.arrays]"),
         (Some(_), Some(_)) => check(false, "data", "names both apstar and arrays; keep one"),

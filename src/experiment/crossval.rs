@@ -7,7 +7,7 @@ use super::prepare::spectra_of_rows;
 use super::timings::Timings;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::inference::fitted::FittedCannon;
+use crate::inference::fitted::{FittedCannon, estimate_arrays};
 use crate::models::LabelEstimates;
 use crate::progress::Progress;
 use crate::spectra::labels::LabelScaler;
@@ -55,7 +55,9 @@ impl CrossValidation<'_> {
         folder: &Path,
         timings: &mut Timings,
     ) -> Result<FoldResult> {
-        let ModelConfig::Cannon(cannon_config) = model;
+        let ModelConfig::Cannon(cannon_config) = model else {
+            return Err(Error::Config("models of stars must be a Cannon; emulators learn from data.library".into()));
+        };
         let set = self.set;
         let trainable: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
         if fold.test.is_empty() {
@@ -99,7 +101,9 @@ impl CrossValidation<'_> {
         let fitted = FittedCannon::new(trained, &self.config.fit, self.compute);
         let (flux, ivar) = spectra_of_rows(self.set, rows);
         self.progress.start("fitting labels", rows.len());
-        let estimates = fitted.estimate_arrays(flux.view(), ivar.view(), &|stars| self.progress.advance(stars));
+        let report = |stars: usize| self.progress.advance(stars);
+        let batch_stars = self.config.fit.batch_stars;
+        let estimates = estimate_arrays(&fitted, flux.view(), ivar.view(), batch_stars, self.compute, &report);
         self.progress.finish();
         estimates
     }

@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod crossval;
+pub mod emulate;
+pub mod label_journal;
 pub mod labelling;
 pub mod layers;
 pub mod look_alikes;

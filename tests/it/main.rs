@@ -2,9 +2,11 @@
 
 mod cli;
 mod closed_form;
+mod emulator;
 mod experiments;
 mod fitting;
 mod house;
+mod labelling;
 mod real_data;
 mod regression;
 mod support;
