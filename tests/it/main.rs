@@ -7,6 +7,7 @@ mod experiments;
 mod fitting;
 mod house;
 mod labelling;
+mod mock;
 mod real_data;
 mod regression;
 mod support;
