@@ -139,6 +139,9 @@ mod tests {
             let real: Vec<f64> = giants.real.iter().map(|giant| giant[k]).collect();
             assert!((median(&column(k)) - median(&real)).abs() < tolerance, "label {k}");
         }
+        // The red clump, which a list that is not a fair sample loses.
+        let clump = stars.iter().filter(|star| (4500.0..4950.0).contains(&star[0]) && (2.25..2.75).contains(&star[1]));
+        assert!((0.1..0.4).contains(&(clump.count() as f64 / 4000.0)));
         let poor: Vec<f64> = (0..1000).map(|_| giants.draw(0.9, &mut random)[2]).collect();
         assert!(mean(&poor) < mean(&column(2)) - 0.05);
     }
