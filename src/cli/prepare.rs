@@ -32,7 +32,7 @@ pub fn execute(args: &PrepareArgs, bars: &Bars) -> anyhow::Result<()> {
     let experiment = args.experiment.load()?;
     let config = &experiment.config;
     let compute = Compute::open(&config.device)?;
-    let source = Source::open(config)?;
+    let source = Source::open(config, &args.experiment.cache(), bars)?;
     let folds = config.split.folds(&source.stars.id, config.seed);
     let training = folds.first().map(|fold| fold.training.as_slice()).unwrap_or_default();
     let (set, path) = prepare(&source, config, training, &args.experiment.cache(), &compute, bars)?;

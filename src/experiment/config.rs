@@ -10,6 +10,7 @@ use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
+use crate::mock::MockSettings;
 use crate::models::cannon::CannonConfig;
 use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings, MOST_ORDER};
 use crate::spectra::pixmask::PixmaskSettings;
@@ -69,7 +70,7 @@ impl Default for ExperimentConfig {
     }
 }
 
-/// `[data]`: one of two doors, and optionally a table of true labels (mock surveys have one).
+/// `[data]`: one of several doors, and optionally a table of true labels (mock surveys have one).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
@@ -79,6 +80,9 @@ pub struct DataConfig {
     /// Arrays of any survey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrays: Option<ArrayData>,
+    /// A mock survey, made when it is first asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mock: Option<MockSettings>,
     /// Model spectra, for experiments that train an emulator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<LibraryData>,
@@ -282,9 +286,17 @@ fn validate_data(
         check(!library.path.as_os_str().is_empty(), "data.library.path", path)?;
         return check(library.hold_out_every > 1, "data.library.hold_out_every", "must be at least 2");
     }
+    let doors = [data.apstar.is_some(), data.arrays.is_some(), data.mock.is_some()];
+    let n_doors = doors.iter().filter(|open| **open).count();
+    check(n_doors > 0, "data", "names no stars; give [data.apstar], [data.arrays] or [data.mock]")?;
+    check(n_doors < 2, "data", "names more than one of apstar, arrays and mock; keep one")?;
+    let normalized = "must not be \"none\": apStar files are not normalized";
     match (&data.apstar, &data.arrays) {
-        (None, None) => check(false, "data", "names no stars; give [data.apstar] or [data.arrays]"),
-        (Some(_), Some(_)) => check(false, "data", "names both apstar and arrays; keep one"),
+        (None, None) => {
+            let mock = data.mock.clone().unwrap_or_default();
+            check(mock.validate().is_ok(), "data.mock.stars", "must be 1 to 1000000")?;
+            check(method != ContinuumMethod::None, "continuum.method", normalized)
+        }
         (Some(apstar), None) => {
             check(
                 !apstar.catalogue.as_os_str().is_empty(),
@@ -296,13 +308,9 @@ fn validate_data(
                 "data.apstar.spectra",
                 "is not set; name the folder of apStar files",
             )?;
-            check(
-                method != ContinuumMethod::None,
-                "continuum.method",
-                "must not be \"none\": apStar files are not normalized",
-            )
+            check(method != ContinuumMethod::None, "continuum.method", normalized)
         }
-        (None, Some(arrays)) => {
+        (_, Some(arrays)) => {
             check(
                 !arrays.flux.as_os_str().is_empty(),
                 "data.arrays.flux",

@@ -15,3 +15,4 @@ pub mod run;
 pub mod run_folder;
 pub mod star;
 pub mod timings;
+pub mod truth;

@@ -1,11 +1,10 @@
 //! The story of an experiment: select, prepare, split, train, estimate, compare.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use ndarray::Array2;
 
-use super::config::{Experiment, ExperimentConfig};
+use super::config::Experiment;
 use super::crossval::CrossValidation;
 use super::look_alikes;
 use super::metrics::summarize;
@@ -13,6 +12,7 @@ use super::outcome::{ModelOutcome, Outcome};
 use super::predictions::Predictions;
 use super::prepare::{Source, prepare};
 use super::timings::Timings;
+use super::truth::Truth;
 use crate::data::catalogue::Catalogue;
 use crate::data::files;
 use crate::device::Compute;
@@ -41,10 +41,11 @@ pub fn run(
     files::write_bytes(&folder.join("experiment.toml"), resolved)?;
 
     let mut timings = Timings::default();
-    let source = timings.measure("select", || Source::open(config))?;
+    let source = timings.measure("select", || Source::open(config, cache, progress))?;
     let folds = config.split.folds(&source.stars.id, config.seed);
     let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
-    let truth = config.data.truth.as_deref().map(|path| read_truth(path, &source.stars, config)).transpose()?;
+    let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, config)).transpose()?;
+    let truth = truth.as_ref().map(|truth| truth.rows(&test));
 
     // Only continuum pixels found from training stars make the prepared set depend on the fold.
     let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
@@ -94,7 +95,7 @@ pub fn run(
                     ids: stars.id.clone(),
                     label_names: config.labels.clone(),
                     catalogue: labels(&stars),
-                    truth: truth.as_ref().map(|truth| truth.select(ndarray::Axis(0), &test)),
+                    truth: truth.clone(),
                     flags: test.iter().zip(&estimates.flags).map(|(star, fit)| flags[*star] | fit).collect(),
                     estimates,
                 };
@@ -134,20 +135,4 @@ fn report_empty(models: &[ModelOutcome]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// True labels of the stars, by id; NaN for stars the table does not know.
-fn read_truth(path: &Path, stars: &Catalogue, config: &ExperimentConfig) -> Result<Array2<f64>> {
-    let id_column = config.data.arrays.as_ref().map_or("", |arrays| arrays.id_column.as_str());
-    let table = Catalogue::read(path, id_column, &config.labels)?;
-    let row_of: HashMap<&str, usize> = table.id.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
-    let known = stars.id.iter().filter(|id| row_of.contains_key(id.as_str())).count();
-    tracing::info!("truth: {} knows {known} of {} stars", path.display(), stars.len());
-    if known == 0 {
-        let detail = format!("none of {} stars is in the table; are its ids those of the catalogue?", stars.len());
-        return Err(Error::Mismatch { what: path.display().to_string(), detail });
-    }
-    Ok(Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| {
-        row_of.get(stars.id[n].as_str()).map_or(f64::NAN, |row| table.labels[*row][k])
-    }))
 }
