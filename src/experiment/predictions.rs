@@ -72,13 +72,14 @@ pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
     })?;
     let path = with_ending("csv");
     let malformed = |err: csv::Error| Error::format(&path, err.to_string());
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;
-    for row in 0..columns.first().map_or(0, Column::len) {
-        writer.write_record(columns.iter().map(|column| column.cell(row))).map_err(malformed)?;
-    }
-    let bytes = writer.into_inner().map_err(|err| Error::format(&path, err.to_string()))?;
-    files::write_bytes(&path, bytes)
+    files::write_atomically(&path, |temporary| {
+        let mut writer = csv::Writer::from_path(temporary).map_err(malformed)?;
+        writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;
+        for row in 0..columns.first().map_or(0, Column::len) {
+            writer.write_record(columns.iter().map(|column| column.cell(row))).map_err(malformed)?;
+        }
+        writer.flush().map_err(Error::io(&path, "write"))
+    })
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub fn metrics_table(outcome: &Outcome) -> String {
         );
         let in_order = |metrics| model.predictions.label_names.iter().filter_map(move |label| in_map(metrics, label));
         text += &rows("estimate - catalogue", outcome.interval_level, in_order(&metrics.labels));
-        if !metrics.labels_vs_truth.is_empty() {
+        if metrics.by_pathology.is_empty() && !metrics.labels_vs_truth.is_empty() {
             text += &rows("estimate - truth", outcome.interval_level, in_order(&metrics.labels_vs_truth));
         }
         if let Some(healthy) = metrics.by_pathology.get(HEALTHY) {
