@@ -271,6 +271,9 @@ impl FitsWriter {
                 ColumnValues::I32(values) | ColumnValues::IntegerVectors(_, values) => self.file.numbers(index, values),
             }
             .map_err(failed(&self.path))?;
+            if let ColumnValues::Vectors(width, _) | ColumnValues::IntegerVectors(width, _) = &column.values {
+                self.append_key(&format!("TDIM{}", index + 1), format!("({width})").as_str(), "")?;
+            }
             // The FITS standard knows no dex; readers warn of units they do not know, so it goes into the comment key.
             let key = if column.unit == "dex" { "TCOMM" } else { "TUNIT" };
             if !column.unit.is_empty() {

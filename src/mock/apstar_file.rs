@@ -61,15 +61,13 @@ pub(super) fn write(path: &Path, content: &Content, random: &mut Random) -> Resu
         let no_bits = vec![0_i64; n];
         let flux_unit = "Flux (10^-17 erg/s/cm^2/Ang)";
         image(fits, flux_unit, &[&coadd.flux, &coadd.global_flux], visits, |visit| &visit.flux)?;
-        image(fits, "Error (10^-17 erg/s/cm^2/Ang)", &[&coadd.error, &coadd.global_error], visits, |visit| {
-            &visit.error
-        })?;
+        image(fits, "Err (10^-17 erg/s/cm^2/Ang)", &[&coadd.error, &coadd.global_error], visits, |visit| &visit.error)?;
         image(fits, "Pixel bitmask", &[&coadd.mask, &no_bits], visits, |visit| &visit.mask)?;
         let empty = [nothing.as_slice(), nothing.as_slice()];
         image(fits, "Sky (10^-17 erg/s/cm^2/Ang)", &empty, visits, |visit| &visit.sky)?;
-        image(fits, "Sky Error (10^-17 erg/s/cm^2/Ang)", &empty, visits, |visit| &visit.sky_error)?;
+        image(fits, "Sky error (10^-17 erg/s/cm^2/Ang)", &empty, visits, |visit| &visit.sky_error)?;
         image(fits, "Telluric", &empty, visits, |visit| &visit.transmission)?;
-        image(fits, "Telluric Error", &empty, visits, |visit| &visit.transmission_error)?;
+        image(fits, "Telluric error", &empty, visits, |visit| &visit.transmission_error)?;
         fits.image::<f64>("", &[], &[])?;
         fits.table("", &visit_table(content, random))?;
         fits.table("", &coadd_table(content, random))

@@ -12,8 +12,12 @@ pub(super) const N_FIBRES: usize = 300;
 /// BMAX, ... keys of real visits.
 const CHIPS: [(f64, f64); 3] = [(198.2, 3320.7), (3533.8, 6126.7), (6291.7, 8378.85)];
 const REFERENCE_FIBRE: f64 = 221.0;
+/// Pixels at the two ends of each chip that always lack something, as in the real files.
+const ENDS: [(usize, usize); 3] = [(8, 6), (9, 11), (6, 5)];
 /// Pixels by which the chips' ends move from fibre to fibre.
 const PIXELS_PER_FIBRE: f64 = -0.08;
+/// Fibres across which a blemish reaches.
+const FIBRES_OF_BLEMISH: usize = 30;
 /// Streams of random numbers of the detector; stars use smaller ones.
 const DETECTOR_STREAM: u64 = 1 << 40;
 
@@ -83,20 +87,21 @@ impl Flaws {
         let mut random = Random::new(seed, DETECTOR_STREAM + fibre as u64);
         // Some fibres cross more bad pixels than others.
         let richness = random.lognormal(0.4);
-        for _ in 0..random.poisson(6.0 * richness) {
+        for _ in 0..random.poisson(5.0 * richness) {
             let mut bits = bit::BADPIX;
             for (other, probability) in [(bit::BADDARK, 0.6), (bit::BADFLAT, 0.75), (bit::NOT_ENOUGH_PSF, 0.8)] {
                 bits |= if random.chance(probability) { other } else { 0 };
             }
-            let length = if random.chance(0.03) { 12 } else { 1 + random.poisson(2.5) };
+            let length = 2 + random.poisson(2.0);
             flaws.push(Flaw { start: anywhere(&mut random), length, bits });
         }
-        // Fibres have most in common: no sky spectrum where the sky fibres fail, a ghost and weak persistence in green.
-        let mut common = Random::new(seed, DETECTOR_STREAM);
-        for _ in 0..3 {
-            let (start, length) = (anywhere(&mut common), 7 + common.poisson(3.0));
-            flaws.push(Flaw { start, length, bits: bit::NOSKY });
+        // Blemishes are wide enough for their neighbours.
+        let mut block = Random::new(seed, DETECTOR_STREAM + (N_FIBRES + 1 + fibre / FIBRES_OF_BLEMISH) as u64);
+        for _ in 0..block.poisson(0.8) {
+            let bits = bit::BADPIX | bit::BADDARK | bit::BADFLAT | bit::NOT_ENOUGH_PSF;
+            flaws.push(Flaw { start: anywhere(&mut block), length: 10 + block.below(9), bits });
         }
+        // Fibres have a ghost and weak persistence on the green chip in common.
         let along = fibre as f64 / N_FIBRES as f64;
         let (first, last) = CHIPS[1];
         let ghost = first + 900.0 + 250.0 * along;
@@ -121,7 +126,7 @@ impl Flaws {
         fibre <= 40
     }
 
-    /// Sets the bits of these flaws in a mask on the grid of a spectrum.
+    /// Sets the bits of these flaws, and those of the chips' ends, in a mask on the grid of a spectrum.
     pub(super) fn mark(&self, mask: &mut [i64], windows: &Windows, shift: f64) {
         for flaw in &self.0 {
             let start = (flaw.start - shift).round().max(0.0) as usize;
@@ -129,6 +134,11 @@ impl Flaws {
                 if windows.iter().any(|window| window.contains(&pixel)) {
                     mask[pixel] |= flaw.bits;
                 }
+            }
+        }
+        for (window, (first, last)) in windows.iter().zip(ENDS) {
+            for pixel in (window.start..window.start + first).chain(window.end - last..window.end) {
+                mask[pixel] |= bit::NOSKY | bit::BADPIX;
             }
         }
     }
@@ -192,6 +202,8 @@ mod tests {
         for pixel in (1000..3000).chain(3700..6000) {
             assert_eq!(still[pixel], moved[pixel - 7], "pixel {pixel}");
         }
+        let window = windows(120, 7.0)[0].clone();
+        assert!((window.start..window.start + 8).all(|pixel| moved[pixel] & bit::NOSKY != 0));
         assert!(still.iter().filter(|mask| **mask & bit::LOST != 0).count() > 5);
         assert!(still.iter().all(|mask| mask & bit::SIG_SKYLINE == 0));
     }

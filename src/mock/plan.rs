@@ -16,7 +16,7 @@ pub(super) const TEFF: usize = 0;
 pub(super) const LOGG: usize = 1;
 pub(super) const FE_H: usize = 2;
 /// Visits to a star, from one up, by frequency.
-const VISITS: [f64; 6] = [0.32, 0.27, 0.26, 0.07, 0.05, 0.03];
+const VISITS: [f64; 6] = [0.25, 0.25, 0.30, 0.10, 0.06, 0.04];
 /// S/N of stars that pass the cuts, and of those exposed too short, with room for what noise does to it.
 const SNR: (f64, f64) = (51.5, 500.0);
 const LOW_SNR: (f64, f64) = (30.0, 47.5);

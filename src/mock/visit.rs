@@ -13,7 +13,7 @@ const READ_VARIANCE: f64 = 20.0;
 const FLOOR_OF_STAR: f64 = 0.0035;
 const FLOOR_OF_VISIT: f64 = 0.0035;
 /// Airglow from which on pixels are flagged in the typical night [1e-17 erg/s/cm^2/A].
-const SKYLINE: f64 = 6000.0;
+const SKYLINE: f64 = 7500.0;
 /// Transmission below which pixels are flagged.
 const TELLURIC: f64 = 0.91;
 
@@ -168,22 +168,18 @@ pub(super) fn expose(
             if transmission < TELLURIC {
                 *mask |= bit::SIG_TELLURIC;
             }
-            let remembered = match *mask & (bit::PERSIST_HIGH | bit::PERSIST_MED | bit::PERSIST_LOW) {
-                0 => 0.0,
-                bits if bits & bit::PERSIST_HIGH != 0 => 3.0,
-                bits if bits & bit::PERSIST_MED != 0 => 1.0,
-                _ => 0.4,
-            };
+            // Persistence shows in the corner of the blue chip only, most at its end; the other regions look fine.
+            let remembers = chip == 0 && *mask & (bit::PERSIST_HIGH | bit::PERSIST_MED | bit::PERSIST_LOW) != 0;
+            let remembered = if remembers { persistence * 3.0 * (-3.5 * place).exp() } else { 0.0 };
             let ghost = if *mask & bit::LITTROW_GHOST != 0 { 0.01 } else { 0.0 };
             let systematic = 1.0 + light.floor[pixel] + floor[pixel] + air_residual * transmission.ln();
-            // Persistence shows in the corner of the blue chip only; the other flagged regions look fine.
-            let added = if chip == 0 { persistence * remembered } else { 0.0 }
-                + ghost
-                + failed_sky * share * (1.0 + 0.3 * subtraction);
+            let added = remembered + ghost + failed_sky * share * (1.0 + 0.3 * subtraction);
             exposure.signal[pixel] = expected * systematic + continuum * added;
             exposure.noise[pixel] = variance.sqrt() / plan.weight;
-            // Flagged lines are subtracted badly; of the others few are off by more than some sigma.
-            exposure.airglow_residual[pixel] = share * subtraction * if flagged { 5.0 } else { 2.5 };
+            // Strong lines are subtracted badly, most of them too little; of the others few are off by some sigma.
+            let strong = *mask & bit::SIG_SKYLINE != 0;
+            exposure.airglow_residual[pixel] =
+                share * if strong { 12.0 * (subtraction + 0.6) } else { 2.5 * subtraction };
             exposure.continuum[pixel] = continuum;
             exposure.sky[pixel] = sky;
             exposure.transmission[pixel] = transmission;
