@@ -12,4 +12,5 @@ pub mod prepare;
 pub mod run;
 pub mod run_folder;
 pub mod star;
+pub mod sweep;
 pub mod timings;

@@ -8,3 +8,4 @@ mod house;
 mod real_data;
 mod regression;
 mod support;
+mod sweep;

@@ -2,6 +2,7 @@
 
 pub mod one_to_one;
 pub mod spectrum;
+pub mod sweep;
 
 use std::path::Path;
 
