@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layers::Layers;
+use super::sweep::Sweep;
+use super::sweep::points::{Point, expand};
+use crate::data::files;
 use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
@@ -40,6 +43,9 @@ pub struct ExperimentConfig {
     pub continuum: ContinuumSettings,
     /// Who trains and who tests.
     pub split: Split,
+    /// Stars that train in each fold at most, drawn by the seed so that a smaller number trains on a part of the stars of
+    /// a larger one; 0 for no limit.
+    pub max_training_stars: usize,
     /// The models to compare, by name.
     pub models: BTreeMap<String, ModelConfig>,
     /// How labels are fitted.
@@ -48,6 +54,9 @@ pub struct ExperimentConfig {
     pub bootstrap: BootstrapSettings,
     /// What computes.
     pub device: DeviceSettings,
+    /// Keys that take several values each, every combination of which is run.
+    #[serde(skip_serializing_if = "Sweep::is_empty")]
+    pub sweep: Sweep,
 }
 
 impl Default for ExperimentConfig {
@@ -62,11 +71,32 @@ impl Default for ExperimentConfig {
             pixmask: PixmaskSettings::default(),
             continuum: ContinuumSettings::default(),
             split: Split::default(),
+            max_training_stars: 0,
             models: BTreeMap::new(),
             fit: FitSettings::default(),
             bootstrap: BootstrapSettings::default(),
             device: DeviceSettings::default(),
+            sweep: Sweep::default(),
         }
+    }
+}
+
+impl ExperimentConfig {
+    /// What is left to settle when all layers are merged: an experiment that names no model gets a Cannon.
+    pub(super) fn settle(&mut self) {
+        self.extends = None;
+        if self.models.is_empty() {
+            self.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
+        }
+    }
+
+    /// Writes all settings, defaults filled in, as `experiment.toml` into a run's folder: itself an experiment.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_resolved(&self, folder: &Path) -> Result<()> {
+        let resolved = toml::to_string_pretty(self).map_err(|err| Error::Config(err.to_string()))?;
+        files::write_bytes(&folder.join("experiment.toml"), resolved)
     }
 }
 
@@ -171,6 +201,8 @@ pub struct Experiment {
     pub slug: String,
     /// All settings, defaults filled in.
     pub config: ExperimentConfig,
+    /// The points of its sweep; none where it has no `[sweep]`.
+    pub points: Vec<Point>,
 }
 
 impl Experiment {
@@ -181,10 +213,8 @@ impl Experiment {
     pub fn load(path: &Path, sets: &[String], name: Option<&str>) -> Result<Self> {
         let layers = Layers::read::<ExperimentConfig>(path, sets)?;
         let mut config: ExperimentConfig = layers.merged()?;
-        config.extends = None;
-        if config.models.is_empty() {
-            config.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
-        }
+        config.settle();
+        config.sweep.sort_keys(&layers.order_of("sweep"));
         let slug = match name {
             Some(name) => name.to_string(),
             None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -193,11 +223,13 @@ impl Experiment {
             return Err(Error::Config(format!("--name '{slug}': a plain folder name expected")));
         }
         validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
-        Ok(Self { slug, config })
+        let points = expand(&config, &layers)?;
+        Ok(Self { slug, config, points })
     }
 }
 
-fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
+/// Whether the values make sense; if not, the dotted key of the first that does not, and what is wrong with it.
+pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     let check = |holds: bool, key: &str, problem: &str| {
         if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
     };
@@ -214,6 +246,9 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     )?;
     check(!matches!(config.split, Split::Folds { k } if k < 2), "split.folds.k", "must be at least 2")?;
     check(!matches!(config.split, Split::Folds { k } if k > 1000), "split.folds.k", "must be at most 1000")?;
+    let varied = config.data.library.is_none() || config.sweep.is_empty();
+    check(varied, "sweep", "is for experiments on stars; train emulators one at a time, with --set")?;
+    check(config.max_training_stars != 1, "max_training_stars", "must be 0 for no limit, or at least 2")?;
     for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;

@@ -68,6 +68,8 @@ pub struct ModelMetrics {
     pub chi2_reduced_median: f64,
     /// Test stars by flag.
     pub n_flagged: BTreeMap<String, usize>,
+    /// Test stars with any flag.
+    pub n_flagged_any: usize,
     /// Free parameters of the model.
     pub n_parameters: usize,
 }
@@ -147,6 +149,7 @@ pub fn summarize(
             .map(|(bit, name)| (name.to_string(), count(*bit)))
             .filter(|(_, n)| *n > 0)
             .collect(),
+        n_flagged_any: predictions.flags.iter().filter(|flags| **flags != 0).count(),
         n_parameters,
     }
 }

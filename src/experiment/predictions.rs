@@ -65,7 +65,8 @@ pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
     let with_ending = |ending: &str| PathBuf::from(format!("{}.{ending}", stem.display()));
     fits::write(&with_ending("fits"), |file| {
         file.table(name, columns)?;
-        for (bit, flag) in star_flags::NAMES {
+        let has_flags = columns.iter().any(|column| column.name == "flags");
+        for (bit, flag) in star_flags::NAMES.iter().filter(|_| has_flags) {
             file.key(name, &format!("FLAG{}", bit.trailing_zeros()), flag, "meaning of this bit of `flags`")?;
         }
         Ok(())
