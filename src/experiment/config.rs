@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layers::Layers;
+use super::sweep::Sweep;
+use super::sweep::points::{Point, expand};
+use crate::data::files;
 use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
+use crate::mock::MockSettings;
 use crate::models::cannon::CannonConfig;
 use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings, MOST_ORDER};
 use crate::spectra::pixmask::PixmaskSettings;
@@ -39,6 +43,9 @@ pub struct ExperimentConfig {
     pub continuum: ContinuumSettings,
     /// Who trains and who tests.
     pub split: Split,
+    /// Stars that train in each fold at most, drawn by the seed so that a smaller number trains on a part of the stars of
+    /// a larger one; 0 for no limit.
+    pub max_training_stars: usize,
     /// The models to compare, by name.
     pub models: BTreeMap<String, ModelConfig>,
     /// How labels are fitted.
@@ -47,6 +54,9 @@ pub struct ExperimentConfig {
     pub bootstrap: BootstrapSettings,
     /// What computes.
     pub device: DeviceSettings,
+    /// Keys that take several values each, every combination of which is run.
+    #[serde(skip_serializing_if = "Sweep::is_empty")]
+    pub sweep: Sweep,
 }
 
 impl Default for ExperimentConfig {
@@ -61,15 +71,36 @@ impl Default for ExperimentConfig {
             pixmask: PixmaskSettings::default(),
             continuum: ContinuumSettings::default(),
             split: Split::default(),
+            max_training_stars: 0,
             models: BTreeMap::new(),
             fit: FitSettings::default(),
             bootstrap: BootstrapSettings::default(),
             device: DeviceSettings::default(),
+            sweep: Sweep::default(),
         }
     }
 }
 
-/// `[data]`: one of two doors, and optionally a table of true labels (mock surveys have one).
+impl ExperimentConfig {
+    /// What is left to settle when all layers are merged: an experiment that names no model gets a Cannon.
+    pub(super) fn settle(&mut self) {
+        self.extends = None;
+        if self.models.is_empty() {
+            self.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
+        }
+    }
+
+    /// Writes all settings, defaults filled in, as `experiment.toml` into a run's folder: itself an experiment.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_resolved(&self, folder: &Path) -> Result<()> {
+        let resolved = toml::to_string_pretty(self).map_err(|err| Error::Config(err.to_string()))?;
+        files::write_bytes(&folder.join("experiment.toml"), resolved)
+    }
+}
+
+/// `[data]`: one of several doors, and optionally a table of true labels (mock surveys have one).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
@@ -79,6 +110,9 @@ pub struct DataConfig {
     /// Arrays of any survey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrays: Option<ArrayData>,
+    /// A mock survey, made when it is first asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mock: Option<MockSettings>,
     /// Model spectra, for experiments that train an emulator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<LibraryData>,
@@ -167,6 +201,8 @@ pub struct Experiment {
     pub slug: String,
     /// All settings, defaults filled in.
     pub config: ExperimentConfig,
+    /// The points of its sweep; none where it has no `[sweep]`.
+    pub points: Vec<Point>,
 }
 
 impl Experiment {
@@ -177,10 +213,8 @@ impl Experiment {
     pub fn load(path: &Path, sets: &[String], name: Option<&str>) -> Result<Self> {
         let layers = Layers::read::<ExperimentConfig>(path, sets)?;
         let mut config: ExperimentConfig = layers.merged()?;
-        config.extends = None;
-        if config.models.is_empty() {
-            config.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
-        }
+        config.settle();
+        config.sweep.sort_keys(&layers.order_of("sweep"));
         let slug = match name {
             Some(name) => name.to_string(),
             None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -189,11 +223,13 @@ impl Experiment {
             return Err(Error::Config(format!("--name '{slug}': a plain folder name expected")));
         }
         validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
-        Ok(Self { slug, config })
+        let points = expand(&config, &layers)?;
+        Ok(Self { slug, config, points })
     }
 }
 
-fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
+/// Whether the values make sense; if not, the dotted key of the first that does not, and what is wrong with it.
+pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     let check = |holds: bool, key: &str, problem: &str| {
         if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
     };
@@ -210,6 +246,9 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     )?;
     check(!matches!(config.split, Split::Folds { k } if k < 2), "split.folds.k", "must be at least 2")?;
     check(!matches!(config.split, Split::Folds { k } if k > 1000), "split.folds.k", "must be at most 1000")?;
+    let varied = config.data.library.is_none() || config.sweep.is_empty();
+    check(varied, "sweep", "is for experiments on stars; train emulators one at a time, with --set")?;
+    check(config.max_training_stars != 1, "max_training_stars", "must be 0 for no limit, or at least 2")?;
     for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
@@ -282,9 +321,17 @@ fn validate_data(
         check(!library.path.as_os_str().is_empty(), "data.library.path", path)?;
         return check(library.hold_out_every > 1, "data.library.hold_out_every", "must be at least 2");
     }
+    let doors = [data.apstar.is_some(), data.arrays.is_some(), data.mock.is_some()];
+    let n_doors = doors.iter().filter(|open| **open).count();
+    check(n_doors > 0, "data", "names no stars; give [data.apstar], [data.arrays] or [data.mock]")?;
+    check(n_doors < 2, "data", "names more than one of apstar, arrays and mock; keep one")?;
+    let normalized = "must not be \"none\": apStar files are not normalized";
     match (&data.apstar, &data.arrays) {
-        (None, None) => check(false, "data", "names no stars; give [data.apstar] or [data.arrays]"),
-        (Some(_), Some(_)) => check(false, "data", "names both apstar and arrays; keep one"),
+        (None, None) => {
+            let mock = data.mock.clone().unwrap_or_default();
+            check(mock.validate().is_ok(), "data.mock.stars", "must be 1 to 1000000")?;
+            check(method != ContinuumMethod::None, "continuum.method", normalized)
+        }
         (Some(apstar), None) => {
             check(
                 !apstar.catalogue.as_os_str().is_empty(),
@@ -296,13 +343,9 @@ fn validate_data(
                 "data.apstar.spectra",
                 "is not set; name the folder of apStar files",
             )?;
-            check(
-                method != ContinuumMethod::None,
-                "continuum.method",
-                "must not be \"none\": apStar files are not normalized",
-            )
+            check(method != ContinuumMethod::None, "continuum.method", normalized)
         }
-        (None, Some(arrays)) => {
+        (_, Some(arrays)) => {
             check(
                 !arrays.flux.as_os_str().is_empty(),
                 "data.arrays.flux",

@@ -102,8 +102,7 @@ pub fn emulate(
 ) -> Result<(Vec<Emulation>, Timings)> {
     let config = &experiment.config;
     let data = config.data.library.as_ref().ok_or_else(|| Error::Config("data.library is not set".into()))?;
-    let resolved = toml::to_string_pretty(config).map_err(|err| Error::Config(err.to_string()))?;
-    files::write_bytes(&folder.join("experiment.toml"), resolved)?;
+    config.write_resolved(folder)?;
     let mut timings = Timings::default();
     let spectra = timings.measure("read", || library::read(&data.path))?;
     let grid = WavelengthGrid::apogee();

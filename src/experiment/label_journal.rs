@@ -140,24 +140,16 @@ impl LabelJournal {
     pub fn finish(mut self, label_names: &[String]) -> Result<usize> {
         self.file.rewind().map_err(Error::io(&self.path, "read"))?;
         let damaged = |detail: String| Error::format(&self.path, format!("{detail}; remove the file and label again"));
-        let mut stars: Vec<LabelledStar> = Vec::with_capacity(self.done.len());
-        let mut row_of: HashMap<String, usize> = HashMap::with_capacity(self.done.len());
+        let mut table = LabelTable::new(label_names);
         for line in BufReader::new(&self.file).lines().skip(1) {
             let line = line.map_err(Error::io(&self.path, "read"))?;
             let row: Row = serde_json::from_str(&line).map_err(|err| damaged(err.to_string()))?;
-            let star = LabelledStar::try_from(row).map_err(|err| damaged(err.to_string()))?;
-            // A file tried again has the row of its last trial.
-            match row_of.get(&star.file) {
-                Some(row) => stars[*row] = star,
-                None => {
-                    row_of.insert(star.file.clone(), stars.len());
-                    stars.push(star);
-                }
-            }
+            table.set(LabelledStar::try_from(row).map_err(|err| damaged(err.to_string()))?);
         }
-        write_table(&self.stem, "LABELS", &columns(&stars, label_names))?;
+        let n_rows = table.row_of.len();
+        write_table(&self.stem, "LABELS", &table.into_columns())?;
         std::fs::remove_file(&self.path).map_err(Error::io(&self.path, "remove"))?;
-        Ok(stars.len())
+        Ok(n_rows)
     }
 }
 
@@ -199,23 +191,59 @@ impl TryFrom<Row> for LabelledStar {
     }
 }
 
-/// The columns of the table of labels.
-fn columns(stars: &[LabelledStar], label_names: &[String]) -> Vec<Column> {
-    let numbers = |of: &dyn Fn(&LabelledStar) -> f64| stars.iter().map(of).collect::<Vec<f64>>();
-    let mut columns = vec![
-        Column::text("id", stars.iter().map(|star| star.id.clone()).collect()),
-        Column::text("file", stars.iter().map(|star| star.file.clone()).collect()),
-        Column::f64("snr", "", numbers(&|star| star.snr)),
-    ];
-    for (k, name) in label_names.iter().enumerate() {
-        let of = |values: &[f64]| values.get(k).copied().unwrap_or(f64::NAN);
-        columns.push(Column::f64(format!("{name}_estimate"), unit(name), numbers(&|star| of(&star.labels))));
-        columns.push(Column::f64(format!("{name}_error"), unit(name), numbers(&|star| of(&star.errors))));
+/// The table of labels, column by column: a million stars have room in it.
+struct LabelTable {
+    label_names: Vec<String>,
+    row_of: HashMap<String, usize>,
+    id: Vec<String>,
+    flags: Vec<i64>,
+    /// snr, chi2_reduced, fraction_masked; then label and error in turn.
+    numbers: Vec<Vec<f64>>,
+}
+
+impl LabelTable {
+    fn new(label_names: &[String]) -> Self {
+        Self {
+            label_names: label_names.to_vec(),
+            row_of: HashMap::new(),
+            id: Vec::new(),
+            flags: Vec::new(),
+            numbers: vec![Vec::new(); 3 + 2 * label_names.len()],
+        }
     }
-    columns.push(Column::f64("chi2_reduced", "", numbers(&|star| star.chi2_reduced)));
-    columns.push(Column::f64("fraction_masked", "", numbers(&|star| star.fraction_masked)));
-    columns.push(Column::i64("flags", stars.iter().map(|star| star.flags).collect()));
-    columns
+
+    /// Gives a file its row; one that was tried again has the row of its last trial.
+    fn set(&mut self, star: LabelledStar) {
+        let pairs = (0..self.label_names.len()).flat_map(|k| [star.labels.get(k), star.errors.get(k)]);
+        let pairs = pairs.map(|value| value.copied().unwrap_or(f64::NAN));
+        let numbers = [star.snr, star.chi2_reduced, star.fraction_masked].into_iter().chain(pairs);
+        let n_rows = self.row_of.len();
+        let row = *self.row_of.entry(star.file).or_insert(n_rows);
+        if row == n_rows {
+            self.id.push(star.id);
+            self.flags.push(star.flags);
+            self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column.push(value));
+        } else {
+            self.id[row] = star.id;
+            self.flags[row] = star.flags;
+            self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column[row] = value);
+        }
+    }
+
+    fn into_columns(self) -> Vec<Column> {
+        let mut file = vec![String::new(); self.row_of.len()];
+        self.row_of.into_iter().for_each(|(name, row)| file[row] = name);
+        let mut numbers = self.numbers.into_iter();
+        let mut next = |name: String, unit| Column::f64(name, unit, numbers.next().unwrap_or_default());
+        let [snr, chi2, masked] = ["snr", "chi2_reduced", "fraction_masked"].map(|name| next(name.into(), ""));
+        let mut columns = vec![Column::text("id", self.id), Column::text("file", file), snr];
+        for name in &self.label_names {
+            columns.push(next(format!("{name}_estimate"), unit(name)));
+            columns.push(next(format!("{name}_error"), unit(name)));
+        }
+        columns.extend([chi2, masked, Column::i64("flags", self.flags)]);
+        columns
+    }
 }
 
 #[cfg(test)]

@@ -14,4 +14,6 @@ pub mod prepare;
 pub mod run;
 pub mod run_folder;
 pub mod star;
+pub mod sweep;
 pub mod timings;
+pub mod truth;

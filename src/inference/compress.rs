@@ -38,11 +38,11 @@ pub struct Compressor<T> {
 pub struct CompressedSpectra<T> {
     label_terms: T,
     /// [n_stars, n_terms - 1, n_terms - 1]
-    m: Tensor<3>,
+    pub(super) m: Tensor<3>,
     /// [n_stars, n_terms - 1, 1]
-    v: Tensor<3>,
+    pub(super) v: Tensor<3>,
     /// [n_stars, 1]
-    c: Tensor<2>,
+    pub(super) c: Tensor<2>,
 }
 
 impl<T: LabelTerms> Compressor<T> {
@@ -71,13 +71,28 @@ impl<T: LabelTerms> Compressor<T> {
         self.pivot_flux.dims()[1]
     }
 
+    /// Spectrum of the pivot star, [1, n_pixels].
+    pub fn pivot_flux(&self) -> &Tensor<2> {
+        &self.pivot_flux
+    }
+
+    /// Coefficients without the constant term, [n_pixels, n_terms - 1].
+    pub fn slopes(&self) -> &Tensor<2> {
+        &self.slopes
+    }
+
+    /// Weight of every pixel in chi^2, [n_stars, n_pixels]: `1 / (sigma^2 + s^2)`.
+    pub fn weight(&self, spectra: &SpectraBatch) -> Tensor<2> {
+        inverse_total_variance(spectra.ivar.clone(), self.s2.clone())
+    }
+
     /// Sums up every star's pixels: two matrix products for all stars.
     ///
     /// Also returns the number of pixels that count for each star.
     pub fn compress(&self, spectra: &SpectraBatch) -> (CompressedSpectra<T>, Vec<usize>) {
         let informative = spectra.ivar.clone().greater_scalar(0.0).float().cast(self.compute.dtype());
         let counted = to_f64(informative.matmul(self.valid.clone()));
-        let weight = inverse_total_variance(spectra.ivar.clone(), self.s2.clone());
+        let weight = self.weight(spectra);
         let residual = spectra.flux.clone() - self.pivot_flux.clone();
         let weighted = weight.clone() * residual.clone();
         let wide: DType = self.compute.wide_dtype();

@@ -1,5 +1,6 @@
 //! A trained spectral model as an estimator of labels: compression, starts, fit, flags.
 
+use burn::tensor::Tensor;
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, s};
 
 use super::compress::{CompressedSpectra, Compressor};
@@ -78,18 +79,11 @@ impl<T: LabelTerms> Fitted<T> {
         }
     }
 
-    /// Lowest minimum of every star, and the number of pixels that count.
-    ///
-    /// Starts from `near`, [n_stars, n_inputs], or where that is not given from the references of lowest chi^2.
+    /// Sums up every star's pixels; also returns the number of those that count.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the spectra are on another grid than the model.
-    pub fn minimize(
-        &self,
-        spectra: &SpectraBatch,
-        near: Option<Array2<f64>>,
-        settings: &FitSettings,
-    ) -> Result<(Minimum, Vec<usize>)> {
+    pub fn compress(&self, spectra: &SpectraBatch) -> Result<(CompressedSpectra<T>, Vec<usize>)> {
         if spectra.n_pixels() != self.compressor.n_pixels() {
             let detail = format!(
                 "the spectra have {} pixels, the model {}; use the model trained on this grid",
@@ -98,15 +92,31 @@ impl<T: LabelTerms> Fitted<T> {
             );
             return Err(Error::Mismatch { what: "wavelength grid".into(), detail });
         }
-        let (compressed, n_pixels) = self.compressor.compress(spectra);
-        let like = spectra.flux.clone().narrow(1, 0, 1).cast(self.compute.wide_dtype());
+        Ok(self.compressor.compress(spectra))
+    }
+
+    /// What compresses spectra under the model.
+    pub fn compressor(&self) -> &Compressor<T> {
+        &self.compressor
+    }
+
+    /// Lowest minimum of every star.
+    ///
+    /// Starts from `near`, [n_stars, n_inputs], or where that is not given from the references of lowest chi^2.
+    pub fn minimize(
+        &self,
+        compressed: CompressedSpectra<T>,
+        near: Option<Array2<f64>>,
+        settings: &FitSettings,
+    ) -> Minimum {
+        let options = (self.compute.device(), self.compute.wide_dtype());
+        let like = Tensor::<2>::zeros([1, 1], options);
         let starts = near.map_or_else(|| self.starts(&compressed), |start| vec![start]);
         let is_inside = |inputs: ArrayView1<f64>| !self.hull.is_outside(inputs.slice(s![..self.n_labels]));
-        let minimum = match &self.prior {
+        match &self.prior {
             Some(prior) => fit(&Penalized::new(compressed, prior, &like), &starts, settings, &like, is_inside),
             None => fit(&compressed, &starts, settings, &like, is_inside),
-        };
-        Ok((minimum, n_pixels))
+        }
     }
 
     /// For every start, the scaled labels of every star: reference labels of lowest chi^2 that are not neighbours.
@@ -172,8 +182,8 @@ impl<T: LabelTerms> LabelEstimator for Fitted<T> {
     }
 
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
-        let (minimum, n_pixels) = self.minimize(spectra, None, &self.settings)?;
-        Ok(self.describe(&minimum, n_pixels))
+        let (compressed, n_pixels) = self.compress(spectra)?;
+        Ok(self.describe(&self.minimize(compressed, None, &self.settings), n_pixels))
     }
 }
 

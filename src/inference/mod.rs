@@ -4,6 +4,7 @@ pub mod compress;
 pub mod fit;
 pub mod fitted;
 pub mod hull;
+pub mod marginal;
 pub mod prior;
 pub mod refine;
 pub mod residuals;

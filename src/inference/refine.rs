@@ -1,8 +1,8 @@
 //! An emulator of physical models fitted to real spectra: the continuum follows the model, misfits lose their weight.
 //!
 //! Model spectra know the true continuum; a star's pseudo-continuum runs below it by as much as its lines are deep. And no
-//! model is perfect: some lines are wrong in every star. So fit and continuum take turns, and the errors of a star grow by
-//! the misfit it shows.
+//! model is perfect: some lines are wrong in every star. So the polynomials between the two continua are fitted with the
+//! labels (integrated out, and then looked up), and the errors of a star grow by the misfit it shows.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::compress::Compressor;
 use super::fit::{FitSettings, Minimum};
 use super::fitted::Fitted;
+use super::marginal::LinearNuisance;
 use super::prior::{GaussianPrior, Nuisances};
 use super::solve::solve;
 use crate::device::{Compute, to_f64};
@@ -97,13 +98,46 @@ impl FittedPayne {
             let normal = (weighted.clone() * of_chip(model)).matmul(pairs).reshape([n_stars, n_terms, n_terms]);
             let right = (weighted * f).matmul(basis.clone()).reshape([n_stars, n_terms, 1]);
             let coefficients = solve(normal, right).reshape([n_stars, n_terms]);
-            // A chip without data has no polynomial; one far from 1 is no correction of a continuum.
             coefficients.matmul(basis.clone().transpose())
         });
         let level = Tensor::cat(levels.collect(), 1);
+        // A chip without data has no polynomial; one far from 1 is no correction of a continuum.
         let lost = level.clone().lower_scalar(0.2).bool_or(level.clone().greater_scalar(5.0));
         let level = level.mask_fill(lost, 1.0);
         SpectraBatch { flux: spectra.flux.clone() / level.clone(), ivar: spectra.ivar.clone() * level.clone() * level }
+    }
+
+    /// The polynomials of one chip as linear nuisances about a continuum of 1: `m (1 + P a) = m + (m P) a`.
+    fn continuum_nuisance(
+        &self,
+        chip: &(usize, Tensor<2>),
+        spectra: &SpectraBatch,
+        model: &Tensor<2>,
+    ) -> LinearNuisance {
+        let (start, basis) = chip;
+        let [n_pixels, n_terms] = basis.dims();
+        let n_stars = spectra.n_stars();
+        let compressor = self.fitted.compressor();
+        let of_chip = |matrix: Tensor<2>| matrix.narrow(1, *start, n_pixels);
+        let m = of_chip(model.clone());
+        let weighted = of_chip(compressor.weight(spectra)) * m.clone();
+        let polynomials = basis.clone().transpose().reshape([1, n_terms, n_pixels]);
+        let columns = weighted.clone().reshape([n_stars, 1, n_pixels]) * polynomials;
+        let slopes = compressor.slopes().clone().narrow(0, *start, n_pixels);
+        let n_slopes = slopes.dims()[1];
+        let flux = of_chip(spectra.flux.clone() - compressor.pivot_flux().clone());
+        LinearNuisance {
+            with_terms: columns
+                .clone()
+                .reshape([n_stars * n_terms, n_pixels])
+                .matmul(slopes)
+                .reshape([n_stars, n_terms, n_slopes]),
+            with_itself: (columns * m.reshape([n_stars, 1, n_pixels]))
+                .reshape([n_stars * n_terms, n_pixels])
+                .matmul(basis.clone())
+                .reshape([n_stars, n_terms, n_terms]),
+            with_flux: (weighted * flux).matmul(basis.clone()).reshape([n_stars, n_terms, 1]),
+        }
     }
 
     /// Spectrum of each minimum, [n_stars, n_pixels].
@@ -164,7 +198,8 @@ impl LabelEstimator for FittedPayne {
         let rough = FitSettings { tolerance: ROUGH_TOLERANCE.max(self.fit.tolerance), ..self.fit.clone() };
         let n_rounds = self.settings.rounds.max(1);
         let effort = |round: usize| if round + 1 == n_rounds { &self.fit } else { &rough };
-        let (mut minimum, mut n_pixels) = self.fitted.minimize(spectra, None, effort(0))?;
+        let (compressed, mut n_pixels) = self.fitted.compress(spectra)?;
+        let mut minimum = self.fitted.minimize(compressed, None, effort(0));
         let n_minima = minimum.n_minima.clone();
         let mut weight = spectra.ivar.clone();
         let mut chi2 = minimum.chi2.clone();
@@ -174,7 +209,12 @@ impl LabelEstimator for FittedPayne {
             (weight, chi2) = self.robust_weights(&followed, &model);
             let start = minimum.scaled_labels.mapv(|v| if v.is_finite() { v.clamp(-20.0, 20.0) } else { 0.0 });
             let weighted = SpectraBatch { flux: followed.flux, ivar: weight.clone() };
-            (minimum, n_pixels) = self.fitted.minimize(&weighted, Some(start), effort(round))?;
+            let (mut compressed, counted) = self.fitted.compress(&weighted)?;
+            for chip in &self.chips {
+                compressed = compressed.marginalize(self.continuum_nuisance(chip, &weighted, &model));
+            }
+            minimum = self.fitted.minimize(compressed, Some(start), effort(round));
+            n_pixels = counted;
         }
         minimum.n_minima = n_minima;
         minimum.chi2 = chi2;

@@ -27,6 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// Goes up when the same settings come to make other files.
+pub const FORMAT_VERSION: u32 = 1;
+
 /// More stars than APOGEE ever observed are a slip of the finger.
 const MOST_STARS: usize = 1_000_000;
 
@@ -48,7 +51,11 @@ impl Default for MockSettings {
 }
 
 impl MockSettings {
-    fn validate(&self) -> Result<()> {
+    /// Whether such a survey can be made.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(&self) -> Result<()> {
         if (1..=MOST_STARS).contains(&self.stars) {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 pub mod figures;
 pub mod model_card;
+pub mod sweep;
 pub mod tables;
 
 /// How a label is written for people: `fe_h` is [Fe/H].

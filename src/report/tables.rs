@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{in_unit, label_title};
 use crate::experiment::emulate::Emulation;
-use crate::experiment::metrics::LabelMetrics;
+use crate::experiment::metrics::{GroupMetrics, HEALTHY, LabelMetrics};
 use crate::experiment::outcome::Outcome;
 use crate::experiment::timings::Timings;
 use crate::spectra::labels::unit;
@@ -22,12 +22,35 @@ pub fn metrics_table(outcome: &Outcome) -> String {
         );
         let in_order = |metrics| model.predictions.label_names.iter().filter_map(move |label| in_map(metrics, label));
         text += &rows("estimate - catalogue", outcome.interval_level, in_order(&metrics.labels));
-        if !metrics.labels_vs_truth.is_empty() {
+        if metrics.by_pathology.is_empty() && !metrics.labels_vs_truth.is_empty() {
             text += &rows("estimate - truth", outcome.interval_level, in_order(&metrics.labels_vs_truth));
+        }
+        if let Some(healthy) = metrics.by_pathology.get(HEALTHY) {
+            text += &rows("healthy, - catalogue", outcome.interval_level, in_order(&healthy.labels));
+            text += &rows("healthy, - truth", outcome.interval_level, in_order(&healthy.labels_vs_truth));
+            text += &pathologies(&metrics.by_pathology, &model.predictions.label_names);
         }
         for (flag, count) in &metrics.n_flagged {
             let _ = writeln!(text, "  {count} test stars flagged {flag}");
         }
+    }
+    text
+}
+
+/// Root mean square of estimate - truth for the stars of each pathology.
+fn pathologies(groups: &BTreeMap<String, GroupMetrics>, label_names: &[String]) -> String {
+    let mut text = format!("  {:<22}{:>7}", "rms of - truth, by kind", "stars");
+    for label in label_names {
+        text += &format!("{:>16}", format!("{} [{}]", label_title(label), unit(label)));
+    }
+    text.push('\n');
+    for (kind, group) in groups {
+        let _ = write!(text, "  {kind:<22}{:>7}", group.n_test);
+        for label in label_names {
+            let rms = group.labels_vs_truth.get(label).map_or(f64::NAN, |metrics| metrics.bias.hypot(metrics.scatter));
+            let _ = write!(text, "{:>16}", in_unit(rms, unit(label)));
+        }
+        text.push('\n');
     }
     text
 }

@@ -11,3 +11,4 @@ mod mock;
 mod real_data;
 mod regression;
 mod support;
+mod sweep;

@@ -3,6 +3,7 @@
 pub mod emulator;
 pub mod one_to_one;
 pub mod spectrum;
+pub mod sweep;
 
 use std::path::Path;
 
