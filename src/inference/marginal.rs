@@ -74,9 +74,9 @@ mod tests {
             compute.tensor(matrix.transpose().as_slice(), shape)
         };
         let nuisance = LinearNuisance {
-            with_terms: host(columns.transpose() * &weight * DMatrix::from_columns(&[slope.clone()])),
+            with_terms: host(columns.transpose() * &weight * DMatrix::from_columns(std::slice::from_ref(&slope))),
             with_itself: host(columns.transpose() * &weight * &columns),
-            with_flux: host(columns.transpose() * &weight * DMatrix::from_columns(&[residual.clone()])),
+            with_flux: host(columns.transpose() * &weight * DMatrix::from_columns(std::slice::from_ref(&residual))),
         };
         let marginal = compressed.marginalize(nuisance);
         // chi^2 under noise and nuisances together: covariance W^-1 + B B^T.

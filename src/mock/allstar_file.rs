@@ -102,16 +102,14 @@ fn columns(rows: &[Row]) -> Vec<Column> {
         text("ASPCAPFLAGS", 256, &|row| names(row.entry.aspcapflag, &ASPCAPFLAGS)),
         i32("EXTRATARG", &|row| if row.star.pathology == Pathology::Duplicate { 1 << 4 } else { 0 }),
     ]);
-    let measured: [(&str, &str, fn(&Entry) -> Measured); 4] = [
-        ("TEFF", "K", |entry| entry.teff),
-        ("LOGG", "dex", |entry| entry.logg),
-        ("M_H", "dex", |entry| entry.m_h),
-        ("ALPHA_M", "dex", |entry| entry.alpha_m),
-    ];
-    for (name, unit, value) in measured {
+    let mut parameter = |name: &str, unit: &'static str, value: fn(&Entry) -> Measured| {
         columns.push(f32(name, unit, &|row| value(row.entry).value));
         columns.push(f32(&format!("{name}_ERR"), unit, &|row| value(row.entry).error));
-    }
+    };
+    parameter("TEFF", "K", |entry| entry.teff);
+    parameter("LOGG", "dex", |entry| entry.logg);
+    parameter("M_H", "dex", |entry| entry.m_h);
+    parameter("ALPHA_M", "dex", |entry| entry.alpha_m);
     for (index, (element, _)) in ELEMENTS.iter().enumerate() {
         let name = if *element == "FE" { "FE_H".to_string() } else { format!("{element}_FE") };
         columns.push(f32(&name, "dex", &|row| row.entry.elements[index].calibrated.value));

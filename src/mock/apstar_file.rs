@@ -11,7 +11,7 @@ use super::plan::Star;
 use super::random::Random;
 use super::sky::galactic;
 use super::visit::Visit;
-use crate::data::fits::{Column, FitsWriter, write_in_place};
+use crate::data::fits::{Column, Element, FitsWriter, write_in_place};
 use crate::error::Result;
 use crate::spectra::grid::APOGEE_N_PIXELS;
 
@@ -75,7 +75,7 @@ pub(super) fn write(path: &Path, content: &Content, random: &mut Random) -> Resu
 }
 
 /// Coadds and, where there are several, visits below each other.
-fn image<'a, T: crate::data::fits::Element>(
+fn image<'a, T>(
     fits: &mut FitsWriter,
     unit: &str,
     coadds: &[&[T]; 2],
@@ -83,7 +83,7 @@ fn image<'a, T: crate::data::fits::Element>(
     rows: impl Fn(&'a Visit) -> &'a Vec<T>,
 ) -> Result<()>
 where
-    T: 'a,
+    T: Element + 'a,
 {
     let below = if visits.len() > 1 { visits } else { &[] };
     let mut values = coadds.concat();

@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn dates_are_those_of_a_real_header() {
         // JD1 is rounded to 1e-5 day, about a second.
-        assert!(date(2_456_396.99199).starts_with("2013-04-14T11:48"));
+        assert!(date(2_456_396.991_99).starts_with("2013-04-14T11:48"));
         assert_eq!((mjd(2_456_396.98), date(2_451_545.0)), (56_396, "2000-01-01T12:00:00.000".to_string()));
     }
 

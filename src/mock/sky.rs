@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn the_barycentric_correction_is_that_of_real_visits() {
         // BC1 and BC2 of the real file of 2M17335483-2753043.
-        for (jd, correction) in [(2_456_396.99199, 25.757), (2_456_433.88234, 12.178)] {
+        for (jd, correction) in [(2_456_396.991_99, 25.757), (2_456_433.882_34, 12.178)] {
             let computed = barycentric_kms(jd, 263.478474, -27.884539);
             assert!((computed - correction).abs() < 1.0, "{computed} {correction}");
         }
