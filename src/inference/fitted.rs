@@ -1,6 +1,6 @@
 //! A trained Cannon as an estimator of labels: compression, starts, fit, flags.
 
-use ndarray::{Array2, Array3, ArrayView2};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2};
 
 use super::compress::{CompressedSpectra, Compressor};
 use super::fit::{FitSettings, Minimum, fit};
@@ -138,9 +138,8 @@ impl LabelEstimator for FittedCannon {
             return Err(Error::Mismatch { what: "wavelength grid".into(), detail });
         }
         let (compressed, n_pixels) = self.compressor.compress(spectra);
-        let like = spectra.flux.clone().narrow(1, 0, 1).cast(self.compute.wide_dtype());
-        let minimum =
-            fit(&compressed, &self.starts(&compressed), &self.settings, &like, |labels| !self.hull.is_outside(labels));
+        let (starts, is_inside) = (self.starts(&compressed), |labels: ArrayView1<f64>| !self.hull.is_outside(labels));
+        let minimum = fit(&compressed, &starts, &self.settings, &Compute::small_systems(), is_inside);
         Ok(self.describe(&minimum, n_pixels))
     }
 }
