@@ -1,5 +1,10 @@
 //! The compute device: a name in TOML becomes a Burn [`Device`]; the only file that names a backend.
 
+#[cfg(feature = "wgpu")]
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use burn::tensor::{Bool, DType, Device, DeviceConfig, FloatDType, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +28,23 @@ pub enum Backend {
     Tch,
     /// libtorch on an NVIDIA GPU (cargo feature `tch`; needs a CUDA libtorch).
     TchCuda,
+}
+
+impl Backend {
+    /// Its name in TOML and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Tch => "tch",
+            Self::TchCuda => "tch-cuda",
+        }
+    }
+
+    fn refused(self, detail: impl Into<String>) -> Error {
+        Error::Device { device: self.name().into(), detail: detail.into() }
+    }
 }
 
 /// Width of the floating-point numbers in every tensor.
@@ -51,6 +73,7 @@ pub struct DeviceSettings {
 /// A device together with the precision in which all tensors on it are made.
 #[derive(Debug, Clone)]
 pub struct Compute {
+    backend: Backend,
     device: Device,
     dtype: DType,
 }
@@ -58,34 +81,61 @@ pub struct Compute {
 impl Compute {
     /// The default device in the given precision, without touching process-wide defaults; what tests and benches use.
     pub fn flex(precision: Precision) -> Self {
-        Self { device: Device::flex(), dtype: dtype(precision) }
+        Self { backend: Backend::Flex, device: Device::flex(), dtype: dtype(precision) }
     }
 
-    /// Opens the configured device and makes its precision the process-wide default.
+    /// As [`Compute::flex`], on any backend.
     ///
     /// # Errors
-    /// [`Error::BackendNotCompiled`] with the rebuild command; [`Error::Device`] if the device cannot compute in this
-    /// precision.
+    /// [`Error::BackendNotCompiled`] with the rebuild command; [`Error::Device`] if there is no such device here, or it
+    /// cannot compute in this precision.
+    pub fn on(backend: Backend, precision: Precision) -> Result<Self> {
+        let device = open_backend(backend)?;
+        let dtype = dtype(precision);
+        // Shaders have no logarithm and no exponential in f64; what they return in their place is silently wrong.
+        if !device.supports_dtype(dtype) || (backend == Backend::Wgpu && precision == Precision::F64) {
+            return Err(backend.refused("it cannot compute in f64; set device.precision = \"f32\""));
+        }
+        Ok(Self { backend, device, dtype })
+    }
+
+    /// Opens the configured device and makes its precision and threads the process-wide defaults.
+    ///
+    /// # Errors
+    /// As [`Compute::on`].
     pub fn open(settings: &DeviceSettings) -> Result<Self> {
         if settings.threads > 0 {
             // A second call (one process, two runs) keeps the first pool: harmless, so the answer is ignored.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build_global();
+            #[cfg(feature = "tch")]
+            tch::set_num_threads(i32::try_from(settings.threads).unwrap_or(i32::MAX));
         }
-        let mut device = open_backend(settings.backend)?;
-        let dtype = dtype(settings.precision);
-        let refused =
-            |detail: String| Error::Device { device: format!("{:?}", settings.backend).to_lowercase(), detail };
-        if !device.supports_dtype(dtype) {
-            return Err(refused("it cannot compute in f64; set device.precision = \"f32\"".into()));
-        }
+        let mut compute = Self::on(settings.backend, settings.precision)?;
         let float = match settings.precision {
             Precision::F32 => FloatDType::F32,
             Precision::F64 => FloatDType::F64,
         };
-        if device.settings().float_dtype != float {
-            device.configure(DeviceConfig::default().float_dtype(float)).map_err(|err| refused(format!("{err:?}")))?;
+        if compute.device.settings().float_dtype != float {
+            let config = DeviceConfig::default().float_dtype(float);
+            compute.device.configure(config).map_err(|err| settings.backend.refused(format!("{err:?}")))?;
         }
-        Ok(Self { device, dtype })
+        Ok(compute)
+    }
+
+    /// Where many small systems are solved: on the CPU in f64, whatever computes the large products. f64 costs nothing
+    /// there, not every GPU has it, and a GPU would wait longer for each of the many small steps than compute.
+    pub fn small_systems() -> Self {
+        Self::flex(Precision::F64)
+    }
+
+    /// The CPU in the same precision.
+    pub fn on_cpu(&self) -> Self {
+        Self { backend: Backend::Flex, device: Device::flex(), dtype: self.dtype }
+    }
+
+    /// A copy of a tensor here, in this precision, wherever it was.
+    pub fn bring<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
+        self.upload(tensor.into_data().convert_dtype(self.dtype))
     }
 
     /// The Burn device itself.
@@ -98,14 +148,9 @@ impl Compute {
         self.dtype
     }
 
-    /// Element type for small systems that deserve it: f64 where the device has it.
-    pub fn wide_dtype(&self) -> DType {
-        if self.device.supports_dtype(DType::F64) { DType::F64 } else { self.dtype }
-    }
-
     /// The same device, recording operations for automatic differentiation.
     pub fn autodiff(&self) -> Self {
-        Self { device: self.device.clone().autodiff(), dtype: self.dtype }
+        Self { device: self.device.clone().autodiff(), ..self.clone() }
     }
 
     /// A float tensor from host numbers (row-major), rounded once to this precision.
@@ -129,6 +174,44 @@ impl Compute {
         indices(values, &self.device)
     }
 
+    /// Maps items on all threads of the current pool, each item's own tensor operations on one thread.
+    pub fn each_on_its_own_thread<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::with_capacity(items.len()));
+        let worker = || {
+            while let Some((index, item)) =
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?)))
+            {
+                let result = work(item);
+                done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+            }
+        };
+        let spawn = || {
+            std::thread::scope(|scope| {
+                for _ in 0..rayon::current_num_threads().min(items.len()) {
+                    scope.spawn(|| match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+                        Ok(alone) => alone.install(worker),
+                        Err(_) => worker(),
+                    });
+                }
+            });
+        };
+        match self.backend {
+            // libtorch would start its own threads for each of ours.
+            #[cfg(feature = "tch")]
+            Backend::Tch => {
+                let threads = tch::get_num_threads();
+                tch::set_num_threads(1);
+                spawn();
+                tch::set_num_threads(threads);
+            }
+            _ => spawn(),
+        }
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(index, _)| *index);
+        done.into_iter().map(|(_, result)| result).collect()
+    }
+
     fn upload<const D: usize>(&self, data: TensorData) -> Tensor<D> {
         Tensor::from_data(data, (&self.device, self.dtype))
     }
@@ -143,23 +226,45 @@ fn dtype(precision: Precision) -> DType {
 
 #[cfg_attr(any(feature = "ndarray", feature = "tch"), allow(deprecated))] // kept for users who need them (Burn 0.22)
 fn open_backend(backend: Backend) -> Result<Device> {
+    #[allow(unreachable_patterns)] // with every feature there is nothing left to refuse
     match backend {
         Backend::Flex => Ok(Device::flex()),
         #[cfg(feature = "ndarray")]
         Backend::Ndarray => Ok(Device::ndarray()),
-        #[cfg(not(feature = "ndarray"))]
-        Backend::Ndarray => Err(Error::BackendNotCompiled { backend: "ndarray" }),
         #[cfg(feature = "wgpu")]
-        Backend::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(not(feature = "wgpu"))]
-        Backend::Wgpu => Err(Error::BackendNotCompiled { backend: "wgpu" }),
+        Backend::Wgpu => open_wgpu(),
         #[cfg(feature = "tch")]
         Backend::Tch => Ok(Device::libtorch()),
         #[cfg(feature = "tch")]
+        Backend::TchCuda if !tch::Cuda::is_available() => {
+            Err(backend.refused("this libtorch finds no CUDA GPU; set device.backend = \"tch\" for its CPU half"))
+        }
+        #[cfg(feature = "tch")]
         Backend::TchCuda => Ok(Device::libtorch_cuda(0)),
-        #[cfg(not(feature = "tch"))]
-        Backend::Tch | Backend::TchCuda => Err(Error::BackendNotCompiled { backend: "tch" }),
+        other => {
+            let feature = if other == Backend::TchCuda { "tch" } else { other.name() };
+            Err(Error::BackendNotCompiled { backend: other.name(), feature })
+        }
     }
+}
+
+/// The process's one wgpu device: its runtime can be started only once, and asked this way a machine without an adapter
+/// gets an answer, not a panic.
+#[cfg(feature = "wgpu")]
+fn open_wgpu() -> Result<Device> {
+    static DEVICE: OnceLock<std::result::Result<Device, String>> = OnceLock::new();
+    let device = DEVICE.get_or_init(|| {
+        let (device, setup) = Device::wgpu_options().init_with_setup().map_err(|err| err.to_string())?;
+        let adapter = setup.adapter.get_info();
+        tracing::info!("wgpu: {} ({})", adapter.name, adapter.backend);
+        Ok(device)
+    });
+    device.clone().map_err(|said| {
+        Backend::Wgpu.refused(format!(
+            "{said}; install the GPU's Vulkan driver (or mesa-vulkan-drivers, which computes on the CPU), or set \
+             device.backend = \"flex\""
+        ))
+    })
 }
 
 /// An index tensor, for selecting rows or columns of tensors on a device.
@@ -182,16 +287,24 @@ pub fn to_bool<const D: usize>(tensor: Tensor<D, Bool>) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     #[test]
-    fn a_backend_that_is_not_compiled_in_names_the_rebuild_command() {
-        if cfg!(feature = "wgpu") {
-            return;
+    fn a_backend_is_called_by_the_same_name_everywhere() {
+        for backend in Backend::value_variants() {
+            assert_eq!(serde_json::to_value(backend).unwrap(), backend.name());
+            assert_eq!(backend.to_possible_value().unwrap().get_name(), backend.name());
         }
-        let settings = DeviceSettings { backend: Backend::Wgpu, ..Default::default() };
-        let message = Compute::open(&settings).unwrap_err().to_string();
-        assert!(message.contains("cargo build --release --features wgpu"), "{message}");
+    }
+
+    #[test]
+    fn a_tensor_brought_to_another_precision_keeps_its_numbers() {
+        let narrow = Compute::flex(Precision::F32).tensor(&[1.0 / 3.0, -2.0], [1, 2]);
+        let wide = Compute::small_systems().bring(narrow);
+        assert_eq!((wide.dtype(), wide.dims()), (DType::F64, [1, 2]));
+        assert_eq!(to_f64(wide), [f64::from(1.0_f32 / 3.0), -2.0]);
     }
 
     #[test]

@@ -74,11 +74,13 @@ pub enum Error {
     Continuum(String),
     /// The backend named in the experiment is not in this build.
     #[error(
-        "backend `{backend}` is not compiled in; rebuild with `cargo build --release --features {backend}`, or set device.backend = \"flex\""
+        "backend `{backend}` is not compiled in; rebuild with `cargo build --release --features {feature}`, or set device.backend = \"flex\""
     )]
     BackendNotCompiled {
         /// The backend's name in TOML.
         backend: &'static str,
+        /// The cargo feature that compiles it in.
+        feature: &'static str,
     },
     /// The device refused a setting.
     #[error("device {device}: {detail}")]

@@ -82,7 +82,7 @@ pub struct EmulationMetrics {
     pub n_parameters: usize,
 }
 
-/// Vacuum wavelengths [Angstrom] of features by kind, with the half-width looked at. Mg I and Si I: linemake (Placco et al.
+/// Vacuum wavelengths, in Angstrom, of features by kind, with the half-width looked at. Mg I and Si I: linemake (Placco et al.
 /// 2021); heads of the second overtone bands of 12CO, v = 3-0 to 9-6, to an Angstrom or two.
 pub const FEATURES: [(&str, f64, &[f64]); 3] = [
     ("Mg I", 0.7, &[15745.017, 15753.26, 15770.14]),

@@ -7,7 +7,7 @@
 //!
 //! f is taken relative to the pivot star's spectrum theta_0, so x loses its constant and f32 suffices.
 
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use ndarray::{Array2, ArrayView2};
 
 use super::fit::{ChiSquare, Evaluation};
@@ -33,7 +33,7 @@ pub struct Compressor<T> {
     compute: Compute,
 }
 
-/// chi^2 of several stars as a function of their labels, each star's pixels summed up.
+/// chi^2 of several stars as a function of their labels, each star's pixels summed up; on [`Compute::small_systems`].
 #[derive(Debug, Clone)]
 pub struct CompressedSpectra<T> {
     label_terms: T,
@@ -95,16 +95,16 @@ impl<T: LabelTerms> Compressor<T> {
         let weight = self.weight(spectra);
         let residual = spectra.flux.clone() - self.pivot_flux.clone();
         let weighted = weight.clone() * residual.clone();
-        let wide: DType = self.compute.wide_dtype();
-        let packed = weight.matmul(self.pairs.clone()).cast(wide);
+        let small = Compute::small_systems();
+        let packed = small.bring(weight.matmul(self.pairs.clone()));
         let n = self.slopes.dims()[1];
         let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
         let n_stars = spectra.n_stars();
         let compressed = CompressedSpectra {
             label_terms: self.label_terms.clone(),
-            m: packed.select(1, self.compute.indices(&full)).reshape([n_stars, n, n]),
-            v: weighted.clone().matmul(self.slopes.clone()).cast(wide).reshape([n_stars, n, 1]),
-            c: (weighted * residual).sum_dim(1).cast(wide),
+            m: packed.select(1, small.indices(&full)).reshape([n_stars, n, n]),
+            v: small.bring(weighted.clone().matmul(self.slopes.clone())).reshape([n_stars, n, 1]),
+            c: small.bring((weighted * residual).sum_dim(1)),
         };
         (compressed, counted.into_iter().map(|count| count as usize).collect())
     }
@@ -126,7 +126,7 @@ impl<T: LabelTerms> CompressedSpectra<T> {
         let (n_points, n_labels) = scaled_labels.dim();
         let [n_stars, n, _] = self.m.dims();
         let flat: Vec<f64> = scaled_labels.iter().copied().collect();
-        let labels = like(&self.c, &flat, [n_points, n_labels]);
+        let labels = Compute::small_systems().tensor(&flat, [n_points, n_labels]);
         let x = self.label_terms.terms(labels).narrow(1, 1, n);
         let squares =
             (x.clone().reshape([n_points, n, 1]) * x.clone().reshape([n_points, 1, n])).reshape([n_points, n * n]);
@@ -137,15 +137,10 @@ impl<T: LabelTerms> CompressedSpectra<T> {
     }
 }
 
-fn like(tensor: &Tensor<2>, values: &[f64], shape: [usize; 2]) -> Tensor<2> {
-    let data = burn::tensor::TensorData::new(values.to_vec(), shape);
-    Tensor::from_data(data, (&tensor.device(), tensor.dtype()))
-}
-
 impl<T: LabelTerms> ChiSquare for CompressedSpectra<T> {
     fn evaluate(&self, scaled_labels: Tensor<2>) -> Evaluation {
         let [n_stars, n, _] = self.m.dims();
-        let expansion = self.label_terms.expand(scaled_labels.cast(self.c.dtype()));
+        let expansion = self.label_terms.expand(scaled_labels);
         let derivative = expansion.derivative.narrow(1, 1, n);
         let x = expansion.terms.narrow(1, 1, n).reshape([n_stars, n, 1]);
         // With Y = [x, dx/dl], Y^T M Y holds x^T M x, its half gradient and the Gauss-Newton matrix; Y^T v the rest.

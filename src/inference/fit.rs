@@ -8,7 +8,7 @@ use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::solve::{invert, solve};
-use crate::device::{indices, to_bool, to_f64};
+use crate::device::{Compute, to_bool, to_f64};
 
 /// `[fit]` of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub const EXTRAPOLATION_PENALTY: f64 = 25.0;
 
 /// Minimizes chi^2 of every star from every one of its starts.
 ///
-/// `starts` is one matrix of scaled labels, [n_stars, n_labels], per start. Of several minima the lowest is taken; one at
+/// `starts` is one matrix of scaled labels, [n_stars, n_labels], per start; `compute` is where `problem` lies. Of several minima the lowest is taken; one at
 /// labels for which `is_inside` does not hold must be lower by [`EXTRAPOLATION_PENALTY`], since beyond its training set
 /// the model's word counts for less.
 ///
@@ -81,10 +81,10 @@ pub fn fit<C: ChiSquare>(
     problem: &C,
     starts: &[Array2<f64>],
     settings: &FitSettings,
-    like: &Tensor<2>,
+    compute: &Compute,
     is_inside: impl Fn(ArrayView1<f64>) -> bool,
 ) -> Minimum {
-    let mut runs = starts.iter().map(|start| descend(problem, start.view(), settings, like));
+    let mut runs = starts.iter().map(|start| descend(problem, start.view(), settings, compute));
     let mut best = runs.next().expect("a fit needs a start");
     let mut minima: Vec<Vec<Vec<f64>>> = vec![Vec::new(); best.chi2.len()];
     best.add_to(&mut minima);
@@ -105,7 +105,7 @@ pub fn fit<C: ChiSquare>(
 }
 
 /// Levenberg-Marquardt from one start per star; stars leave the batch as they converge.
-fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSettings, like: &Tensor<2>) -> Minimum {
+fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSettings, compute: &Compute) -> Minimum {
     let (n_stars, n_labels) = start.dim();
     let mut minimum = Minimum {
         scaled_labels: start.to_owned(),
@@ -118,10 +118,10 @@ fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSett
         return minimum;
     }
     let mut active: Vec<usize> = (0..n_stars).collect();
-    let mut problem = problem.select(indices(&active, &like.device()));
+    let mut problem = problem.select(compute.indices(&active));
     let flat: Vec<f64> = start.iter().copied().collect();
-    let mut labels = Tensor::<2>::from_data(TensorData::new(flat, [n_stars, n_labels]), (&like.device(), like.dtype()));
-    let mut damping = Tensor::<2>::full([n_stars, 1], 1e-3, (&like.device(), like.dtype()));
+    let mut labels = compute.tensor(&flat, [n_stars, n_labels]);
+    let mut damping = Tensor::<2>::full([n_stars, 1], 1e-3, (compute.device(), compute.dtype()));
     let mut here = problem.evaluate(labels.clone());
     for step_number in 0..settings.max_steps {
         let (step, length) = damped_step(&here, &damping);
@@ -140,14 +140,14 @@ fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSett
         if finished.is_empty() {
             continue;
         }
-        let index = indices(&finished, &like.device());
+        let index = compute.indices(&finished);
         let converged: Vec<bool> = finished.iter().map(|row| done[*row]).collect();
         let stars: Vec<usize> = finished.iter().map(|row| active[*row]).collect();
         minimum.record(&stars, &converged, labels.clone().select(0, index.clone()), here.select(index));
         if remaining.is_empty() {
             break;
         }
-        let index = indices(&remaining, &like.device());
+        let index = compute.indices(&remaining);
         active = remaining.iter().map(|row| active[*row]).collect();
         problem = problem.select(index.clone());
         labels = labels.select(0, index.clone());

@@ -1,6 +1,5 @@
 //! A trained spectral model as an estimator of labels: compression, starts, fit, flags.
 
-use burn::tensor::Tensor;
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, s};
 
 use super::compress::{CompressedSpectra, Compressor};
@@ -35,7 +34,6 @@ pub struct Fitted<T> {
     hull: Hull,
     prior: Option<GaussianPrior>,
     settings: FitSettings,
-    compute: Compute,
 }
 
 /// Estimates labels by fitting The Cannon.
@@ -47,7 +45,7 @@ impl FittedCannon {
         let (cannon, scaler) = (&model.cannon, model.scaler.clone());
         let compressor = Compressor::new(cannon.vectorizer().clone(), cannon.theta.val(), cannon.s2.val(), compute);
         let n_labels = scaler.n_labels();
-        Self::with_prior(compressor, scaler, model.training_labels.view(), n_labels, None, settings, compute)
+        Self::with_prior(compressor, scaler, model.training_labels.view(), n_labels, None, settings)
     }
 }
 
@@ -62,7 +60,6 @@ impl<T: LabelTerms> Fitted<T> {
         n_labels: usize,
         prior: Option<GaussianPrior>,
         settings: &FitSettings,
-        compute: &Compute,
     ) -> Self {
         let scaled = scaler.scale(training);
         let references = references(scaled.view());
@@ -75,7 +72,6 @@ impl<T: LabelTerms> Fitted<T> {
             hull: Hull::new(scaled.slice(s![.., ..n_labels])),
             prior,
             settings: settings.clone(),
-            compute: compute.clone(),
         }
     }
 
@@ -109,13 +105,12 @@ impl<T: LabelTerms> Fitted<T> {
         near: Option<Array2<f64>>,
         settings: &FitSettings,
     ) -> Minimum {
-        let options = (self.compute.device(), self.compute.wide_dtype());
-        let like = Tensor::<2>::zeros([1, 1], options);
+        let small = Compute::small_systems();
         let starts = near.map_or_else(|| self.starts(&compressed), |start| vec![start]);
         let is_inside = |inputs: ArrayView1<f64>| !self.hull.is_outside(inputs.slice(s![..self.n_labels]));
         match &self.prior {
-            Some(prior) => fit(&Penalized::new(compressed, prior, &like), &starts, settings, &like, is_inside),
-            None => fit(&compressed, &starts, settings, &like, is_inside),
+            Some(prior) => fit(&Penalized::new(compressed, prior, &small), &starts, settings, &small, is_inside),
+            None => fit(&compressed, &starts, settings, &small, is_inside),
         }
     }
 

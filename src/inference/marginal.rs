@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 
 use super::compress::CompressedSpectra;
 use super::solve::solve;
+use crate::device::Compute;
 
 /// Linear nuisances z of several stars, `f = theta . x(labels) + B z + noise` with z ~ N(0, 1), summed up over pixels.
 ///
@@ -26,12 +27,13 @@ impl<T> CompressedSpectra<T> {
     /// ```
     #[must_use]
     pub fn marginalize(mut self, nuisance: LinearNuisance) -> Self {
-        let options = (&self.c.device(), self.c.dtype());
+        let small = Compute::small_systems();
         let [n_stars, n_nuisances, _] = nuisance.with_terms.dims();
-        let wide = |tensor: Tensor<3>| tensor.cast(options.1);
-        let (x, z, v) = (wide(nuisance.with_terms), wide(nuisance.with_itself), wide(nuisance.with_flux));
-        let identity = Tensor::<2>::eye(n_nuisances, options.0).cast(options.1);
-        let spread = solve(z + identity.unsqueeze(), Tensor::cat(vec![x.clone(), v.clone()], 2));
+        let [x, z, v] = [nuisance.with_terms, nuisance.with_itself, nuisance.with_flux].map(|sum| small.bring(sum));
+        let identity: Vec<f64> =
+            (0..n_nuisances * n_nuisances).map(|i| f64::from(u8::from(i % (n_nuisances + 1) == 0))).collect();
+        let identity = small.tensor(&identity, [1, n_nuisances, n_nuisances]);
+        let spread = solve(z + identity, Tensor::cat(vec![x.clone(), v.clone()], 2));
         let n_terms = x.dims()[2];
         let (of_terms, of_flux) = (spread.clone().narrow(2, 0, n_terms), spread.narrow(2, n_terms, 1));
         let across = x.swap_dims(1, 2);
@@ -45,7 +47,7 @@ impl<T> CompressedSpectra<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Compute, Precision, to_f64};
+    use crate::device::{Precision, to_f64};
     use crate::inference::compress::Compressor;
     use crate::inference::fit::ChiSquare;
     use crate::models::vectorizer::Vectorizer;

@@ -1,11 +1,12 @@
 //! What is known of a star before its spectrum is looked at: a Gaussian prior on the inputs of a model.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 use nalgebra::{DMatrix, DVector};
 use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use super::fit::{ChiSquare, Evaluation};
+use crate::device::Compute;
 
 /// What a fit does with the inputs of a model that are not labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -83,14 +84,12 @@ pub struct Penalized<C> {
 }
 
 impl<C: ChiSquare> Penalized<C> {
-    /// Adds a prior; tensors are made like `like`.
-    pub fn new(problem: C, prior: &GaussianPrior, like: &Tensor<2>) -> Self {
+    /// Adds a prior; `compute` is where `problem` lies.
+    pub fn new(problem: C, prior: &GaussianPrior, compute: &Compute) -> Self {
         let n = prior.centre.len();
-        let options = (&like.device(), like.dtype());
         // The matrix is symmetric: columns and rows are the same.
-        let precision = TensorData::new(prior.precision.as_slice().to_vec(), [1, n, n]);
-        let centre = TensorData::new(prior.centre.as_slice().to_vec(), [1, n]);
-        Self { problem, precision: Tensor::from_data(precision, options), centre: Tensor::from_data(centre, options) }
+        let precision = compute.tensor(prior.precision.as_slice(), [1, n, n]);
+        Self { problem, precision, centre: compute.tensor(prior.centre.as_slice(), [1, n]) }
     }
 }
 

@@ -64,7 +64,9 @@ impl FittedPayne {
         let payne = model.payne.clone();
         let inputs = model.training_inputs.view();
         let prior = GaussianPrior::conditional(model.scaler.scale(inputs).view(), model.n_labels, settings.nuisances);
-        let compressor = Compressor::new(payne.network.clone(), payne.theta(), payne.s2.val(), compute);
+        // Spectra are summed up where they lie, the fit itself goes to the CPU, and the network with it.
+        let network = payne.network.brought(&compute.on_cpu());
+        let compressor = Compressor::new(network, payne.theta(), payne.s2.val(), compute);
         let scaler = model.scaler.clone();
         let chips = model.preparation.grid.chips.iter().map(|chip| {
             let basis = chebyshev_basis(chip.len(), settings.continuum_order);
@@ -72,7 +74,7 @@ impl FittedPayne {
             (chip.start, compute.tensor(&row_major, [chip.len(), settings.continuum_order + 1]))
         });
         Self {
-            fitted: Fitted::with_prior(compressor, scaler, inputs, model.n_labels, prior, fit, compute),
+            fitted: Fitted::with_prior(compressor, scaler, inputs, model.n_labels, prior, fit),
             chips: chips.collect(),
             payne,
             settings: settings.clone(),

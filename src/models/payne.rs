@@ -52,6 +52,15 @@ impl Network {
         Self { layers, skip: linear(skip, [n_inputs, n_outputs], None, compute) }
     }
 
+    /// A copy of the network elsewhere, in that place's precision.
+    pub fn brought(&self, compute: &Compute) -> Self {
+        let layer = |layer: &Linear| Linear {
+            weight: Param::from_tensor(compute.bring(layer.weight.val())),
+            bias: layer.bias.as_ref().map(|bias| Param::from_tensor(compute.bring(bias.val()))),
+        };
+        Self { layers: self.layers.iter().map(layer).collect(), skip: layer(&self.skip) }
+    }
+
     /// Coefficients, [n_stars, n_outputs], of scaled inputs, [n_stars, n_inputs].
     pub fn forward(&self, scaled_inputs: Tensor<2>) -> Tensor<2> {
         let (last, hidden) = self.layers.split_last().expect("a network has layers");

@@ -163,15 +163,12 @@ impl TrainedCannon {
         if !applied.errors.is_empty() || (cannon.theta.val().dims(), cannon.s2.val().dims()) != expected {
             return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
         }
-        let weights = [to_f64(cannon.theta.val()), to_f64(cannon.s2.val())].concat();
-        if weights.iter().any(|weight| !weight.is_finite())
-            || weights[expected.0.iter().product()..].iter().any(|s2| *s2 < 0.0)
-        {
+        let (theta, s2) = (to_f64(cannon.theta.val()), to_f64(cannon.s2.val()));
+        if theta.iter().chain(&s2).any(|weight| !weight.is_finite()) || s2.iter().any(|s2| *s2 < 0.0) {
             return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
         }
-        // The file may hold the other precision.
-        cannon.theta = cannon.theta.map(|theta| theta.cast(compute.dtype()));
-        cannon.s2 = cannon.s2.map(|s2| s2.cast(compute.dtype()));
+        // Made anew: the file may hold the other precision, and a cast parameter would be no leaf of an autodiff graph.
+        let cannon = Cannon::from_coefficients(cannon.vectorizer().clone(), &theta, &s2, compute);
         let flat: Vec<f64> = file.training_labels.iter().flatten().copied().collect();
         let training_labels = Array2::from_shape_vec((file.training_labels.len(), n_labels), flat)
             .map_err(|err| failed(err.to_string()))?;

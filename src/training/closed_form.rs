@@ -5,9 +5,6 @@
 //! s2 is the root of `sum w^2 r^2 - w` found by Newton steps on the residuals at hand. theta moves little with s2, so
 //! theta and s2 alternate to convergence; `scatter_bracket.rs` proves beforehand where the global maximum is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use burn::tensor::Tensor;
 use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
@@ -69,7 +66,8 @@ pub fn train(
         .step_by(config.block_pixels)
         .map(|start| start..(start + config.block_pixels).min(n_pixels))
         .collect();
-    let trained: Vec<TrainedBlock> = each_on_its_own_thread(&blocks, |pixels| {
+    // Blocks are small enough for a core's cache; splitting their products further costs more than it brings.
+    let trained: Vec<TrainedBlock> = compute.each_on_its_own_thread(&blocks, |pixels| {
         let columns = |matrix: &ArrayView2<f32>| {
             let values = matrix.slice(s![.., pixels.clone()]).iter().copied().collect();
             compute.tensor_f32(values, [n_stars, pixels.len()])
@@ -94,33 +92,6 @@ pub fn train(
     report.n_valid_pixels = n_pixels - report.n_invalid_pixels;
     report.n_zero_scatter_pixels = s2.iter().filter(|s2| **s2 == 0.0).count();
     Ok((Cannon::from_coefficients(vectorizer, &theta, &s2, compute), report))
-}
-
-/// Maps items on all threads of the current pool, each item's own tensor operations on one thread.
-///
-/// Blocks are small enough for a core's cache; splitting their matrix products further costs more than it brings.
-fn each_on_its_own_thread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(items.len()));
-    let worker = || {
-        while let Some((index, item)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?)))
-        {
-            let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..rayon::current_num_threads().min(items.len()) {
-            scope.spawn(|| match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
-                Ok(alone) => alone.install(worker),
-                Err(_) => worker(),
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Products of every pair of columns, [n_rows, n (n + 1) / 2]: (0,0), (0,1), ..., (1,1), ...

@@ -1,6 +1,6 @@
 //! Training The Payne on a library of model spectra.
 
-use burn::module::{Module, Param};
+use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use nalgebra::DMatrix;
@@ -94,7 +94,7 @@ pub fn train(
     // Squared coefficients to squared flux.
     let per_pixel = unit * unit * config.components as f64 / n_pixels as f64;
     let payne = Payne {
-        network: network.to_device(compute.device()),
+        network: network.brought(compute),
         mean: Param::from_tensor(compute.tensor(&mean, [n_pixels])),
         components: Linear { weight: Param::from_tensor(directions * unit), bias: None },
         s2: Param::from_tensor(compute.tensor(&vec![0.0; n_pixels], [n_pixels])),
@@ -159,7 +159,10 @@ mod tests {
             error.mapv(|e| e * e).mean().unwrap().sqrt()
         };
         // The best linear map leaves 0.03: it neither saturates nor moves lines by more than their width.
-        let linear = EmulatorConfig { descent: DescentSettings { epochs: 1, learning_rate: 1e-12, ..config.descent.clone() }, ..config };
+        let linear = EmulatorConfig {
+            descent: DescentSettings { epochs: 1, learning_rate: 1e-12, ..config.descent.clone() },
+            ..config
+        };
         let (linear, _) = train(&linear, inputs.slice(trained), flux.slice(trained), 1, &compute, &Silent).unwrap();
         assert!(rms(&payne) < 0.004 && rms(&linear) > 0.02, "{} {}", rms(&payne), rms(&linear));
         assert!((curve.last().unwrap().sqrt() - rms(&payne)).abs() < 0.003, "{:?}", curve.last());

@@ -276,9 +276,6 @@ fn wrong_requests_are_exit_code_2_with_the_place() {
     refused(folder.path(), &["run", "lab.toml", "--nonsense"], 2, &["--nonsense"]);
     write("seed = 1\n");
     refused(folder.path(), &["run", "wrong.toml"], 2, &["names no stars"]);
-    if !cfg!(feature = "tch") {
-        refused(folder.path(), &["run", "lab.toml", "--set", "device.backend=tch"], 2, &["--features tch"]);
-    }
     assert!(!folder.path().join("experiments/lab").join("latest").exists());
 }
 

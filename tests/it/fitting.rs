@@ -20,7 +20,7 @@ use ndarray::{Array2, s};
 
 use crate::support::{Truth, truth};
 
-fn model(truth: &Truth, compute: &Compute) -> TrainedCannon {
+pub fn model(truth: &Truth, compute: &Compute) -> TrainedCannon {
     let n_labels = truth.labels.ncols();
     let names: Vec<String> = (0..n_labels).map(|k| format!("l{k}")).collect();
     let scaler = LabelScaler::fit(&names, truth.labels.view()).unwrap();
@@ -40,7 +40,7 @@ fn model(truth: &Truth, compute: &Compute) -> TrainedCannon {
     }
 }
 
-fn estimate(model: &TrainedCannon, flux: &Array2<f32>, ivar: &Array2<f32>, compute: &Compute) -> LabelEstimates {
+pub fn estimate(model: &TrainedCannon, flux: &Array2<f32>, ivar: &Array2<f32>, compute: &Compute) -> LabelEstimates {
     let fitted = FittedCannon::new(model, &FitSettings::default(), compute);
     estimate_arrays(&fitted, flux.view(), ivar.view(), 256, compute, &|_| ()).unwrap()
 }

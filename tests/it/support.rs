@@ -1,5 +1,6 @@
 //! What several tests need: random numbers, a small survey on disk, the program, the real data.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -13,13 +14,18 @@ use rand_chacha::ChaCha8Rng;
 /// Pixels of an apStar spectrum.
 pub const N_PIXELS: usize = 8575;
 
+/// A line past the harness's capture: a log must show what its tests do not prove.
+pub fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").unwrap();
+}
+
 /// Where the real data lie beside the project; `None`, with a message, where they do not.
 pub fn real_data(relative: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(relative);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: real data {relative} not found beside the project (../shared/data)");
+    say(&format!("SKIPPED: real data {relative} not found beside the project (../shared/data)"));
     None
 }
 
@@ -30,7 +36,13 @@ pub fn apstar_fixture() -> PathBuf {
 
 /// Runs the program in a folder.
 pub fn maury(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_maury")).current_dir(folder).args(arguments).output().expect("the program starts")
+    maury_with(folder, arguments, &[])
+}
+
+/// Runs the program with further environment variables.
+pub fn maury_with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maury"));
+    command.current_dir(folder).args(arguments).envs(environment.iter().copied()).output().expect("the program starts")
 }
 
 /// Runs the program, which must fail with this exit code and say all of this on stderr.
