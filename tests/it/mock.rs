@@ -239,3 +239,28 @@ fn a_full_disk_leaves_nothing_and_says_so() {
     assert!(output.status.code() == Some(1) && stderr.contains("is the disk full?"), "{stderr}");
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "something was left");
 }
+
+#[test]
+fn an_experiment_makes_its_survey_once_and_tells_the_healthy_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let toml = "split = \"halves\"\n[data.mock]\nstars = 60\nseed = 3\n[models.linear.cannon]\norder = 1\n";
+    std::fs::write(root.path().join("try.toml"), toml).unwrap();
+    let first = succeeded(root.path(), &["run", "try.toml"]);
+    assert!(first.contains("healthy, - truth"), "{first}");
+    let text = std::fs::read_to_string(root.path().join("experiments/try/latest/metrics.json")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let model = &metrics["models"]["linear"];
+    let groups = model["by_pathology"].as_object().unwrap();
+    let tested: u64 = groups.values().map(|group| group["n_test"].as_u64().unwrap()).sum();
+    assert_eq!(tested, model["n_test"].as_u64().unwrap());
+    // A linear Cannon of thirty stars is no good one, but knows a hot star from a cool one: Teff spreads over 400 K.
+    let scatter = groups["healthy"]["labels_vs_truth"]["teff"]["robust_scatter"].as_f64().unwrap();
+    assert!(scatter < 250.0, "{scatter}");
+    let survey = root.path().join("experiments/.prepared/mock-60-stars-seed-3-v1/allStar.fits");
+    let made = std::fs::metadata(&survey).unwrap().modified().unwrap();
+    let again = crate::support::maury(root.path(), &["run", "try.toml", "--name", "again"]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("mock survey taken from"));
+    assert_eq!(std::fs::metadata(&survey).unwrap().modified().unwrap(), made);
+    let table = std::fs::read_to_string(root.path().join("experiments/again/latest/predictions.csv")).unwrap();
+    assert!(table.lines().next().unwrap().ends_with(",pathology"));
+}
