@@ -96,6 +96,24 @@ pub enum Error {
         /// What is wrong, and the remedy.
         detail: String,
     },
+    /// Gradient descent failed.
+    #[error("training, epoch {epoch}: {detail}")]
+    Training {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// What happened, and what to try.
+        detail: String,
+    },
+    /// Not one point of a sweep could be run.
+    #[error("all {n_points} points of the sweep failed; the first, {point}: {reason}")]
+    Sweep {
+        /// Points of the sweep.
+        n_points: usize,
+        /// The first point's keys and values.
+        point: String,
+        /// Why it failed.
+        reason: String,
+    },
     /// A figure could not be drawn.
     #[error("figure {figure}: {detail}")]
     Figure {

@@ -11,6 +11,7 @@ pub mod spectra;
 pub mod models;
 pub mod training;
 pub mod inference;
+pub mod mock;
 pub mod experiment;
 pub mod report;
 pub mod cli;

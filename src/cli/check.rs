@@ -3,14 +3,30 @@
 use anyhow::Context;
 
 use super::{ExperimentArgs, say};
+use crate::experiment::config::Experiment;
+use crate::experiment::sweep::points::place;
 
 pub fn execute(args: &ExperimentArgs) -> anyhow::Result<()> {
     let experiment = args.load()?;
     say(&toml::to_string_pretty(&experiment.config).context("printing the experiment")?)?;
+    say(&points(&experiment))?;
     eprintln!(
         "{}: a valid experiment; its runs go to {}",
         args.file.display(),
         args.experiments.join(&experiment.slug).display()
     );
     Ok(())
+}
+
+/// The points of a sweep, as comments: what is printed stays an experiment.
+fn points(experiment: &Experiment) -> String {
+    let sweep = &experiment.config.sweep;
+    if sweep.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n# {} points:\n", experiment.points.len());
+    for (index, point) in experiment.points.iter().enumerate() {
+        text += &format!("# {:>3}  {}\n", index + 1, place(sweep.keys(), &point.values));
+    }
+    text
 }

@@ -1,36 +1,55 @@
 //! `maury label`: labels of spectra by a trained model.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{bars::Bars, say};
 use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
-use crate::error::Error;
-use crate::experiment::labelling::{Labelled, label_files};
-use crate::experiment::predictions::write_table;
+use crate::error::{Error, Result};
+use crate::experiment::label_journal::LabelJournal;
+use crate::experiment::labelling::{LabelledStar, Labeller};
 use crate::inference::fit::FitSettings;
+use crate::inference::prior::Nuisances;
+use crate::inference::refine::RefineSettings;
 use crate::report::{in_unit, label_title};
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
-use crate::training::checkpoint::TrainedCannon;
 
 /// Rows printed; longer tables are in the file only.
 const MOST_PRINTED: usize = 30;
 
+/// Label apStar spectra with a trained model: one file or millions.
+///
+/// With --out, rows go to disk as they come; a job that was killed goes on where it stopped when it is started again with the
+/// same words. Memory does not grow with the number of spectra.
+///
+/// The model is a folder `models/<name>` of a run, one made by `maury import`, or `checkpoints/payne-hband`: an emulator of
+/// physical spectra that needs no training stars at all.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: maury label --model experiments/lab/latest/models/cannon apStar-*.fits")]
+#[command(
+    after_help = "Examples:\n  maury label --model checkpoints/payne-hband apStar-dr17-2M19485057+5005279.fits\n  \
+    maury label --model experiments/lab/latest/models/cannon --out labels stars/apo25m\n  \
+    find /data -name 'apStar*.fits' > list.txt; maury label --model MODEL --out labels --list list.txt"
+)]
 pub struct LabelArgs {
     /// apStar files, or folders of them.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "list")]
     spectra: Vec<PathBuf>,
-    /// Folder of a trained model: `models/<name>` of a run, or made by `maury import`.
+    /// A text file with one spectrum's path a line.
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// Folder of a trained model.
     #[arg(long)]
     model: PathBuf,
     /// Where to put the table; `.fits` and `.csv` are added.
     #[arg(long, value_name = "STEM")]
     out: Option<PathBuf>,
+    /// What an emulator's fit does with abundances and broadening that are not labels.
+    #[arg(long, value_enum, default_value_t)]
+    nuisances: Nuisances,
     /// What computes.
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
@@ -45,56 +64,95 @@ pub struct LabelArgs {
 pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     let device = DeviceSettings { backend: args.backend, precision: args.precision, threads: args.threads };
     let compute = Compute::open(&device)?;
-    let model = TrainedCannon::load(&args.model, &compute)?;
-    let mut spectra = Vec::new();
-    for path in &args.spectra {
-        spectra.extend(files::files_below(path, &[".fits", ".fits.gz"])?);
+    let refine = RefineSettings { nuisances: args.nuisances, ..RefineSettings::default() };
+    let labeller = Labeller::load(&args.model, &FitSettings::default(), &refine, &compute)?;
+    let spectra = args.spectra()?;
+    let stem = args.out.as_deref().map(|out| stem_of(out, &spectra)).transpose()?;
+    let mut journal = stem.as_deref().map(|stem| LabelJournal::open(stem, labeller.fingerprint())).transpose()?;
+    let waiting: Vec<PathBuf> =
+        spectra.iter().filter(|path| !journal.as_ref().is_some_and(|journal| journal.has(path))).cloned().collect();
+    if waiting.len() < spectra.len() {
+        tracing::info!("{} of {} spectra are labelled already", spectra.len() - waiting.len(), spectra.len());
     }
-    let labelled = label_files(&spectra, &model, &FitSettings::default(), &compute, bars)?;
-    for problem in &labelled.problems {
-        tracing::warn!("{problem}");
-    }
-    if labelled.problems.len() == spectra.len() {
+    let mut shown = Vec::new();
+    let mut readable = spectra.len() - waiting.len();
+    labeller.label(&waiting, bars, |stars| {
+        readable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0).count();
+        shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
+        journal.as_mut().map_or(Ok(()), |journal| journal.append(stars))
+    })?;
+    if readable == 0 {
+        journal.map_or(Ok(()), LabelJournal::discard)?;
         let remedy = "name apStar files or folders that hold them".to_string();
         return Err(Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy }.into());
     }
-    let mut answer = table(&labelled);
-    if let Some(out) = &args.out {
-        let stem = match out.extension().and_then(|ending| ending.to_str()) {
-            Some("fits" | "csv") => out.with_extension(""),
-            _ => out.clone(),
-        };
-        let target = std::fs::canonicalize(format!("{}.fits", stem.display())).ok();
-        if target
-            .is_some_and(|target| spectra.iter().any(|path| std::fs::canonicalize(path).is_ok_and(|p| p == target)))
-        {
-            return Err(Error::Config(format!("--out {}: this would replace one of the spectra", out.display())).into());
-        }
-        write_table(&stem, "LABELS", &labelled.columns())?;
-        answer += &format!("{}.fits and .csv: {} spectra\n", stem.display(), spectra.len());
+    let mut answer = table(&shown, labeller.label_names());
+    if waiting.len() > MOST_PRINTED {
+        let remedy = if stem.is_none() { "; --out writes them all" } else { "" };
+        answer += &format!("... and {} more{remedy}\n", waiting.len() - MOST_PRINTED);
+    }
+    if let (Some(journal), Some(stem)) = (journal, stem) {
+        let rows = journal.finish(labeller.label_names())?;
+        answer += &format!("{}.fits and .csv: {rows} spectra\n", stem.display());
     }
     say(&answer)
 }
 
+impl LabelArgs {
+    /// Every spectrum once, in the order given.
+    fn spectra(&self) -> Result<Vec<PathBuf>> {
+        let mut named = self.spectra.clone();
+        if let Some(list) = &self.list {
+            named.extend(files::read_text(list)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(PathBuf::from));
+        }
+        let mut spectra = Vec::with_capacity(named.len());
+        for path in &named {
+            // A listed file that is not there gets its row and flag; a folder is walked.
+            match (path.is_dir(), self.list.is_some()) {
+                (false, true) => spectra.push(path.clone()),
+                _ => spectra.extend(files::files_below(path, &[".fits", ".fits.gz"])?),
+            }
+        }
+        let mut known = HashSet::with_capacity(spectra.len());
+        spectra.retain(|path| known.insert(path.clone()));
+        Ok(spectra)
+    }
+}
+
+/// `--out` without its ending, unless the table would replace a spectrum.
+fn stem_of(out: &Path, spectra: &[PathBuf]) -> Result<PathBuf> {
+    let stem = match out.extension().and_then(|ending| ending.to_str()) {
+        Some("fits" | "csv") => out.with_extension(""),
+        _ => out.to_path_buf(),
+    };
+    let target = PathBuf::from(format!("{}.fits", stem.display()));
+    if let (Ok(target), Some(name)) = (std::fs::canonicalize(&target), target.file_name()) {
+        // Only namesakes are looked up: a million spectra are not.
+        let namesakes = spectra.iter().filter(|path| path.file_name() == Some(name) || path.is_symlink());
+        if namesakes.into_iter().any(|path| std::fs::canonicalize(path).is_ok_and(|path| path == target)) {
+            return Err(Error::Config(format!("--out {}: this would replace one of the spectra", out.display())));
+        }
+    }
+    if let Some(folder) = stem.parent() {
+        files::create_folder(folder)?;
+    }
+    Ok(stem)
+}
+
 /// The first rows of the labels, for people.
-fn table(labelled: &Labelled) -> String {
+fn table(stars: &[LabelledStar], label_names: &[String]) -> String {
     let mut text = format!("{:<24}", "id");
-    for label in &labelled.label_names {
+    for label in label_names {
         text += &format!("{:>20}", format!("{} [{}]", label_title(label), unit(label)));
     }
     text += &format!("{:>10}  flags\n", "chi2_red");
-    for star in 0..labelled.files.len().min(MOST_PRINTED) {
-        text += &format!("{:<24}", labelled.ids[star]);
-        for (k, label) in labelled.label_names.iter().enumerate() {
+    for star in stars {
+        text += &format!("{:<24}", star.id);
+        for ((label, value), error) in label_names.iter().zip(&star.labels).zip(&star.errors) {
             let number = |value: f64| in_unit(value, unit(label));
-            let value = labelled.estimates.labels[[star, k]];
-            text += &format!("{:>20}", format!("{} ± {}", number(value), number(labelled.estimates.error(star, k))));
+            text += &format!("{:>20}", format!("{} ± {}", number(*value), number(*error)));
         }
-        let flags = star_flags::describe(labelled.flags[star]);
-        text += &format!("{:>10.2}  {flags}\n", labelled.estimates.chi2_reduced(star));
-    }
-    if labelled.files.len() > MOST_PRINTED {
-        text += &format!("... and {} more; --out writes them all\n", labelled.files.len() - MOST_PRINTED);
+        text += &format!("{:>10.2}  {}\n", star.chi2_reduced, star_flags::describe(star.flags));
     }
     text
 }

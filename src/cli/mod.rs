@@ -5,6 +5,7 @@ mod check;
 mod import;
 mod label;
 mod logging;
+mod mock;
 mod prepare;
 mod run;
 
@@ -35,10 +36,11 @@ enum Command {
     Run(run::RunArgs),
     /// Only prepare the spectra of an experiment, and say what was masked and lost.
     Prepare(prepare::PrepareArgs),
-    /// Label apStar spectra with a trained model.
     Label(label::LabelArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.
     Check(ExperimentArgs),
+    /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
+    Mock(mock::MockArgs),
     /// Make a model folder from the coefficient tables of a Cannon trained elsewhere.
     Import(import::ImportArgs),
 }
@@ -82,6 +84,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Prepare(args) => prepare::execute(&args, &bars),
         Command::Label(args) => label::execute(&args, &bars),
         Command::Check(args) => check::execute(&args),
+        Command::Mock(args) => mock::execute(&args, &bars),
         Command::Import(args) => import::execute(&args),
     }
 }

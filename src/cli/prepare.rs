@@ -8,6 +8,7 @@ use clap::Args;
 use super::{ExperimentArgs, bars::Bars, say};
 use crate::data::selection::Selection;
 use crate::device::Compute;
+use crate::experiment::crossval::folds;
 use crate::experiment::look_alikes;
 use crate::experiment::prepare::{Source, prepare};
 use crate::experiment::star::examine;
@@ -32,8 +33,8 @@ pub fn execute(args: &PrepareArgs, bars: &Bars) -> anyhow::Result<()> {
     let experiment = args.experiment.load()?;
     let config = &experiment.config;
     let compute = Compute::open(&config.device)?;
-    let source = Source::open(config)?;
-    let folds = config.split.folds(&source.stars.id, config.seed);
+    let source = Source::open(config, &args.experiment.cache(), bars)?;
+    let folds = folds(config, &source.stars);
     let training = folds.first().map(|fold| fold.training.as_slice()).unwrap_or_default();
     let (set, path) = prepare(&source, config, training, &args.experiment.cache(), &compute, bars)?;
 

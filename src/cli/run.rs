@@ -1,16 +1,26 @@
-//! `maury run`: an experiment from its file to its folder.
+//! `maury run`: an experiment, or every point of its sweep, from its file to its folder.
+
+use std::path::Path;
 
 use clap::Args;
 
 use super::{ExperimentArgs, bars::Bars, logging, say};
+use crate::data::files;
 use crate::device::Compute;
+use crate::error::Result;
+use crate::experiment::config::Experiment;
+use crate::experiment::emulate::emulate;
 use crate::experiment::run::run;
 use crate::experiment::run_folder::RunFolder;
-use crate::report::{figures, tables};
+use crate::experiment::sweep;
+use crate::experiment::sweep::outcome::Reference;
+use crate::report::model_card::model_card;
+use crate::report::{self, figures, tables};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n    \
-    --set data.arrays.error=error.npy --set data.arrays.labels=labels.csv --set 'labels=[\"teff\",\"logg\"]'")]
+#[command(after_help = "Examples: maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n    \
+    --set data.arrays.error=error.npy --set data.arrays.labels=labels.csv --set 'labels=[\"teff\",\"logg\"]'\n  \
+    maury run configs/lab.toml --set 'sweep.\"continuum.order\"=[1,2,3]'")]
 pub struct RunArgs {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -25,23 +35,59 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
     if !experiment.config.question.is_empty() {
         tracing::info!("{}: {}", experiment.slug, experiment.config.question);
     }
-    let mut outcome = run(&experiment, folder.path(), &args.cache(), &compute, bars)?;
+    let place = folder.path();
+    let (tables, files) = if experiment.config.data.library.is_some() {
+        train_emulators(&experiment, place, &compute, bars)?
+    } else if experiment.points.is_empty() {
+        run_one(&experiment, place, &args.cache(), &compute, bars)?
+    } else {
+        run_sweep(&experiment, place, &args.cache(), bars)?
+    };
+    let place = folder.finish()?;
+    let files: String = files.iter().map(|file| format!("  {file}\n")).collect();
+    say(&format!("{tables}\n{}\n{files}", place.display()))
+}
+
+/// Tables to show, and the files to open first.
+type Answer = (String, &'static [&'static str]);
+
+fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compute, bars: &Bars) -> Result<Answer> {
+    let mut outcome = run(experiment, folder, cache, compute, bars)?;
     let mut timings = std::mem::take(&mut outcome.timings);
-    timings.measure("figures", || -> crate::error::Result<()> {
+    timings.measure("figures", || -> Result<()> {
         for model in &outcome.models {
             let figure = figures::one_to_one::draw(model)?;
-            figures::write(&folder.path().join("figures"), &format!("one_to_one-{}", model.name), &figure)?;
+            figures::write(&folder.join("figures"), &format!("one_to_one-{}", model.name), &figure)?;
         }
         Ok(())
     })?;
     outcome.timings = timings;
-    outcome.write(folder.path())?;
-    let place = folder.finish()?;
-    let files = ["metrics.json", "predictions.csv", "figures"].map(|file| format!("  {file}\n")).concat();
-    say(&format!(
-        "{}\n{}\n{}\n{files}",
-        tables::metrics_table(&outcome),
-        tables::timings_table(&outcome),
-        place.display()
-    ))
+    outcome.write(folder)?;
+    let tables = format!("{}\n{}", tables::metrics_table(&outcome), tables::timings_table(&outcome.timings));
+    Ok((tables, &["metrics.json", "predictions.csv", "figures"]))
+}
+
+fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) -> Result<Answer> {
+    let outcome = sweep::run::run(experiment, folder, cache, bars)?;
+    for reference in outcome.references() {
+        let name = if reference == Reference::Truth { "sweep-vs_truth" } else { "sweep" };
+        figures::write(&folder.join("figures"), name, &figures::sweep::draw(&outcome, reference)?)?;
+    }
+    outcome.write(folder)?;
+    Ok((report::sweep::table(&outcome), &["sweep.csv", "metrics.json", "figures", "points"]))
+}
+
+/// An experiment on model spectra: emulators with their cards.
+fn train_emulators(experiment: &Experiment, folder: &Path, compute: &Compute, bars: &Bars) -> Result<Answer> {
+    let (emulations, timings) = emulate(experiment, folder, compute, bars)?;
+    let mut tables = String::new();
+    for emulation in &emulations {
+        let figure = figures::emulator::draw(emulation)?;
+        figures::write(&folder.join("figures"), &format!("errors-{}", emulation.name), &figure)?;
+        let card = model_card(emulation, &experiment.config, &experiment.slug);
+        files::write_bytes(&folder.join("models").join(&emulation.name).join("README.md"), card)?;
+        tables += &tables::emulation_table(emulation);
+    }
+    tables += &format!("\n{}", tables::timings_table(&timings));
+    Ok((tables, &["metrics.json", "figures", "models"]))
 }

@@ -1,4 +1,4 @@
-//! The cfitsio calls maury reads with, made safe: the only unsafe code of the crate.
+//! The cfitsio calls maury reads and writes with, made safe: the only unsafe code of the crate.
 //!
 //! fitsio's own readers pass over undefined values (BLANK, TNULL), end full-width strings one byte behind their buffers,
 //! read names like `a[1].fits` as filters, and panic on tables with column types they do not know; these do not.
@@ -8,11 +8,13 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::ops::Range;
 use std::path::Path;
 
-use fitsio::{FileOpenMode, FitsFile, sys};
+use fitsio::sys;
 
 const READONLY: c_int = 0;
 const IMAGE_HDU: c_int = 0;
+const BINARY_TABLE: c_int = 2;
 const TSTRING: c_int = 16;
+const TINT: c_int = 31;
 const TFLOAT: c_int = 42;
 const TLONGLONG: c_int = 81;
 const TDOUBLE: c_int = 82;
@@ -38,26 +40,49 @@ impl Drop for Handle {
     }
 }
 
-/// Element types of images.
-pub(super) trait Pixel: Clone + Default {
-    /// cfitsio's code of the type.
+/// Numbers that images and table columns are made of: f64, f32, i64, i32.
+pub trait Element: Copy {
+    /// cfitsio's code of the type in memory.
     const CODE: c_int;
+    /// BITPIX of an image of them.
+    const BITPIX: c_int;
+}
+
+impl Element for f64 {
+    const CODE: c_int = TDOUBLE;
+    const BITPIX: c_int = -64;
+}
+
+impl Element for f32 {
+    const CODE: c_int = TFLOAT;
+    const BITPIX: c_int = -32;
+}
+
+impl Element for i64 {
+    const CODE: c_int = TLONGLONG;
+    const BITPIX: c_int = 64;
+}
+
+impl Element for i32 {
+    const CODE: c_int = TINT;
+    const BITPIX: c_int = 32;
+}
+
+/// Element types that images are read as.
+pub(super) trait Pixel: Element + Default {
     /// What undefined pixels become.
     const UNDEFINED: Self;
 }
 
 impl Pixel for f64 {
-    const CODE: c_int = TDOUBLE;
     const UNDEFINED: Self = f64::NAN;
 }
 
 impl Pixel for f32 {
-    const CODE: c_int = TFLOAT;
     const UNDEFINED: Self = f32::NAN;
 }
 
 impl Pixel for i64 {
-    const CODE: c_int = TLONGLONG;
     /// All mask bits set: an undefined mask vouches for nothing.
     const UNDEFINED: Self = -1;
 }
@@ -207,31 +232,147 @@ impl Handle {
     }
 }
 
-/// Creates a file under its plain name, with an empty primary HDU.
-pub(super) fn create(path: &Path) -> Result<FitsFile, String> {
-    let name = c_text(path.to_str().ok_or("the path is not valid UTF-8; choose another")?)?;
-    let (mut file, mut status) = (std::ptr::null_mut(), 0);
-    // SAFETY: `name` is a terminated string; cfitsio sets `file` to a handle where it returns status 0, does nothing after
-    // a failure, and an image of no axes needs no axis lengths.
-    unsafe {
-        sys::ffdkinit(&mut file, name.as_ptr(), &mut status);
-        sys::ffcrim(file, 8, 0, std::ptr::null_mut(), &mut status);
+/// A file being written. Header keys go to the HDU that was made or gone to last.
+pub(super) struct NewFile(*mut sys::fitsfile);
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        let mut status = 0;
+        // SAFETY: the handle is open and never used again. What must not get lost was flushed before.
+        unsafe { sys::ffclos(self.0, &mut status) };
     }
-    succeed(status)?;
-    // SAFETY: the handle is open, and owned by nobody else.
-    unsafe { FitsFile::from_raw(file, FileOpenMode::READWRITE) }.map_err(|err| err.to_string())
 }
 
-/// Writes everything to disk. Closing does so too, but fitsio ignores what goes wrong then.
-pub(super) fn flush(file: &mut FitsFile) -> Result<(), String> {
-    let mut status = 0;
-    // SAFETY: the handle is open for as long as `file` lives.
-    unsafe { sys::ffflus(file.as_raw(), &mut status) };
-    succeed(status)
+impl NewFile {
+    /// Creates a file under its plain name, with an empty primary HDU.
+    pub(super) fn create(path: &Path) -> Result<Self, String> {
+        let name = c_text(path.to_str().ok_or("the path is not valid UTF-8; choose another")?)?;
+        let (mut file, mut status) = (std::ptr::null_mut(), 0);
+        // SAFETY: `name` is a terminated string; cfitsio sets `file` to a handle where it returns status 0.
+        unsafe { sys::ffdkinit(&mut file, name.as_ptr(), &mut status) };
+        succeed(status)?;
+        let file = Self(file);
+        // SAFETY: the handle is open, and an image of no axes needs no axis lengths.
+        unsafe { sys::ffcrim(file.0, 8, 0, std::ptr::null_mut(), &mut status) };
+        succeed(status).map(|()| file)
+    }
+
+    /// Goes to an HDU, counted from 0.
+    pub(super) fn go_to(&mut self, hdu: usize) -> Result<(), String> {
+        let (mut kind, mut status) = (0, 0);
+        // SAFETY: the handle is open; the type is written.
+        unsafe { sys::ffmahd(self.0, hdu as c_int + 1, &mut kind, &mut status) };
+        succeed(status)
+    }
+
+    /// Appends an image, slowest axis first; with no axes, a header without data.
+    pub(super) fn image<T: Element>(&mut self, shape: &[usize], values: &[T]) -> Result<(), String> {
+        let mut lengths: Vec<i64> = shape.iter().rev().map(|length| *length as i64).collect();
+        let (bitpix, mut status) = (if shape.is_empty() { 8 } else { T::BITPIX }, 0);
+        // SAFETY: `lengths` holds as many numbers as there are axes.
+        unsafe { sys::ffcrimll(self.0, bitpix, shape.len() as c_int, lengths.as_mut_ptr(), &mut status) };
+        succeed(status)?;
+        if shape.is_empty() {
+            return Ok(());
+        }
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "an image has as many pixels as its axes say");
+        let (first, n, array) = (1, values.len() as i64, values.as_ptr().cast::<c_void>().cast_mut());
+        // SAFETY: `values` holds `n` elements of the type that CODE names; cfitsio only reads them.
+        unsafe { sys::ffppr(self.0, T::CODE, first, n, array, &mut status) };
+        succeed(status)
+    }
+
+    /// Appends an empty binary table with columns of these names and forms (TFORM).
+    pub(super) fn table(&mut self, n_rows: usize, columns: &[(String, String)]) -> Result<(), String> {
+        let texts = |part: fn(&(String, String)) -> &str| {
+            columns.iter().map(|column| c_text(part(column))).collect::<Result<Vec<_>, _>>()
+        };
+        let (names, forms) = (texts(|column| &column.0)?, texts(|column| &column.1)?);
+        let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr().cast_mut()).collect::<Vec<_>>();
+        let (mut names, mut forms) = (pointers(&names), pointers(&forms));
+        let (n_columns, none, mut status) = (columns.len() as c_int, std::ptr::null_mut(), 0);
+        let (names, forms) = (names.as_mut_ptr(), forms.as_mut_ptr());
+        // SAFETY: both arrays hold a terminated string per column, which cfitsio only reads.
+        unsafe {
+            let rows = n_rows as i64;
+            sys::ffcrtb(self.0, BINARY_TABLE, rows, n_columns, names, forms, none, std::ptr::null(), &mut status);
+        }
+        succeed(status)
+    }
+
+    /// Fills column `index` (from 0) of the current table with numbers, row by row.
+    pub(super) fn numbers<T: Element>(&mut self, index: usize, values: &[T]) -> Result<(), String> {
+        let (column, n, mut status) = (index as c_int + 1, values.len() as i64, 0);
+        let array = values.as_ptr().cast::<c_void>().cast_mut();
+        // SAFETY: `values` holds `n` elements of the type that CODE names; cfitsio only reads them.
+        unsafe { sys::ffpcl(self.0, T::CODE, column, 1, 1, n, array, &mut status) };
+        succeed(status)
+    }
+
+    /// Fills column `index` (from 0) of the current table with one text a row, cut at the column's width.
+    pub(super) fn texts(&mut self, index: usize, values: &[String]) -> Result<(), String> {
+        let texts = values.iter().map(|value| c_text(value)).collect::<Result<Vec<_>, _>>()?;
+        let mut pointers: Vec<*mut c_char> = texts.iter().map(|text| text.as_ptr().cast_mut()).collect();
+        let (column, n, array, mut status) = (index as c_int + 1, values.len() as i64, pointers.as_mut_ptr(), 0);
+        // SAFETY: `pointers` holds a terminated string per row, which cfitsio only reads.
+        unsafe { sys::ffpcls(self.0, column, 1, 1, n, array, &mut status) };
+        succeed(status)
+    }
+
+    /// Appends a text key.
+    pub(super) fn key_text(&mut self, key: &str, value: &str, comment: &str) -> Result<(), String> {
+        let (key, value, comment, mut status) = (c_text(key)?, c_text(value)?, c_text(comment)?, 0);
+        // SAFETY: three terminated strings.
+        unsafe { sys::ffpkys(self.0, key.as_ptr(), value.as_ptr(), comment.as_ptr(), &mut status) };
+        succeed(status)
+    }
+
+    /// Appends an integer key.
+    pub(super) fn key_i64(&mut self, key: &str, value: i64, comment: &str) -> Result<(), String> {
+        let (key, comment, mut status) = (c_text(key)?, c_text(comment)?, 0);
+        // SAFETY: two terminated strings.
+        unsafe { sys::ffpkyj(self.0, key.as_ptr(), value, comment.as_ptr(), &mut status) };
+        succeed(status)
+    }
+
+    /// Appends a floating-point key with the digits that bring it back to the last bit.
+    pub(super) fn key_f64(&mut self, key: &str, value: f64, comment: &str) -> Result<(), String> {
+        // 17 significant digits identify every f64; fewer do for most, and read better.
+        let significant = [15, 16].into_iter().find(|digits| format!("{value:.*e}", digits - 1).parse() == Ok(value));
+        let (key, comment, mut status) = (c_text(key)?, c_text(comment)?, 0);
+        let decimals = -(significant.unwrap_or(17) as c_int);
+        // SAFETY: two terminated strings.
+        unsafe { sys::ffpkyd(self.0, key.as_ptr(), value, decimals, comment.as_ptr(), &mut status) };
+        succeed(status)
+    }
+
+    /// Appends a COMMENT card.
+    pub(super) fn comment(&mut self, text: &str) -> Result<(), String> {
+        let (text, mut status) = (c_text(text)?, 0);
+        // SAFETY: a terminated string.
+        unsafe { sys::ffpcom(self.0, text.as_ptr(), &mut status) };
+        succeed(status)
+    }
+
+    /// Appends a HISTORY card.
+    pub(super) fn history(&mut self, text: &str) -> Result<(), String> {
+        let (text, mut status) = (c_text(text)?, 0);
+        // SAFETY: a terminated string.
+        unsafe { sys::ffphis(self.0, text.as_ptr(), &mut status) };
+        succeed(status)
+    }
+
+    /// Hands everything to the system. Closing does so too, but too late to say what goes wrong.
+    pub(super) fn flush(&mut self) -> Result<(), String> {
+        let mut status = 0;
+        // SAFETY: the handle is open.
+        unsafe { sys::ffflus(self.0, &mut status) };
+        succeed(status)
+    }
 }
 
 fn c_text(text: &str) -> Result<CString, String> {
-    CString::new(text).map_err(|_| "the name holds a NUL character".to_string())
+    CString::new(text).map_err(|_| "a text holds a NUL character".to_string())
 }
 
 fn succeed(status: c_int) -> Result<(), String> {

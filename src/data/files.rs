@@ -28,6 +28,68 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) ->
     temporary.persist(path).map_err(|err| Error::Io { path: path.to_path_buf(), action: "write", source: err.error })
 }
 
+/// How the names of unfinished folders begin.
+const UNFINISHED: &str = ".maury-unfinished-";
+
+/// Fills a folder under a hidden name beside its own and renames it when complete.
+///
+/// Nothing, or an empty folder, may stand at `path`. Whatever happens, it holds nothing or everything; what killed
+/// programs left beside it more than a day ago is swept away.
+///
+/// # Errors
+/// Those of `fill`; [`Error::Format`] where something is there already; [`Error::Io`].
+pub fn fill_folder<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    // A link is followed, so that what it points to is filled.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    match fs::read_dir(path).map(Iterator::count) {
+        Ok(n) if n > 0 => {
+            return Err(Error::format(path, "this folder is not empty; name a new one, or empty it first"));
+        }
+        Ok(_) => {}
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => {}
+        Err(err) if err.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(Error::format(path, "this is a file where a folder should go; name another"));
+        }
+        Err(err) => return Err(Error::io(path, "read")(err)),
+    }
+    let beside = parent(path);
+    create_folder(beside)?;
+    sweep(beside);
+    let unfinished = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempdir_in(beside)
+        .map_err(Error::io(beside, "write into the folder"))?;
+    share_folder_as(beside, unfinished.path())?;
+    let answer = fill(unfinished.path())?;
+    fs::rename(unfinished.path(), path).map_err(Error::io(path, "name the folder"))?;
+    let _ = unfinished.keep();
+    Ok(answer)
+}
+
+fn sweep(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+        let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+        if age.is_some_and(|age| age.as_secs() > 24 * 3600) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Temporary folders are private to their owner; a finished one is as readable as the folder it lies in.
+#[cfg(unix)]
+fn share_folder_as(beside: &Path, folder: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(beside).map_err(Error::io(beside, "read"))?.permissions().mode();
+    // Without the sticky and set-group bits of shared folders such as /tmp.
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o755)).map_err(Error::io(folder, "open to readers"))
+}
+
+#[cfg(not(unix))]
+fn share_folder_as(_beside: &Path, _folder: &Path) -> Result<()> {
+    Ok(())
+}
+
 /// Temporary files are private to their owner; what is finished is as readable as the folder it lies in.
 #[cfg(unix)]
 fn share_as(folder: &Path, file: &Path) -> Result<()> {
@@ -73,6 +135,20 @@ pub fn fingerprint(path: &Path) -> Result<String> {
     let metadata = fs::metadata(path).map_err(Error::io(path, "read"))?;
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(format!("{} {} {:?}", path.display(), metadata.len(), modified))
+}
+
+/// A hash of the content of some files, in their order.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn content_hash(paths: &[PathBuf]) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for path in paths {
+        hasher
+            .update_reader(fs::File::open(path).map_err(Error::io(path, "open"))?)
+            .map_err(Error::io(path, "read"))?;
+    }
+    Ok(hasher.finalize().to_hex()[..32].to_string())
 }
 
 /// Regular files with one of the endings below a path, sorted; the path itself where it is a file. Linked folders are not
@@ -126,6 +202,28 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(read_text(&path).unwrap(), "first");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_appears_whole_or_not_at_all_and_replaces_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("survey");
+        let failed = fill_folder(&path, |folder| {
+            fs::write(folder.join("half"), "x").unwrap();
+            Err::<(), _>(Error::Config("no".into()))
+        });
+        assert!(failed.is_err() && fs::read_dir(root.path()).unwrap().count() == 0);
+        fs::create_dir(&path).unwrap();
+        let answer = fill_folder(&path, |folder| {
+            fs::write(folder.join("whole"), "x").unwrap();
+            Ok(7)
+        });
+        assert!(answer.unwrap() == 7 && path.join("whole").is_file());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        let again = fill_folder(&path, |_| Ok(())).unwrap_err().to_string();
+        assert!(again.contains("not empty") && path.join("whole").is_file(), "{again}");
+        let file = fill_folder(&path.join("whole"), |_| Ok(())).unwrap_err().to_string();
+        assert!(file.contains("is a file"), "{file}");
     }
 
     #[test]

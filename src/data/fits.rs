@@ -1,14 +1,11 @@
-//! FITS through cfitsio: headers, images, table columns in row blocks; the only file that knows the FITS crate.
+//! Reading FITS: headers, images, table columns in row blocks. Writing lies beside it and is reexported.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use fitsio::FitsFile;
-use fitsio::images::{ImageDescription, ImageType};
-use fitsio::tables::{ColumnDataType, ColumnDescription};
-
-use super::cfitsio::{self, ColumnKind, Handle, Pixel};
-use super::files;
+pub use super::cfitsio::Element;
+use super::cfitsio::{ColumnKind, Handle, Pixel};
+pub use super::fits_writer::{Column, ColumnValues, FitsWriter, KeyValue, write, write_in_place};
 use crate::error::{Error, Result, nearest_name};
 
 /// An open FITS file, read-only. Not `Send`: one per thread.
@@ -174,166 +171,6 @@ impl FitsReader {
             detail: format!("cannot {action} ({err}); the file may be truncated or of another kind"),
         }
     }
-}
-
-/// A column of a table to be written.
-#[derive(Debug, Clone)]
-pub struct Column {
-    /// Name (TTYPE).
-    pub name: String,
-    /// Unit (TUNIT), empty for none.
-    pub unit: &'static str,
-    /// The values.
-    pub values: ColumnValues,
-}
-
-/// The values of a [`Column`].
-#[derive(Debug, Clone)]
-pub enum ColumnValues {
-    /// Text, as wide as its longest entry.
-    Text(Vec<String>),
-    /// 64-bit floating point.
-    F64(Vec<f64>),
-    /// 64-bit integers.
-    I64(Vec<i64>),
-}
-
-impl Column {
-    /// A floating-point column.
-    pub fn f64(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
-        Self { name: name.into(), unit, values: ColumnValues::F64(values) }
-    }
-
-    /// A text column.
-    pub fn text(name: impl Into<String>, values: Vec<String>) -> Self {
-        Self { name: name.into(), unit: "", values: ColumnValues::Text(values) }
-    }
-
-    /// An integer column.
-    pub fn i64(name: impl Into<String>, values: Vec<i64>) -> Self {
-        Self { name: name.into(), unit: "", values: ColumnValues::I64(values) }
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        match &self.values {
-            ColumnValues::Text(values) => values.len(),
-            ColumnValues::F64(values) => values.len(),
-            ColumnValues::I64(values) => values.len(),
-        }
-    }
-
-    /// Whether the column has no rows.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// A FITS file being written; see [`write()`].
-pub struct FitsWriter {
-    file: FitsFile,
-    path: PathBuf,
-}
-
-/// Writes a FITS file whole or not at all.
-///
-/// # Errors
-/// Those of `fill`, [`Error::Io`] or [`Error::Fits`] when the file cannot be written.
-pub fn write(path: &Path, fill: impl FnOnce(&mut FitsWriter) -> Result<()>) -> Result<()> {
-    files::write_atomically(path, |temporary| {
-        let failed = |err: String| Error::Fits {
-            path: path.to_path_buf(),
-            detail: format!("cannot write the file ({err}); is the disk full?"),
-        };
-        let file = cfitsio::create(temporary).map_err(failed)?;
-        let mut writer = FitsWriter { file, path: path.to_path_buf() };
-        fill(&mut writer)?;
-        cfitsio::flush(&mut writer.file).map_err(failed)
-    })
-}
-
-impl FitsWriter {
-    /// Writes a text key into the primary header.
-    ///
-    /// # Errors
-    /// [`Error::Fits`].
-    pub fn primary_key(&mut self, key: &str, value: &str, comment: &str) -> Result<()> {
-        let path = self.path.clone();
-        let primary = self.file.primary_hdu().map_err(wrap(&path))?;
-        primary.write_key(&mut self.file, key, (value.to_string(), comment)).map_err(wrap(&path))
-    }
-
-    /// Appends an image of 32-bit floats, [n_rows, n_columns].
-    ///
-    /// # Errors
-    /// [`Error::Fits`].
-    pub fn image_f32(&mut self, name: &str, values: &[f32], shape: [usize; 2]) -> Result<()> {
-        let path = self.path.clone();
-        let description = ImageDescription { data_type: ImageType::Float, dimensions: &shape };
-        let hdu = self.file.create_image(name, &description).map_err(wrap(&path))?;
-        hdu.write_image(&mut self.file, values).map_err(wrap(&path))
-    }
-
-    /// Appends a table.
-    ///
-    /// # Errors
-    /// [`Error::Fits`].
-    pub fn table(&mut self, name: &str, columns: &[Column]) -> Result<()> {
-        let path = self.path.clone();
-        let descriptions = columns
-            .iter()
-            .map(|column| {
-                let mut description = ColumnDescription::new(&column.name);
-                match &column.values {
-                    ColumnValues::Text(values) => description
-                        .with_type(ColumnDataType::String)
-                        .that_repeats(values.iter().map(String::len).max().unwrap_or(0).max(1))
-                        .create(),
-                    ColumnValues::F64(_) => description.with_type(ColumnDataType::Double).create(),
-                    ColumnValues::I64(_) => description.with_type(ColumnDataType::LongLong).create(),
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(wrap(&path))?;
-        let hdu = self.file.create_table(name, &descriptions).map_err(wrap(&path))?;
-        for (index, column) in columns.iter().enumerate() {
-            match &column.values {
-                ColumnValues::Text(values) => {
-                    let values: Vec<String> = values.iter().map(|value| ascii(value)).collect();
-                    hdu.write_col(&mut self.file, &column.name, &values)
-                }
-                ColumnValues::F64(values) => hdu.write_col(&mut self.file, &column.name, values),
-                ColumnValues::I64(values) => hdu.write_col(&mut self.file, &column.name, values),
-            }
-            .map_err(wrap(&path))?;
-            // The FITS standard knows no dex; readers warn of units they do not know, so it goes into the comment key.
-            let key = if column.unit == "dex" { "TCOMM" } else { "TUNIT" };
-            if !column.unit.is_empty() {
-                hdu.write_key(&mut self.file, &format!("{key}{}", index + 1), column.unit).map_err(wrap(&path))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes a text key into the header of the HDU called `name`.
-    ///
-    /// # Errors
-    /// [`Error::Fits`].
-    pub fn key(&mut self, name: &str, key: &str, value: &str, comment: &str) -> Result<()> {
-        let path = self.path.clone();
-        let hdu = self.file.hdu(name).map_err(wrap(&path))?;
-        hdu.write_key(&mut self.file, key, (value.to_string(), comment)).map_err(wrap(&path))
-    }
-}
-
-/// FITS text is printable ASCII; anything else becomes `?`.
-fn ascii(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
-}
-
-fn wrap(path: &Path) -> impl Fn(fitsio::errors::Error) -> Error + use<> {
-    let path = path.to_path_buf();
-    move |err| Error::Fits { path: path.clone(), detail: format!("cannot write ({err}); is the disk full?") }
 }
 
 /// The column of `names` spelt `wanted` in any case, or an error naming the columns nearest to it.

@@ -6,5 +6,7 @@ pub mod catalogue;
 mod cfitsio;
 pub mod files;
 pub mod fits;
+mod fits_writer;
+pub mod library;
 pub mod selection;
 pub mod table;

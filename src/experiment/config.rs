@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layers::Layers;
+use super::sweep::Sweep;
+use super::sweep::points::{Point, expand};
+use crate::data::files;
 use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
+use crate::mock::MockSettings;
 use crate::models::cannon::CannonConfig;
 use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings, MOST_ORDER};
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;
+use crate::training::emulator::EmulatorConfig;
 
 /// The content of an experiment file. Every key has a default; only the data must be named.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +43,9 @@ pub struct ExperimentConfig {
     pub continuum: ContinuumSettings,
     /// Who trains and who tests.
     pub split: Split,
+    /// Stars that train in each fold at most, drawn by the seed so that a smaller number trains on a part of the stars of
+    /// a larger one; 0 for no limit.
+    pub max_training_stars: usize,
     /// The models to compare, by name.
     pub models: BTreeMap<String, ModelConfig>,
     /// How labels are fitted.
@@ -46,6 +54,9 @@ pub struct ExperimentConfig {
     pub bootstrap: BootstrapSettings,
     /// What computes.
     pub device: DeviceSettings,
+    /// Keys that take several values each, every combination of which is run.
+    #[serde(skip_serializing_if = "Sweep::is_empty")]
+    pub sweep: Sweep,
 }
 
 impl Default for ExperimentConfig {
@@ -60,15 +71,36 @@ impl Default for ExperimentConfig {
             pixmask: PixmaskSettings::default(),
             continuum: ContinuumSettings::default(),
             split: Split::default(),
+            max_training_stars: 0,
             models: BTreeMap::new(),
             fit: FitSettings::default(),
             bootstrap: BootstrapSettings::default(),
             device: DeviceSettings::default(),
+            sweep: Sweep::default(),
         }
     }
 }
 
-/// `[data]`: one of two doors, and optionally a table of true labels (mock surveys have one).
+impl ExperimentConfig {
+    /// What is left to settle when all layers are merged: an experiment that names no model gets a Cannon.
+    pub(super) fn settle(&mut self) {
+        self.extends = None;
+        if self.models.is_empty() {
+            self.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
+        }
+    }
+
+    /// Writes all settings, defaults filled in, as `experiment.toml` into a run's folder: itself an experiment.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_resolved(&self, folder: &Path) -> Result<()> {
+        let resolved = toml::to_string_pretty(self).map_err(|err| Error::Config(err.to_string()))?;
+        files::write_bytes(&folder.join("experiment.toml"), resolved)
+    }
+}
+
+/// `[data]`: one of several doors, and optionally a table of true labels (mock surveys have one).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
@@ -78,6 +110,12 @@ pub struct DataConfig {
     /// Arrays of any survey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrays: Option<ArrayData>,
+    /// A mock survey, made when it is first asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mock: Option<MockSettings>,
+    /// Model spectra, for experiments that train an emulator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<LibraryData>,
     /// Table with an id column and true labels, for `<label>_truth` columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truth: Option<PathBuf>,
@@ -114,12 +152,30 @@ pub struct ArrayData {
     pub id_column: String,
 }
 
+/// `[data.library]`: model spectra on the apStar grid, normalized by their true continuum, in an .npz file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LibraryData {
+    /// The file: `flux_u16` [n_models, n_pixels] times `flux_scale`, `labels` and `nuisance` [n_models, ...].
+    pub path: PathBuf,
+    /// Names of the columns of `nuisance`; an empty name leaves a column out.
+    pub nuisances: Vec<String>,
+    /// Those of the nuisances of which the logarithm counts; `log_` is put before their names.
+    pub logarithmic: Vec<String>,
+    /// One model in this many is held out of training, to measure the emulator's error.
+    pub hold_out_every: usize,
+    /// Who made the spectra, and from what: for the model card.
+    pub sources: String,
+}
+
 /// `[models.<name>]`: one kind of model with its settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelConfig {
     /// The Cannon.
     Cannon(CannonConfig),
+    /// The Payne, trained on a library of model spectra.
+    Payne(EmulatorConfig),
 }
 
 /// `[bootstrap]`.
@@ -145,6 +201,8 @@ pub struct Experiment {
     pub slug: String,
     /// All settings, defaults filled in.
     pub config: ExperimentConfig,
+    /// The points of its sweep; none where it has no `[sweep]`.
+    pub points: Vec<Point>,
 }
 
 impl Experiment {
@@ -155,10 +213,8 @@ impl Experiment {
     pub fn load(path: &Path, sets: &[String], name: Option<&str>) -> Result<Self> {
         let layers = Layers::read::<ExperimentConfig>(path, sets)?;
         let mut config: ExperimentConfig = layers.merged()?;
-        config.extends = None;
-        if config.models.is_empty() {
-            config.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
-        }
+        config.settle();
+        config.sweep.sort_keys(&layers.order_of("sweep"));
         let slug = match name {
             Some(name) => name.to_string(),
             None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -167,11 +223,13 @@ impl Experiment {
             return Err(Error::Config(format!("--name '{slug}': a plain folder name expected")));
         }
         validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
-        Ok(Self { slug, config })
+        let points = expand(&config, &layers)?;
+        Ok(Self { slug, config, points })
     }
 }
 
-fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
+/// Whether the values make sense; if not, the dotted key of the first that does not, and what is wrong with it.
+pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     let check = |holds: bool, key: &str, problem: &str| {
         if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
     };
@@ -188,12 +246,13 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     )?;
     check(!matches!(config.split, Split::Folds { k } if k < 2), "split.folds.k", "must be at least 2")?;
     check(!matches!(config.split, Split::Folds { k } if k > 1000), "split.folds.k", "must be at most 1000")?;
-    for (name, ModelConfig::Cannon(cannon)) in &config.models {
-        let key = |field: &str| format!("models.{name}.cannon.{field}");
+    let varied = config.data.library.is_none() || config.sweep.is_empty();
+    check(varied, "sweep", "is for experiments on stars; train emulators one at a time, with --set")?;
+    check(config.max_training_stars != 1, "max_training_stars", "must be 0 for no limit, or at least 2")?;
+    for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
-        check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
-        check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
+        validate_model(name, model, config.data.library.is_some(), check)?;
     }
     check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
     check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
@@ -220,14 +279,59 @@ fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
     validate_data(&config.data, config.continuum.method, check)
 }
 
+fn validate_model(
+    name: &str,
+    model: &ModelConfig,
+    on_library: bool,
+    check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
+) -> Result<(), (String, String)> {
+    match model {
+        ModelConfig::Cannon(cannon) => {
+            let key = |field: &str| format!("models.{name}.cannon.{field}");
+            check(!on_library, &key("order"), "cannot be learned from data.library; that is for [models.NAME.payne]")?;
+            check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
+            check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
+            check((2..=50).contains(&cannon.scatter_trials), &key("scatter_trials"), "must be 2 to 50")
+        }
+        ModelConfig::Payne(payne) => {
+            let key = |field: &str| format!("models.{name}.payne.{field}");
+            check(on_library, &key("components"), "needs model spectra to learn from; give data.library")?;
+            check((1..=1000).contains(&payne.components), &key("components"), "must be 1 to 1000")?;
+            let widths = payne.hidden.iter().all(|width| (1..=10_000).contains(width));
+            check(widths && payne.hidden.len() <= 10, &key("hidden"), "must be at most 10 widths of 1 to 10000")?;
+            let descent = &payne.descent;
+            let rate = descent.learning_rate > 0.0 && descent.learning_rate <= 1.0;
+            check(rate, &key("descent.learning_rate"), "must be above 0 and at most 1")?;
+            check(descent.epochs > 0, &key("descent.epochs"), "must be at least 1")?;
+            check(descent.batch_rows > 0, &key("descent.batch_rows"), "must be at least 1")?;
+            check((0.0..1.0).contains(&descent.weight_decay), &key("descent.weight_decay"), "must be 0 to 1")
+        }
+    }
+}
+
 fn validate_data(
     data: &DataConfig,
     method: ContinuumMethod,
     check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
 ) -> Result<(), (String, String)> {
+    if let Some(library) = &data.library {
+        let alone = data.apstar.is_none() && data.arrays.is_none();
+        check(alone, "data.library", "is for emulators, which need no stars; remove the other data")?;
+        let path = "is not set; name the .npz file, e.g. --set data.library.path=library.npz";
+        check(!library.path.as_os_str().is_empty(), "data.library.path", path)?;
+        return check(library.hold_out_every > 1, "data.library.hold_out_every", "must be at least 2");
+    }
+    let doors = [data.apstar.is_some(), data.arrays.is_some(), data.mock.is_some()];
+    let n_doors = doors.iter().filter(|open| **open).count();
+    check(n_doors > 0, "data", "names no stars; give [data.apstar], [data.arrays] or [data.mock]")?;
+    check(n_doors < 2, "data", "names more than one of apstar, arrays and mock; keep one")?;
+    let normalized = "must not be \"none\": apStar files are not normalized";
     match (&data.apstar, &data.arrays) {
-        (None, None) => check(false, "data", "names no stars; give [data.apstar] or [data.arrays]"),
-        (Some(_), Some(_)) => check(false, "data", "names both apstar and arrays; keep one"),
+        (None, None) => {
+            let mock = data.mock.clone().unwrap_or_default();
+            check(mock.validate().is_ok(), "data.mock.stars", "must be 1 to 1000000")?;
+            check(method != ContinuumMethod::None, "continuum.method", normalized)
+        }
         (Some(apstar), None) => {
             check(
                 !apstar.catalogue.as_os_str().is_empty(),
@@ -239,13 +343,9 @@ fn validate_data(
                 "data.apstar.spectra",
                 "is not set; name the folder of apStar files",
             )?;
-            check(
-                method != ContinuumMethod::None,
-                "continuum.method",
-                "must not be \"none\": apStar files are not normalized",
-            )
+            check(method != ContinuumMethod::None, "continuum.method", normalized)
         }
-        (None, Some(arrays)) => {
+        (_, Some(arrays)) => {
             check(
                 !arrays.flux.as_os_str().is_empty(),
                 "data.arrays.flux",

@@ -5,9 +5,10 @@ use std::path::Path;
 use super::config::{ExperimentConfig, ModelConfig};
 use super::prepare::spectra_of_rows;
 use super::timings::Timings;
+use crate::data::catalogue::Catalogue;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::inference::fitted::FittedCannon;
+use crate::inference::fitted::{FittedCannon, estimate_arrays};
 use crate::models::LabelEstimates;
 use crate::progress::Progress;
 use crate::spectra::labels::LabelScaler;
@@ -29,6 +30,20 @@ pub struct FoldResult {
     pub n_parameters: usize,
 }
 
+/// The folds of an experiment's stars, training sets no larger than asked for.
+///
+/// Stars without all their labels cannot train; they do not count towards a limited training set.
+pub fn folds(config: &ExperimentConfig, stars: &Catalogue) -> Vec<Fold> {
+    let mut folds = config.split.folds(&stars.id, config.seed);
+    if config.max_training_stars > 0 {
+        for fold in &mut folds {
+            fold.training.retain(|row| stars.labels[*row].iter().all(|label| label.is_finite()));
+            fold.limit_training(config.max_training_stars, &stars.id, config.seed);
+        }
+    }
+    folds
+}
+
 /// What all folds and models of an experiment share.
 pub struct CrossValidation<'a> {
     /// The stars.
@@ -42,7 +57,7 @@ pub struct CrossValidation<'a> {
 }
 
 impl CrossValidation<'_> {
-    /// Trains a model on a fold's training stars, keeps it in `folder`, and labels the test stars.
+    /// Trains a model on a fold's training stars, keeps it in `folder` if there is one, and labels the test stars.
     ///
     /// Scaling and model see training stars with all labels and some data, and nothing else.
     ///
@@ -52,10 +67,12 @@ impl CrossValidation<'_> {
         &self,
         fold: &Fold,
         model: &ModelConfig,
-        folder: &Path,
+        folder: Option<&Path>,
         timings: &mut Timings,
     ) -> Result<FoldResult> {
-        let ModelConfig::Cannon(cannon_config) = model;
+        let ModelConfig::Cannon(cannon_config) = model else {
+            return Err(Error::Config("models of stars must be a Cannon; emulators learn from data.library".into()));
+        };
         let set = self.set;
         let trainable: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
         if fold.test.is_empty() {
@@ -80,7 +97,9 @@ impl CrossValidation<'_> {
             training.n_invalid_pixels
         );
         let trained = TrainedCannon { cannon, scaler, preparation: self.preparation(), training_labels: labels };
-        timings.measure("save", || trained.save(folder))?;
+        if let Some(folder) = folder {
+            timings.measure("save", || trained.save(folder))?;
+        }
         let estimates = timings.measure("fit", || self.label(&fold.test, &trained))?;
         Ok(FoldResult { n_train: trainable.len(), estimates, training, n_parameters })
     }
@@ -99,7 +118,9 @@ impl CrossValidation<'_> {
         let fitted = FittedCannon::new(trained, &self.config.fit, self.compute);
         let (flux, ivar) = spectra_of_rows(self.set, rows);
         self.progress.start("fitting labels", rows.len());
-        let estimates = fitted.estimate_arrays(flux.view(), ivar.view(), &|stars| self.progress.advance(stars));
+        let report = |stars: usize| self.progress.advance(stars);
+        let batch_stars = self.config.fit.batch_stars;
+        let estimates = estimate_arrays(&fitted, flux.view(), ivar.view(), batch_stars, self.compute, &report);
         self.progress.finish();
         estimates
     }

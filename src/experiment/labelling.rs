@@ -1,140 +1,172 @@
-//! Labels of single spectra: apStar files, no catalogue, a trained model.
+//! Labels of single spectra: apStar files of any number, no catalogue, a trained model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::prepare::{Normalizer, read_apstar};
-use crate::data::fits::Column;
+use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
-use crate::inference::fitted::FittedCannon;
-use crate::models::LabelEstimates;
+use crate::inference::fitted::{FittedCannon, estimate_arrays};
+use crate::inference::refine::{FittedPayne, RefineSettings};
+use crate::models::LabelEstimator;
 use crate::progress::Progress;
 use crate::spectra::continuum::ContinuumMethod;
-use crate::spectra::labels::unit;
 use crate::spectra::quality::Quality;
-use crate::training::checkpoint::TrainedCannon;
+use crate::training::checkpoint::{self, Preparation, TrainedCannon};
+use crate::training::payne_checkpoint::{self, TrainedPayne};
 
-/// Labels of some spectra, one row per file.
-#[derive(Debug, Clone)]
-pub struct Labelled {
-    /// The files.
-    pub files: Vec<PathBuf>,
-    /// Star identifiers from their headers.
-    pub ids: Vec<String>,
-    /// Signal-to-noise ratio from their headers; NaN where absent.
-    pub snr: Vec<f64>,
-    /// Names of the labels.
-    pub label_names: Vec<String>,
+/// A trained model, whatever its kind, ready to label raw spectra.
+pub struct Labeller {
+    estimator: Box<dyn LabelEstimator>,
+    preparation: Preparation,
+    normalizer: Normalizer,
+    label_names: Vec<String>,
+    batch_stars: usize,
+    compute: Compute,
+    fingerprint: String,
+}
+
+/// What one spectrum gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledStar {
+    /// The file, as it was given.
+    pub file: String,
+    /// Star identifier from its header.
+    pub id: String,
+    /// Signal-to-noise ratio from its header; NaN where absent.
+    pub snr: f64,
     /// The labels.
-    pub estimates: LabelEstimates,
+    pub labels: Vec<f64>,
+    /// Their formal errors.
+    pub errors: Vec<f64>,
+    /// chi^2 per degree of freedom.
+    pub chi2_reduced: f64,
     /// Fraction of pixels masked.
-    pub fraction_masked: Vec<f64>,
+    pub fraction_masked: f64,
     /// Flags of spectrum and fit.
-    pub flags: Vec<i64>,
-    /// Files that could not be read, with the reason.
-    pub problems: Vec<String>,
+    pub flags: i64,
 }
 
-impl Labelled {
-    /// The columns of the table of labels.
-    pub fn columns(&self) -> Vec<Column> {
-        let n_stars = self.files.len();
-        let file = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut columns = vec![
-            Column::text("id", self.ids.clone()),
-            Column::text("file", self.files.iter().map(file).collect()),
-            Column::f64("snr", "", self.snr.clone()),
-        ];
-        for (k, name) in self.label_names.iter().enumerate() {
-            columns.push(Column::f64(format!("{name}_estimate"), unit(name), self.estimates.labels.column(k).to_vec()));
-            let errors = (0..n_stars).map(|n| self.estimates.error(n, k)).collect();
-            columns.push(Column::f64(format!("{name}_error"), unit(name), errors));
+impl Labeller {
+    /// Loads a model folder.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model was not trained on apStar spectra; [`Error::Continuum`].
+    pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
+        let kind = checkpoint::kind(folder)?;
+        let fingerprint = files::content_hash(&checkpoint::files_of(folder))?;
+        let (estimator, preparation, label_names): (Box<dyn LabelEstimator>, _, _) = match kind.as_str() {
+            payne_checkpoint::KIND => {
+                let model = TrainedPayne::load(folder, compute)?;
+                let names = model.scaler.names[..model.n_labels].to_vec();
+                (Box::new(FittedPayne::new(&model, fit, refine, compute)), model.preparation, names)
+            }
+            _ => {
+                let model = TrainedCannon::load(folder, compute)?;
+                let names = model.scaler.names.clone();
+                (Box::new(FittedCannon::new(&model, fit, compute)), model.preparation, names)
+            }
+        };
+        if !preparation.grid.is_apogee() || preparation.continuum.method == ContinuumMethod::None {
+            return Err(Error::Mismatch {
+                what: "model".into(),
+                detail: "it was not trained on apStar spectra that maury normalized; label arrays with `maury run`"
+                    .into(),
+            });
         }
-        columns.push(Column::f64("chi2_reduced", "", (0..n_stars).map(|n| self.estimates.chi2_reduced(n)).collect()));
-        columns.push(Column::f64("fraction_masked", "", self.fraction_masked.clone()));
-        columns.push(Column::i64("flags", self.flags.clone()));
-        columns
+        let normalizer = Normalizer::new(&preparation.grid, &preparation.is_continuum(), &preparation.continuum)?;
+        Ok(Self {
+            estimator,
+            normalizer,
+            preparation,
+            label_names,
+            batch_stars: fit.batch_stars,
+            compute: compute.clone(),
+            fingerprint: format!("{fingerprint} {:?} {fit:?} {refine:?}", compute.dtype()),
+        })
     }
-}
 
-/// Labels apStar files a batch at a time; a file that cannot be read gets a flag and no labels.
-///
-/// # Errors
-/// [`Error::Mismatch`] if the model was not trained on apStar spectra; [`Error::Continuum`].
-pub fn label_files(
-    files: &[PathBuf],
-    model: &TrainedCannon,
-    settings: &FitSettings,
-    compute: &Compute,
-    progress: &dyn Progress,
-) -> Result<Labelled> {
-    let preparation = &model.preparation;
-    let grid = &preparation.grid;
-    if !grid.is_apogee() || preparation.continuum.method == ContinuumMethod::None {
-        return Err(Error::Mismatch {
-            what: "model".into(),
-            detail: "it was not trained on apStar spectra that maury normalized; label arrays with `maury run`".into(),
-        });
+    /// Names of the labels.
+    pub fn label_names(&self) -> &[String] {
+        &self.label_names
     }
-    let normalizer = Normalizer::new(grid, &preparation.is_continuum(), &preparation.continuum)?;
-    let fitted = FittedCannon::new(model, settings, compute);
-    let n_pixels = grid.n_pixels();
-    let mut labelled = Labelled {
-        files: files.to_vec(),
-        ids: Vec::new(),
-        snr: Vec::new(),
-        label_names: model.scaler.names.clone(),
-        estimates: LabelEstimates::empty(model.scaler.n_labels()),
-        fraction_masked: Vec::new(),
-        flags: Vec::new(),
-        problems: Vec::new(),
-    };
-    progress.start("labelling spectra", files.len());
-    for batch in files.chunks(settings.batch_stars) {
-        let read: Vec<_> = batch
+
+    /// Identifies model, settings and precision: equal ones give equal labels.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Labels files a batch at a time and hands each batch to `sink`, in the order of the files. A file that cannot be read
+    /// gets a flag and no labels; its problem goes to the log.
+    ///
+    /// Memory holds one batch, however many files there are.
+    ///
+    /// # Errors
+    /// Those of `sink`.
+    pub fn label(
+        &self,
+        paths: &[PathBuf],
+        progress: &dyn Progress,
+        mut sink: impl FnMut(&[LabelledStar]) -> Result<()>,
+    ) -> Result<()> {
+        progress.start("labelling spectra", paths.len());
+        for batch in paths.chunks(self.batch_stars) {
+            sink(&self.label_batch(batch, progress)?)?;
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    fn label_batch(&self, paths: &[PathBuf], progress: &dyn Progress) -> Result<Vec<LabelledStar>> {
+        let (grid, pixmask, normalizer) = (&self.preparation.grid, &self.preparation.pixmask, &self.normalizer);
+        let read: Vec<_> = paths
             .par_iter()
             .map(|path| {
-                let (raw, masked, mut quality) = read_apstar(path, grid, &preparation.pixmask)?;
+                let (raw, masked, mut quality) = read_apstar(path, grid, pixmask)?;
                 let normalized = normalizer.normalize(&masked, &mut quality);
                 Ok::<_, Error>((raw.id, raw.snr, normalized, quality))
             })
             .collect();
-        let mut flux = Array2::from_elem((batch.len(), n_pixels), 1.0_f32);
-        let mut ivar = Array2::zeros((batch.len(), n_pixels));
-        let mut flags = Vec::with_capacity(batch.len());
-        for (row, (result, path)) in read.into_iter().zip(batch).enumerate() {
-            match result {
+        let mut flux = Array2::from_elem((paths.len(), grid.n_pixels()), 1.0_f32);
+        let mut ivar = Array2::zeros((paths.len(), grid.n_pixels()));
+        let mut stars = Vec::with_capacity(paths.len());
+        for (row, (result, path)) in read.into_iter().zip(paths).enumerate() {
+            let (id, snr, quality) = match result {
                 Ok((id, snr, normalized, quality)) => {
                     flux.row_mut(row).iter_mut().zip(normalized.flux).for_each(|(to, from)| *to = from);
                     ivar.row_mut(row).iter_mut().zip(normalized.ivar).for_each(|(to, from)| *to = from);
-                    labelled.push(id, snr, &quality);
-                    flags.push(quality.flags());
+                    (id, snr, quality)
                 }
                 Err(err) => {
-                    labelled.problems.push(err.to_string());
+                    tracing::warn!("{err}");
                     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                    let quality = Quality { unreadable: true, ..Quality::default() };
-                    labelled.push(stem, f64::NAN, &quality);
-                    flags.push(quality.flags());
+                    (stem, f64::NAN, Quality { unreadable: true, ..Quality::default() })
                 }
-            }
+            };
+            stars.push(LabelledStar {
+                file: path.display().to_string(),
+                id,
+                snr,
+                labels: Vec::new(),
+                errors: Vec::new(),
+                chi2_reduced: f64::NAN,
+                fraction_masked: quality.fraction_masked(),
+                flags: quality.flags(),
+            });
         }
-        let estimates = fitted.estimate_arrays(flux.view(), ivar.view(), &|stars| progress.advance(stars))?;
-        labelled.flags.extend(flags.iter().zip(&estimates.flags).map(|(spectrum, fit)| spectrum | fit));
-        labelled.estimates.append(estimates);
-    }
-    progress.finish();
-    Ok(labelled)
-}
-
-impl Labelled {
-    fn push(&mut self, id: String, snr: f64, quality: &Quality) {
-        self.ids.push(id);
-        self.snr.push(snr);
-        self.fraction_masked.push(quality.fraction_masked());
+        let report = |stars: usize| progress.advance(stars);
+        let estimates =
+            estimate_arrays(&*self.estimator, flux.view(), ivar.view(), self.batch_stars, &self.compute, &report)?;
+        for (row, star) in stars.iter_mut().enumerate() {
+            star.labels = estimates.labels.row(row).to_vec();
+            star.errors = (0..star.labels.len()).map(|k| estimates.error(row, k)).collect();
+            star.chi2_reduced = estimates.chi2_reduced(row);
+            star.flags |= estimates.flags[row];
+        }
+        Ok(stars)
     }
 }

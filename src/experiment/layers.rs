@@ -51,17 +51,50 @@ impl Layers {
         Ok(Self(layers))
     }
 
-    /// All layers merged, the later over the earlier.
+    /// All layers merged into one table, the later over the earlier.
     ///
     /// # Errors
-    /// [`Error::Config`] if the layers do not fit together.
-    pub fn merged<T: DeserializeOwned>(&self) -> Result<T> {
+    /// [`Error::Config`] if a layer is no TOML.
+    pub fn table(&self) -> Result<Table> {
         let mut merged = Table::new();
         for layer in &self.0 {
             merge(&mut merged, layer.table()?);
         }
+        Ok(merged)
+    }
+
+    /// All layers merged and understood.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the layers do not fit together.
+    pub fn merged<T: DeserializeOwned>(&self) -> Result<T> {
         let names: Vec<&str> = self.0.iter().map(|layer| layer.name.as_str()).collect();
-        merged.try_into().map_err(|err| Error::Config(format!("{}: {err}", names.join(" + "))))
+        self.table()?.try_into().map_err(|err| Error::Config(format!("{}: {err}", names.join(" + "))))
+    }
+
+    /// The keys of a table in the order in which they are written, layer by layer; a parsed table has lost it.
+    pub fn order_of(&self, table: &str) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for layer in &self.0 {
+            let Ok(document) = toml::de::DeTable::parse(&layer.text) else { continue };
+            let Some(toml::de::DeValue::Table(table)) = document.get_ref().get(table).map(|value| value.get_ref())
+            else {
+                continue;
+            };
+            let mut own: Vec<(usize, String)> =
+                table.keys().map(|key| (key.span().start, key.get_ref().to_string())).collect();
+            own.sort();
+            keys.extend(own.into_iter().map(|(_, key)| key));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        keys.retain(|key| seen.insert(key.clone()));
+        keys
+    }
+
+    /// The `--set` that gives a dotted key its value, as typed, if there is one.
+    pub fn set_by(&self, key: &str) -> Option<&str> {
+        let sets = self.0.iter().rev().filter(|layer| !layer.is_file);
+        sets.filter(|layer| layer.line_of(key).is_some()).map(|layer| layer.name.as_str()).next()
     }
 
     /// An error about the value of a dotted key, naming the file and line that set it last.
@@ -94,17 +127,20 @@ impl Layer {
         Error::Config(format!("{}: {}{hint}", self.name, err.to_string().trim_end()))
     }
 
-    /// Line (from 1) where a dotted key gets its value here.
+    /// Line (from 1) where a dotted key gets its value here. Its parts may be tables, or quoted dots inside one key.
     fn line_of(&self, key: &str) -> Option<usize> {
         let document = toml::de::DeTable::parse(&self.text).ok()?;
-        let mut table = document.get_ref();
-        let mut parts = key.split('.').peekable();
+        let (mut table, mut rest) = (document.get_ref(), key);
         loop {
-            let part = parts.next()?;
+            let (part, after) = match rest.split_once('.').filter(|_| !table.contains_key(rest)) {
+                Some((part, after)) => (part, Some(after)),
+                None => (rest, None),
+            };
             let value = table.get(part)?;
-            if parts.peek().is_none() {
+            let Some(after) = after else {
                 return Some(self.text[..value.span().start.min(self.text.len())].matches('\n').count() + 1);
-            }
+            };
+            rest = after;
             table = match value.get_ref() {
                 toml::de::DeValue::Table(inner) => inner,
                 _ => return None,
@@ -114,7 +150,7 @@ impl Layer {
 }
 
 /// "did you mean" for serde's messages of the form: unknown field `a`, expected one of `b`, `c`.
-fn hint(message: &str) -> String {
+pub(super) fn hint(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let Some(wrong) = quoted.next().filter(|_| message.starts_with("unknown")) else { return String::new() };
     match nearest_name(wrong, quoted) {
@@ -165,6 +201,18 @@ mod tests {
         assert_eq!(assignment("data.flux=../a b.npy").unwrap(), "data.flux = \"../a b.npy\"\n");
         assert_eq!(assignment("labels=[\"teff\"]").unwrap(), "labels = [\"teff\"]\n");
         assert!(assignment("seed").is_err());
+    }
+
+    #[test]
+    fn keys_keep_the_order_in_which_they_are_written() {
+        let layer = |text: &str| Layer { name: String::new(), text: text.into(), is_file: true };
+        let layers = Layers(vec![
+            layer("[sweep]\nz = [1]\n\"b.c\" = [2]\n[fit]\nstarts = 1\n"),
+            layer("seed = 1"),
+            layer("sweep.a = [1]\nsweep.z = [3]"),
+        ]);
+        assert_eq!(layers.order_of("sweep"), ["z", "b.c", "a"]);
+        assert!(layers.order_of("seed").is_empty() && layers.order_of("continuum").is_empty());
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::config::BootstrapSettings;
 use super::predictions::Predictions;
+use super::truth::Truth;
 use crate::spectra::quality::star_flags;
 use crate::stats::bootstrap::interval;
 use crate::stats::robust::{mean, median, robust_scatter, standard_deviation};
@@ -33,6 +35,20 @@ pub struct LabelMetrics {
     pub median_formal_error: f64,
 }
 
+/// What is reported of some of the test stars.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupMetrics {
+    /// Stars tested.
+    pub n_test: usize,
+    /// Against the catalogue, by label.
+    pub labels: BTreeMap<String, LabelMetrics>,
+    /// Against true labels.
+    pub labels_vs_truth: BTreeMap<String, LabelMetrics>,
+}
+
+/// Name of the group of stars with which nothing is wrong.
+pub const HEALTHY: &str = "healthy";
+
 /// What is reported of one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelMetrics {
@@ -41,6 +57,9 @@ pub struct ModelMetrics {
     /// Against true labels, where a truth table was given.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub labels_vs_truth: BTreeMap<String, LabelMetrics>,
+    /// Where the truth tells what is wrong with stars: the same for the healthy ones (`healthy`) and those of each kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub by_pathology: BTreeMap<String, GroupMetrics>,
     /// Training stars (mean over folds).
     pub n_train: usize,
     /// Stars tested.
@@ -49,6 +68,8 @@ pub struct ModelMetrics {
     pub chi2_reduced_median: f64,
     /// Test stars by flag.
     pub n_flagged: BTreeMap<String, usize>,
+    /// Test stars with any flag.
+    pub n_flagged_any: usize,
     /// Free parameters of the model.
     pub n_parameters: usize,
 }
@@ -88,24 +109,38 @@ pub fn summarize(
     settings: &BootstrapSettings,
     seed: u64,
 ) -> ModelMetrics {
-    let against = |references: &ndarray::Array2<f64>| {
-        predictions
-            .label_names
-            .iter()
-            .enumerate()
-            .map(|(k, name)| {
-                let estimates = predictions.estimates.labels.column(k).to_vec();
-                let errors: Vec<f64> = (0..predictions.n_stars()).map(|n| predictions.estimates.error(n, k)).collect();
-                (name.clone(), compare(&estimates, &errors, &references.column(k).to_vec(), settings, seed))
-            })
-            .collect()
+    let against = |references: &Array2<f64>, stars: &[usize]| -> BTreeMap<String, LabelMetrics> {
+        let of = |value: &dyn Fn(usize) -> f64| stars.iter().map(|star| value(*star)).collect::<Vec<f64>>();
+        let label = |(k, name): (usize, &String)| {
+            let estimates = of(&|star| predictions.estimates.labels[[star, k]]);
+            let errors = of(&|star| predictions.estimates.error(star, k));
+            (name.clone(), compare(&estimates, &errors, &of(&|star| references[[star, k]]), settings, seed))
+        };
+        predictions.label_names.iter().enumerate().map(label).collect()
     };
+    let all: Vec<usize> = (0..predictions.n_stars()).collect();
+    let mut by_pathology = BTreeMap::new();
+    if let Some(Truth { labels, pathology: Some(pathology) }) = &predictions.truth {
+        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (star, word) in pathology.iter().enumerate() {
+            groups.entry(if word.is_empty() { HEALTHY } else { word }).or_default().push(star);
+        }
+        for (word, stars) in groups {
+            let metrics = GroupMetrics {
+                n_test: stars.len(),
+                labels: against(&predictions.catalogue, &stars),
+                labels_vs_truth: against(labels, &stars),
+            };
+            by_pathology.insert(word.to_string(), metrics);
+        }
+    }
     let chi2: Vec<f64> =
         (0..predictions.n_stars()).map(|n| predictions.estimates.chi2_reduced(n)).filter(|v| v.is_finite()).collect();
     let count = |bit: i64| predictions.flags.iter().filter(|flags| **flags & bit != 0).count();
     ModelMetrics {
-        labels: against(&predictions.catalogue),
-        labels_vs_truth: predictions.truth.as_ref().map(against).unwrap_or_default(),
+        labels: against(&predictions.catalogue, &all),
+        labels_vs_truth: predictions.truth.as_ref().map(|truth| against(&truth.labels, &all)).unwrap_or_default(),
+        by_pathology,
         n_train,
         n_test: predictions.n_stars(),
         chi2_reduced_median: median(&chi2),
@@ -114,6 +149,7 @@ pub fn summarize(
             .map(|(bit, name)| (name.to_string(), count(*bit)))
             .filter(|(_, n)| *n > 0)
             .collect(),
+        n_flagged_any: predictions.flags.iter().filter(|flags| **flags != 0).count(),
         n_parameters,
     }
 }

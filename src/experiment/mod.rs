@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod crossval;
+pub mod emulate;
+pub mod label_journal;
 pub mod labelling;
 pub mod layers;
 pub mod look_alikes;
@@ -12,4 +14,6 @@ pub mod prepare;
 pub mod run;
 pub mod run_folder;
 pub mod star;
+pub mod sweep;
 pub mod timings;
+pub mod truth;

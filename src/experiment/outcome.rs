@@ -25,6 +25,8 @@ pub struct ModelOutcome {
     pub metrics: ModelMetrics,
     /// How training went, by fold.
     pub training: Vec<TrainingReport>,
+    /// Times of the steps that were this model's own.
+    pub timings: Timings,
 }
 
 /// Everything a run found.
@@ -48,37 +50,78 @@ pub struct Outcome {
     pub timings: Timings,
 }
 
-#[derive(Serialize)]
-struct MetricsFile<'a> {
-    maury_version: &'static str,
-    burn_version: &'static str,
-    seed: u64,
-    interval_level: f64,
-    selection: &'a [Cut],
-    fraction_masked: BTreeMap<&'static str, f64>,
-    fraction_per_mask_bit: BTreeMap<String, f64>,
-    look_alikes: Option<LookAlikes>,
-    models: BTreeMap<&'a str, ModelFile<'a>>,
-    timings: &'a Timings,
-    peak_memory_mb: f64,
+/// What `metrics.json` holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunMetrics {
+    /// Version of maury.
+    pub maury_version: &'static str,
+    /// Version of Burn.
+    pub burn_version: &'static str,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Probability the intervals hold.
+    pub interval_level: f64,
+    /// The selection.
+    pub selection: Vec<Cut>,
+    /// Fraction of each star's pixels that was masked: `smallest`, `median`, `largest`.
+    pub fraction_masked: BTreeMap<&'static str, f64>,
+    /// Fraction of the pixels inside the chips with each mask bit.
+    pub fraction_per_mask_bit: BTreeMap<String, f64>,
+    /// How alike the spectra of stars with like labels are.
+    pub look_alikes: Option<LookAlikes>,
+    /// Metrics and training reports, by model.
+    pub models: BTreeMap<String, TrainedMetrics>,
+    /// Times of the steps that were one model's own, by model.
+    pub model_timings: BTreeMap<String, Timings>,
+    /// Times by step.
+    pub timings: Timings,
+    /// Peak memory in units of 10^6 bytes.
+    pub peak_memory_mb: f64,
 }
 
-#[derive(Serialize)]
-struct ModelFile<'a> {
+/// Metrics of a model, and how its training went.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainedMetrics {
+    /// The metrics.
     #[serde(flatten)]
-    metrics: &'a ModelMetrics,
-    training: &'a [TrainingReport],
+    pub metrics: ModelMetrics,
+    /// Training by fold.
+    pub training: Vec<TrainingReport>,
 }
 
 impl Outcome {
-    /// Writes predictions and quality numbers into the run's folder; `metrics.json` last.
+    /// The numbers of the run, with the process's peak memory up to now.
+    pub fn metrics(&self) -> RunMetrics {
+        let [smallest, median, largest] = self.fraction_masked;
+        let bit_fraction = |(bit, name, fraction): &(usize, &str, f64)| (format!("{bit} {name}"), *fraction);
+        let by_model = |model: &ModelOutcome| {
+            let trained = TrainedMetrics { metrics: model.metrics.clone(), training: model.training.clone() };
+            (model.name.clone(), trained)
+        };
+        RunMetrics {
+            maury_version: env!("CARGO_PKG_VERSION"),
+            burn_version: crate::device::BURN_VERSION,
+            seed: self.seed,
+            interval_level: self.interval_level,
+            selection: self.cuts.clone(),
+            fraction_masked: BTreeMap::from([("smallest", smallest), ("median", median), ("largest", largest)]),
+            fraction_per_mask_bit: self.bit_fractions.iter().map(bit_fraction).collect(),
+            look_alikes: self.look_alikes,
+            models: self.models.iter().map(by_model).collect(),
+            model_timings: self.models.iter().map(|model| (model.name.clone(), model.timings.clone())).collect(),
+            timings: self.timings.clone(),
+            peak_memory_mb: peak_memory_mb(),
+        }
+    }
+
+    /// Writes predictions and quality numbers into the run's folder, `metrics.json` last, and returns the numbers.
     ///
     /// With one model its predictions are `predictions.fits` and `.csv`; with several, each has
     /// `predictions-<name>.fits` too, and the plain name holds the first.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Fits`].
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    pub fn write(&self, folder: &Path) -> Result<RunMetrics> {
         for (index, model) in self.models.iter().enumerate() {
             let columns = model.predictions.columns();
             if index == 0 {
@@ -88,30 +131,17 @@ impl Outcome {
                 write_table(&folder.join(format!("predictions-{}", model.name)), "PREDICTIONS", &columns)?;
             }
         }
-        let [smallest, median, largest] = self.fraction_masked;
-        let file = MetricsFile {
-            maury_version: env!("CARGO_PKG_VERSION"),
-            burn_version: crate::device::BURN_VERSION,
-            seed: self.seed,
-            interval_level: self.interval_level,
-            selection: &self.cuts,
-            fraction_masked: BTreeMap::from([("smallest", smallest), ("median", median), ("largest", largest)]),
-            fraction_per_mask_bit: self
-                .bit_fractions
-                .iter()
-                .map(|(bit, name, f)| (format!("{bit} {name}"), *f))
-                .collect(),
-            look_alikes: self.look_alikes,
-            models: self
-                .models
-                .iter()
-                .map(|model| (model.name.as_str(), ModelFile { metrics: &model.metrics, training: &model.training }))
-                .collect(),
-            timings: &self.timings,
-            peak_memory_mb: peak_memory_mb(),
-        };
-        let path = folder.join("metrics.json");
-        let text = serde_json::to_string_pretty(&file).map_err(|err| Error::format(&path, err.to_string()))?;
-        files::write_bytes(&path, text + "\n")
+        let metrics = self.metrics();
+        write_json(&folder.join("metrics.json"), &metrics)?;
+        Ok(metrics)
     }
+}
+
+/// Writes a value as JSON for programs and people alike.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|err| Error::format(path, err.to_string()))?;
+    files::write_bytes(path, text + "\n")
 }

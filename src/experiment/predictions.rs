@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
+use super::truth::Truth;
 use crate::data::files;
-use crate::data::fits::{self, Column, ColumnValues};
+use crate::data::fits::{self, Column};
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
 use crate::spectra::labels::unit;
@@ -20,8 +21,8 @@ pub struct Predictions {
     pub label_names: Vec<String>,
     /// Catalogue labels, [n_stars, n_labels]; NaN where missing.
     pub catalogue: Array2<f64>,
-    /// True labels, where a truth table was given.
-    pub truth: Option<Array2<f64>>,
+    /// The truth, where a table of it was given.
+    pub truth: Option<Truth>,
     /// The estimates.
     pub estimates: LabelEstimates,
     /// Flags of spectrum, catalogue and fit together.
@@ -43,12 +44,15 @@ impl Predictions {
             columns.push(Column::f64(format!("{name}_estimate"), unit(name), self.estimates.labels.column(k).to_vec()));
             columns.push(Column::f64(format!("{name}_error"), unit(name), errors));
             if let Some(truth) = &self.truth {
-                columns.push(Column::f64(format!("{name}_truth"), unit(name), truth.column(k).to_vec()));
+                columns.push(Column::f64(format!("{name}_truth"), unit(name), truth.labels.column(k).to_vec()));
             }
         }
         let chi2 = (0..self.n_stars()).map(|n| self.estimates.chi2_reduced(n)).collect();
         columns.push(Column::f64("chi2_reduced", "", chi2));
         columns.push(Column::i64("flags", self.flags.clone()));
+        if let Some(pathology) = self.truth.as_ref().and_then(|truth| truth.pathology.clone()) {
+            columns.push(Column::text("pathology", pathology));
+        }
         columns
     }
 }
@@ -61,30 +65,22 @@ pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
     let with_ending = |ending: &str| PathBuf::from(format!("{}.{ending}", stem.display()));
     fits::write(&with_ending("fits"), |file| {
         file.table(name, columns)?;
-        for (bit, flag) in star_flags::NAMES {
+        let has_flags = columns.iter().any(|column| column.name == "flags");
+        for (bit, flag) in star_flags::NAMES.iter().filter(|_| has_flags) {
             file.key(name, &format!("FLAG{}", bit.trailing_zeros()), flag, "meaning of this bit of `flags`")?;
         }
         Ok(())
     })?;
     let path = with_ending("csv");
     let malformed = |err: csv::Error| Error::format(&path, err.to_string());
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;
-    for row in 0..columns.first().map_or(0, Column::len) {
-        writer.write_record(columns.iter().map(|column| cell(column, row))).map_err(malformed)?;
-    }
-    let bytes = writer.into_inner().map_err(|err| Error::format(&path, err.to_string()))?;
-    files::write_bytes(&path, bytes)
-}
-
-fn cell(column: &Column, row: usize) -> String {
-    match &column.values {
-        ColumnValues::Text(values) => values[row].clone(),
-        ColumnValues::I64(values) => values[row].to_string(),
-        // An empty cell is a missing value to every reader of CSV; the others come back to the last bit.
-        ColumnValues::F64(values) if !values[row].is_finite() => String::new(),
-        ColumnValues::F64(values) => format!("{:?}", values[row]),
-    }
+    files::write_atomically(&path, |temporary| {
+        let mut writer = csv::Writer::from_path(temporary).map_err(malformed)?;
+        writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;
+        for row in 0..columns.first().map_or(0, Column::len) {
+            writer.write_record(columns.iter().map(|column| column.cell(row))).map_err(malformed)?;
+        }
+        writer.flush().map_err(Error::io(&path, "write"))
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +94,7 @@ mod tests {
             ids: vec!["a".into(), "b".into()],
             label_names: vec!["teff".into()],
             catalogue: array![[4500.0], [f64::NAN]],
-            truth: Some(array![[4510.0], [4600.0]]),
+            truth: Some(Truth { labels: array![[4510.0], [4600.0]], pathology: None }),
             estimates: LabelEstimates {
                 labels: array![[4505.5], [4601.0]],
                 covariance: Array3::from_elem((2, 1, 1), 4.0),

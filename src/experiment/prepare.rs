@@ -12,6 +12,7 @@ use crate::data::selection::{Cut, select};
 use crate::data::{apstar, arrays, files};
 use crate::device::Compute;
 use crate::error::{Error, Result};
+use crate::mock::{self, MockSettings};
 use crate::progress::Progress;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
 use crate::spectra::continuum_pixels;
@@ -35,6 +36,8 @@ pub struct Source {
     pub cuts: Vec<Cut>,
     /// The grid all spectra must be on.
     pub grid: WavelengthGrid,
+    /// Table of the truth about the stars, if there is one.
+    pub truth: Option<PathBuf>,
     spectra: Spectra,
 }
 
@@ -47,18 +50,24 @@ enum Spectra {
 }
 
 impl Source {
-    /// Selects the experiment's stars and finds their spectra.
+    /// Selects the experiment's stars and finds their spectra; a mock survey is made in `cache` unless it is there.
     ///
     /// # Errors
     /// File errors; [`Error::TooFewStars`] if nothing is left; [`Error::Mismatch`] if arrays and labels disagree.
-    pub fn open(config: &ExperimentConfig) -> Result<Self> {
-        let source = match (&config.data.apstar, &config.data.arrays) {
-            (Some(apstar), _) => Self::open_apstar(apstar, config)?,
-            (None, Some(arrays)) => Self::open_arrays(arrays, config)?,
-            (None, None) => {
-                return Err(Error::Config("data names no stars; give [data.apstar] or [data.arrays]".into()));
-            }
+    pub fn open(config: &ExperimentConfig, cache: &Path, progress: &dyn Progress) -> Result<Self> {
+        let data = &config.data;
+        let mut source = if let Some(mock) = &data.mock {
+            let (spectra, truth) = mock_survey(mock, cache, progress)?;
+            Self { truth: Some(truth), ..Self::open_apstar(&spectra, config)? }
+        } else if let Some(apstar) = &data.apstar {
+            Self::open_apstar(apstar, config)?
+        } else if let Some(arrays) = &data.arrays {
+            Self::open_arrays(arrays, config)?
+        } else {
+            let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
+            return Err(Error::Config(format!("data names no stars; {remedy}")));
         };
+        source.truth = data.truth.clone().or(source.truth);
         for cut in &source.cuts {
             tracing::info!("{}: {} removed, {} left", cut.name, cut.removed, cut.left);
         }
@@ -88,6 +97,7 @@ impl Source {
             stars: stars.rows(&present),
             cuts,
             grid: WavelengthGrid::apogee(),
+            truth: None,
             spectra: Spectra::Files(found.into_iter().flatten().collect()),
         })
     }
@@ -126,7 +136,7 @@ impl Source {
         let rows = &stars.row;
         let axis = Axis(0);
         let (flux, noise) = (flux.select(axis, rows), noise.select(axis, rows));
-        Ok(Self { stars, cuts, grid, spectra: Spectra::Arrays { flux, noise, is_error, fingerprint } })
+        Ok(Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays { flux, noise, is_error, fingerprint } })
     }
 
     /// Number of stars.
@@ -163,6 +173,22 @@ impl Source {
             Spectra::Arrays { fingerprint, .. } => Ok(fingerprint.clone()),
         }
     }
+}
+
+/// The survey that these settings make, and its truth; made now if `cache` does not have it.
+fn mock_survey(settings: &MockSettings, cache: &Path, progress: &dyn Progress) -> Result<(ApstarData, PathBuf)> {
+    let version = mock::FORMAT_VERSION;
+    let folder = cache.join(format!("mock-{}-stars-seed-{}-v{version}", settings.stars, settings.seed));
+    // The folder appears when everything is in it.
+    if folder.is_dir() {
+        tracing::info!("mock survey taken from {}", folder.display());
+    } else {
+        let summary = mock::survey::write(&folder, settings, progress)?;
+        let (n_spectra, megabytes) = (summary.n_spectra, summary.bytes / 1_000_000);
+        tracing::info!("mock survey of {n_spectra} spectra, {megabytes} MB, kept in {}", folder.display());
+    }
+    let survey = ApstarData { catalogue: folder.join("allStar.fits"), spectra: folder.join("spectra") };
+    Ok((survey, folder.join("truth.csv")))
 }
 
 fn why_empty(cuts: &[Cut], config: &ExperimentConfig) -> String {

@@ -1,20 +1,19 @@
-//! The story of an experiment: select, prepare, split, train, estimate, compare.
+//! The story of an experiment: select, split, prepare, train, estimate, compare.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use ndarray::Array2;
 
 use super::config::{Experiment, ExperimentConfig};
-use super::crossval::CrossValidation;
+use super::crossval::{CrossValidation, folds};
 use super::look_alikes;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome};
 use super::predictions::Predictions;
 use super::prepare::{Source, prepare};
 use super::timings::Timings;
+use super::truth::Truth;
 use crate::data::catalogue::Catalogue;
-use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
@@ -23,6 +22,17 @@ use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
 use crate::stats::robust::quantile;
+
+/// Where a run keeps what it makes on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The run's own folder.
+    pub folder: &'a Path,
+    /// Prepared sets, shared between runs.
+    pub cache: &'a Path,
+    /// Whether trained models are kept, in the run's folder.
+    pub keep_models: bool,
+}
 
 /// Runs an experiment. Models and the resolved configuration go into `folder`; prepared sets are shared between runs in
 /// `cache`. The outcome is returned, not written.
@@ -37,18 +47,32 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let config = &experiment.config;
-    let resolved = toml::to_string_pretty(config).map_err(|err| Error::Config(err.to_string()))?;
-    files::write_bytes(&folder.join("experiment.toml"), resolved)?;
-
+    config.write_resolved(folder)?;
     let mut timings = Timings::default();
-    let source = timings.measure("select", || Source::open(config))?;
-    let folds = config.split.folds(&source.stars.id, config.seed);
+    let source = timings.measure("select", || Source::open(config, cache, progress))?;
+    run_on(&source, config, timings, Place { folder, cache, keep_models: true }, compute, progress)
+}
+
+/// The part of [`run`] after the selection, for runs that share their stars; adds to the times measured so far.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_on(
+    source: &Source,
+    config: &ExperimentConfig,
+    mut timings: Timings,
+    place: Place,
+    compute: &Compute,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    let folds = folds(config, &source.stars);
     let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
-    let truth = config.data.truth.as_deref().map(|path| read_truth(path, &source.stars, config)).transpose()?;
+    let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, config)).transpose()?;
+    let truth = truth.as_ref().map(|truth| truth.rows(&test));
 
     // Only continuum pixels found from training stars make the prepared set depend on the fold.
     let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
-    let mut results: Vec<Vec<_>> = config.models.iter().map(|_| Vec::new()).collect();
+    let mut results: Vec<(Vec<_>, Timings)> = config.models.iter().map(|_| Default::default()).collect();
     let mut quality = vec![Quality::default(); source.n_stars()];
     let mut flags = vec![0; source.n_stars()];
     let mut bit_fractions = Vec::new();
@@ -58,7 +82,9 @@ pub fn run(
         let set = match shared.take() {
             Some(set) => set,
             None => {
-                timings.measure("prepare", || prepare(&source, config, &fold.training, cache, compute, progress))?.0
+                timings
+                    .measure("prepare", || prepare(source, config, &fold.training, place.cache, compute, progress))?
+                    .0
             }
         };
         for &star in &fold.test {
@@ -68,10 +94,11 @@ pub fn run(
         bit_fractions = set.bit_fractions();
         look_alikes = timings.measure("look_alikes", || look_alikes::compare(&set));
         let crossval = CrossValidation { set: &set, config, compute, progress };
-        for ((name, model), results) in config.models.iter().zip(&mut results) {
-            let subfolder = folder.join("models").join(name);
+        for ((name, model), (results, own_timings)) in config.models.iter().zip(&mut results) {
+            let subfolder = place.folder.join("models").join(name);
             let subfolder = if folds.len() > 1 { subfolder.join(format!("fold{}", index + 1)) } else { subfolder };
-            results.push(crossval.run_fold(fold, model, &subfolder, &mut timings)?);
+            let kept = place.keep_models.then_some(subfolder.as_path());
+            results.push(crossval.run_fold(fold, model, kept, own_timings)?);
         }
         shared = (!per_fold).then_some(set);
     }
@@ -79,12 +106,13 @@ pub fn run(
     let stars = source.stars.rows(&test);
     let labels =
         |rows: &Catalogue| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows.labels[n][k]);
+    results.iter().for_each(|(_, own_timings)| timings.add(own_timings));
     let models: Vec<ModelOutcome> = timings.measure("compare", || {
         config
             .models
             .keys()
             .zip(results)
-            .map(|(name, results)| {
+            .map(|(name, (results, own_timings))| {
                 let mut estimates = LabelEstimates::empty(config.labels.len());
                 let training = results.iter().map(|result| result.training).collect();
                 let n_train = results.iter().map(|result| result.n_train).sum::<usize>() / results.len().max(1);
@@ -94,12 +122,12 @@ pub fn run(
                     ids: stars.id.clone(),
                     label_names: config.labels.clone(),
                     catalogue: labels(&stars),
-                    truth: truth.as_ref().map(|truth| truth.select(ndarray::Axis(0), &test)),
+                    truth: truth.clone(),
                     flags: test.iter().zip(&estimates.flags).map(|(star, fit)| flags[*star] | fit).collect(),
                     estimates,
                 };
                 let metrics = summarize(&predictions, n_train, n_parameters, &config.bootstrap, config.seed);
-                ModelOutcome { name: name.clone(), predictions, metrics, training }
+                ModelOutcome { name: name.clone(), predictions, metrics, training, timings: own_timings }
             })
             .collect()
     });
@@ -107,7 +135,7 @@ pub fn run(
     let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
     Ok(Outcome {
         models,
-        cuts: source.cuts,
+        cuts: source.cuts.clone(),
         bit_fractions,
         fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),
         look_alikes,
@@ -134,20 +162,4 @@ fn report_empty(models: &[ModelOutcome]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// True labels of the stars, by id; NaN for stars the table does not know.
-fn read_truth(path: &Path, stars: &Catalogue, config: &ExperimentConfig) -> Result<Array2<f64>> {
-    let id_column = config.data.arrays.as_ref().map_or("", |arrays| arrays.id_column.as_str());
-    let table = Catalogue::read(path, id_column, &config.labels)?;
-    let row_of: HashMap<&str, usize> = table.id.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
-    let known = stars.id.iter().filter(|id| row_of.contains_key(id.as_str())).count();
-    tracing::info!("truth: {} knows {known} of {} stars", path.display(), stars.len());
-    if known == 0 {
-        let detail = format!("none of {} stars is in the table; are its ids those of the catalogue?", stars.len());
-        return Err(Error::Mismatch { what: path.display().to_string(), detail });
-    }
-    Ok(Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| {
-        row_of.get(stars.id[n].as_str()).map_or(f64::NAN, |row| table.labels[*row][k])
-    }))
 }

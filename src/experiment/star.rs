@@ -53,7 +53,7 @@ pub fn examine(source: &Source, set: &PreparedSet, config: &ExperimentConfig, id
     Ok(StarSpectrum {
         id: id.to_string(),
         grid: set.grid.clone(),
-        raw_unit: if config.data.apstar.is_some() { "10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹" } else { "" },
+        raw_unit: if config.data.arrays.is_none() { "10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹" } else { "" },
         raw_flux: where_good(&masked.flux, &|pixel| masked.ivar[pixel]),
         continuum,
         flux: where_good(&flux, &|pixel| f64::from(set.ivar[[star, pixel]])),

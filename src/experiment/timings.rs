@@ -30,6 +30,20 @@ impl Timings {
         result
     }
 
+    /// Adds the times of another run, step by step.
+    pub fn add(&mut self, other: &Self) {
+        for (step, time) in &other.0 {
+            let sum = self.0.entry(step.clone()).or_default();
+            sum.wall_s += time.wall_s;
+            sum.cpu_s += time.cpu_s;
+        }
+    }
+
+    /// Time of one step; zero if it was never measured.
+    pub fn step(&self, name: &str) -> StepTime {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
     /// Steps and their times, by name.
     pub fn steps(&self) -> impl Iterator<Item = (&str, StepTime)> {
         self.0.iter().map(|(name, time)| (name.as_str(), *time))
@@ -43,6 +57,14 @@ fn usage() -> Option<Usage> {
 fn cpu_seconds() -> f64 {
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 * 1e-6;
     usage().map_or(f64::NAN, |usage| seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+/// Lets [`peak_memory_mb`] count from now on, where the system can (Linux); elsewhere it goes on from the process's start.
+pub fn forget_peak_memory() {
+    if cfg!(target_os = "linux") {
+        // `5` resets the peak of the resident memory: man 5 proc_pid_clear_refs.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+    }
 }
 
 /// Largest resident memory of the process so far, in units of 10^6 bytes; NaN where the system does not tell.
@@ -66,5 +88,9 @@ mod tests {
         let (_, twice) = timings.steps().next().unwrap();
         assert!(twice.wall_s > once.wall_s && once.wall_s > 0.0);
         assert!(peak_memory_mb() > 1.0);
+        let mut sum = timings.clone();
+        sum.add(&timings);
+        assert_eq!(sum.step("spin").wall_s, 2.0 * timings.step("spin").wall_s);
+        assert_eq!(sum.step("rest"), StepTime::default());
     }
 }

@@ -12,16 +12,16 @@ use ndarray::{Array2, ArrayView2};
 
 use super::fit::{ChiSquare, Evaluation};
 use crate::device::{Compute, to_f64};
-use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::LabelTerms;
+use crate::models::cannon::NO_INFORMATION;
 use crate::models::likelihood::inverse_total_variance;
-use crate::models::vectorizer::Vectorizer;
 use crate::spectra::batch::SpectraBatch;
 use crate::training::closed_form::products_of_columns;
 
 /// What of a model the compression needs, computed once.
 #[derive(Debug, Clone)]
-pub struct Compressor {
-    vectorizer: Vectorizer,
+pub struct Compressor<T> {
+    label_terms: T,
     /// Spectrum of the pivot star and scatter variance, [1, n_pixels] each.
     pivot_flux: Tensor<2>,
     s2: Tensor<2>,
@@ -35,25 +35,28 @@ pub struct Compressor {
 
 /// chi^2 of several stars as a function of their labels, each star's pixels summed up.
 #[derive(Debug, Clone)]
-pub struct CompressedSpectra {
-    vectorizer: Vectorizer,
+pub struct CompressedSpectra<T> {
+    label_terms: T,
     /// [n_stars, n_terms - 1, n_terms - 1]
-    m: Tensor<3>,
+    pub(super) m: Tensor<3>,
     /// [n_stars, n_terms - 1, 1]
-    v: Tensor<3>,
+    pub(super) v: Tensor<3>,
     /// [n_stars, 1]
-    c: Tensor<2>,
+    pub(super) c: Tensor<2>,
 }
 
-impl Compressor {
-    /// Prepares the compression of spectra under a model.
-    pub fn new(cannon: &Cannon, compute: &Compute) -> Self {
-        let theta = cannon.theta.val();
+impl<T: LabelTerms> Compressor<T> {
+    /// Prepares the compression of spectra under the model `theta . x(labels)` of scatter variance `s2`.
+    ///
+    /// # Shapes
+    /// - theta: `[n_terms, n_pixels]`
+    /// - s2: `[n_pixels]`
+    pub fn new(label_terms: T, theta: Tensor<2>, s2: Tensor<1>, compute: &Compute) -> Self {
         let [n_terms, n_pixels] = theta.dims();
         let slopes = theta.clone().narrow(0, 1, n_terms - 1).transpose();
-        let s2 = cannon.s2.val().reshape([1, n_pixels]);
+        let s2 = s2.reshape([1, n_pixels]);
         Self {
-            vectorizer: cannon.vectorizer().clone(),
+            label_terms,
             pivot_flux: theta.narrow(0, 0, 1),
             valid: s2.clone().lower_scalar(NO_INFORMATION).float().cast(compute.dtype()).transpose(),
             pairs: products_of_columns(&slopes, compute),
@@ -68,13 +71,28 @@ impl Compressor {
         self.pivot_flux.dims()[1]
     }
 
+    /// Spectrum of the pivot star, [1, n_pixels].
+    pub fn pivot_flux(&self) -> &Tensor<2> {
+        &self.pivot_flux
+    }
+
+    /// Coefficients without the constant term, [n_pixels, n_terms - 1].
+    pub fn slopes(&self) -> &Tensor<2> {
+        &self.slopes
+    }
+
+    /// Weight of every pixel in chi^2, [n_stars, n_pixels]: `1 / (sigma^2 + s^2)`.
+    pub fn weight(&self, spectra: &SpectraBatch) -> Tensor<2> {
+        inverse_total_variance(spectra.ivar.clone(), self.s2.clone())
+    }
+
     /// Sums up every star's pixels: two matrix products for all stars.
     ///
     /// Also returns the number of pixels that count for each star.
-    pub fn compress(&self, spectra: &SpectraBatch) -> (CompressedSpectra, Vec<usize>) {
+    pub fn compress(&self, spectra: &SpectraBatch) -> (CompressedSpectra<T>, Vec<usize>) {
         let informative = spectra.ivar.clone().greater_scalar(0.0).float().cast(self.compute.dtype());
         let counted = to_f64(informative.matmul(self.valid.clone()));
-        let weight = inverse_total_variance(spectra.ivar.clone(), self.s2.clone());
+        let weight = self.weight(spectra);
         let residual = spectra.flux.clone() - self.pivot_flux.clone();
         let weighted = weight.clone() * residual.clone();
         let wide: DType = self.compute.wide_dtype();
@@ -83,7 +101,7 @@ impl Compressor {
         let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
         let n_stars = spectra.n_stars();
         let compressed = CompressedSpectra {
-            vectorizer: self.vectorizer.clone(),
+            label_terms: self.label_terms.clone(),
             m: packed.select(1, self.compute.indices(&full)).reshape([n_stars, n, n]),
             v: weighted.clone().matmul(self.slopes.clone()).cast(wide).reshape([n_stars, n, 1]),
             c: (weighted * residual).sum_dim(1).cast(wide),
@@ -98,7 +116,7 @@ fn packed_index(row: usize, column: usize, n: usize) -> usize {
     low * (2 * n - low + 1) / 2 + high - low
 }
 
-impl CompressedSpectra {
+impl<T: LabelTerms> CompressedSpectra<T> {
     /// chi^2 of every star at every one of some labels, in one matrix product.
     ///
     /// # Shapes
@@ -109,7 +127,7 @@ impl CompressedSpectra {
         let [n_stars, n, _] = self.m.dims();
         let flat: Vec<f64> = scaled_labels.iter().copied().collect();
         let labels = like(&self.c, &flat, [n_points, n_labels]);
-        let x = self.vectorizer.design_matrix(labels).narrow(1, 1, n);
+        let x = self.label_terms.terms(labels).narrow(1, 1, n);
         let squares =
             (x.clone().reshape([n_points, n, 1]) * x.clone().reshape([n_points, 1, n])).reshape([n_points, n * n]);
         let quadratic = self.m.clone().reshape([n_stars, n * n]).matmul(squares.transpose());
@@ -124,25 +142,25 @@ fn like(tensor: &Tensor<2>, values: &[f64], shape: [usize; 2]) -> Tensor<2> {
     Tensor::from_data(data, (&tensor.device(), tensor.dtype()))
 }
 
-impl ChiSquare for CompressedSpectra {
+impl<T: LabelTerms> ChiSquare for CompressedSpectra<T> {
     fn evaluate(&self, scaled_labels: Tensor<2>) -> Evaluation {
         let [n_stars, n, _] = self.m.dims();
-        let scaled_labels = scaled_labels.cast(self.c.dtype());
-        let design = self.vectorizer.design_matrix(scaled_labels);
-        let derivative = self.vectorizer.derivative(design.clone()).narrow(1, 1, n);
-        let second = self.vectorizer.second_derivative(design.clone()).narrow(1, 1, n);
-        let x = design.narrow(1, 1, n).reshape([n_stars, n, 1]);
+        let expansion = self.label_terms.expand(scaled_labels.cast(self.c.dtype()));
+        let derivative = expansion.derivative.narrow(1, 1, n);
+        let x = expansion.terms.narrow(1, 1, n).reshape([n_stars, n, 1]);
         // With Y = [x, dx/dl], Y^T M Y holds x^T M x, its half gradient and the Gauss-Newton matrix; Y^T v the rest.
+        let n_labels = derivative.dims()[2];
         let y = Tensor::cat(vec![x, derivative], 2);
         let transposed = y.clone().swap_dims(1, 2);
         let m_y = self.m.clone().matmul(y);
         let linear = transposed.clone().matmul(self.v.clone());
         let quadratic = transposed.matmul(m_y.clone());
-        let n_labels = self.vectorizer.n_labels();
         let value = quadratic.clone().narrow(1, 0, 1).narrow(2, 0, 1) - linear.clone().narrow(1, 0, 1) * 2.0;
         let below = quadratic.narrow(1, 1, n_labels);
         let curvature = below.clone().narrow(2, 1, n_labels);
-        let bend = (second * (m_y.narrow(2, 0, 1) - self.v.clone())).sum_dim(1).reshape([n_stars, n_labels, n_labels]);
+        let residual = m_y.narrow(2, 0, 1) - self.v.clone();
+        let constant = Tensor::zeros([n_stars, 1, 1], (&residual.device(), residual.dtype()));
+        let bend = (expansion.bend)(Tensor::cat(vec![constant, residual], 1));
         Evaluation {
             chi2: value.reshape([n_stars, 1]) + self.c.clone(),
             half_gradient: below.narrow(2, 0, 1) - linear.narrow(1, 1, n_labels),
@@ -153,7 +171,7 @@ impl ChiSquare for CompressedSpectra {
 
     fn select(&self, rows: Tensor<1, Int>) -> Self {
         Self {
-            vectorizer: self.vectorizer.clone(),
+            label_terms: self.label_terms.clone(),
             m: self.m.clone().select(0, rows.clone()),
             v: self.v.clone().select(0, rows.clone()),
             c: self.c.clone().select(0, rows),

@@ -1,13 +1,16 @@
-//! A trained Cannon as an estimator of labels: compression, starts, fit, flags.
+//! A trained spectral model as an estimator of labels: compression, starts, fit, flags.
 
-use ndarray::{Array2, Array3, ArrayView2};
+use burn::tensor::Tensor;
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, s};
 
 use super::compress::{CompressedSpectra, Compressor};
 use super::fit::{FitSettings, Minimum, fit};
 use super::hull::Hull;
+use super::prior::{GaussianPrior, Penalized};
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::models::{LabelEstimates, LabelEstimator};
+use crate::models::vectorizer::Vectorizer;
+use crate::models::{LabelEstimates, LabelEstimator, LabelTerms};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::quality::star_flags;
@@ -18,65 +21,109 @@ const MOST_REFERENCES: usize = 500;
 /// Starts closer than this, in scaled labels, are the same start.
 const NEIGHBOURHOOD: f64 = 1.0;
 
-/// Estimates labels by fitting The Cannon to spectra.
+/// Estimates labels by fitting a model that is linear in its label terms.
 #[derive(Debug, Clone)]
-pub struct FittedCannon {
-    compressor: Compressor,
+pub struct Fitted<T> {
+    compressor: Compressor<T>,
     scaler: LabelScaler,
-    /// Scaled labels tried as starts, [n_references, n_labels].
+    /// How many of the model's inputs are labels; the others are nuisances.
+    n_labels: usize,
+    /// Scaled inputs tried as starts, [n_references, n_inputs].
     references: Array2<f64>,
     /// Which references are neighbours, [n_references, n_references].
     neighbours: Array2<bool>,
     hull: Hull,
+    prior: Option<GaussianPrior>,
     settings: FitSettings,
     compute: Compute,
 }
 
+/// Estimates labels by fitting The Cannon.
+pub type FittedCannon = Fitted<Vectorizer>;
+
 impl FittedCannon {
-    /// Prepares a model for fitting.
+    /// Prepares a Cannon for fitting.
     pub fn new(model: &TrainedCannon, settings: &FitSettings, compute: &Compute) -> Self {
-        let scaled = model.scaler.scale(model.training_labels.view());
+        let (cannon, scaler) = (&model.cannon, model.scaler.clone());
+        let compressor = Compressor::new(cannon.vectorizer().clone(), cannon.theta.val(), cannon.s2.val(), compute);
+        let n_labels = scaler.n_labels();
+        Self::with_prior(compressor, scaler, model.training_labels.view(), n_labels, None, settings, compute)
+    }
+}
+
+impl<T: LabelTerms> Fitted<T> {
+    /// Prepares a model for fitting; the first `n_labels` of its inputs are labels.
+    ///
+    /// `training` holds the inputs it was trained on, [n_stars, n_inputs]: starts of the fit, and the hull of the labels.
+    pub fn with_prior(
+        compressor: Compressor<T>,
+        scaler: LabelScaler,
+        training: ArrayView2<f64>,
+        n_labels: usize,
+        prior: Option<GaussianPrior>,
+        settings: &FitSettings,
+        compute: &Compute,
+    ) -> Self {
+        let scaled = scaler.scale(training);
         let references = references(scaled.view());
         Self {
-            compressor: Compressor::new(&model.cannon, compute),
-            scaler: model.scaler.clone(),
+            compressor,
+            scaler,
+            n_labels,
             neighbours: neighbours(references.view()),
             references,
-            hull: Hull::new(scaled.view()),
+            hull: Hull::new(scaled.slice(s![.., ..n_labels])),
+            prior,
             settings: settings.clone(),
             compute: compute.clone(),
         }
     }
 
-    /// Estimates labels of host arrays, [n_stars, n_pixels], a batch of stars at a time.
-    ///
-    /// `progress` is told the number of stars done after each batch.
+    /// Sums up every star's pixels; also returns the number of those that count.
     ///
     /// # Errors
-    /// As [`LabelEstimator::estimate_labels`].
-    pub fn estimate_arrays(
-        &self,
-        flux: ArrayView2<f32>,
-        ivar: ArrayView2<f32>,
-        progress: &dyn Fn(usize),
-    ) -> Result<LabelEstimates> {
-        let mut estimates = LabelEstimates::empty(self.scaler.n_labels());
-        let n_stars = flux.nrows();
-        for start in (0..n_stars).step_by(self.settings.batch_stars) {
-            let stars = ndarray::s![start..(start + self.settings.batch_stars).min(n_stars), ..];
-            let batch = SpectraBatch::new(flux.slice(stars), ivar.slice(stars), &self.compute);
-            let batch_size = batch.n_stars();
-            estimates.append(self.estimate_labels(&batch)?);
-            progress(batch_size);
+    /// [`Error::Mismatch`] if the spectra are on another grid than the model.
+    pub fn compress(&self, spectra: &SpectraBatch) -> Result<(CompressedSpectra<T>, Vec<usize>)> {
+        if spectra.n_pixels() != self.compressor.n_pixels() {
+            let detail = format!(
+                "the spectra have {} pixels, the model {}; use the model trained on this grid",
+                spectra.n_pixels(),
+                self.compressor.n_pixels()
+            );
+            return Err(Error::Mismatch { what: "wavelength grid".into(), detail });
         }
-        Ok(estimates)
+        Ok(self.compressor.compress(spectra))
+    }
+
+    /// What compresses spectra under the model.
+    pub fn compressor(&self) -> &Compressor<T> {
+        &self.compressor
+    }
+
+    /// Lowest minimum of every star.
+    ///
+    /// Starts from `near`, [n_stars, n_inputs], or where that is not given from the references of lowest chi^2.
+    pub fn minimize(
+        &self,
+        compressed: CompressedSpectra<T>,
+        near: Option<Array2<f64>>,
+        settings: &FitSettings,
+    ) -> Minimum {
+        let options = (self.compute.device(), self.compute.wide_dtype());
+        let like = Tensor::<2>::zeros([1, 1], options);
+        let starts = near.map_or_else(|| self.starts(&compressed), |start| vec![start]);
+        let is_inside = |inputs: ArrayView1<f64>| !self.hull.is_outside(inputs.slice(s![..self.n_labels]));
+        match &self.prior {
+            Some(prior) => fit(&Penalized::new(compressed, prior, &like), &starts, settings, &like, is_inside),
+            None => fit(&compressed, &starts, settings, &like, is_inside),
+        }
     }
 
     /// For every start, the scaled labels of every star: reference labels of lowest chi^2 that are not neighbours.
-    fn starts(&self, compressed: &CompressedSpectra) -> Vec<Array2<f64>> {
+    fn starts(&self, compressed: &CompressedSpectra<T>) -> Vec<Array2<f64>> {
         let chi2 = compressed.chi2_at(self.references.view());
-        let (n_stars, n_labels) = (chi2.nrows(), self.scaler.n_labels());
-        let mut starts = vec![Array2::zeros((n_stars, n_labels)); self.settings.starts];
+        let n_stars = chi2.nrows();
+        let mut starts = vec![Array2::zeros((n_stars, self.scaler.n_labels())); self.settings.starts];
         for star in 0..n_stars {
             let mut free: Vec<usize> = (0..self.references.nrows()).collect();
             let mut chosen: Vec<usize> = Vec::with_capacity(self.settings.starts);
@@ -94,9 +141,11 @@ impl FittedCannon {
         starts
     }
 
-    fn describe(&self, minimum: &Minimum, n_pixels: Vec<usize>) -> LabelEstimates {
-        let (n_stars, n_labels) = minimum.scaled_labels.dim();
-        let mut labels = self.scaler.unscale(minimum.scaled_labels.view());
+    /// The labels of some minima in their own units, with flags.
+    pub fn describe(&self, minimum: &Minimum, n_pixels: Vec<usize>) -> LabelEstimates {
+        let (n_stars, n_labels) = (n_pixels.len(), self.n_labels);
+        let inputs = self.scaler.unscale(minimum.scaled_labels.view());
+        let mut labels = inputs.slice(s![.., ..n_labels]).to_owned();
         let scale = &self.scaler.scale;
         let mut covariance = Array3::from_shape_fn((n_stars, n_labels, n_labels), |(n, k, l)| {
             minimum.covariance[[n, k, l]] * scale[k] * scale[l]
@@ -117,7 +166,7 @@ impl FittedCannon {
                 if minimum.n_minima[star] > 1 {
                     flags |= star_flags::SEVERAL_MINIMA;
                 }
-                if self.hull.is_outside(minimum.scaled_labels.row(star)) {
+                if self.hull.is_outside(minimum.scaled_labels.slice(s![star, ..n_labels])) {
                     flags |= star_flags::OUTSIDE_HULL;
                 }
                 flags
@@ -127,22 +176,40 @@ impl FittedCannon {
     }
 }
 
-impl LabelEstimator for FittedCannon {
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
-        if spectra.n_pixels() != self.compressor.n_pixels() {
-            let detail = format!(
-                "the spectra have {} pixels, the model {}; use the model trained on this grid",
-                spectra.n_pixels(),
-                self.compressor.n_pixels()
-            );
-            return Err(Error::Mismatch { what: "wavelength grid".into(), detail });
-        }
-        let (compressed, n_pixels) = self.compressor.compress(spectra);
-        let like = spectra.flux.clone().narrow(1, 0, 1).cast(self.compute.wide_dtype());
-        let minimum =
-            fit(&compressed, &self.starts(&compressed), &self.settings, &like, |labels| !self.hull.is_outside(labels));
-        Ok(self.describe(&minimum, n_pixels))
+impl<T: LabelTerms> LabelEstimator for Fitted<T> {
+    fn n_labels(&self) -> usize {
+        self.n_labels
     }
+
+    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+        let (compressed, n_pixels) = self.compress(spectra)?;
+        Ok(self.describe(&self.minimize(compressed, None, &self.settings), n_pixels))
+    }
+}
+
+/// Estimates labels of host arrays, [n_stars, n_pixels], a batch of stars at a time.
+///
+/// `progress` is told the number of stars done after each batch.
+///
+/// # Errors
+/// As [`LabelEstimator::estimate_labels`].
+pub fn estimate_arrays(
+    estimator: &dyn LabelEstimator,
+    flux: ArrayView2<f32>,
+    ivar: ArrayView2<f32>,
+    batch_stars: usize,
+    compute: &Compute,
+    progress: &dyn Fn(usize),
+) -> Result<LabelEstimates> {
+    let mut estimates = LabelEstimates::empty(estimator.n_labels());
+    let n_stars = flux.nrows();
+    for start in (0..n_stars).step_by(batch_stars) {
+        let stars = s![start..(start + batch_stars).min(n_stars), ..];
+        let batch = SpectraBatch::new(flux.slice(stars), ivar.slice(stars), compute);
+        estimates.append(estimator.estimate_labels(&batch)?);
+        progress(batch.n_stars());
+    }
+    Ok(estimates)
 }
 
 /// Evenly drawn training labels, or a cross around the pivot where a model came without any.

@@ -19,11 +19,13 @@ pub struct CannonConfig {
     pub order: usize,
     /// Pixels trained together; fewer need less memory.
     pub block_pixels: usize,
+    /// Trial values of s^2 that first bracket the maximum of each pixel's likelihood; pixels that need more get more.
+    pub scatter_trials: usize,
 }
 
 impl Default for CannonConfig {
     fn default() -> Self {
-        Self { order: 2, block_pixels: 256 }
+        Self { order: 2, block_pixels: 256, scatter_trials: 5 }
     }
 }
 

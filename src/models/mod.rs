@@ -2,6 +2,7 @@
 
 pub mod cannon;
 pub mod likelihood;
+pub mod payne;
 pub mod vectorizer;
 
 use burn::module::Module;
@@ -26,8 +27,35 @@ pub trait SpectralModel: Module {
     fn predict_flux(&self, scaled_labels: Tensor<2>) -> FluxPrediction;
 }
 
+/// The functions of the labels in which a model's flux is linear: flux = theta . x(labels), with x_0 = 1.
+///
+/// The Cannon's are the products of labels, The Payne's the outputs of its network; fits need nothing else of either.
+pub trait LabelTerms: Clone {
+    /// x(labels).
+    ///
+    /// # Shapes
+    /// - scaled_labels: `[n_stars, n_labels]`
+    /// - output: `[n_stars, n_terms]`
+    fn terms(&self, scaled_labels: Tensor<2>) -> Tensor<2>;
+    /// x(labels) with its derivatives.
+    fn expand(&self, scaled_labels: Tensor<2>) -> TermExpansion;
+}
+
+/// Terms and their derivatives with respect to scaled labels.
+pub struct TermExpansion {
+    /// [n_stars, n_terms]
+    pub terms: Tensor<2>,
+    /// [n_stars, n_terms, n_labels]
+    pub derivative: Tensor<3>,
+    /// From one weight per term, [n_stars, n_terms, 1], the weighted sum of the terms' second derivatives, [n_stars,
+    /// n_labels, n_labels].
+    pub bend: Box<dyn FnOnce(Tensor<3>) -> Tensor<3>>,
+}
+
 /// Spectra to labels: all that cross-validation, reports and `maury label` ever see of a model.
 pub trait LabelEstimator {
+    /// Number of labels estimated.
+    fn n_labels(&self) -> usize;
     /// Labels of every star of a batch; a star that cannot be labelled gets flags, never an error.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use super::{LabelTerms, TermExpansion};
 use crate::device::indices;
 
 /// Turns scaled labels into the design matrix x(l) = [1, l_i, l_i l_j (i <= j), ...] (Ness et al. 2015, Eq. 6).
@@ -132,6 +133,26 @@ impl Vectorizer {
             })
             .collect();
         scaled_columns(design_matrix, &twice).reshape([n_stars, n_terms, self.n_labels * self.n_labels])
+    }
+}
+
+impl LabelTerms for Vectorizer {
+    fn terms(&self, scaled_labels: Tensor<2>) -> Tensor<2> {
+        self.design_matrix(scaled_labels)
+    }
+
+    fn expand(&self, scaled_labels: Tensor<2>) -> TermExpansion {
+        let terms = self.design_matrix(scaled_labels);
+        let second = self.second_derivative(terms.clone());
+        let n_labels = self.n_labels;
+        TermExpansion {
+            derivative: self.derivative(terms.clone()),
+            bend: Box::new(move |weights| {
+                let [n_stars, _, _] = weights.dims();
+                (second * weights).sum_dim(1).reshape([n_stars, n_labels, n_labels])
+            }),
+            terms,
+        }
     }
 }
 

@@ -14,6 +14,9 @@ pub const LEFT_MARGIN: f64 = 54.0;
 /// Room that tick labels and title need below a frame.
 pub const BOTTOM_MARGIN: f64 = 34.0;
 
+/// Smallest letters of tick labels, as a fraction of [`TICK_SIZE`].
+pub const SMALLEST_LETTERS: f64 = 0.75;
+
 const LINE_WIDTH: f64 = 0.8;
 const MAJOR_TICK: f64 = 5.0;
 const MINOR_TICK: f64 = 2.5;
@@ -37,6 +40,21 @@ pub struct Titles<'t> {
     pub x: Option<&'t str>,
     /// Left of the frame; without it the vertical ticks have no labels either.
     pub y: Option<&'t str>,
+}
+
+/// Where an axis has ticks, in its own coordinates, and what is written at the long ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Marks {
+    /// Long ticks with their labels, ascending.
+    pub major: Vec<(f64, String)>,
+    /// Short ticks.
+    pub minor: Vec<f64>,
+}
+
+impl From<Ticks> for Marks {
+    fn from(ticks: Ticks) -> Self {
+        Self { major: ticks.major.iter().map(|&tick| (tick, ticks.label(tick))).collect(), minor: ticks.minor }
+    }
 }
 
 impl Axes {
@@ -102,17 +120,21 @@ impl Axes {
 
     /// The frame with inward ticks on all sides, and labels and titles where there are titles. Draw it after the data.
     pub fn draw_frame(&self, canvas: &mut Canvas, titles: Titles) {
+        self.draw_frame_with(canvas, titles, &self.x_marks(linear(self.x)), &self.y_marks(linear(self.y)));
+    }
+
+    /// [`Axes::draw_frame`] with ticks of one's own along the horizontal and the vertical sides.
+    pub fn draw_frame_with(&self, canvas: &mut Canvas, titles: Titles, x_marks: &Marks, y_marks: &Marks) {
         let (frame, thin) = (self.frame, Stroke::solid(BLACK, LINE_WIDTH));
         let letters = Lettering::new(TICK_SIZE);
-        let x_ticks = self.x_ticks(&letters);
-        let y_ticks = self.y_ticks(&letters);
-        for (ticks, length) in [(&x_ticks.major, MAJOR_TICK), (&x_ticks.minor, MINOR_TICK)] {
+        let positions = |marks: &Marks| marks.major.iter().map(|(tick, _)| *tick).collect::<Vec<f64>>();
+        for (ticks, length) in [(positions(x_marks), MAJOR_TICK), (x_marks.minor.clone(), MINOR_TICK)] {
             for x in ticks.iter().map(|&tick| self.place((tick, self.y.0)).0) {
                 canvas.line(&[(x, frame.bottom()), (x, frame.bottom() - length)], thin);
                 canvas.line(&[(x, frame.top), (x, frame.top + length)], thin);
             }
         }
-        for (ticks, length) in [(&y_ticks.major, MAJOR_TICK), (&y_ticks.minor, MINOR_TICK)] {
+        for (ticks, length) in [(positions(y_marks), MAJOR_TICK), (y_marks.minor.clone(), MINOR_TICK)] {
             for y in ticks.iter().map(|&tick| self.place((self.x.0, tick)).1) {
                 canvas.line(&[(frame.left, y), (frame.left + length, y)], thin);
                 canvas.line(&[(frame.right(), y), (frame.right() - length, y)], thin);
@@ -123,19 +145,19 @@ impl Axes {
         canvas.line(&[corner, (right, top), (right, bottom), (left, bottom), (left, top)], thin);
 
         if let Some(title) = titles.x {
-            for &tick in &x_ticks.major {
-                let at = (self.place((tick, self.y.0)).0, bottom + LABEL_GAP + 1.5);
-                canvas.text(at, &x_ticks.label(tick), Lettering { level: Level::Top, ..letters.centred() });
+            let letters = self.letters_side_by_side(x_marks);
+            for (tick, label) in &x_marks.major {
+                let at = (self.place((*tick, self.y.0)).0, bottom + LABEL_GAP + 1.5);
+                canvas.text(at, label, Lettering { level: Level::Top, ..letters.centred() });
             }
             let at = (left + frame.width / 2.0, bottom + LABEL_GAP + TICK_SIZE + 13.0);
             canvas.text(at, title, Lettering::new(TITLE_SIZE).centred().fitted(title, frame.width + 20.0));
         }
         if let Some(title) = titles.y {
-            let labels: Vec<String> = y_ticks.major.iter().map(|&tick| y_ticks.label(tick)).collect();
             let room = LEFT_MARGIN - LABEL_GAP - TITLE_SIZE - 4.0;
-            let letters = labels.iter().fold(letters, |letters, label| letters.fitted(label, room));
-            for (&tick, label) in y_ticks.major.iter().zip(&labels) {
-                let at = (left - LABEL_GAP, self.place((self.x.0, tick)).1);
+            let letters = y_marks.major.iter().fold(letters, |letters, (_, label)| letters.fitted(label, room));
+            for (tick, label) in &y_marks.major {
+                let at = (left - LABEL_GAP, self.place((self.x.0, *tick)).1);
                 canvas.text(at, label, Lettering { anchor: Anchor::End, level: Level::Middle, ..letters });
             }
             let at = (left - LEFT_MARGIN + TITLE_SIZE + 1.0, top + frame.height / 2.0);
@@ -144,15 +166,26 @@ impl Axes {
         }
     }
 
-    /// As many horizontal ticks as have room for their labels side by side.
-    fn x_ticks(&self, letters: &Lettering) -> Ticks {
+    /// Letters small enough for labels side by side, but still legible.
+    fn letters_side_by_side(&self, marks: &Marks) -> Lettering {
+        let letters = Lettering::new(TICK_SIZE);
+        let unit = self.frame.width / (self.x.1 - self.x.0).abs();
         let half = |label: &str| letters.width_of(label) / 2.0 + 0.35 * letters.size;
-        densest(self.x, self.frame.width, half)
+        let room = |pair: &[(f64, String)]| unit * (pair[1].0 - pair[0].0) / (half(&pair[0].1) + half(&pair[1].1));
+        let tightest = marks.major.windows(2).map(room).fold(1.0, f64::min);
+        Lettering { size: letters.size * tightest.max(SMALLEST_LETTERS), ..letters }
     }
 
-    /// As many vertical ticks as have room for their labels above each other.
-    fn y_ticks(&self, letters: &Lettering) -> Ticks {
-        densest(self.y, self.frame.height, |_| 0.75 * letters.size)
+    /// The first of the candidates whose labels have room side by side below the frame; the last if none.
+    pub fn x_marks(&self, candidates: Vec<Marks>) -> Marks {
+        let letters = Lettering::new(TICK_SIZE);
+        let half = |label: &str| letters.width_of(label) / 2.0 + 0.35 * letters.size;
+        first_with_room(candidates, self.x, self.frame.width, half)
+    }
+
+    /// The first of the candidates whose labels have room above each other beside the frame; the last if none.
+    pub fn y_marks(&self, candidates: Vec<Marks>) -> Marks {
+        first_with_room(candidates, self.y, self.frame.height, |_| 0.75 * TICK_SIZE)
     }
 
     /// The part of a page segment inside the frame (Liang-Barsky clipping).
@@ -189,16 +222,22 @@ impl Axes {
     }
 }
 
-/// The densest ticks along a side of this length whose labels, each taking `half` its room on either side, keep apart.
-fn densest(range: (f64, f64), length: f64, half: impl Fn(&str) -> f64) -> Ticks {
-    let keep_apart = |ticks: &Ticks| {
-        let unit = length / (range.1 - range.0).abs();
-        let rooms: Vec<f64> = ticks.major.iter().map(|&tick| half(&ticks.label(tick))).collect();
-        let mut neighbours = ticks.major.windows(2).zip(rooms.windows(2));
-        neighbours.all(|(ticks, rooms)| unit * (ticks[1] - ticks[0]) >= rooms[0] + rooms[1])
+/// Round ticks along a linear range, the densest first.
+pub fn linear(range: (f64, f64)) -> Vec<Marks> {
+    (1..=7).rev().map(|count| Ticks::new(range, count).into()).collect()
+}
+
+/// The first marks along a side of this length whose labels, each taking `half` its room on either side, keep apart.
+fn first_with_room(mut candidates: Vec<Marks>, range: (f64, f64), length: f64, half: impl Fn(&str) -> f64) -> Marks {
+    let unit = length / (range.1 - range.0).abs();
+    let keep_apart = |marks: &Marks| {
+        let neighbours = marks.major.windows(2);
+        neighbours.into_iter().all(|pair| unit * (pair[1].0 - pair[0].0) >= half(&pair[0].1) + half(&pair[1].1))
     };
-    let candidates = (1..=7).rev().map(|count| Ticks::new(range, count));
-    candidates.into_iter().find(keep_apart).unwrap_or_else(|| Ticks::new(range, 1))
+    match candidates.iter().position(keep_apart) {
+        Some(first) => candidates.swap_remove(first),
+        None => candidates.pop().unwrap_or(Marks { major: Vec::new(), minor: Vec::new() }),
+    }
 }
 
 #[cfg(test)]

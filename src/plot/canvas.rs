@@ -75,6 +75,14 @@ impl Canvas<'_> {
         self.surface.fill(corners, color);
     }
 
+    /// A symbol that hides the lines below it, also inside an open circle.
+    pub fn on_white(&mut self, at: (f64, f64), marker: Marker, radius: f64, color: Color) {
+        if marker == Marker::Ring {
+            self.marker(at, Marker::Dot, radius, WHITE);
+        }
+        self.marker(at, marker, radius, color);
+    }
+
     /// One line of text.
     pub fn text(&mut self, at: (f64, f64), text: &str, lettering: Lettering) {
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

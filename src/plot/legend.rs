@@ -10,26 +10,28 @@ const SPACE: f64 = 16.0;
 
 /// A sample of a mark, and its meaning.
 #[derive(Debug, Clone, Copy)]
-pub enum Entry {
+pub enum Entry<'t> {
     /// A symbol in its colour.
-    Symbol(Marker, Color, &'static str),
+    Symbol(Marker, Color, &'t str),
     /// A line.
-    Line(Stroke, &'static str),
+    Line(Stroke, &'t str),
+    /// A line through a symbol.
+    Track(Stroke, Marker, &'t str),
     /// A remark without a sample.
-    Words(&'static str),
+    Words(&'t str),
 }
 
-impl Entry {
-    fn words(&self) -> &'static str {
+impl<'t> Entry<'t> {
+    fn words(&self) -> &'t str {
         match self {
-            Self::Symbol(_, _, words) | Self::Line(_, words) | Self::Words(words) => words,
+            Self::Symbol(_, _, words) | Self::Line(_, words) | Self::Track(_, _, words) | Self::Words(words) => words,
         }
     }
 
     fn sample_width(&self) -> f64 {
         match self {
             Self::Symbol(..) => 9.0,
-            Self::Line(..) => 22.0,
+            Self::Line(..) | Self::Track(..) => 22.0,
             Self::Words(_) => 0.0,
         }
     }
@@ -42,6 +44,10 @@ impl Entry {
         match *self {
             Self::Symbol(marker, color, _) => canvas.marker((x + 3.0, y), marker, 2.2, color),
             Self::Line(stroke, _) => canvas.line(&[(x, y), (x + 18.0, y)], stroke),
+            Self::Track(stroke, marker, _) => {
+                canvas.line(&[(x, y), (x + 18.0, y)], stroke);
+                canvas.on_white((x + 9.0, y), marker, 2.4, stroke.color);
+            }
             Self::Words(_) => (),
         }
         canvas.text((x + self.sample_width(), y), self.words(), Lettering { level: Level::Middle, ..LETTERS });
@@ -50,13 +56,13 @@ impl Entry {
 
 /// Entries set in lines.
 #[derive(Debug, Clone)]
-pub struct Legend {
-    lines: Vec<Vec<Entry>>,
+pub struct Legend<'t> {
+    lines: Vec<Vec<Entry<'t>>>,
 }
 
-impl Legend {
+impl<'t> Legend<'t> {
     /// Sets entries in lines no wider than `width`, unless a single one is.
-    pub fn new(entries: Vec<Entry>, width: f64) -> Self {
+    pub fn new(entries: Vec<Entry<'t>>, width: f64) -> Self {
         let mut lines: Vec<Vec<Entry>> = Vec::new();
         let mut used = f64::INFINITY;
         for entry in entries {

@@ -8,21 +8,25 @@
 //! - [`legend`]: samples of marks with their meanings
 //! - [`marks`]: rectangles, strokes, symbols and letters
 //! - [`ticks`]: round tick positions and their labels
+//! - [`scale`]: linear and logarithmic axes
 //! - [`palette`]: the colours of every figure
 //! - [`caption`]: words in the emptier corner of a panel
 //! - [`counts`]: many points as counts per cell
 //! - [`one_to_one`]: estimated against catalogue labels, with residuals
+//! - [`lines`]: measured values with their intervals against what was varied
 
 pub mod axes;
 pub mod canvas;
 pub mod caption;
 pub mod counts;
 pub mod legend;
+pub mod lines;
 pub mod marks;
 pub mod one_to_one;
 pub mod palette;
 mod pen;
 mod sample;
+pub mod scale;
 pub mod ticks;
 
 /// Width of a figure that fills one column of a two-column page [1/96 inch].

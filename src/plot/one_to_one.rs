@@ -148,7 +148,7 @@ impl Sample<'_> {
 }
 
 /// The marks that these labels use.
-fn entries(labels: &[Sample]) -> Vec<Entry> {
+fn entries(labels: &[Sample]) -> Vec<Entry<'static>> {
     let any = |condition: &dyn Fn(&Sample) -> bool| labels.iter().any(condition);
     let has_flags = |label: &Sample| label.stars.iter().any(|star| star.highlighted);
     let candidates = [

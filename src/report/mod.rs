@@ -1,6 +1,8 @@
 //! An outcome made visible: tables and figures. Computes nothing, only shows.
 
 pub mod figures;
+pub mod model_card;
+pub mod sweep;
 pub mod tables;
 
 /// How a label is written for people: `fe_h` is [Fe/H].

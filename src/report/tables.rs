@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{in_unit, label_title};
-use crate::experiment::metrics::LabelMetrics;
+use crate::experiment::emulate::Emulation;
+use crate::experiment::metrics::{GroupMetrics, HEALTHY, LabelMetrics};
 use crate::experiment::outcome::Outcome;
+use crate::experiment::timings::Timings;
 use crate::spectra::labels::unit;
 
 /// Bias and scatter of every label of every model, with bootstrap intervals; then the stars that carry flags.
@@ -20,12 +22,35 @@ pub fn metrics_table(outcome: &Outcome) -> String {
         );
         let in_order = |metrics| model.predictions.label_names.iter().filter_map(move |label| in_map(metrics, label));
         text += &rows("estimate - catalogue", outcome.interval_level, in_order(&metrics.labels));
-        if !metrics.labels_vs_truth.is_empty() {
+        if metrics.by_pathology.is_empty() && !metrics.labels_vs_truth.is_empty() {
             text += &rows("estimate - truth", outcome.interval_level, in_order(&metrics.labels_vs_truth));
+        }
+        if let Some(healthy) = metrics.by_pathology.get(HEALTHY) {
+            text += &rows("healthy, - catalogue", outcome.interval_level, in_order(&healthy.labels));
+            text += &rows("healthy, - truth", outcome.interval_level, in_order(&healthy.labels_vs_truth));
+            text += &pathologies(&metrics.by_pathology, &model.predictions.label_names);
         }
         for (flag, count) in &metrics.n_flagged {
             let _ = writeln!(text, "  {count} test stars flagged {flag}");
         }
+    }
+    text
+}
+
+/// Root mean square of estimate - truth for the stars of each pathology.
+fn pathologies(groups: &BTreeMap<String, GroupMetrics>, label_names: &[String]) -> String {
+    let mut text = format!("  {:<22}{:>7}", "rms of - truth, by kind", "stars");
+    for label in label_names {
+        text += &format!("{:>16}", format!("{} [{}]", label_title(label), unit(label)));
+    }
+    text.push('\n');
+    for (kind, group) in groups {
+        let _ = write!(text, "  {kind:<22}{:>7}", group.n_test);
+        for label in label_names {
+            let rms = group.labels_vs_truth.get(label).map_or(f64::NAN, |metrics| metrics.bias.hypot(metrics.scatter));
+            let _ = write!(text, "{:>16}", in_unit(rms, unit(label)));
+        }
+        text.push('\n');
     }
     text
 }
@@ -60,10 +85,33 @@ fn rows<'a>(what: &str, level: f64, labels: impl Iterator<Item = (&'a String, &'
     text
 }
 
+/// Errors of an emulator on models held out.
+pub fn emulation_table(emulation: &Emulation) -> String {
+    let metrics = &emulation.metrics;
+    let mut text = format!(
+        "{}: trained on {} models, tested on {}; {} parameters\n",
+        emulation.name, metrics.n_training, metrics.n_held_out, metrics.n_parameters
+    );
+    let _ = writeln!(
+        text,
+        "  rms error of the flux  {:.5} (of the models trained on {:.5})",
+        metrics.rms, metrics.rms_training
+    );
+    let _ = writeln!(
+        text,
+        "  of single models       median {:.5}, 95% below {:.5}, worst {:.5}; worst pixel {:.4}",
+        metrics.rms_median, metrics.rms_95, metrics.rms_worst, metrics.largest
+    );
+    for (feature, rms) in &metrics.rms_of_features {
+        let _ = writeln!(text, "  at {feature:<20}{rms:.5}");
+    }
+    text
+}
+
 /// Times of the steps of a run.
-pub fn timings_table(outcome: &Outcome) -> String {
+pub fn timings_table(timings: &Timings) -> String {
     let mut text = format!("  {:<22}{:>10}{:>10}\n", "step", "wall s", "CPU s");
-    for (step, time) in outcome.timings.steps() {
+    for (step, time) in timings.steps() {
         let _ = writeln!(text, "  {step:<22}{:>10.2}{:>10.2}", time.wall_s, time.cpu_s);
     }
     text

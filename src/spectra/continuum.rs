@@ -244,7 +244,7 @@ fn weighted_least_squares(chip: &ChipBasis, spectrum: &MaskedSpectrum, used: &[u
 }
 
 /// Chebyshev polynomials T_0..T_order on `n` equally spaced points of [-1, 1], [n, order + 1].
-fn chebyshev_basis(n: usize, order: usize) -> DMatrix<f64> {
+pub fn chebyshev_basis(n: usize, order: usize) -> DMatrix<f64> {
     let scale = 2.0 / (n.max(2) - 1) as f64;
     let mut basis = DMatrix::from_element(n, order + 1, 1.0);
     for row in 0..n {

@@ -13,11 +13,44 @@ const APOGEE_CHIP_EDGES: [usize; 4] = [0, 3450, 6232, APOGEE_N_PIXELS];
 
 /// Vacuum wavelengths in Angstrom (or pixel numbers where a survey gives none) and the chips they fall on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Description", into = "Description")]
 pub struct WavelengthGrid {
     /// Ascending, `[n_pixels]`.
     pub wavelength: Vec<f64>,
     /// Pixel ranges normalized independently; they cover the grid.
     pub chips: Vec<Range<usize>>,
+}
+
+/// How a grid is written down: the survey's own by its name.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Description {
+    Named(Name),
+    Listed { wavelength: Vec<f64>, chips: Vec<Range<usize>> },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Name {
+    Apogee,
+}
+
+impl From<WavelengthGrid> for Description {
+    fn from(grid: WavelengthGrid) -> Self {
+        if grid == WavelengthGrid::apogee() {
+            return Self::Named(Name::Apogee);
+        }
+        Self::Listed { wavelength: grid.wavelength, chips: grid.chips }
+    }
+}
+
+impl From<Description> for WavelengthGrid {
+    fn from(description: Description) -> Self {
+        match description {
+            Description::Named(Name::Apogee) => Self::apogee(),
+            Description::Listed { wavelength, chips } => Self { wavelength, chips },
+        }
+    }
 }
 
 impl WavelengthGrid {
@@ -116,6 +149,8 @@ mod tests {
         assert!(grid.is_apogee() && WavelengthGrid::is_apogee_header(Some((4.179, 6e-6)), 8575));
         assert!(!WavelengthGrid::is_apogee_header(Some((4.179, 6.001e-6)), 8575));
         assert!(!WavelengthGrid::is_apogee_header(None, 8575));
+        assert_eq!(serde_json::to_string(&grid).unwrap(), "\"apogee\"");
+        assert_eq!(serde_json::from_str::<WavelengthGrid>("\"apogee\"").unwrap(), grid);
     }
 
     #[test]

@@ -79,6 +79,16 @@ impl LabelScaler {
         self.names.len()
     }
 
+    /// Whether it can scale at all: one pivot and one positive scale per label, no name twice.
+    pub fn is_consistent(&self) -> bool {
+        let n = self.n_labels();
+        self.pivot.len() == n
+            && self.scale.len() == n
+            && self.pivot.iter().all(|pivot| pivot.is_finite())
+            && self.scale.iter().all(|scale| scale.is_finite() && *scale > 0.0)
+            && (1..n).all(|k| !self.names[..k].contains(&self.names[k]))
+    }
+
     /// Labels to scaled labels, [n_stars, n_labels].
     pub fn scale(&self, labels: ArrayView2<f64>) -> Array2<f64> {
         Array2::from_shape_fn(labels.raw_dim(), |(n, k)| (labels[[n, k]] - self.pivot[k]) / self.scale[k])

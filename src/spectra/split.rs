@@ -53,6 +53,23 @@ impl Split {
     }
 }
 
+impl Fold {
+    /// Keeps at most `most` training rows: the first in an order drawn by seed and star id, so that the rows of a smaller
+    /// subset are among those of every larger one.
+    pub fn limit_training(&mut self, most: usize, ids: &[String], seed: u64) {
+        if self.training.len() <= most {
+            return;
+        }
+        let hash = |row: &usize| {
+            let hasher = &mut blake3::Hasher::new_derive_key("maury subset of the training rows");
+            (*hasher.update(&seed.to_le_bytes()).update(ids[*row].as_bytes()).finalize().as_bytes(), *row)
+        };
+        self.training.sort_by_cached_key(hash);
+        self.training.truncate(most);
+        self.training.sort_unstable();
+    }
+}
+
 /// Part (0..k) of each row: distinct ids in the order of a seeded hash, dealt in turn.
 fn parts(ids: &[String], seed: u64, k: usize) -> Vec<usize> {
     let hash =
@@ -85,6 +102,27 @@ mod tests {
             }
             prop_assert!(tested.iter().all(|count| *count == 1));
         }
+    }
+
+    #[test]
+    fn subsets_of_the_training_rows_are_nested_random_and_leave_the_test_rows_alone() {
+        let ids = ids(200);
+        let whole = Split::Halves.folds(&ids, 5).remove(0);
+        let subset = |most: usize, seed: u64| {
+            let mut fold = whole.clone();
+            fold.limit_training(most, &ids, seed);
+            assert_eq!(fold.test, whole.test);
+            fold.training
+        };
+        let sizes = [0, 1, 10, 50, 99, 100, 5000];
+        for pair in sizes.windows(2) {
+            let (small, large) = (subset(pair[0], 5), subset(pair[1], 5));
+            assert_eq!((small.len(), large.len()), (pair[0].min(100), pair[1].min(100)));
+            assert!(small.iter().all(|row| large.contains(row)) && large.is_sorted());
+        }
+        assert_eq!(subset(5000, 5), whole.training);
+        assert_ne!(subset(10, 5), subset(10, 6));
+        assert_ne!(subset(10, 5), whole.training[..10]);
     }
 
     #[test]

@@ -17,9 +17,9 @@ use crate::spectra::labels::LabelScaler;
 use crate::spectra::pixmask::PixmaskSettings;
 
 /// Layout version of the folder.
-const FORMAT_VERSION: u32 = 1;
-const MODEL_FILE: &str = "model.json";
-const WEIGHTS_FILE: &str = "weights.safetensors";
+pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const MODEL_FILE: &str = "model.json";
+pub(super) const WEIGHTS_FILE: &str = "weights.safetensors";
 
 /// How raw spectra were turned into what the model was trained on; new spectra must be treated alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,13 @@ pub struct Preparation {
 }
 
 impl Preparation {
+    /// Whether its parts can belong together; a file may have been edited.
+    pub(super) fn is_consistent(&self) -> bool {
+        self.continuum_pixels.iter().all(|pixel| *pixel < self.grid.n_pixels())
+            && self.grid.is_covered_by_chips()
+            && self.continuum.order <= MOST_ORDER
+    }
+
     /// The continuum pixels as one boolean per pixel.
     pub fn is_continuum(&self) -> Vec<bool> {
         let mut is_continuum = vec![false; self.grid.n_pixels()];
@@ -43,6 +50,32 @@ impl Preparation {
         }
         is_continuum
     }
+}
+
+/// The files a model folder consists of.
+pub fn files_of(folder: &Path) -> [PathBuf; 2] {
+    [MODEL_FILE, WEIGHTS_FILE].map(|name| folder.join(name))
+}
+
+/// The kind of model a folder holds: `cannon` or `payne`.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if there is no model here.
+pub fn kind(folder: &Path) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+    let path = folder.join(MODEL_FILE);
+    if !path.is_file() {
+        return Err(failed(format!(
+            "no {MODEL_FILE} here; give `models/<name>` of a run (or its `fold1`, ...), `checkpoints/payne-hband`, or make one with `maury import`"
+        )));
+    }
+    let kind: Kind = serde_json::from_str(&files::read_text(&path)?)
+        .map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
+    Ok(kind.kind)
 }
 
 /// A trained Cannon with its labels' scaling and the preparation of its spectra.
@@ -101,13 +134,8 @@ impl TrainedCannon {
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        let model_path: PathBuf = folder.join(MODEL_FILE);
-        if !model_path.is_file() {
-            return Err(failed(format!(
-                "no {MODEL_FILE} here; give `models/<name>` of a run (or its `fold1`, ...), or make one with `maury import`"
-            )));
-        }
-        let text = files::read_text(&model_path)?;
+        kind(folder)?;
+        let text = files::read_text(&folder.join(MODEL_FILE))?;
         let file: ModelFile =
             serde_json::from_str(&text).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
         if file.kind != "cannon" || file.format_version != FORMAT_VERSION {
@@ -119,14 +147,9 @@ impl TrainedCannon {
         let n_labels = file.scaler.n_labels();
         let n_pixels = file.preparation.grid.n_pixels();
         if !(1..=3).contains(&file.order)
-            || file.scaler.pivot.len() != n_labels
-            || file.scaler.scale.len() != n_labels
+            || !file.scaler.is_consistent()
+            || !file.preparation.is_consistent()
             || file.training_labels.iter().any(|row| row.len() != n_labels)
-            || file.preparation.continuum_pixels.iter().any(|pixel| *pixel >= n_pixels)
-            || !file.preparation.grid.is_covered_by_chips()
-            || file.preparation.continuum.order > MOST_ORDER
-            || !file.scaler.scale.iter().all(|scale| scale.is_finite() && *scale > 0.0)
-            || (1..n_labels).any(|k| file.scaler.names[..k].contains(&file.scaler.names[k]))
         {
             return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
         }

@@ -74,7 +74,7 @@ pub fn train(
             let values = matrix.slice(s![.., pixels.clone()]).iter().copied().collect();
             compute.tensor_f32(values, [n_stars, pixels.len()])
         };
-        Block::new(columns(&flux), columns(&ivar), design.clone(), pairs.clone(), compute).train()
+        Block::new(columns(&flux), columns(&ivar), design.clone(), pairs.clone(), compute).train(config.scatter_trials)
     });
 
     let mut theta = vec![0.0; n_terms * n_pixels];

@@ -1,8 +1,12 @@
-//! Weights from data: closed-form training, and the folder a trained model is kept in.
+//! Weights from data: closed-form training, gradient descent, and the folders trained models are kept in.
 
 pub mod checkpoint;
 pub mod closed_form;
 pub mod continuum_search;
+pub mod descent;
+pub mod emulator;
 pub mod import;
+pub mod payne_checkpoint;
 mod pixel_block;
+pub mod principal_components;
 mod scatter_bracket;

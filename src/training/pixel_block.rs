@@ -7,9 +7,7 @@ use super::scatter_bracket::{Bracket, ProfilePoint, bracket, trial_values};
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
 
-/// Trial values of s2 in the first search; doubled for pixels whose likelihood shows more than one hill.
-const FIRST_TRIALS: usize = 5;
-/// Trial values at most; a pixel with several hills then climbs the highest trial's, and is counted.
+/// Trial values of s2 at most; a pixel with several hills then climbs the highest trial's, and is counted.
 const MOST_TRIALS: usize = 50;
 /// Newton steps in s2 per theta at most.
 const NEWTON_STEPS: usize = 6;
@@ -105,7 +103,7 @@ impl Block {
         }
     }
 
-    pub fn train(&self) -> TrainedBlock {
+    pub fn train(&self, scatter_trials: usize) -> TrainedBlock {
         let (n_pixels, n_terms) = (self.n_pixels(), self.n_terms());
         let mut trained = TrainedBlock {
             theta: vec![0.0; n_pixels * n_terms],
@@ -119,7 +117,7 @@ impl Block {
             return trained;
         }
         let block = self.select(&trainable);
-        let (brackets, mut s2) = block.bracket_and_guess();
+        let (brackets, mut s2) = block.bracket_and_guess(scatter_trials);
         trained.n_several_hills = brackets.iter().flatten().filter(|bracket| !bracket.one_hill).count();
         let mut pending: Vec<usize> = (0..trainable.len()).filter(|pixel| brackets[*pixel].is_some()).collect();
         for round in 0..MOST_ROUNDS {
@@ -152,8 +150,8 @@ impl Block {
     }
 
     /// Brackets each pixel's global maximum (`None` where the stars do not determine theta), and climbs to the maximum
-    /// in s2 at the theta at hand.
-    fn bracket_and_guess(&self) -> (Vec<Option<Bracket>>, Vec<f64>) {
+    /// in s2 at the theta at hand. The number of trial values is doubled where the likelihood shows more than one hill.
+    fn bracket_and_guess(&self, scatter_trials: usize) -> (Vec<Option<Bracket>>, Vec<f64>) {
         let n_pixels = self.n_pixels();
         // The harmonic mean of the variances: neither the brightest stars alone nor all alike decide this theta.
         let mean_ivar = to_f64((self.variance.clone().recip() * self.informative.clone()).sum_dim(0));
@@ -165,7 +163,7 @@ impl Block {
 
         let mut brackets: Vec<Option<Bracket>> = vec![None; n_pixels];
         let mut open: Vec<usize> = (0..n_pixels).filter(|pixel| anchor.factors[*pixel].is_some()).collect();
-        let mut n_trials = FIRST_TRIALS;
+        let mut n_trials = scatter_trials;
         while !open.is_empty() && n_trials <= MOST_TRIALS {
             let part = self.select(&open);
             let found = part.brackets(&anchor.select(&open, &self.compute), &open, &largest, n_trials);

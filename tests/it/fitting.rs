@@ -3,7 +3,7 @@
 use maury::device::{Compute, Precision, to_f64};
 use maury::inference::compress::Compressor;
 use maury::inference::fit::{ChiSquare, FitSettings};
-use maury::inference::fitted::FittedCannon;
+use maury::inference::fitted::{FittedCannon, estimate_arrays};
 use maury::inference::residuals::DirectChiSquare;
 use maury::models::cannon::{Cannon, CannonConfig, NO_INFORMATION};
 use maury::models::vectorizer::Vectorizer;
@@ -42,7 +42,7 @@ fn model(truth: &Truth, compute: &Compute) -> TrainedCannon {
 
 fn estimate(model: &TrainedCannon, flux: &Array2<f32>, ivar: &Array2<f32>, compute: &Compute) -> LabelEstimates {
     let fitted = FittedCannon::new(model, &FitSettings::default(), compute);
-    fitted.estimate_arrays(flux.view(), ivar.view(), &|_| ()).unwrap()
+    estimate_arrays(&fitted, flux.view(), ivar.view(), 256, compute, &|_| ()).unwrap()
 }
 
 #[test]
@@ -57,7 +57,9 @@ fn the_compressed_chi_square_and_its_derivatives_are_those_of_the_pixels() {
         s2[13] = NO_INFORMATION;
         let cannon = Cannon::from_coefficients(vectorizer, &theta, &s2, &compute);
         let spectra = SpectraBatch::new(truth.flux.view(), truth.ivar.view(), &compute);
-        let (compressed, n_pixels) = Compressor::new(&cannon, &compute).compress(&spectra);
+        let terms = cannon.vectorizer().clone();
+        let (compressed, n_pixels) =
+            Compressor::new(terms, cannon.theta.val(), cannon.s2.val(), &compute).compress(&spectra);
         let counted = truth.ivar.row(0).iter().enumerate().filter(|(j, v)| **v > 0.0 && *j != 13).count();
         assert_eq!(n_pixels[0], counted);
         let direct = DirectChiSquare { cannon, spectra };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first; a file may use its own layer and those before it.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "error",
     "progress",
     "device",
@@ -14,6 +14,7 @@ const LAYERS: [&str; 13] = [
     "models",
     "training",
     "inference",
+    "mock",
     "experiment",
     "report",
     "cli",

@@ -2,9 +2,13 @@
 
 mod cli;
 mod closed_form;
+mod emulator;
 mod experiments;
 mod fitting;
 mod house;
+mod labelling;
+mod mock;
 mod real_data;
 mod regression;
 mod support;
+mod sweep;

@@ -7,7 +7,7 @@ use maury::data::catalogue::Catalogue;
 use maury::data::selection::{Selection, select};
 use maury::device::{Compute, Precision, to_f64};
 use maury::inference::fit::FitSettings;
-use maury::inference::fitted::FittedCannon;
+use maury::inference::fitted::{FittedCannon, estimate_arrays};
 use maury::models::SpectralModel;
 use maury::models::cannon::CannonConfig;
 use maury::spectra::continuum::{ContinuumSettings, FindSettings};
@@ -62,8 +62,8 @@ fn halves(set: &Hipparcos, training: &[usize]) -> Vec<(f64, f64, f64)> {
     };
     let trained = TrainedCannon { cannon, scaler, preparation, training_labels: labels };
     let fitted = FittedCannon::new(&trained, &FitSettings::default(), &compute);
-    let estimates =
-        fitted.estimate_arrays(rows(&set.flux, &test).view(), rows(&set.ivar, &test).view(), &|_| ()).unwrap();
+    let (flux, ivar) = (rows(&set.flux, &test), rows(&set.ivar, &test));
+    let estimates = estimate_arrays(&fitted, flux.view(), ivar.view(), 256, &compute, &|_| ()).unwrap();
     (0..3)
         .map(|k| {
             let residuals: Vec<f64> =

@@ -301,7 +301,7 @@ fn a_model_that_was_edited_contradicts_itself() {
     let model = folder.path().join("experiments/lab/latest/models/cannon/model.json");
     let text = std::fs::read_to_string(&model).unwrap();
     let edits = [
-        ("\"end\":3450", "\"end\":99999"),
+        ("\"grid\":\"apogee\"", "\"grid\":{\"wavelength\":[1.0],\"chips\":[{\"start\":0,\"end\":9}]}"),
         ("\"order\":2,\"pixels\"", "\"order\":1000000,\"pixels\""),
         ("\"scale\":[", "\"scale\":[-"),
     ];

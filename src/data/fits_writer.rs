@@ -1,0 +1,362 @@
+//! Writing FITS: images, tables and header keys of any of the types the survey's own files use.
+
+use std::path::{Path, PathBuf};
+
+use super::cfitsio::{Element, NewFile};
+use super::files;
+use crate::error::{Error, Result};
+
+/// A column of a table to be written.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Name (TTYPE).
+    pub name: String,
+    /// Unit (TUNIT), empty for none.
+    pub unit: &'static str,
+    /// The values.
+    pub values: ColumnValues,
+}
+
+/// The values of a [`Column`].
+#[derive(Debug, Clone)]
+pub enum ColumnValues {
+    /// Text, as wide as its longest entry.
+    Text(Vec<String>),
+    /// Text of a width the format prescribes; longer entries are cut.
+    FixedText(usize, Vec<String>),
+    /// 64-bit floating point.
+    F64(Vec<f64>),
+    /// 32-bit floating point.
+    F32(Vec<f32>),
+    /// 64-bit integers.
+    I64(Vec<i64>),
+    /// 32-bit integers.
+    I32(Vec<i32>),
+    /// As many 64-bit floating-point numbers in each row as the first field says, row after row.
+    Vectors(usize, Vec<f64>),
+    /// The same of 32-bit integers.
+    IntegerVectors(usize, Vec<i32>),
+}
+
+impl Column {
+    /// A floating-point column.
+    pub fn f64(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
+        Self { name: name.into(), unit, values: ColumnValues::F64(values) }
+    }
+
+    /// A single-precision column.
+    pub fn f32(name: impl Into<String>, unit: &'static str, values: Vec<f32>) -> Self {
+        Self { name: name.into(), unit, values: ColumnValues::F32(values) }
+    }
+
+    /// A text column.
+    pub fn text(name: impl Into<String>, values: Vec<String>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::Text(values) }
+    }
+
+    /// A text column of prescribed width.
+    pub fn fixed_text(name: impl Into<String>, width: usize, values: Vec<String>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::FixedText(width, values) }
+    }
+
+    /// An integer column.
+    pub fn i64(name: impl Into<String>, values: Vec<i64>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::I64(values) }
+    }
+
+    /// A column of 32-bit integers.
+    pub fn i32(name: impl Into<String>, values: Vec<i32>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::I32(values) }
+    }
+
+    /// A column with `width` numbers in each row.
+    pub fn vectors(name: impl Into<String>, width: usize, values: Vec<f64>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::Vectors(width, values) }
+    }
+
+    /// A column with `width` 32-bit integers in each row.
+    pub fn integer_vectors(name: impl Into<String>, width: usize, values: Vec<i32>) -> Self {
+        Self { name: name.into(), unit: "", values: ColumnValues::IntegerVectors(width, values) }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match &self.values {
+            ColumnValues::Text(values) | ColumnValues::FixedText(_, values) => values.len(),
+            ColumnValues::F64(values) => values.len(),
+            ColumnValues::F32(values) => values.len(),
+            ColumnValues::I64(values) => values.len(),
+            ColumnValues::I32(values) => values.len(),
+            ColumnValues::Vectors(width, values) => values.len() / width,
+            ColumnValues::IntegerVectors(width, values) => values.len() / width,
+        }
+    }
+
+    /// Whether the column has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value in a row as a cell of a CSV table: a number comes back from it to the last bit, and one that is not
+    /// finite is empty, which every reader takes for a missing value.
+    pub fn cell(&self, row: usize) -> String {
+        match &self.values {
+            ColumnValues::Text(values) | ColumnValues::FixedText(_, values) => values[row].clone(),
+            ColumnValues::I64(values) => values[row].to_string(),
+            ColumnValues::I32(values) => values[row].to_string(),
+            ColumnValues::F64(values) if values[row].is_finite() => format!("{:?}", values[row]),
+            ColumnValues::F32(values) if values[row].is_finite() => format!("{:?}", values[row]),
+            ColumnValues::F64(_) | ColumnValues::F32(_) => String::new(),
+            ColumnValues::Vectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
+            ColumnValues::IntegerVectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
+        }
+    }
+
+    fn form(&self) -> String {
+        match &self.values {
+            ColumnValues::Text(values) => format!("{}A", values.iter().map(String::len).max().unwrap_or(0).max(1)),
+            ColumnValues::FixedText(width, _) => format!("{width}A"),
+            ColumnValues::F64(_) => "D".into(),
+            ColumnValues::F32(_) => "E".into(),
+            ColumnValues::I64(_) => "K".into(),
+            ColumnValues::I32(_) => "J".into(),
+            ColumnValues::Vectors(width, _) => format!("{width}D"),
+            ColumnValues::IntegerVectors(width, _) => format!("{width}J"),
+        }
+    }
+}
+
+fn spaced<T: std::fmt::Debug>(numbers: &[T]) -> String {
+    numbers.iter().map(|number| format!("{number:?}")).collect::<Vec<_>>().join(" ")
+}
+
+/// The value of a header key.
+#[derive(Debug, Clone, Copy)]
+pub enum KeyValue<'a> {
+    /// Text.
+    Text(&'a str),
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number.
+    Number(f64),
+}
+
+impl<'a> From<&'a str> for KeyValue<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for KeyValue<'_> {
+    fn from(value: i64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<f64> for KeyValue<'_> {
+    fn from(value: f64) -> Self {
+        Self::Number(value)
+    }
+}
+
+/// A FITS file being written; see [`write()`].
+pub struct FitsWriter {
+    file: NewFile,
+    path: PathBuf,
+    /// EXTNAME of each HDU, empty where it has none.
+    names: Vec<String>,
+}
+
+/// Writes a FITS file whole or not at all.
+///
+/// # Errors
+/// Those of `fill`, [`Error::Io`] or [`Error::Fits`] when the file cannot be written.
+pub fn write(path: &Path, fill: impl FnOnce(&mut FitsWriter) -> Result<()>) -> Result<()> {
+    files::write_atomically(path, |temporary| fill_file(temporary, path, fill))
+}
+
+/// Writes a FITS file under its own name at once, which must be free: for files of a folder that is given its name only
+/// when everything is in it.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_in_place(path: &Path, fill: impl FnOnce(&mut FitsWriter) -> Result<()>) -> Result<()> {
+    fill_file(path, path, fill)
+}
+
+fn fill_file(path: &Path, called: &Path, fill: impl FnOnce(&mut FitsWriter) -> Result<()>) -> Result<()> {
+    let file = NewFile::create(path).map_err(failed(called))?;
+    let mut writer = FitsWriter { file, path: called.to_path_buf(), names: vec![String::new()] };
+    fill(&mut writer)?;
+    writer.file.flush().map_err(failed(called))
+}
+
+impl FitsWriter {
+    /// Writes a text key into the primary header.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn primary_key(&mut self, key: &str, value: &str, comment: &str) -> Result<()> {
+        self.file.go_to(0).map_err(failed(&self.path))?;
+        self.append_key(key, value, comment)
+    }
+
+    /// Appends a key to the header of the HDU made last (the primary one, where none was made yet). Floating-point
+    /// values come back to the last bit.
+    ///
+    /// # Errors
+    /// [`Error::Fits`]; a number that is not finite has no place in a header and is refused.
+    pub fn append_key<'a>(&mut self, key: &str, value: impl Into<KeyValue<'a>>, comment: &str) -> Result<()> {
+        match value.into() {
+            KeyValue::Text(value) => self.file.key_text(key, &ascii(value), &ascii(comment)),
+            KeyValue::Integer(value) => self.file.key_i64(key, value, &ascii(comment)),
+            KeyValue::Number(value) if value.is_finite() => self.file.key_f64(key, value, &ascii(comment)),
+            KeyValue::Number(value) => Err(format!("key {key} is {value}, which FITS headers cannot say")),
+        }
+        .map_err(failed(&self.path))
+    }
+
+    /// Appends a COMMENT card to the header of the HDU made last.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn comment(&mut self, text: &str) -> Result<()> {
+        self.file.comment(&ascii(text)).map_err(failed(&self.path))
+    }
+
+    /// Appends a HISTORY card to the header of the HDU made last.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn history(&mut self, text: &str) -> Result<()> {
+        self.file.history(&ascii(text)).map_err(failed(&self.path))
+    }
+
+    /// Appends an image of 32-bit floats, [n_rows, n_columns].
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn image_f32(&mut self, name: &str, values: &[f32], shape: [usize; 2]) -> Result<()> {
+        self.image(name, values, &shape)
+    }
+
+    /// Appends an image, slowest axis first; a header without data where there are no axes. An empty name writes no
+    /// EXTNAME.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn image<T: Element>(&mut self, name: &str, values: &[T], shape: &[usize]) -> Result<()> {
+        self.file.image(shape, values).map_err(failed(&self.path))?;
+        self.call(name)
+    }
+
+    /// Appends a table. An empty name writes no EXTNAME.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn table(&mut self, name: &str, columns: &[Column]) -> Result<()> {
+        let n_rows = columns.first().map_or(0, Column::len);
+        let layout: Vec<_> = columns.iter().map(|column| (ascii(&column.name), column.form())).collect();
+        self.file.table(n_rows, &layout).map_err(failed(&self.path))?;
+        self.call(name)?;
+        for (index, column) in columns.iter().enumerate() {
+            match &column.values {
+                ColumnValues::Text(values) | ColumnValues::FixedText(_, values) => {
+                    let values: Vec<String> = values.iter().map(|value| ascii(value)).collect();
+                    self.file.texts(index, &values)
+                }
+                ColumnValues::F64(values) | ColumnValues::Vectors(_, values) => self.file.numbers(index, values),
+                ColumnValues::F32(values) => self.file.numbers(index, values),
+                ColumnValues::I64(values) => self.file.numbers(index, values),
+                ColumnValues::I32(values) | ColumnValues::IntegerVectors(_, values) => self.file.numbers(index, values),
+            }
+            .map_err(failed(&self.path))?;
+            if let ColumnValues::Vectors(width, _) | ColumnValues::IntegerVectors(width, _) = &column.values {
+                self.append_key(&format!("TDIM{}", index + 1), format!("({width})").as_str(), "")?;
+            }
+            // The FITS standard knows no dex; readers warn of units they do not know, so it goes into the comment key.
+            let key = if column.unit == "dex" { "TCOMM" } else { "TUNIT" };
+            if !column.unit.is_empty() {
+                self.append_key(&format!("{key}{}", index + 1), column.unit, "")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a text key into the header of the HDU called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn key(&mut self, name: &str, key: &str, value: &str, comment: &str) -> Result<()> {
+        let hdu = self.names.iter().position(|known| known == name);
+        let hdu = hdu.ok_or_else(|| Error::format(&self.path, format!("no HDU called {name}")))?;
+        self.file.go_to(hdu).map_err(failed(&self.path))?;
+        self.append_key(key, value, comment)
+    }
+
+    fn call(&mut self, name: &str) -> Result<()> {
+        self.names.push(name.to_string());
+        if name.is_empty() { Ok(()) } else { self.append_key("EXTNAME", name, "name of this extension") }
+    }
+}
+
+/// FITS text is printable ASCII; anything else becomes `?`.
+fn ascii(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}
+
+fn failed(path: &Path) -> impl FnOnce(String) -> Error + use<> {
+    let path = path.to_path_buf();
+    move |err| Error::Fits { path, detail: format!("cannot write the file ({err}); is the disk full?") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fits::FitsReader;
+
+    #[test]
+    fn every_kind_of_column_key_and_image_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.fits");
+        let numbers = [154.1551207216066, 4.179, 6e-6, 0.1 + 0.2, -9999.990234375, 1.0 / 3.0, 0.0];
+        write_in_place(&path, |fits| {
+            for (n, value) in numbers.iter().enumerate() {
+                fits.append_key(&format!("NUMBER{n}"), *value, "")?;
+            }
+            fits.append_key("APTARG1", -2_147_481_592_i64, "a flag with bit 31")?;
+            fits.history("HDU1 : mask")?;
+            fits.image("", &[0_i64, 1 << 40, 4096, 0], &[2, 2])?;
+            fits.image::<f64>("", &[], &[])?;
+            fits.table(
+                "",
+                &[
+                    Column::fixed_text("FILE", 6, vec!["abcdefgh".into(), "ab".into()]),
+                    Column::f32("TEFF", "K", vec![4500.25, f32::NAN]),
+                    Column::i32("FLAG", vec![7, -1]),
+                    Column::vectors("ccf", 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+                ],
+            )
+        })
+        .unwrap();
+        let mut fits = FitsReader::open(&path).unwrap();
+        for (n, value) in numbers.iter().enumerate() {
+            assert_eq!(fits.key_f64(0, &format!("NUMBER{n}")), Some(*value));
+        }
+        assert_eq!(fits.key_f64(0, "APTARG1"), Some(-2_147_481_592.0));
+        assert_eq!(fits.image_section::<i64>(1, 0..4).unwrap(), [0, 1 << 40, 4096, 0]);
+        assert_eq!(fits.image_shape(2).unwrap(), Some(Vec::new()));
+        assert_eq!(fits.texts(3, "FILE", 0..2).unwrap(), ["abcdef", "ab"]);
+        assert_eq!(fits.numbers(3, "TEFF", 0..1).unwrap(), [4500.25]);
+        assert_eq!(fits.integers(3, "FLAG", 0..2).unwrap(), [7, -1]);
+        assert_eq!(fits.key_text(3, "TFORM4").as_deref(), Some("3D"));
+        assert_eq!(fits.key_text(3, "EXTNAME"), None);
+    }
+
+    #[test]
+    fn cells_are_what_csv_readers_expect() {
+        assert_eq!(Column::f64("x", "", vec![0.1, f64::NAN]).cell(0), "0.1");
+        assert_eq!(Column::f32("x", "", vec![f32::NAN]).cell(0), "");
+        assert_eq!(Column::vectors("x", 2, vec![1.0, 2.5, 3.0, 4.0]).cell(1), "3.0 4.0");
+    }
+}

@@ -1,0 +1,235 @@
+//! What a sweep found: one row per point and model, and the files that hold it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use toml::Value;
+
+use super::value_text;
+use crate::data::fits::Column;
+use crate::error::Result;
+use crate::experiment::metrics::{LabelMetrics, ModelMetrics};
+use crate::experiment::outcome::{RunMetrics, write_json};
+use crate::experiment::predictions::write_table;
+use crate::experiment::timings::{StepTime, Timings};
+use crate::spectra::labels::unit;
+
+/// What became of one point.
+#[derive(Debug, Clone)]
+pub struct PointOutcome {
+    /// Its number with leading zeros: its folder below `points`.
+    pub name: String,
+    /// Its value of each key.
+    pub values: Vec<Value>,
+    /// Its models.
+    pub models: Vec<String>,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// What its run found, or why it failed.
+    pub result: Result<RunMetrics, String>,
+}
+
+/// What became of a sweep.
+#[derive(Debug, Clone)]
+pub struct SweepOutcome {
+    /// The experiment's name.
+    pub slug: String,
+    /// The keys swept; the first varied slowest.
+    pub keys: Vec<String>,
+    /// The points, in the order in which they ran.
+    pub points: Vec<PointOutcome>,
+    /// Times of the sweep as a whole.
+    pub timings: Timings,
+}
+
+/// What labels are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// The catalogue's labels.
+    Catalogue,
+    /// True labels, where `data.truth` names a table.
+    Truth,
+}
+
+/// One model at one point.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// The point.
+    pub point: &'a PointOutcome,
+    /// The model's name.
+    pub model: &'a str,
+}
+
+impl<'a> Row<'a> {
+    /// What the run found about the model; nothing if the point failed.
+    pub fn metrics(&self) -> Option<&'a ModelMetrics> {
+        Some(&self.point.result.as_ref().ok()?.models.get(self.model)?.metrics)
+    }
+
+    /// Metrics of one label.
+    pub fn label(&self, label: &str, reference: Reference) -> Option<&'a LabelMetrics> {
+        let metrics = self.metrics()?;
+        match reference {
+            Reference::Catalogue => metrics.labels.get(label),
+            Reference::Truth => metrics.labels_vs_truth.get(label),
+        }
+    }
+
+    /// Time of one of the model's own steps; nothing if the point failed.
+    pub fn time(&self, step: &str) -> Option<StepTime> {
+        Some(self.point.result.as_ref().ok()?.model_timings.get(self.model)?.step(step))
+    }
+}
+
+#[derive(Serialize)]
+struct SweepFile<'a> {
+    maury_version: &'static str,
+    burn_version: &'static str,
+    keys: &'a [String],
+    points: Vec<PointFile<'a>>,
+    timings: &'a Timings,
+}
+
+#[derive(Serialize)]
+struct PointFile<'a> {
+    point: usize,
+    folder: String,
+    values: BTreeMap<&'a str, &'a Value>,
+    failed: Option<&'a str>,
+    #[serde(flatten)]
+    metrics: Option<&'a RunMetrics>,
+}
+
+impl SweepOutcome {
+    /// One row per point and model.
+    pub fn rows(&self) -> Vec<Row<'_>> {
+        self.points.iter().flat_map(|point| point.models.iter().map(move |model| Row { point, model })).collect()
+    }
+
+    /// Labels of any point, in the order in which they come up.
+    pub fn labels(&self) -> Vec<&str> {
+        let mut labels: Vec<&str> = Vec::new();
+        for label in self.points.iter().flat_map(|point| &point.labels) {
+            if !labels.contains(&label.as_str()) {
+                labels.push(label);
+            }
+        }
+        labels
+    }
+
+    /// What estimates were compared with.
+    pub fn references(&self) -> Vec<Reference> {
+        let knows_truth = |row: &Row| row.metrics().is_some_and(|metrics| !metrics.labels_vs_truth.is_empty());
+        match self.rows().iter().any(knows_truth) {
+            true => vec![Reference::Catalogue, Reference::Truth],
+            false => vec![Reference::Catalogue],
+        }
+    }
+
+    /// Probability the intervals hold, if it is the same at all points.
+    pub fn interval_level(&self) -> Option<f64> {
+        let mut levels = self.points.iter().filter_map(|point| Some(point.result.as_ref().ok()?.interval_level));
+        let first = levels.next()?;
+        levels.all(|level| level == first).then_some(first)
+    }
+
+    /// The columns of `sweep.fits` and `.csv`. At a point that failed, counts are 0 and numbers missing.
+    pub fn columns(&self) -> Vec<Column> {
+        let rows = self.rows();
+        let mut columns = vec![Column::i64("point", rows.iter().map(|row| number(&row.point.name)).collect())];
+        for (k, key) in self.keys.iter().enumerate() {
+            columns.push(value_column(key, rows.iter().map(|row| &row.point.values[k]).collect()));
+        }
+        columns.push(Column::text("model", rows.iter().map(|row| row.model.to_string()).collect()));
+        let count = |of: fn(&ModelMetrics) -> usize| {
+            rows.iter().map(|row| row.metrics().map_or(0, of) as i64).collect::<Vec<_>>()
+        };
+        columns.push(Column::i64("n_train", count(|metrics| metrics.n_train)));
+        columns.push(Column::i64("n_test", count(|metrics| metrics.n_test)));
+        columns.push(Column::i64("n_flagged", count(|metrics| metrics.n_flagged_any)));
+        let chi2 = rows.iter().map(|row| row.metrics().map_or(f64::NAN, |metrics| metrics.chi2_reduced_median));
+        columns.push(Column::f64("chi2_reduced_median", "", chi2.collect()));
+        for label in self.labels() {
+            for reference in self.references() {
+                columns.extend(label_columns(&rows, label, reference));
+            }
+        }
+        for step in ["train", "fit"] {
+            let time = |of: fn(StepTime) -> f64| rows.iter().map(|row| row.time(step).map_or(f64::NAN, of)).collect();
+            columns.push(Column::f64(format!("{step}_wall_s"), "s", time(|time| time.wall_s)));
+            columns.push(Column::f64(format!("{step}_cpu_s"), "s", time(|time| time.cpu_s)));
+        }
+        let peak = rows.iter().map(|row| row.point.result.as_ref().map_or(f64::NAN, |run| run.peak_memory_mb));
+        columns.push(Column::f64("peak_memory_mb", "", peak.collect()));
+        let reasons = rows.iter().map(|row| row.point.result.as_ref().err().cloned().unwrap_or_default());
+        columns.push(Column::text("failed", reasons.collect()));
+        columns
+    }
+
+    /// Writes `sweep.fits`, `sweep.csv` and, last, `metrics.json` with everything of every point.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        write_table(&folder.join("sweep"), "SWEEP", &self.columns())?;
+        let points = self.points.iter().map(|point| PointFile {
+            point: number(&point.name) as usize,
+            folder: format!("points/{}", point.name),
+            values: self.keys.iter().map(String::as_str).zip(&point.values).collect(),
+            failed: point.result.as_ref().err().map(String::as_str),
+            metrics: point.result.as_ref().ok(),
+        });
+        let file = SweepFile {
+            maury_version: env!("CARGO_PKG_VERSION"),
+            burn_version: crate::device::BURN_VERSION,
+            keys: &self.keys,
+            points: points.collect(),
+            timings: &self.timings,
+        };
+        write_json(&folder.join("metrics.json"), &file)
+    }
+}
+
+fn number(name: &str) -> i64 {
+    name.parse().unwrap_or(0)
+}
+
+/// Name of a column and what it holds of a label's metrics.
+type Quantity = (&'static str, fn(&LabelMetrics) -> f64);
+
+fn label_columns(rows: &[Row], label: &str, reference: Reference) -> Vec<Column> {
+    let ending = if reference == Reference::Truth { "_vs_truth" } else { "" };
+    let quantities: [Quantity; 8] = [
+        ("bias", |metrics| metrics.bias),
+        ("scatter", |metrics| metrics.scatter),
+        ("scatter_low", |metrics| metrics.scatter_interval.0),
+        ("scatter_high", |metrics| metrics.scatter_interval.1),
+        ("robust_scatter", |metrics| metrics.robust_scatter),
+        ("robust_scatter_low", |metrics| metrics.robust_scatter_interval.0),
+        ("robust_scatter_high", |metrics| metrics.robust_scatter_interval.1),
+        ("median_abs_error", |metrics| metrics.median_abs_error),
+    ];
+    let column = |(name, of): Quantity| {
+        let values = rows.iter().map(|row| row.label(label, reference).map_or(f64::NAN, of)).collect();
+        Column::f64(format!("{label}_{name}{ending}"), unit(label), values)
+    };
+    quantities.into_iter().map(column).collect()
+}
+
+/// Integers and numbers as such where all are, text otherwise.
+fn value_column(key: &str, values: Vec<&Value>) -> Column {
+    let integers: Option<Vec<i64>> = values.iter().map(|value| value.as_integer()).collect();
+    let numbers: Option<Vec<f64>> = values.iter().map(|value| value_number(value)).collect();
+    match (integers, numbers) {
+        (Some(integers), _) => Column::i64(key, integers),
+        (None, Some(numbers)) => Column::f64(key, "", numbers),
+        (None, None) => Column::text(key, values.into_iter().map(value_text).collect()),
+    }
+}
+
+/// A value as a number, if it is a finite one.
+pub fn value_number(value: &Value) -> Option<f64> {
+    let number = value.as_float().or_else(|| value.as_integer().map(|integer| integer as f64));
+    number.filter(|number| number.is_finite())
+}

@@ -1,0 +1,114 @@
+//! Runs the points of a sweep one after the other; a point that fails is a row that says why.
+
+use std::path::Path;
+
+use super::outcome::{PointOutcome, SweepOutcome};
+use super::points::{Point, place};
+use crate::device::{Compute, DeviceSettings};
+use crate::error::{Error, Result};
+use crate::experiment::config::{Experiment, ExperimentConfig};
+use crate::experiment::outcome::RunMetrics;
+use crate::experiment::prepare::Source;
+use crate::experiment::run::{Place, run_on};
+use crate::experiment::timings::{Timings, forget_peak_memory};
+use crate::progress::Progress;
+
+/// Runs every point of a sweep: its files go into `folder/points/<NN>`, prepared sets into `cache`, shared.
+///
+/// Trained models are not kept: hundreds of points would leave gigabytes, and each point's `experiment.toml` trains its
+/// models again.
+///
+/// # Errors
+/// [`Error::Sweep`] if every point failed; [`Error::BackendNotCompiled`] or [`Error::Device`] before the first point.
+pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, progress: &dyn Progress) -> Result<SweepOutcome> {
+    let keys: Vec<String> = experiment.config.sweep.keys().map(String::from).collect();
+    let points = &experiment.points;
+    experiment.config.write_resolved(folder)?;
+    let devices = open_devices(points)?;
+    let mut timings = Timings::default();
+    let mut stars = SharedStars::default();
+    let digits = points.len().to_string().len().max(2);
+    let mut outcomes = Vec::new();
+    for (index, point) in points.iter().enumerate() {
+        let name = format!("{:0digits$}", index + 1);
+        let here = place(keys.iter().map(String::as_str), &point.values);
+        tracing::info!("point {name} of {}: {here}", points.len());
+        forget_peak_memory();
+        let folder = folder.join("points").join(&name);
+        let result = timings.measure("points", || {
+            let (_, compute) = devices.iter().find(|(settings, _)| *settings == point.config.device).expect("opened");
+            run_point(
+                &point.config,
+                &mut stars,
+                Place { folder: &folder, cache, keep_models: false },
+                compute,
+                progress,
+            )
+        });
+        if let Err(reason) = &result {
+            tracing::warn!("point {name} ({here}) failed: {reason}");
+        }
+        outcomes.push(PointOutcome {
+            name,
+            values: point.values.clone(),
+            models: point.config.models.keys().cloned().collect(),
+            labels: point.config.labels.clone(),
+            result,
+        });
+    }
+    if let (true, Some(PointOutcome { values, result: Err(reason), .. })) =
+        (outcomes.iter().all(|point| point.result.is_err()), outcomes.first())
+    {
+        let point = place(keys.iter().map(String::as_str), values);
+        return Err(Error::Sweep { n_points: points.len(), point, reason: reason.clone() });
+    }
+    Ok(SweepOutcome { slug: experiment.slug.clone(), keys, points: outcomes, timings })
+}
+
+/// One device per kind of settings, opened before anything runs: what is missing is said at once.
+fn open_devices(points: &[Point]) -> Result<Vec<(DeviceSettings, Compute)>> {
+    let mut devices: Vec<(DeviceSettings, Compute)> = Vec::new();
+    for settings in points.iter().map(|point| &point.config.device) {
+        if !devices.iter().any(|(opened, _)| opened == settings) {
+            devices.push((settings.clone(), Compute::open(settings)?));
+        }
+    }
+    Ok(devices)
+}
+
+fn run_point(
+    config: &ExperimentConfig,
+    stars: &mut SharedStars,
+    place: Place,
+    compute: &Compute,
+    progress: &dyn Progress,
+) -> Result<RunMetrics, String> {
+    let text = |err: Error| err.to_string();
+    config.write_resolved(place.folder).map_err(text)?;
+    let mut timings = Timings::default();
+    let source = timings.measure("select", || stars.of(config, place.cache, progress))?;
+    let outcome = run_on(source, config, timings, place, compute, progress).map_err(text)?;
+    outcome.write(place.folder).map_err(text)
+}
+
+/// The stars of the last point, for points in a row that select alike: the catalogue is read once for them.
+#[derive(Default)]
+struct SharedStars(Option<(ExperimentConfig, Result<Source, String>)>);
+
+impl SharedStars {
+    fn of(&mut self, config: &ExperimentConfig, cache: &Path, progress: &dyn Progress) -> Result<&Source, String> {
+        let alike = |of: &ExperimentConfig| {
+            of.data == config.data && of.labels == config.labels && of.selection == config.selection
+        };
+        if !self.0.as_ref().is_some_and(|(of, _)| alike(of)) {
+            // The stars of the point before are dropped first: two sets of arrays may not fit into memory.
+            self.0 = None;
+            self.0 = Some((config.clone(), Source::open(config, cache, progress).map_err(|err| err.to_string())));
+        }
+        match &self.0 {
+            Some((_, Ok(source))) => Ok(source),
+            Some((_, Err(reason))) => Err(reason.clone()),
+            None => Err("no stars".into()),
+        }
+    }
+}

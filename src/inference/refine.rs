@@ -1,0 +1,223 @@
+//! An emulator of physical models fitted to real spectra: the continuum follows the model, misfits lose their weight.
+//!
+//! Model spectra know the true continuum; a star's pseudo-continuum runs below it by as much as its lines are deep. And no
+//! model is perfect: some lines are wrong in every star. So the polynomials between the two continua are fitted with the
+//! labels (integrated out, and then looked up), and the errors of a star grow by the misfit it shows.
+
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::compress::Compressor;
+use super::fit::{FitSettings, Minimum};
+use super::fitted::Fitted;
+use super::marginal::LinearNuisance;
+use super::prior::{GaussianPrior, Nuisances};
+use super::solve::solve;
+use crate::device::{Compute, to_f64};
+use crate::error::Result;
+use crate::models::payne::{Network, Payne};
+use crate::models::{LabelEstimates, LabelEstimator, SpectralModel};
+use crate::spectra::batch::SpectraBatch;
+use crate::spectra::continuum::chebyshev_basis;
+use crate::stats::robust::median_in_place;
+use crate::training::payne_checkpoint::TrainedPayne;
+
+/// Tolerance of the fits whose continuum and weights are not yet final, in units of the formal error.
+const ROUGH_TOLERANCE: f64 = 0.1;
+
+/// How an emulator meets real spectra.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RefineSettings {
+    /// What becomes of the inputs that are not labels.
+    pub nuisances: Nuisances,
+    /// Rounds of fitting, normalizing by the fitted model, and weighting.
+    pub rounds: usize,
+    /// Degree of the polynomial on each chip that carries the model's continuum to the star's.
+    pub continuum_order: usize,
+    /// Degrees of freedom of the Student t distribution assumed of residuals: the smaller, the less outliers count.
+    pub student_nu: f64,
+}
+
+impl Default for RefineSettings {
+    fn default() -> Self {
+        Self { nuisances: Nuisances::Free, rounds: 6, continuum_order: 4, student_nu: 4.0 }
+    }
+}
+
+/// Estimates labels by fitting an emulator of physical spectra.
+#[derive(Debug, Clone)]
+pub struct FittedPayne {
+    fitted: Fitted<Network>,
+    payne: Payne,
+    /// First pixel of each chip, and Chebyshev polynomials at its pixels, [n_pixels of the chip, order + 1].
+    chips: Vec<(usize, Tensor<2>)>,
+    settings: RefineSettings,
+    fit: FitSettings,
+    compute: Compute,
+}
+
+impl FittedPayne {
+    /// Prepares an emulator for fitting.
+    pub fn new(model: &TrainedPayne, fit: &FitSettings, settings: &RefineSettings, compute: &Compute) -> Self {
+        let payne = model.payne.clone();
+        let inputs = model.training_inputs.view();
+        let prior = GaussianPrior::conditional(model.scaler.scale(inputs).view(), model.n_labels, settings.nuisances);
+        let compressor = Compressor::new(payne.network.clone(), payne.theta(), payne.s2.val(), compute);
+        let scaler = model.scaler.clone();
+        let chips = model.preparation.grid.chips.iter().map(|chip| {
+            let basis = chebyshev_basis(chip.len(), settings.continuum_order);
+            let row_major: Vec<f64> = basis.transpose().as_slice().to_vec();
+            (chip.start, compute.tensor(&row_major, [chip.len(), settings.continuum_order + 1]))
+        });
+        Self {
+            fitted: Fitted::with_prior(compressor, scaler, inputs, model.n_labels, prior, fit, compute),
+            chips: chips.collect(),
+            payne,
+            settings: settings.clone(),
+            fit: fit.clone(),
+            compute: compute.clone(),
+        }
+    }
+
+    /// The spectra divided, chip by chip, by the polynomial that best turns the model into them.
+    ///
+    /// ```text
+    /// minimize sum_j w_j (f_j - m_j P_j . a)^2
+    /// ```
+    fn follow_model(&self, spectra: &SpectraBatch, weight: &Tensor<2>, model: &Tensor<2>) -> SpectraBatch {
+        let n_stars = spectra.n_stars();
+        let levels = self.chips.iter().map(|(start, basis)| {
+            let [n_pixels, n_terms] = basis.dims();
+            let of_chip = |matrix: &Tensor<2>| matrix.clone().narrow(1, *start, n_pixels);
+            let (f, w, m) = (of_chip(&spectra.flux), of_chip(weight), of_chip(model));
+            let pairs = (basis.clone().reshape([n_pixels, n_terms, 1]) * basis.clone().reshape([n_pixels, 1, n_terms]))
+                .reshape([n_pixels, n_terms * n_terms]);
+            let weighted = w * m;
+            let normal = (weighted.clone() * of_chip(model)).matmul(pairs).reshape([n_stars, n_terms, n_terms]);
+            let right = (weighted * f).matmul(basis.clone()).reshape([n_stars, n_terms, 1]);
+            let coefficients = solve(normal, right).reshape([n_stars, n_terms]);
+            coefficients.matmul(basis.clone().transpose())
+        });
+        let level = Tensor::cat(levels.collect(), 1);
+        // A chip without data has no polynomial; one far from 1 is no correction of a continuum.
+        let lost = level.clone().lower_scalar(0.2).bool_or(level.clone().greater_scalar(5.0));
+        let level = level.mask_fill(lost, 1.0);
+        SpectraBatch { flux: spectra.flux.clone() / level.clone(), ivar: spectra.ivar.clone() * level.clone() * level }
+    }
+
+    /// The polynomials of one chip as linear nuisances about a continuum of 1: `m (1 + P a) = m + (m P) a`.
+    fn continuum_nuisance(
+        &self,
+        chip: &(usize, Tensor<2>),
+        spectra: &SpectraBatch,
+        model: &Tensor<2>,
+    ) -> LinearNuisance {
+        let (start, basis) = chip;
+        let [n_pixels, n_terms] = basis.dims();
+        let n_stars = spectra.n_stars();
+        let compressor = self.fitted.compressor();
+        let of_chip = |matrix: Tensor<2>| matrix.narrow(1, *start, n_pixels);
+        let m = of_chip(model.clone());
+        let weighted = of_chip(compressor.weight(spectra)) * m.clone();
+        let polynomials = basis.clone().transpose().reshape([1, n_terms, n_pixels]);
+        let columns = weighted.clone().reshape([n_stars, 1, n_pixels]) * polynomials;
+        let slopes = compressor.slopes().clone().narrow(0, *start, n_pixels);
+        let n_slopes = slopes.dims()[1];
+        let flux = of_chip(spectra.flux.clone() - compressor.pivot_flux().clone());
+        LinearNuisance {
+            with_terms: columns
+                .clone()
+                .reshape([n_stars * n_terms, n_pixels])
+                .matmul(slopes)
+                .reshape([n_stars, n_terms, n_slopes]),
+            with_itself: (columns * m.reshape([n_stars, 1, n_pixels]))
+                .reshape([n_stars * n_terms, n_pixels])
+                .matmul(basis.clone())
+                .reshape([n_stars, n_terms, n_terms]),
+            with_flux: (weighted * flux).matmul(basis.clone()).reshape([n_stars, n_terms, 1]),
+        }
+    }
+
+    /// Spectrum of each minimum, [n_stars, n_pixels].
+    fn model_flux(&self, minimum: &Minimum) -> Tensor<2> {
+        let (n_stars, n_inputs) = minimum.scaled_labels.dim();
+        let flat: Vec<f64> = minimum.scaled_labels.iter().map(|v| if v.is_finite() { *v } else { 0.0 }).collect();
+        self.payne.predict_flux(self.compute.tensor(&flat, [n_stars, n_inputs])).mean
+    }
+
+    /// Inverse variances that make room for the star's own misfit, and less of it in its worst pixels; and chi^2 with the
+    /// errors as given.
+    ///
+    /// ```text
+    /// w = (nu + 1) / (nu + r^2 / (sigma^2 + tau^2)) / (sigma^2 + tau^2)
+    /// ```
+    ///
+    /// tau is what the robust scatter of the residuals exceeds their errors by; the factor is that of the Student t
+    /// distribution (Lange, Little & Taylor 1989, J. Am. Stat. Assoc. 84, 881, Eq. 8).
+    fn robust_weights(&self, spectra: &SpectraBatch, model: &Tensor<2>) -> (Tensor<2>, Vec<f64>) {
+        let (n_stars, n_pixels) = (spectra.n_stars(), spectra.n_pixels());
+        let residual = to_f64(spectra.flux.clone() - model.clone());
+        let mut weight = to_f64(spectra.ivar.clone());
+        let nu = self.settings.student_nu;
+        let star = |residual: &[f64], weight: &mut [f64]| -> f64 {
+            let good: Vec<usize> = (0..residual.len()).filter(|j| weight[*j] > 0.0).collect();
+            if good.is_empty() {
+                return f64::NAN;
+            }
+            let mut work: Vec<f64> = good.iter().map(|j| residual[*j].abs()).collect();
+            let scatter = 1.4826 * median_in_place(&mut work);
+            work.iter_mut().zip(&good).for_each(|(work, j)| *work = 1.0 / weight[*j]);
+            let excess = (scatter * scatter - median_in_place(&mut work)).max(0.0);
+            let mut chi2 = 0.0;
+            for j in good {
+                let squared = residual[j] * residual[j];
+                chi2 += weight[j] * squared;
+                let variance = 1.0 / weight[j] + excess;
+                weight[j] = (nu + 1.0) / (nu + squared / variance) / variance;
+            }
+            chi2
+        };
+        let chi2 = residual
+            .par_chunks(n_pixels)
+            .zip(weight.par_chunks_mut(n_pixels))
+            .map(|(residual, weight)| star(residual, weight))
+            .collect();
+        (self.compute.tensor(&weight, [n_stars, n_pixels]), chi2)
+    }
+}
+
+impl LabelEstimator for FittedPayne {
+    fn n_labels(&self) -> usize {
+        self.fitted.n_labels()
+    }
+
+    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+        // Before the last round there is nothing to be exact about: the spectra are still to change.
+        let rough = FitSettings { tolerance: ROUGH_TOLERANCE.max(self.fit.tolerance), ..self.fit.clone() };
+        let n_rounds = self.settings.rounds.max(1);
+        let effort = |round: usize| if round + 1 == n_rounds { &self.fit } else { &rough };
+        let (compressed, mut n_pixels) = self.fitted.compress(spectra)?;
+        let mut minimum = self.fitted.minimize(compressed, None, effort(0));
+        let n_minima = minimum.n_minima.clone();
+        let mut weight = spectra.ivar.clone();
+        let mut chi2 = minimum.chi2.clone();
+        for round in 1..n_rounds {
+            let model = self.model_flux(&minimum);
+            let followed = self.follow_model(spectra, &weight, &model);
+            (weight, chi2) = self.robust_weights(&followed, &model);
+            let start = minimum.scaled_labels.mapv(|v| if v.is_finite() { v.clamp(-20.0, 20.0) } else { 0.0 });
+            let weighted = SpectraBatch { flux: followed.flux, ivar: weight.clone() };
+            let (mut compressed, counted) = self.fitted.compress(&weighted)?;
+            for chip in &self.chips {
+                compressed = compressed.marginalize(self.continuum_nuisance(chip, &weighted, &model));
+            }
+            minimum = self.fitted.minimize(compressed, Some(start), effort(round));
+            n_pixels = counted;
+        }
+        minimum.n_minima = n_minima;
+        minimum.chi2 = chi2;
+        Ok(self.fitted.describe(&minimum, n_pixels))
+    }
+}

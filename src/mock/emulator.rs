@@ -1,0 +1,51 @@
+//! The emulator that comes with maury, as the mock survey sees it.
+
+use std::path::Path;
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::device::{Compute, Precision, to_f64};
+use crate::error::Result;
+use crate::models::SpectralModel;
+use crate::training::payne_checkpoint::TrainedPayne;
+
+/// An emulator of red giants in the H band, part of the program itself.
+#[derive(Debug)]
+pub struct Emulator {
+    model: TrainedPayne,
+    compute: Compute,
+}
+
+impl Emulator {
+    /// The emulator of `checkpoints/payne-hband`.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Checkpoint`] if it was built in damaged.
+    pub fn shipped() -> Result<Self> {
+        let description = include_str!("../../checkpoints/payne-hband/model.json");
+        let weights = include_bytes!("../../checkpoints/payne-hband/weights.safetensors");
+        let compute = Compute::flex(Precision::F32);
+        let model = TrainedPayne::from_memory(Path::new("checkpoints/payne-hband"), description, weights, &compute)?;
+        Ok(Self { model, compute })
+    }
+
+    /// Names of the inputs: the labels, then everything else that shapes a spectrum.
+    pub fn names(&self) -> &[String] {
+        &self.model.scaler.names
+    }
+
+    /// Inputs of the models it was trained on, [n_models, n_inputs]: which nuisances come with which labels.
+    pub fn library(&self) -> ArrayView2<'_, f64> {
+        self.model.training_inputs.view()
+    }
+
+    /// Flux normalized by the true continuum, [n_stars, 8575] on the apStar grid, of inputs [n_stars, n_inputs].
+    pub fn spectra(&self, inputs: ArrayView2<f64>) -> Array2<f32> {
+        let scaled = self.model.scaler.scale(inputs);
+        let flat: Vec<f64> = scaled.iter().copied().collect();
+        let flux = self.model.payne.predict_flux(self.compute.tensor(&flat, [scaled.nrows(), scaled.ncols()])).mean;
+        let flux: Vec<f32> = to_f64(flux).into_iter().map(|flux| flux as f32).collect();
+        Array2::from_shape_vec((scaled.nrows(), self.model.payne.n_pixels()), flux)
+            .expect("one flux per star and pixel")
+    }
+}

@@ -1,0 +1,64 @@
+//! A survey that can be had without a network: stars drawn as DR17 found them, observed by a simulated APOGEE, written in
+//! DR17's own formats with the truth beside them.
+//!
+//! Read [`survey`] first. What is measured on it is only as good as what is put in: the spectra are one-dimensional LTE
+//! models, every star beyond the models' range wears the spectrum of the nearest one inside (see [`pathology`]), and
+//! detector and sky behave like the published files, not like the instrument.
+
+mod allstar_file;
+mod apstar_file;
+mod aspcap;
+mod calendar;
+mod coadd;
+mod detector;
+pub mod emulator;
+mod giants;
+mod instrument;
+mod night;
+pub mod pathology;
+mod plan;
+mod random;
+mod sky;
+pub mod survey;
+mod truth_file;
+mod visit;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Goes up when the same settings come to make other files.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// More stars than APOGEE ever observed are a slip of the finger.
+const MOST_STARS: usize = 1_000_000;
+
+/// What a mock survey is made from: the same settings give the same files to the last bit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MockSettings {
+    /// Stars that the classic lab's cuts leave; those they remove come on top.
+    pub stars: usize,
+    /// Any number; another number, another survey.
+    pub seed: u64,
+}
+
+impl Default for MockSettings {
+    fn default() -> Self {
+        // As many stars as the lab has.
+        Self { stars: 1886, seed: 1 }
+    }
+}
+
+impl MockSettings {
+    /// Whether such a survey can be made.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(&self) -> Result<()> {
+        if (1..=MOST_STARS).contains(&self.stars) {
+            return Ok(());
+        }
+        Err(Error::Config(format!("a mock survey of {} stars; 1 to {MOST_STARS} expected", self.stars)))
+    }
+}

@@ -1,0 +1,228 @@
+//! A trained emulator in a folder: matrices in half precision, and everything needed to use them on a spectrum.
+
+use std::path::Path;
+
+use burn::module::Param;
+use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, ModuleSnapshot, SafetensorsStore};
+use burn::tensor::{DType, Tensor};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{FORMAT_VERSION, MODEL_FILE, Preparation, WEIGHTS_FILE};
+use crate::data::files;
+use crate::device::{Compute, to_f64};
+use crate::error::{Error, Result};
+use crate::models::payne::Payne;
+use crate::spectra::labels::LabelScaler;
+
+/// What `kind` says in the model file.
+pub const KIND: &str = "payne";
+
+/// A trained emulator with the scaling of its inputs.
+#[derive(Debug, Clone)]
+pub struct TrainedPayne {
+    /// The emulator.
+    pub payne: Payne,
+    /// Inputs to scaled inputs; labels come first.
+    pub scaler: LabelScaler,
+    /// How many of the inputs are labels.
+    pub n_labels: usize,
+    /// Treatment of spectra before the fit.
+    pub preparation: Preparation,
+    /// Inputs of the models it was trained on, [n_models, n_inputs]: starts of the fit, the hull, the prior of nuisances.
+    pub training_inputs: Array2<f64>,
+}
+
+/// What `model.json` holds.
+#[derive(Serialize, Deserialize)]
+struct ModelFile {
+    format_version: u32,
+    kind: String,
+    maury_version: String,
+    hidden: Vec<usize>,
+    n_components: usize,
+    n_labels: usize,
+    scaler: LabelScaler,
+    preparation: Preparation,
+    /// Scaled inputs, row by row.
+    training_inputs: Vec<Vec<f64>>,
+}
+
+impl TrainedPayne {
+    /// Writes the folder. Each file appears whole or not at all, the description last.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Checkpoint`].
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        files::create_folder(folder)?;
+        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+        files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
+            let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
+            // From f32: the adapter passes f64 on as it is.
+            let narrow = FloatCastAdapter::to(DType::F32).chain(HalfPrecisionAdapter::new());
+            store = store.with_to_adapter(narrow);
+            self.payne.save_into(&mut store).map_err(|err| failed(format!("cannot write the weights: {err}")))
+        })?;
+        let scaled = self.scaler.scale(self.training_inputs.view());
+        // A thousandth of a standard deviation is far below what distinguishes two models.
+        let rounded = scaled.rows().into_iter().map(|row| row.mapv(|v| (v * 1e3).round() / 1e3).to_vec()).collect();
+        let description = ModelFile {
+            format_version: FORMAT_VERSION,
+            kind: KIND.into(),
+            maury_version: env!("CARGO_PKG_VERSION").into(),
+            hidden: self.payne.hidden(),
+            n_components: self.payne.n_components(),
+            n_labels: self.n_labels,
+            scaler: self.scaler.clone(),
+            preparation: self.preparation.clone(),
+            training_inputs: rounded,
+        };
+        let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
+        files::write_bytes(&folder.join(MODEL_FILE), text)
+    }
+
+    /// Reads a folder written by [`TrainedPayne::save`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
+    pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
+        let text = files::read_text(&folder.join(MODEL_FILE))?;
+        Self::read(folder, &text, SafetensorsStore::from_file(folder.join(WEIGHTS_FILE)), compute)
+    }
+
+    /// Reads the content of `model.json` and `weights.safetensors` from memory; messages name `origin`.
+    ///
+    /// # Errors
+    /// As [`TrainedPayne::load`].
+    pub fn from_memory(origin: &Path, description: &str, weights: &[u8], compute: &Compute) -> Result<Self> {
+        Self::read(origin, description, SafetensorsStore::from_bytes(Some(weights.to_vec())), compute)
+    }
+
+    fn read(origin: &Path, description: &str, store: SafetensorsStore, compute: &Compute) -> Result<Self> {
+        let failed = |detail: String| Error::Checkpoint { path: origin.to_path_buf(), detail };
+        let file: ModelFile =
+            serde_json::from_str(description).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
+        if file.kind != KIND || file.format_version != FORMAT_VERSION {
+            return Err(failed(format!(
+                "this is a `{}` of format {}, `{KIND}` of format {FORMAT_VERSION} is expected",
+                file.kind, file.format_version
+            )));
+        }
+        let n_inputs = file.scaler.n_labels();
+        let sizes = [&[n_inputs, file.n_components], file.hidden.as_slice()].concat();
+        if !file.scaler.is_consistent()
+            || !file.preparation.is_consistent()
+            || !(1..=n_inputs).contains(&file.n_labels)
+            || sizes.iter().any(|size| !(1..=100_000).contains(size))
+            || file.training_inputs.iter().any(|row| row.len() != n_inputs || row.iter().any(|v| !v.is_finite()))
+        {
+            return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
+        }
+        let n_pixels = file.preparation.grid.n_pixels();
+        let mut payne = Payne::nil(n_inputs, &file.hidden, file.n_components, n_pixels, compute);
+        let expected = shapes(&payne);
+        let mut store = store.with_from_adapter(FloatCastAdapter::to(compute.dtype()));
+        let applied =
+            payne.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
+        if !applied.errors.is_empty() || shapes(&payne) != expected {
+            return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
+        }
+        let theta = to_f64(payne.theta());
+        let s2 = to_f64(payne.s2.val());
+        if theta.iter().any(|weight| !weight.is_finite()) || s2.iter().any(|s2| !s2.is_finite() || *s2 < 0.0) {
+            return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
+        }
+        let flat: Vec<f64> = file.training_inputs.iter().flatten().copied().collect();
+        let scaled = Array2::from_shape_vec((file.training_inputs.len(), n_inputs), flat)
+            .map_err(|err| failed(err.to_string()))?;
+        Ok(Self {
+            payne,
+            training_inputs: file.scaler.unscale(scaled.view()),
+            scaler: file.scaler,
+            n_labels: file.n_labels,
+            preparation: file.preparation,
+        })
+    }
+}
+
+/// Shapes of every parameter.
+fn shapes(payne: &Payne) -> Vec<Vec<usize>> {
+    let matrices = payne.network.shapes();
+    let vector = |parameter: &Param<Tensor<1>>| parameter.dims().to_vec();
+    [matrices, vec![payne.components.weight.dims().to_vec(), vector(&payne.mean), vector(&payne.s2)]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Precision;
+    use crate::models::SpectralModel;
+    use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings};
+    use crate::spectra::grid::WavelengthGrid;
+    use crate::spectra::pixmask::PixmaskSettings;
+
+    fn trained(compute: &Compute) -> TrainedPayne {
+        let mut payne = Payne::nil(3, &[4], 2, 5, compute);
+        payne.network = crate::models::payne::Network::from_linear(
+            3,
+            &[4],
+            2,
+            &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+            &mut <rand_chacha::ChaCha8Rng as rand::SeedableRng>::seed_from_u64(1),
+            compute,
+        );
+        payne.mean = Param::from_tensor(compute.tensor(&[0.9, 0.8, 0.7, 0.123_456_7, 1.0], [5]));
+        let components: Vec<f64> = (0..10).map(|i| f64::from(i).sin() * 0.01).collect();
+        payne.components.weight = Param::from_tensor(compute.tensor(&components, [2, 5]));
+        TrainedPayne {
+            payne,
+            scaler: LabelScaler {
+                names: ["teff", "logg", "c_fe"].map(String::from).to_vec(),
+                pivot: vec![4500.0, 2.0, 0.0],
+                scale: vec![300.0, 0.5, 0.1],
+            },
+            n_labels: 2,
+            preparation: Preparation {
+                grid: WavelengthGrid::from_pixel_numbers(5),
+                pixmask: PixmaskSettings::default(),
+                continuum: ContinuumSettings { method: ContinuumMethod::None, ..ContinuumSettings::default() },
+                continuum_pixels: vec![],
+            },
+            training_inputs: ndarray::array![[4500.0, 2.5, 0.1], [4800.0, 2.0, -0.1]],
+        }
+    }
+
+    #[test]
+    fn an_emulator_comes_back_to_half_precision_of_its_matrices() {
+        let folder = tempfile::tempdir().unwrap();
+        let compute = Compute::flex(Precision::F32);
+        let model = trained(&compute);
+        model.save(folder.path()).unwrap();
+        let back = TrainedPayne::load(folder.path(), &compute).unwrap();
+        assert_eq!(to_f64(back.payne.mean.val()), to_f64(model.payne.mean.val()), "the mean keeps its precision");
+        let flux =
+            |model: &TrainedPayne| to_f64(model.payne.predict_flux(compute.tensor(&[1.0, -1.0, 0.5], [1, 3])).mean);
+        for (a, b) in flux(&back).iter().zip(flux(&model)) {
+            // Half precision keeps 11 bits of the components, which are below 0.01.
+            assert!((a - b).abs() < 2e-5, "{a} {b}");
+        }
+        assert_eq!(back.n_labels, 2);
+        assert!((&back.training_inputs - &model.training_inputs).iter().all(|d| d.abs() < 0.2));
+        let wide = TrainedPayne::load(folder.path(), &Compute::flex(Precision::F64)).unwrap();
+        assert_eq!(wide.payne.mean.val().dtype(), DType::F64);
+    }
+
+    #[test]
+    fn damaged_folders_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let compute = Compute::flex(Precision::F32);
+        trained(&compute).save(folder.path()).unwrap();
+        let json = folder.path().join(MODEL_FILE);
+        let text = std::fs::read_to_string(&json).unwrap();
+        std::fs::write(&json, text.replace("\"n_components\":2", "\"n_components\":3")).unwrap();
+        let refusal = TrainedPayne::load(folder.path(), &compute).unwrap_err().to_string();
+        assert!(refusal.contains("does not fit"), "{refusal}");
+        std::fs::write(&json, text.replace("\"n_labels\":2", "\"n_labels\":9")).unwrap();
+        assert!(TrainedPayne::load(folder.path(), &compute).unwrap_err().to_string().contains("contradicts"));
+    }
+}
