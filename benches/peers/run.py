@@ -10,6 +10,7 @@ the machine does can only add. Needs Python 3.9 or newer, and maury built with `
 import argparse
 import dataclasses
 import datetime
+import hashlib
 import itertools
 import json
 import os
@@ -243,6 +244,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     path = lambda text: pathlib.Path(text).resolve()
     parser.add_argument("--maury", type=path, default=PROJECT / "target" / "release" / "maury", help="the program")
+    parser.add_argument("--commit", default="", help="the commit it was built from, for the record")
     parser.add_argument("--arrays", type=path, default=PROJECT / "mock-arrays", help="arrays; made if not there")
     parser.add_argument("--survey", type=path, help="folder of apStar files; else copies of real ones are made")
     parser.add_argument("--catalogue", type=path, help="the survey's allStar table")
@@ -262,6 +264,9 @@ def main():
     work = options.work
     shutil.rmtree(work / "saved", ignore_errors=True)
     (work / "saved").mkdir()
+    # Somebody may build while this runs; all repeats must be of one program.
+    options.maury = pathlib.Path(shutil.copy2(options.maury, work / "maury"))
+    digest = hashlib.sha256(options.maury.read_bytes()).hexdigest()
     python = sys.executable if options.here else own_environment(work)
     reference = prepare_data(options, python, work)
     tasks = all_tasks(options, python, work, reference)
@@ -294,11 +299,16 @@ def main():
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
     load = f"{sorted(loads)[len(loads) // 2]:.1f}"
     date = datetime.date.today().isoformat()
+    if hashlib.sha256(options.maury.read_bytes()).hexdigest() != digest:
+        sys.exit(f"{options.maury} was changed while it was measured: these times are of two programs")
+    if options.commit:
+        versions["maury"] += f" (commit {options.commit})"
     named = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
     text = f"{date}; {machine}; median load {load}; smallest of {options.repeats} repeats; {named}.\n\n"
     text += table(results, agreement, sizes)
     print(text)
-    content = {"date": date, "machine": machine, "median_load": load, "versions": versions}
+    content = {"date": date, "machine": machine, "median_load": load, "versions": versions, "maury_sha256": digest}
+    content["maury_commit"] = options.commit
     content |= {"sizes": sizes, "results": results, "agreement": agreement}
     target = HERE if options.readme else work
     (target / "results.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
