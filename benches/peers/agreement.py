@@ -20,10 +20,14 @@ def of_training(saved, run, noise):
     """Largest differences of theta and s2; s2 in units of the pixel's smallest variance, s2 + sigma^2."""
     theta, s2, _, _ = spectra.model(run)
     pixels = saved["pixels"] if "pixels" in saved else np.arange(len(s2))
-    result = {"s2": float((np.abs(saved["s2"] - s2[pixels]) / (noise + s2)[pixels]).max())}
+    # maury marks pixels that the stars do not determine by an s2 beyond all measure.
+    known = s2 < 1e20
+    here = known[pixels]
+    result = {"s2": float((np.abs(saved["s2"] - s2[pixels]) / (noise + s2)[pixels])[here].max())}
     if "theta" in saved:
-        result["theta"] = float(np.abs(saved["theta"] - theta).max())
-        result["theta_if_shifted"] = float(np.abs(np.roll(saved["theta"], 1, axis=1) - theta).max())
+        result["theta"] = float(np.abs(saved["theta"] - theta)[:, known].max())
+        found = saved["theta"][:, known]
+        result["theta_if_shifted"] = float(np.abs(np.roll(found, 1, axis=1) - theta[:, known]).max())
     return result
 
 
@@ -72,7 +76,7 @@ def main():
     parser.add_argument("--out", required=True, help="JSON file of the differences")
     arguments = parser.parse_args()
     training, _ = spectra.split(arguments.arrays, arguments.run)
-    noise = 1 / training.ivar.max(axis=0).astype(float)
+    noise = 1 / np.maximum(training.ivar.max(axis=0).astype(float), 1e-30)
     result = {}
     for path in sorted(arguments.saved.glob("*.npz")):
         saved, group = np.load(path), path.stem.split("-")[0]

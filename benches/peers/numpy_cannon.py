@@ -161,6 +161,13 @@ def train(stars, method, dtype):
     design = Quadratic(stars.labels.shape[1]).design((stars.labels - pivot) / scale).astype(dtype)
     rows, columns = np.triu_indices(design.shape[1])
     pairs = design[:, rows] * design[:, columns]
+    known = (stars.ivar > 0).sum(axis=0) > design.shape[1]
+    if not known.all():
+        # Pixels that the stars do not determine, as between the chips, are left out and come back as NaN.
+        part = spectra.Stars(stars.labels, stars.flux[:, known], stars.ivar[:, known])
+        theta, s2 = np.full((design.shape[1], known.size), np.nan), np.full(known.size, np.nan)
+        theta[:, known], s2[known] = train(part, method, dtype)
+        return theta, s2
     results = []
     for start in range(0, stars.flux.shape[1], BLOCK_PIXELS):
         pixels = slice(start, start + BLOCK_PIXELS)

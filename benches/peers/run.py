@@ -191,7 +191,8 @@ def difference(key, result, agreement):
     if "theta_against_direct_solution" in facts:
         return f"theta {facts['theta_against_direct_solution']:.1e} from its own optimum, s2 {found['s2']:.1e}"
     if "labels" in found:
-        return f"{found['labels']:.1e} sigma"
+        off = found["stars_beyond_a_tenth"]
+        return f"{found['labels']:.1e} sigma" + (f", {off} stars by over 0.1" if off else "")
     if "flux" in found:
         return f"flux {found['flux']:.1e}, {found['masks_that_differ']} masks"
     return ""
