@@ -37,6 +37,7 @@ while (($#)); do
     *) [[ -z $dest ]] || fail "one DEST, not both $dest and $1"; dest=$1; shift ;;
     esac
 done
+dest=${dest%/}
 [[ -n $dest ]] || { usage >&2; fail "DEST is missing"; }
 [[ -z $wheels || -d $wheels ]] || fail "no folder $wheels"
 [[ $(uname -sm) == 'Linux x86_64' ]] || fail "these wheels are for Linux on x86_64, this is $(uname -sm)"
