@@ -6,6 +6,7 @@ pub mod continuum_search;
 pub mod descent;
 pub mod emulator;
 pub mod import;
+pub mod observer;
 pub mod payne_checkpoint;
 mod pixel_block;
 pub mod principal_components;
