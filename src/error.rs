@@ -106,6 +106,12 @@ pub enum Error {
         /// What happened, and what to try.
         detail: String,
     },
+    /// The user asked to stop.
+    #[error("stopped as asked{}", if *.kept { "; go on with the same command and --resume" } else { "" })]
+    Interrupted {
+        /// Whether training can go on where it stopped.
+        kept: bool,
+    },
     /// Not one point of a sweep could be run.
     #[error("all {n_points} points of the sweep failed; the first, {point}: {reason}")]
     Sweep {
@@ -138,10 +144,12 @@ impl Error {
         Self::Format { path: path.to_path_buf(), detail: detail.into() }
     }
 
-    /// Process exit code: 2 when the user's request itself is wrong, 1 when carrying it out failed.
+    /// Process exit code: 2 when the user's request itself is wrong, 130 when asked to stop, 1 when carrying it out failed.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::BackendNotCompiled { .. } => 2,
+            // What shells give a program that Ctrl-C ended.
+            Self::Interrupted { .. } => 130,
             _ => 1,
         }
     }

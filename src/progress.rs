@@ -8,6 +8,12 @@ pub trait Progress: Sync {
     fn advance(&self, steps: usize);
     /// The task is over.
     fn finish(&self);
+    /// From now on, or no longer, work asks now and then whether to stop, and does so where nothing is lost.
+    fn defer_interruption(&self, _defers: bool) {}
+    /// Whether work that defers interruptions should stop.
+    fn interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// Tells nobody.

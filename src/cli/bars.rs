@@ -1,11 +1,33 @@
-//! One progress bar on stderr, for tasks long enough to wonder about.
+//! One progress bar on stderr, for tasks long enough to wonder about, and Ctrl-C.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::progress::Progress;
+
+/// Whether Ctrl-C was pressed while work deferred it.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Whether work asks for [`INTERRUPTED`].
+static DEFERS: AtomicBool = AtomicBool::new(false);
+
+/// Exit code of a program that Ctrl-C ended, as shells have it.
+const ENDED_BY_CTRL_C: i32 = 130;
+
+/// From now on Ctrl-C lets work that asks for it come to a good end; pressed again, or with other work, it ends at once.
+pub fn heed_ctrl_c() {
+    let heeded = ctrlc::set_handler(|| {
+        if !DEFERS.load(Ordering::Relaxed) || INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(ENDED_BY_CTRL_C);
+        }
+        eprintln!("\nstopping after this epoch, whose state is kept; press Ctrl-C again to stop at once");
+    });
+    if let Err(err) = heeded {
+        tracing::warn!("Ctrl-C will end the program at once: {err}");
+    }
+}
 
 /// Draws the current task's bar; nothing where stderr is no terminal.
 pub struct Bars {
@@ -52,5 +74,13 @@ impl Progress for Bars {
                 bar.finish_and_clear();
             }
         });
+    }
+
+    fn defer_interruption(&self, defers: bool) {
+        DEFERS.store(defers, Ordering::Relaxed);
+    }
+
+    fn interrupted(&self) -> bool {
+        INTERRUPTED.load(Ordering::Relaxed)
     }
 }

@@ -1,14 +1,12 @@
 //! `maury check`: is this file an experiment?
 
-use anyhow::Context;
-
 use super::{ExperimentArgs, say};
 use crate::experiment::config::Experiment;
 use crate::experiment::sweep::points::place;
 
 pub fn execute(args: &ExperimentArgs) -> anyhow::Result<()> {
     let experiment = args.load()?;
-    say(&toml::to_string_pretty(&experiment.config).context("printing the experiment")?)?;
+    say(&experiment.config.resolved()?)?;
     say(&points(&experiment))?;
     eprintln!(
         "{}: a valid experiment; its runs go to {}",

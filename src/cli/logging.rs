@@ -39,12 +39,12 @@ pub fn init(quiet: bool) {
     let _ = subscriber.with_writer(|| Tee).try_init();
 }
 
-/// Keeps a copy of everything said from now on in a file.
+/// Keeps a copy of everything said from now on in a file, after what is in it.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn keep_in(path: &Path) -> Result<()> {
-    let file = File::create(path).map_err(Error::io(path, "write"))?;
+    let file = File::options().create(true).append(true).open(path).map_err(Error::io(path, "write"))?;
     *LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);
     Ok(())
 }

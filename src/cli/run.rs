@@ -4,10 +4,11 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{ExperimentArgs, bars::Bars, logging, say};
+use super::bars::{Bars, heed_ctrl_c};
+use super::{ExperimentArgs, logging, say};
 use crate::data::files;
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::config::Experiment;
 use crate::experiment::emulate::emulate;
 use crate::experiment::run::run;
@@ -24,24 +25,39 @@ use crate::report::{self, figures, tables};
 pub struct RunArgs {
     #[command(flatten)]
     experiment: ExperimentArgs,
+    /// Go on with the last run of this experiment that Ctrl-C, a crash or a kill broke off; the result is the same.
+    #[arg(long)]
+    resume: bool,
 }
 
 pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
-    let args = &args.experiment;
+    let RunArgs { experiment: args, resume } = args;
     let experiment = args.load()?;
     let compute = Compute::open(&experiment.config.device)?;
-    let folder = RunFolder::create(&args.experiments, &experiment.slug)?;
+    let folder = if *resume {
+        RunFolder::resume(&args.experiments, &experiment.slug, &experiment.config.resolved()?)?
+    } else {
+        RunFolder::create(&args.experiments, &experiment.slug)?
+    };
     logging::keep_in(&folder.path().join("log.txt"))?;
     if !experiment.config.question.is_empty() {
         tracing::info!("{}: {}", experiment.slug, experiment.config.question);
     }
+    heed_ctrl_c();
     let place = folder.path();
-    let (tables, files) = if experiment.config.data.library.is_some() {
-        train_emulators(&experiment, place, &compute, bars)?
+    let answer = if experiment.config.data.library.is_some() {
+        train_emulators(&experiment, place, &compute, bars)
     } else if experiment.points.is_empty() {
-        run_one(&experiment, place, &args.cache(), &compute, bars)?
+        run_one(&experiment, place, &args.cache(), &compute, bars)
     } else {
-        run_sweep(&experiment, place, &args.cache(), bars)?
+        run_sweep(&experiment, place, &args.cache(), bars)
+    };
+    let (tables, files) = match answer {
+        Err(stopped @ Error::Interrupted { kept: true }) => {
+            folder.keep();
+            return Err(stopped.into());
+        }
+        answer => answer?,
     };
     let place = folder.finish()?;
     let files: String = files.iter().map(|file| format!("  {file}\n")).collect();

@@ -30,6 +30,8 @@ pub struct Catalogue {
     pub aspcapflag: Vec<i64>,
     /// Labels per star in the order asked for; NaN if missing.
     pub labels: Vec<Vec<f64>>,
+    /// Their errors, from the columns `<label>_err`; NaN where there is none.
+    pub label_errors: Vec<Vec<f64>>,
 }
 
 impl Catalogue {
@@ -54,6 +56,7 @@ impl Catalogue {
         self.starflag.push(from.starflag[row]);
         self.aspcapflag.push(from.aspcapflag[row]);
         self.labels.push(from.labels[row].clone());
+        self.label_errors.push(from.label_errors[row].clone());
     }
 
     /// The rows at these positions, in this order.
@@ -86,7 +89,10 @@ impl Catalogue {
         let id = identifiers(table, id_column, rows.clone())?;
         let by_label =
             labels.iter().map(|label| label_column(table, label, rows.clone())).collect::<Result<Vec<_>>>()?;
-        let labels = (0..n_rows).map(|row| by_label.iter().map(|column| column[row]).collect()).collect();
+        let errors = labels.iter().map(|label| error_column(table, label, rows.clone())).collect::<Result<Vec<_>>>()?;
+        let by_row = |columns: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            (0..n_rows).map(|row| columns.iter().map(|column| column[row]).collect()).collect()
+        };
         Ok(Self {
             row: rows.clone().collect(),
             id,
@@ -96,7 +102,8 @@ impl Catalogue {
             snr: if table.has("SNR") { table.numbers("SNR", rows.clone(), REMEDY)? } else { vec![f64::NAN; n_rows] },
             starflag: flags(table, "STARFLAG", with_flags, &rows)?,
             aspcapflag: flags(table, "ASPCAPFLAG", with_flags, &rows)?,
-            labels,
+            labels: by_row(&by_label),
+            label_errors: by_row(&errors),
         })
     }
 
@@ -161,6 +168,16 @@ fn label_column(table: &mut Table, label: &str, rows: Range<usize>) -> Result<Ve
     table.numbers(column, rows, remedy)
 }
 
+/// Errors of a label; NaN where the table has none, or none that can be.
+fn error_column(table: &mut Table, label: &str, rows: Range<usize>) -> Result<Vec<f64>> {
+    let column = format!("{label}_err");
+    if !table.has(&column) {
+        return Ok(vec![f64::NAN; rows.len()]);
+    }
+    let errors = table.numbers(&column, rows, REMEDY)?;
+    Ok(errors.into_iter().map(|error| if error > 0.0 { error } else { f64::NAN }).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,7 +194,7 @@ mod tests {
         let labels = ["teff", "mg_fe", "m_h"].map(String::from);
         let catalogue = Catalogue::read(&path, "APOGEE_ID", &labels).unwrap();
         assert_eq!(catalogue.labels[0], [4500.0, 0.25, -0.4]);
-        assert!(catalogue.labels[1][1].is_nan());
+        assert!(catalogue.labels[1][1].is_nan() && catalogue.label_errors[0].iter().all(|error| error.is_nan()));
         assert!(catalogue.snr[0].is_nan() && catalogue.field[0].is_empty());
     }
 }

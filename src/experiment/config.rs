@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layers::Layers;
+use super::run_folder::RESOLVED;
 use super::sweep::Sweep;
 use super::sweep::points::{Point, expand};
+use super::validate::validate;
 use crate::data::files;
 use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
@@ -15,10 +17,11 @@ use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::mock::MockSettings;
 use crate::models::cannon::CannonConfig;
-use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings, MOST_ORDER};
+use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;
 use crate::training::emulator::EmulatorConfig;
+use crate::training::label_regression::NetworkConfig;
 
 /// The content of an experiment file. Every key has a default; only the data must be named.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,13 +93,20 @@ impl ExperimentConfig {
         }
     }
 
-    /// Writes all settings, defaults filled in, as `experiment.toml` into a run's folder: itself an experiment.
+    /// All settings, defaults filled in: itself an experiment.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a value has no place in TOML.
+    pub fn resolved(&self) -> Result<String> {
+        toml::to_string_pretty(self).map_err(|err| Error::Config(err.to_string()))
+    }
+
+    /// Writes [`ExperimentConfig::resolved`] as `experiment.toml` into a run's folder.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn write_resolved(&self, folder: &Path) -> Result<()> {
-        let resolved = toml::to_string_pretty(self).map_err(|err| Error::Config(err.to_string()))?;
-        files::write_bytes(&folder.join("experiment.toml"), resolved)
+        files::write_bytes(&folder.join(RESOLVED), self.resolved()?)
     }
 }
 
@@ -176,6 +186,8 @@ pub enum ModelConfig {
     Cannon(CannonConfig),
     /// The Payne, trained on a library of model spectra.
     Payne(EmulatorConfig),
+    /// A neural network that reads labels straight off the spectrum.
+    Network(Box<NetworkConfig>),
 }
 
 /// `[bootstrap]`.
@@ -225,143 +237,6 @@ impl Experiment {
         validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
         let points = expand(&config, &layers)?;
         Ok(Self { slug, config, points })
-    }
-}
-
-/// Whether the values make sense; if not, the dotted key of the first that does not, and what is wrong with it.
-pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
-    let check = |holds: bool, key: &str, problem: &str| {
-        if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
-    };
-    let labels = &config.labels;
-    check(!labels.is_empty(), "labels", "is empty; name at least one catalogue column")?;
-    let twice = |k: usize| labels[..k].iter().any(|label| label.eq_ignore_ascii_case(&labels[k]));
-    check(!(1..labels.len()).any(twice), "labels", "names a label twice")?;
-    check(
-        labels.iter().all(|label| {
-            (1..=40).contains(&label.len()) && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        }),
-        "labels",
-        "must be column names of letters, digits and `_`",
-    )?;
-    check(!matches!(config.split, Split::Folds { k } if k < 2), "split.folds.k", "must be at least 2")?;
-    check(!matches!(config.split, Split::Folds { k } if k > 1000), "split.folds.k", "must be at most 1000")?;
-    let varied = config.data.library.is_none() || config.sweep.is_empty();
-    check(varied, "sweep", "is for experiments on stars; train emulators one at a time, with --set")?;
-    check(config.max_training_stars != 1, "max_training_stars", "must be 0 for no limit, or at least 2")?;
-    for (name, model) in &config.models {
-        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
-        validate_model(name, model, config.data.library.is_some(), check)?;
-    }
-    check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
-    check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
-    check(config.fit.batch_stars > 0, "fit.batch_stars", "must be at least 1")?;
-    check(config.fit.tolerance > 0.0 && config.fit.tolerance <= 1.0, "fit.tolerance", "must be above 0 and at most 1")?;
-    check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
-    check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
-    check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;
-    check(config.continuum.clip_sigma > 0.0, "continuum.clip_sigma", "must be positive")?;
-    check(config.continuum.emission_limit > 1.0, "continuum.emission_limit", "must be above 1, the continuum")?;
-    check(config.pixmask.max_relative_error > 0.0, "pixmask.max_relative_error", "must be positive")?;
-    check(config.pixmask.bits.iter().all(|bit| *bit < 63), "pixmask.bits", "must be bit numbers below 63")?;
-    let selection = &config.selection;
-    for (key, bits) in
-        [("starflag", &selection.reject_starflag_bits), ("aspcapflag", &selection.reject_aspcapflag_bits)]
-    {
-        let key = format!("selection.reject_{key}_bits");
-        check(bits.iter().all(|bit| *bit < 63), &key, "must be bit numbers below 63")?;
-    }
-    for (name, range) in &config.selection.ranges {
-        let ordered = !matches!((range.min, range.max), (Some(min), Some(max)) if min > max);
-        check(ordered, &format!("selection.ranges.{name}"), "has min above max; no star can pass")?;
-    }
-    validate_data(&config.data, config.continuum.method, check)
-}
-
-fn validate_model(
-    name: &str,
-    model: &ModelConfig,
-    on_library: bool,
-    check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
-) -> Result<(), (String, String)> {
-    match model {
-        ModelConfig::Cannon(cannon) => {
-            let key = |field: &str| format!("models.{name}.cannon.{field}");
-            check(!on_library, &key("order"), "cannot be learned from data.library; that is for [models.NAME.payne]")?;
-            check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
-            check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
-            check((2..=50).contains(&cannon.scatter_trials), &key("scatter_trials"), "must be 2 to 50")
-        }
-        ModelConfig::Payne(payne) => {
-            let key = |field: &str| format!("models.{name}.payne.{field}");
-            check(on_library, &key("components"), "needs model spectra to learn from; give data.library")?;
-            check((1..=1000).contains(&payne.components), &key("components"), "must be 1 to 1000")?;
-            let widths = payne.hidden.iter().all(|width| (1..=10_000).contains(width));
-            check(widths && payne.hidden.len() <= 10, &key("hidden"), "must be at most 10 widths of 1 to 10000")?;
-            let descent = &payne.descent;
-            let rate = descent.learning_rate > 0.0 && descent.learning_rate <= 1.0;
-            check(rate, &key("descent.learning_rate"), "must be above 0 and at most 1")?;
-            check(descent.epochs > 0, &key("descent.epochs"), "must be at least 1")?;
-            check(descent.batch_rows > 0, &key("descent.batch_rows"), "must be at least 1")?;
-            check((0.0..1.0).contains(&descent.weight_decay), &key("descent.weight_decay"), "must be 0 to 1")
-        }
-    }
-}
-
-fn validate_data(
-    data: &DataConfig,
-    method: ContinuumMethod,
-    check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
-) -> Result<(), (String, String)> {
-    if let Some(library) = &data.library {
-        let alone = data.apstar.is_none() && data.arrays.is_none();
-        check(alone, "data.library", "is for emulators, which need no stars; remove the other data")?;
-        let path = "is not set; name the .npz file, e.g. --set data.library.path=library.npz";
-        check(!library.path.as_os_str().is_empty(), "data.library.path", path)?;
-        return check(library.hold_out_every > 1, "data.library.hold_out_every", "must be at least 2");
-    }
-    let doors = [data.apstar.is_some(), data.arrays.is_some(), data.mock.is_some()];
-    let n_doors = doors.iter().filter(|open| **open).count();
-    check(n_doors > 0, "data", "names no stars; give [data.apstar], [data.arrays] or [data.mock]")?;
-    check(n_doors < 2, "data", "names more than one of apstar, arrays and mock; keep one")?;
-    let normalized = "must not be \"none\": apStar files are not normalized";
-    match (&data.apstar, &data.arrays) {
-        (None, None) => {
-            let mock = data.mock.clone().unwrap_or_default();
-            check(mock.validate().is_ok(), "data.mock.stars", "must be 1 to 1000000")?;
-            check(method != ContinuumMethod::None, "continuum.method", normalized)
-        }
-        (Some(apstar), None) => {
-            check(
-                !apstar.catalogue.as_os_str().is_empty(),
-                "data.apstar.catalogue",
-                "is not set; name the allStar file",
-            )?;
-            check(
-                !apstar.spectra.as_os_str().is_empty(),
-                "data.apstar.spectra",
-                "is not set; name the folder of apStar files",
-            )?;
-            check(method != ContinuumMethod::None, "continuum.method", normalized)
-        }
-        (_, Some(arrays)) => {
-            check(
-                !arrays.flux.as_os_str().is_empty(),
-                "data.arrays.flux",
-                "is not set; name a file, e.g. --set data.arrays.flux=flux.npy",
-            )?;
-            check(
-                !arrays.labels.as_os_str().is_empty(),
-                "data.arrays.labels",
-                "is not set; name a table, e.g. --set data.arrays.labels=labels.csv",
-            )?;
-            check(
-                arrays.error.is_some() != arrays.ivar.is_some(),
-                "data.arrays",
-                "needs either `error` or `ivar`, e.g. --set data.arrays.error=error.npy",
-            )
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Train on some stars, test on others: the same folds for every model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use super::config::{ExperimentConfig, ModelConfig};
 use super::prepare::spectra_of_rows;
@@ -9,13 +11,15 @@ use crate::data::catalogue::Catalogue;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
-use crate::models::LabelEstimates;
+use crate::models::cannon::CannonConfig;
+use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::split::Fold;
 use crate::training::checkpoint::{Preparation, TrainedCannon};
 use crate::training::closed_form::{TrainingReport, train};
+use crate::training::label_regression::MemberReport;
 
 /// What one model made of one fold.
 #[derive(Debug, Clone)]
@@ -25,10 +29,48 @@ pub struct FoldResult {
     /// Estimates for the fold's test rows, in their order.
     pub estimates: LabelEstimates,
     /// How training went.
-    pub training: TrainingReport,
+    pub training: Training,
     /// Free parameters of the model.
     pub n_parameters: usize,
 }
+
+/// How training went.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Training {
+    /// Of a Cannon.
+    Cannon(TrainingReport),
+    /// Of a network.
+    Network {
+        /// Each network of the ensemble.
+        members: Vec<MemberReport>,
+    },
+}
+
+/// Where a model of one fold keeps what it makes.
+#[derive(Debug, Clone)]
+pub struct ModelPlace {
+    /// The trained model.
+    pub model: PathBuf,
+    /// The state of training after each epoch, to go on from.
+    pub state: PathBuf,
+    /// Curves for TensorBoard.
+    pub board: PathBuf,
+}
+
+impl ModelPlace {
+    /// The places of a model in a run's folder; folds are counted from 1, a single one needs no number.
+    pub fn new(run: &Path, name: &str, fold: usize, n_folds: usize) -> Self {
+        let below = |kind: &str| {
+            let folder = run.join(kind).join(name);
+            if n_folds > 1 { folder.join(format!("fold{fold}")) } else { folder }
+        };
+        Self { model: below("models"), state: below(STATES), board: below("tensorboard") }
+    }
+}
+
+/// Folder, below a run's, of states of training.
+pub const STATES: &str = "training";
 
 /// The folds of an experiment's stars, training sets no larger than asked for.
 ///
@@ -57,9 +99,9 @@ pub struct CrossValidation<'a> {
 }
 
 impl CrossValidation<'_> {
-    /// Trains a model on a fold's training stars, keeps it in `folder` if there is one, and labels the test stars.
+    /// Trains a model on a fold's training stars, keeps it where there is a place, and labels the test stars.
     ///
-    /// Scaling and model see training stars with all labels and some data, and nothing else.
+    /// Scaling and model see training stars with labels and some data, and nothing else.
     ///
     /// # Errors
     /// [`Error::TooFewStars`]; errors of training, fitting and writing.
@@ -67,14 +109,9 @@ impl CrossValidation<'_> {
         &self,
         fold: &Fold,
         model: &ModelConfig,
-        folder: Option<&Path>,
+        place: Option<&ModelPlace>,
         timings: &mut Timings,
     ) -> Result<FoldResult> {
-        let ModelConfig::Cannon(cannon_config) = model else {
-            return Err(Error::Config("models of stars must be a Cannon; emulators learn from data.library".into()));
-        };
-        let set = self.set;
-        let trainable: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
         if fold.test.is_empty() {
             return Err(Error::TooFewStars {
                 stage: "split".into(),
@@ -83,28 +120,51 @@ impl CrossValidation<'_> {
                 remedy: "no star is left to test; widen the selection or use fewer folds".into(),
             });
         }
-        let labels = set.labels.select(ndarray::Axis(0), &trainable);
-        let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
-        let (cannon, training) = timings.measure("train", || {
-            let (flux, ivar) = spectra_of_rows(set, &trainable);
-            train(cannon_config, scaler.scale(labels.view()).view(), flux.view(), ivar.view(), self.compute)
-        })?;
-        let n_parameters = cannon.n_parameters();
+        match model {
+            ModelConfig::Cannon(config) => self.run_cannon(fold, config, place, timings),
+            ModelConfig::Network(config) => self.run_network(fold, config, place, timings),
+            ModelConfig::Payne(_) => {
+                Err(Error::Config("models of stars must not be emulators; those learn from data.library".into()))
+            }
+        }
+    }
+
+    fn run_cannon(
+        &self,
+        fold: &Fold,
+        config: &CannonConfig,
+        place: Option<&ModelPlace>,
+        timings: &mut Timings,
+    ) -> Result<FoldResult> {
+        let (trained, training) = timings.measure("train", || self.train_cannon(fold, config))?;
+        let n_parameters = trained.cannon.n_parameters();
         tracing::info!(
             "trained on {} stars: {} pixels ({} without information), {n_parameters} parameters",
-            trainable.len(),
+            training.n_stars,
             training.n_valid_pixels,
             training.n_invalid_pixels
         );
-        let trained = TrainedCannon { cannon, scaler, preparation: self.preparation(), training_labels: labels };
-        if let Some(folder) = folder {
-            timings.measure("save", || trained.save(folder))?;
+        if let Some(place) = place {
+            timings.measure("save", || trained.save(&place.model))?;
         }
-        let estimates = timings.measure("fit", || self.label(&fold.test, &trained))?;
-        Ok(FoldResult { n_train: trainable.len(), estimates, training, n_parameters })
+        let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
+        let estimates = timings.measure("fit", || self.label("fitting labels", &fold.test, &fitted))?;
+        Ok(FoldResult { n_train: training.n_stars, estimates, training: Training::Cannon(training), n_parameters })
     }
 
-    fn preparation(&self) -> Preparation {
+    /// A Cannon of the training stars that have all their labels.
+    pub(super) fn train_cannon(&self, fold: &Fold, config: &CannonConfig) -> Result<(TrainedCannon, TrainingReport)> {
+        let set = self.set;
+        let trainable: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
+        let labels = set.labels.select(ndarray::Axis(0), &trainable);
+        let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
+        let (flux, ivar) = spectra_of_rows(set, &trainable);
+        let (cannon, report) =
+            train(config, scaler.scale(labels.view()).view(), flux.view(), ivar.view(), self.compute)?;
+        Ok((TrainedCannon { cannon, scaler, preparation: self.preparation(), training_labels: labels }, report))
+    }
+
+    pub(super) fn preparation(&self) -> Preparation {
         let set = self.set;
         Preparation {
             grid: set.grid.clone(),
@@ -114,13 +174,12 @@ impl CrossValidation<'_> {
         }
     }
 
-    fn label(&self, rows: &[usize], trained: &TrainedCannon) -> Result<LabelEstimates> {
-        let fitted = FittedCannon::new(trained, &self.config.fit, self.compute);
+    pub(super) fn label(&self, task: &str, rows: &[usize], estimator: &dyn LabelEstimator) -> Result<LabelEstimates> {
         let (flux, ivar) = spectra_of_rows(self.set, rows);
-        self.progress.start("fitting labels", rows.len());
+        self.progress.start(task, rows.len());
         let report = |stars: usize| self.progress.advance(stars);
         let batch_stars = self.config.fit.batch_stars;
-        let estimates = estimate_arrays(&fitted, flux.view(), ivar.view(), batch_stars, self.compute, &report);
+        let estimates = estimate_arrays(estimator, flux.view(), ivar.view(), batch_stars, self.compute, &report);
         self.progress.finish();
         estimates
     }

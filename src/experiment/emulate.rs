@@ -18,7 +18,6 @@ use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
 use crate::stats::robust::quantile;
 use crate::training::checkpoint::Preparation;
-use crate::training::descent::LossCurve;
 use crate::training::emulator::{self, EmulatorConfig};
 use crate::training::payne_checkpoint::TrainedPayne;
 
@@ -39,7 +38,7 @@ pub struct Emulation {
     /// The worst of the models held out, the worst first.
     pub worst: Vec<WorstModel>,
     /// Mean square error of the flux in training, by epoch.
-    pub loss_curve: LossCurve,
+    pub loss_curve: Vec<f64>,
     /// Ranges of the inputs in the library: (name, lowest, highest).
     pub ranges: Vec<(String, f64, f64)>,
 }
@@ -154,7 +153,7 @@ impl Rows<'_> {
         grid: &WavelengthGrid,
         compute: &Compute,
         progress: &dyn Progress,
-    ) -> Result<(TrainedPayne, LossCurve)> {
+    ) -> Result<(TrainedPayne, Vec<f64>)> {
         let training_inputs = self.inputs.select(Axis(0), &self.training);
         let scaler = LabelScaler::fit(self.names, training_inputs.view())?;
         let flux = self.flux.select(Axis(0), &self.training);
@@ -174,7 +173,7 @@ impl Rows<'_> {
         &self,
         name: &str,
         model: TrainedPayne,
-        loss_curve: LossCurve,
+        loss_curve: Vec<f64>,
         n_labels: usize,
         compute: &Compute,
     ) -> Emulation {

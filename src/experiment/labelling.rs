@@ -11,12 +11,14 @@ use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
+use crate::inference::network_estimator::NetworkEstimator;
 use crate::inference::refine::{FittedPayne, RefineSettings};
 use crate::models::LabelEstimator;
 use crate::progress::Progress;
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::quality::Quality;
 use crate::training::checkpoint::{self, Preparation, TrainedCannon};
+use crate::training::network_checkpoint::{self, TrainedNetwork};
 use crate::training::payne_checkpoint::{self, TrainedPayne};
 
 /// A trained model, whatever its kind, ready to label raw spectra.
@@ -64,6 +66,12 @@ impl Labeller {
                 let model = TrainedPayne::load(folder, compute)?;
                 let names = model.scaler.names[..model.n_labels].to_vec();
                 (Box::new(FittedPayne::new(&model, fit, refine, compute)), model.preparation, names)
+            }
+            network_checkpoint::KIND => {
+                let model = TrainedNetwork::load(folder, compute)?;
+                let names = model.scaler.names.clone();
+                let preparation = model.preparation.clone();
+                (Box::new(NetworkEstimator::new(&model, fit, compute)), preparation, names)
             }
             _ => {
                 let model = TrainedCannon::load(folder, compute)?;

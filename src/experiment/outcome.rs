@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::crossval::Training;
 use super::look_alikes::LookAlikes;
 use super::metrics::ModelMetrics;
 use super::predictions::{Predictions, write_table};
@@ -12,7 +13,6 @@ use super::timings::{Timings, peak_memory_mb};
 use crate::data::files;
 use crate::data::selection::Cut;
 use crate::error::{Error, Result};
-use crate::training::closed_form::TrainingReport;
 
 /// Everything found about one model.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct ModelOutcome {
     /// Its metrics.
     pub metrics: ModelMetrics,
     /// How training went, by fold.
-    pub training: Vec<TrainingReport>,
+    pub training: Vec<Training>,
     /// Times of the steps that were this model's own.
     pub timings: Timings,
 }
@@ -86,7 +86,7 @@ pub struct TrainedMetrics {
     #[serde(flatten)]
     pub metrics: ModelMetrics,
     /// Training by fold.
-    pub training: Vec<TrainingReport>,
+    pub training: Vec<Training>,
 }
 
 impl Outcome {

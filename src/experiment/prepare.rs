@@ -335,6 +335,7 @@ fn cache_key(source: &Source, config: &ExperimentConfig, training: &[usize]) -> 
         &source.stars.row,
         &source.stars.snr,
         &source.stars.labels,
+        &source.stars.label_errors,
     ]);
     let text = format!("{settings}\n{}", source.fingerprint()?);
     Ok(blake3::hash(text.as_bytes()).to_hex()[..32].to_string())
@@ -420,6 +421,7 @@ fn normalize_all(
         ids: source.stars.id.clone(),
         label_names: config.labels.clone(),
         labels: Array2::from_shape_fn((n_stars, config.labels.len()), |(n, k)| source.stars.labels[n][k]),
+        label_errors: Array2::from_shape_fn((n_stars, config.labels.len()), |(n, k)| source.stars.label_errors[n][k]),
         snr: source.stars.snr.clone(),
         flux: matrix(flux),
         ivar: matrix(ivar),

@@ -5,7 +5,7 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::config::{Experiment, ExperimentConfig};
-use super::crossval::{CrossValidation, folds};
+use super::crossval::{CrossValidation, ModelPlace, STATES, Training, folds};
 use super::look_alikes;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome};
@@ -95,10 +95,8 @@ pub fn run_on(
         look_alikes = timings.measure("look_alikes", || look_alikes::compare(&set));
         let crossval = CrossValidation { set: &set, config, compute, progress };
         for ((name, model), (results, own_timings)) in config.models.iter().zip(&mut results) {
-            let subfolder = place.folder.join("models").join(name);
-            let subfolder = if folds.len() > 1 { subfolder.join(format!("fold{}", index + 1)) } else { subfolder };
-            let kept = place.keep_models.then_some(subfolder.as_path());
-            results.push(crossval.run_fold(fold, model, kept, own_timings)?);
+            let place = place.keep_models.then(|| ModelPlace::new(place.folder, name, index + 1, folds.len()));
+            results.push(crossval.run_fold(fold, model, place.as_ref(), own_timings)?);
         }
         shared = (!per_fold).then_some(set);
     }
@@ -114,7 +112,7 @@ pub fn run_on(
             .zip(results)
             .map(|(name, (results, own_timings))| {
                 let mut estimates = LabelEstimates::empty(config.labels.len());
-                let training = results.iter().map(|result| result.training).collect();
+                let training = results.iter().map(|result| result.training.clone()).collect();
                 let n_train = results.iter().map(|result| result.n_train).sum::<usize>() / results.len().max(1);
                 let n_parameters = results.first().map_or(0, |result| result.n_parameters);
                 results.into_iter().for_each(|result| estimates.append(result.estimates));
@@ -132,6 +130,7 @@ pub fn run_on(
             .collect()
     });
     report_empty(&models)?;
+    let _ = std::fs::remove_dir_all(place.folder.join(STATES));
     let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
     Ok(Outcome {
         models,
@@ -150,14 +149,16 @@ fn report_empty(models: &[ModelOutcome]) -> Result<()> {
     for model in models {
         let estimated = model.predictions.estimates.labels.column(0).iter().any(|label| label.is_finite());
         if !estimated {
-            let n_valid = model.training.iter().map(|report| report.n_valid_pixels).max().unwrap_or(0);
+            let known = |training: &Training| match training {
+                Training::Cannon(report) => Some(format!("it has {} pixels with information; ", report.n_valid_pixels)),
+                Training::Network { .. } => None,
+            };
+            let known = model.training.iter().find_map(known).unwrap_or_default();
             return Err(Error::TooFewStars {
                 stage: format!("labelling with model {}", model.name),
                 n_stars: 0,
                 needed: 1,
-                remedy: format!(
-                    "it has {n_valid} pixels with information; check flux, errors and masks of the spectra"
-                ),
+                remedy: format!("{known}check flux, errors and masks of the spectra"),
             });
         }
     }

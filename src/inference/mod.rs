@@ -1,10 +1,12 @@
-//! Labels from spectra: batched fits of a spectral model.
+//! Labels from spectra: batched fits of a spectral model, or networks asked directly.
 
 pub mod compress;
+pub mod fill;
 pub mod fit;
 pub mod fitted;
 pub mod hull;
 pub mod marginal;
+pub mod network_estimator;
 pub mod prior;
 pub mod refine;
 pub mod residuals;

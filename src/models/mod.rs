@@ -2,6 +2,7 @@
 
 pub mod cannon;
 pub mod likelihood;
+pub mod network;
 pub mod payne;
 pub mod vectorizer;
 

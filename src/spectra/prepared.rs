@@ -10,7 +10,7 @@ use crate::data::fits::{Column, FitsReader, write};
 use crate::error::{Error, Result};
 
 /// Layout version of the file; a cache of another version is rebuilt.
-pub const FORMAT_VERSION: &str = "2";
+pub const FORMAT_VERSION: &str = "3";
 
 /// Stars ready for a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub struct PreparedSet {
     pub label_names: Vec<String>,
     /// Catalogue labels, [n_stars, n_labels]; NaN where missing.
     pub labels: Array2<f64>,
+    /// Errors the catalogue gives them, [n_stars, n_labels]; NaN where unknown.
+    pub label_errors: Array2<f64>,
     /// Signal-to-noise ratio per pixel; NaN where unknown.
     pub snr: Vec<f64>,
     /// Normalized flux, [n_stars, n_pixels]; 1 where masked.
@@ -65,6 +67,7 @@ impl PreparedSet {
             ids: rows.iter().map(|row| self.ids[*row].clone()).collect(),
             label_names: self.label_names.clone(),
             labels: self.labels.select(Axis(0), rows),
+            label_errors: self.label_errors.select(Axis(0), rows),
             snr: rows.iter().map(|row| self.snr[*row]).collect(),
             flux: self.flux.select(Axis(0), rows),
             ivar: self.ivar.select(Axis(0), rows),
@@ -117,6 +120,7 @@ impl PreparedSet {
         for (k, name) in self.label_names.iter().enumerate() {
             let unit = super::labels::unit(name);
             columns.push(Column::f64(format!("label_{name}"), unit, self.labels.column(k).to_vec()));
+            columns.push(Column::f64(format!("error_{name}"), unit, self.label_errors.column(k).to_vec()));
         }
         columns.extend([
             Column::i64("unreadable", count(|q| usize::from(q.unreadable))),
@@ -170,11 +174,15 @@ impl PreparedSet {
         let (_, names) = fits.table_layout(4)?;
         let label_names: Vec<String> =
             names.iter().filter_map(|name| name.strip_prefix("label_").map(str::to_string)).collect();
-        let mut labels = Array2::from_elem((shape.0, label_names.len()), f64::NAN);
-        for (k, name) in label_names.iter().enumerate() {
-            let values = fits.numbers(4, &format!("label_{name}"), stars.clone())?;
-            labels.column_mut(k).iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
-        }
+        let mut by_label = |prefix: &str| -> Result<Array2<f64>> {
+            let mut matrix = Array2::from_elem((shape.0, label_names.len()), f64::NAN);
+            for (k, name) in label_names.iter().enumerate() {
+                let values = fits.numbers(4, &format!("{prefix}_{name}"), stars.clone())?;
+                matrix.column_mut(k).iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
+            }
+            Ok(matrix)
+        };
+        let (labels, label_errors) = (by_label("label")?, by_label("error")?);
         let mut quality = vec![Quality::default(); shape.0];
         let mut count = |name: &str, set: &dyn Fn(&mut Quality, usize)| -> Result<()> {
             let values = fits.integers(4, name, stars.clone())?;
@@ -195,7 +203,7 @@ impl PreparedSet {
         quality.iter_mut().zip(residual).for_each(|(quality, value)| quality.continuum_residual = value);
         let snr = fits.numbers(4, "snr", stars.clone())?;
         let ids = fits.texts(4, "id", stars)?;
-        Ok(Some(Self { grid, continuum_pixels, ids, label_names, labels, snr, flux, ivar, quality }))
+        Ok(Some(Self { grid, continuum_pixels, ids, label_names, labels, label_errors, snr, flux, ivar, quality }))
     }
 }
 
@@ -216,6 +224,7 @@ mod tests {
             ids: vec!["2M1".into(), "a star".into()],
             label_names: vec!["teff".into(), "fe_h".into()],
             labels: array![[4500.0, -0.25], [4600.0, 0.1]],
+            label_errors: array![[12.0, 0.01], [15.0, f64::NAN]],
             snr: vec![100.0, 50.0],
             flux: array![[1.0, 0.9, 0.8, 1.0], [1.0, 1.0, 0.5, 0.7]],
             ivar: array![[1e4, 0.0, 1.0, 1.0], [3.0, 2.0, 1.0, 0.0]],

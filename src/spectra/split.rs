@@ -70,6 +70,24 @@ impl Fold {
     }
 }
 
+/// Rows to hold out of a training set, a part of all, drawn by seed and id, whatever their order; ascending.
+///
+/// At least one row is held out if any is to be, and at least one is left.
+pub fn hold_out(ids: &[&str], part: f64, seed: u64) -> Vec<usize> {
+    if part <= 0.0 || ids.len() < 2 {
+        return Vec::new();
+    }
+    let hash = |row: &usize| {
+        let hasher = &mut blake3::Hasher::new_derive_key("maury rows held out of the training rows");
+        (*hasher.update(&seed.to_le_bytes()).update(ids[*row].as_bytes()).finalize().as_bytes(), *row)
+    };
+    let mut rows: Vec<usize> = (0..ids.len()).collect();
+    rows.sort_by_cached_key(hash);
+    rows.truncate(((ids.len() as f64 * part).round() as usize).clamp(1, ids.len() - 1));
+    rows.sort_unstable();
+    rows
+}
+
 /// Part (0..k) of each row: distinct ids in the order of a seeded hash, dealt in turn.
 fn parts(ids: &[String], seed: u64, k: usize) -> Vec<usize> {
     let hash =
@@ -123,6 +141,20 @@ mod tests {
         assert_eq!(subset(5000, 5), whole.training);
         assert_ne!(subset(10, 5), subset(10, 6));
         assert_ne!(subset(10, 5), whole.training[..10]);
+    }
+
+    #[test]
+    fn rows_held_out_follow_their_stars_and_the_seed() {
+        let ids = ids(40);
+        let forward: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let backward: Vec<&str> = forward.iter().rev().copied().collect();
+        let names = |ids: &[&str], seed| -> std::collections::BTreeSet<String> {
+            hold_out(ids, 0.15, seed).into_iter().map(|row| ids[row].to_string()).collect()
+        };
+        assert_eq!(names(&forward, 1), names(&backward, 1));
+        assert_eq!(names(&forward, 1).len(), 6);
+        assert_ne!(names(&forward, 1), names(&forward, 2));
+        assert_eq!((hold_out(&forward, 0.0, 1).len(), hold_out(&forward[..2], 0.9, 1).len()), (0, 1));
     }
 
     #[test]

@@ -1,15 +1,20 @@
-//! Gradient descent for any Burn module: shuffled batches, AdamW, a cosine schedule.
+//! Gradient descent for any Burn module: one loop of shuffled batches, watched, checkpointed and resumable.
+
+use std::path::Path;
 
 use burn::module::Module;
-use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-use burn::optim::{AdamWConfig, GradientsParams};
-use burn::tensor::{Int, Tensor};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::device::{indices, to_f64};
+use super::average::{Average, named_weights};
+use super::descent_state::{DescentState, SavedDescent};
+use super::observer::{EpochReport, Observer, Validation};
+use super::optimizer::{Optimizer, OptimizerSettings, Rate, Schedule, norm};
+use crate::device::to_f64;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -17,70 +22,272 @@ use crate::progress::Progress;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DescentSettings {
-    /// Passes through the training rows.
+    /// Passes through the training rows, at most.
     pub epochs: usize,
     /// Rows per step.
     pub batch_rows: usize,
-    /// Learning rate of the first step; a cosine takes it to nil over all steps.
+    /// Learning rate the schedule starts from.
     pub learning_rate: f64,
-    /// Decay of the weights per step, relative to the learning rate.
-    pub weight_decay: f64,
+    /// The rule of the steps.
+    pub optimizer: OptimizerSettings,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// Epochs without a lower validation loss after which to stop; 0 never stops early.
+    pub patience: usize,
+    /// Share of the epochs, the last ones, whose weights are averaged (Izmailov et al. 2018); 0 for no average.
+    pub average_last: f64,
 }
 
 impl Default for DescentSettings {
     fn default() -> Self {
-        Self { epochs: 1000, batch_rows: 32, learning_rate: 2e-3, weight_decay: 0.1 }
+        Self {
+            epochs: 100,
+            batch_rows: 64,
+            learning_rate: 1e-3,
+            optimizer: OptimizerSettings::default(),
+            schedule: Schedule::default(),
+            patience: 0,
+            average_last: 0.0,
+        }
     }
 }
 
-/// Mean training loss of every epoch.
-pub type LossCurve = Vec<f64>;
+impl DescentSettings {
+    /// The first setting that makes no sense, and what is wrong with it.
+    ///
+    /// # Errors
+    /// Key and problem.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let rate = self.learning_rate > 0.0 && self.learning_rate <= 1.0;
+        let optimizer = match self.optimizer {
+            OptimizerSettings::AdamW { weight_decay } => (0.0..1.0).contains(&weight_decay),
+            OptimizerSettings::Adam {} => true,
+            OptimizerSettings::Sgd { momentum } => (0.0..1.0).contains(&momentum),
+            OptimizerSettings::Lbfgs { history, steps } => history > 0 && steps > 0,
+        };
+        let schedule = match self.schedule {
+            Schedule::Plateau { factor, .. } => factor > 0.0 && factor < 1.0,
+            _ => true,
+        };
+        [
+            (rate, "learning_rate", "must be above 0 and at most 1"),
+            (self.epochs > 0, "epochs", "must be at least 1"),
+            (self.batch_rows > 0, "batch_rows", "must be at least 1"),
+            (
+                optimizer,
+                "optimizer",
+                "needs weight_decay or momentum from 0 to below 1, history and steps of at least 1",
+            ),
+            (schedule, "schedule", "needs a factor between 0 and 1"),
+            ((0.0..=1.0).contains(&self.average_last), "average_last", "must be 0 to 1"),
+        ]
+        .into_iter()
+        .find(|(holds, ..)| !holds)
+        .map_or(Ok(()), |(_, key, problem)| Err((key, problem)))
+    }
+}
 
-/// Minimizes the mean of `loss` over batches of rows; it is given the module and the rows of a batch.
+/// What a descent makes small.
+pub trait Objective<M> {
+    /// Rows that train.
+    fn n_rows(&self) -> usize;
+
+    /// Mean loss of some rows. Whatever is drawn at random comes from `random`, or from the device, which has been seeded.
+    fn loss(&self, module: &M, rows: &[usize], random: &mut ChaCha8Rng) -> Tensor<1>;
+
+    /// What the module, on a device that records nothing, makes of rows that do not train it; none if there are none.
+    fn validate(&self, _module: &M) -> Option<Validation> {
+        None
+    }
+}
+
+/// Who accompanies a descent.
+pub struct Company<'a> {
+    /// Told after every epoch.
+    pub observer: &'a mut dyn Observer,
+    /// Where the state after every epoch is kept, and found again; none to keep nothing.
+    pub state: Option<&'a Path>,
+    /// Told that it goes on; asked whether to stop.
+    pub progress: &'a dyn Progress,
+}
+
+/// One epoch in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Mean loss of the training rows, as it was when each batch was used.
+    pub training_loss: f64,
+    /// Loss of the rows that do not train.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation_loss: Option<f64>,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Norm of the gradient of the last step.
+    pub gradient_norm: f64,
+}
+
+/// All epochs of a descent.
+pub type LossCurve = Vec<EpochRecord>;
+
+/// Where a descent ended.
+#[derive(Debug, Clone)]
+pub struct Descended<M> {
+    /// The module of the lowest validation loss, or the last where nothing was validated; it records no operations.
+    pub module: M,
+    /// Every epoch.
+    pub curve: LossCurve,
+    /// The epoch the module is of, counted from 1.
+    pub epoch: usize,
+}
+
+/// Minimizes an objective.
 ///
-/// The module must live on a device that records for differentiation ([`crate::device::Compute::autodiff`]). The same seed
-/// gives the same batches in the same order.
+/// The module must live on a device that records for differentiation ([`crate::device::Compute::autodiff`]). Every epoch
+/// draws its random numbers from the seed and its own number alone, so that a descent that was broken off and goes on from
+/// its state takes the very same steps.
 ///
 /// # Errors
-/// [`Error::Training`] if the loss is no longer a number, with advice.
+/// [`Error::Training`] if the loss is no longer a number, with advice; [`Error::Interrupted`] if asked to stop, after the
+/// state was kept; errors of the state's folder.
 pub fn descend<M: Module>(
-    mut module: M,
-    n_rows: usize,
-    loss: impl Fn(&M, Tensor<1, Int>) -> Tensor<1>,
+    module: M,
+    objective: &impl Objective<M>,
     settings: &DescentSettings,
     seed: u64,
-    progress: &dyn Progress,
-) -> Result<(M, LossCurve)> {
-    let n_batches = n_rows.div_ceil(settings.batch_rows);
-    let device = module.devices().into_iter().next().expect("a module to be trained has weights").inner();
-    let mut schedule = CosineAnnealingLrSchedulerConfig::new(settings.learning_rate, n_batches * settings.epochs)
-        .init()
-        .map_err(|err| Error::Config(format!("descent.learning_rate = {}: {err}", settings.learning_rate)))?;
-    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(settings.weight_decay as f32).init();
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut rows: Vec<usize> = (0..n_rows).collect();
-    let mut curve = LossCurve::with_capacity(settings.epochs);
-    progress.start("training epochs", settings.epochs);
-    for epoch in 0..settings.epochs {
+    company: Company,
+) -> Result<Descended<M>> {
+    let n_rows = objective.n_rows();
+    let batch_rows = match settings.optimizer {
+        OptimizerSettings::Lbfgs { .. } => n_rows,
+        _ => settings.batch_rows.min(n_rows),
+    };
+    let steps_per_epoch = n_rows.div_ceil(batch_rows);
+    let average_from = settings.epochs - (settings.epochs as f64 * settings.average_last).round() as usize;
+    let device = module.devices().into_iter().next().expect("a module to be trained has weights");
+    let saved = company.state.map(|folder| SavedDescent::new(folder, settings, seed, n_rows, &module));
+    let resumed = saved.as_ref().map(|saved| saved.load(&module)).transpose()?.flatten();
+    let mut rate = Rate::new(settings.schedule, settings.learning_rate, settings.epochs, steps_per_epoch)?;
+    let (mut state, record) = match resumed {
+        Some((state, record)) => (state, Some(record)),
+        None => (DescentState { module, best: None, average: None, curve: LossCurve::new() }, None),
+    };
+    for epoch in &state.curve {
+        (0..steps_per_epoch).for_each(|_| _ = rate.step());
+        rate.end_epoch(epoch.validation_loss.unwrap_or(epoch.training_loss));
+    }
+    let mut optimizer = Optimizer::new(settings.optimizer, record);
+    company.progress.start("training epochs", settings.epochs);
+    company.progress.advance(state.curve.len());
+    company.progress.defer_interruption(saved.is_some());
+    while state.curve.len() < settings.epochs && !state.is_exhausted(settings.patience) {
+        let epoch = state.curve.len();
+        let started = std::time::Instant::now();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(epoch as u64);
+        let mut rows: Vec<usize> = (0..n_rows).collect();
         rows.shuffle(&mut random);
-        let mut sum: Option<Tensor<1>> = None;
-        for batch in rows.chunks(settings.batch_rows) {
-            let value = loss(&module, indices(batch, &device));
-            let share = value.clone().inner() * batch.len() as f64;
-            let gradients = GradientsParams::from_grads(value.backward(), &module);
-            module = optimizer.step(schedule.step(), module, gradients);
-            sum = Some(sum.map_or(share.clone(), |sum| sum + share));
+        let mut losses = Losses::default();
+        let (mut learning_rate, mut gradient_norm) = (0.0, 0.0);
+        for (step, batch) in rows.chunks(batch_rows).enumerate() {
+            learning_rate = rate.step();
+            let draws =
+                seed.wrapping_add(((epoch * steps_per_epoch + step) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            device.seed(draws);
+            state.module = match &mut optimizer {
+                Optimizer::Batches(optimizer) => {
+                    let loss = objective.loss(&state.module, batch, &mut random);
+                    losses.add(&loss, batch.len());
+                    let gradients = GradientsParams::from_grads(loss.backward(), &state.module);
+                    if step + 1 == steps_per_epoch {
+                        gradient_norm = norm(&gradients, &state.module);
+                    }
+                    optimizer.step(learning_rate, state.module, gradients)
+                }
+                Optimizer::Whole(optimizer) => {
+                    // Every evaluation of a line search must see the same random numbers.
+                    let (module, loss) = optimizer.step(learning_rate, state.module, |module: M| {
+                        device.seed(draws);
+                        let loss = objective.loss(&module, batch, &mut random.clone());
+                        let value = to_f64(loss.clone().inner())[0];
+                        let gradients = GradientsParams::from_grads(loss.backward(), &module);
+                        gradient_norm = norm(&gradients, &module);
+                        (value, gradients)
+                    });
+                    losses.set(loss, batch.len());
+                    module
+                }
+            };
         }
-        let mean = sum.map_or(f64::NAN, |sum| to_f64(sum)[0]) / n_rows as f64;
-        if !mean.is_finite() {
+        let training_loss = losses.mean();
+        let mut candidate = state.module.valid();
+        if epoch >= average_from {
+            let average = Average::updated(state.average.take(), &candidate);
+            candidate = average.module.clone();
+            state.average = Some(average);
+        }
+        let validation = objective.validate(&candidate);
+        let validation_loss = validation.as_ref().map(|validation| validation.loss);
+        if !training_loss.is_finite() || validation_loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(Error::Training {
                 epoch: epoch + 1,
-                detail: format!("the loss is {mean}; try a lower learning_rate than {}", settings.learning_rate),
+                detail: format!(
+                    "the loss is no longer a number; try a lower learning_rate than {}, or a longer warm_up",
+                    settings.learning_rate
+                ),
             });
         }
-        curve.push(mean);
-        progress.advance(1);
+        rate.end_epoch(validation_loss.unwrap_or(training_loss));
+        state.curve.push(EpochRecord { training_loss, validation_loss, learning_rate, gradient_norm });
+        let improved = state.keep_if_best(candidate, epoch + 1, validation_loss);
+        if let Some(saved) = &saved {
+            saved.save(&state, &optimizer, improved)?;
+        }
+        company.observer.epoch(&EpochReport {
+            epoch: epoch + 1,
+            training_loss,
+            validation: validation.as_ref(),
+            learning_rate,
+            gradient_norm,
+            seconds: started.elapsed().as_secs_f64(),
+            weights: &|| named_weights(&state.module),
+        })?;
+        company.progress.advance(1);
+        if company.progress.interrupted() {
+            company.progress.defer_interruption(false);
+            company.progress.finish();
+            return Err(Error::Interrupted { kept: saved.is_some() });
+        }
     }
-    progress.finish();
-    Ok((module, curve))
+    company.progress.defer_interruption(false);
+    company.progress.finish();
+    let best = state.best.expect("at least one epoch has passed");
+    Ok(Descended { module: best.module, epoch: best.epoch, curve: state.curve })
+}
+
+/// Mean loss of the batches of an epoch, summed up where they are computed: reading each would wait for the device.
+#[derive(Default)]
+struct Losses {
+    sum: Option<Tensor<1>>,
+    known: Option<f64>,
+    n_rows: usize,
+}
+
+impl Losses {
+    fn add(&mut self, loss: &Tensor<1>, n_rows: usize) {
+        let share = loss.clone().inner() * n_rows as f64;
+        self.sum = Some(match self.sum.take() {
+            Some(sum) => sum + share,
+            None => share,
+        });
+        self.n_rows += n_rows;
+    }
+
+    fn set(&mut self, loss: f64, n_rows: usize) {
+        self.known = Some(loss * n_rows as f64);
+        self.n_rows = n_rows;
+    }
+
+    fn mean(self) -> f64 {
+        let sum = self.known.or_else(|| self.sum.map(|sum| to_f64(sum)[0]));
+        sum.unwrap_or(f64::NAN) / self.n_rows as f64
+    }
 }

@@ -9,9 +9,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::descent::{DescentSettings, LossCurve, descend};
+use super::descent::{Company, Descended, DescentSettings, Objective, descend};
+use super::observer::Unwatched;
 use super::principal_components::principal_components;
-use crate::device::{Compute, to_f64};
+use crate::device::{Compute, indices, to_f64};
 use crate::error::{Error, Result};
 use crate::models::SpectralModel;
 use crate::models::payne::{Network, Payne};
@@ -31,7 +32,9 @@ pub struct EmulatorConfig {
 
 impl Default for EmulatorConfig {
     fn default() -> Self {
-        Self { components: 64, hidden: vec![512, 256], descent: DescentSettings::default() }
+        let descent =
+            DescentSettings { epochs: 1000, batch_rows: 32, learning_rate: 2e-3, ..DescentSettings::default() };
+        Self { components: 64, hidden: vec![512, 256], descent }
     }
 }
 
@@ -52,7 +55,7 @@ pub fn train(
     seed: u64,
     compute: &Compute,
     progress: &dyn Progress,
-) -> Result<(Payne, LossCurve)> {
+) -> Result<(Payne, Vec<f64>)> {
     let (n_models, n_inputs) = scaled_inputs.dim();
     let n_pixels = flux.ncols();
     let needed = config.components.max(n_inputs) + 1;
@@ -78,19 +81,9 @@ pub fn train(
     let skip = regression(scaled_inputs, &to_f64(coefficients.clone()), config.components)?;
     let network = Network::from_linear(n_inputs, &config.hidden, config.components, &skip, &mut random, &recording);
     let inputs: Vec<f64> = scaled_inputs.iter().copied().collect();
-    let inputs = compute.tensor(&inputs, [n_models, n_inputs]);
-    let recorded = |tensor: Tensor<2>| Tensor::<2>::from_inner(tensor);
-    let (network, curve) = descend(
-        network,
-        n_models,
-        |network: &Network, rows| {
-            let estimate = network.forward(recorded(inputs.clone().select(0, rows.clone())));
-            (estimate - recorded(coefficients.clone().select(0, rows))).powf_scalar(2.0).mean()
-        },
-        &config.descent,
-        seed,
-        progress,
-    )?;
+    let task = Coefficients { inputs: compute.tensor(&inputs, [n_models, n_inputs]), coefficients };
+    let company = Company { observer: &mut Unwatched, state: None, progress };
+    let Descended { module: network, curve, .. } = descend(network, &task, &config.descent, seed, company)?;
     // Squared coefficients to squared flux.
     let per_pixel = unit * unit * config.components as f64 / n_pixels as f64;
     let payne = Payne {
@@ -99,7 +92,25 @@ pub fn train(
         components: Linear { weight: Param::from_tensor(directions * unit), bias: None },
         s2: Param::from_tensor(compute.tensor(&vec![0.0; n_pixels], [n_pixels])),
     };
-    Ok((payne, curve.into_iter().map(|loss| loss * per_pixel).collect()))
+    Ok((payne, curve.into_iter().map(|epoch| epoch.training_loss * per_pixel).collect()))
+}
+
+/// Component coefficients, [n_models, n_components], as a function of scaled inputs, [n_models, n_inputs].
+struct Coefficients {
+    inputs: Tensor<2>,
+    coefficients: Tensor<2>,
+}
+
+impl Objective<Network> for Coefficients {
+    fn n_rows(&self) -> usize {
+        self.inputs.dims()[0]
+    }
+
+    fn loss(&self, network: &Network, rows: &[usize], _random: &mut ChaCha8Rng) -> Tensor<1> {
+        let rows = indices(rows, &self.inputs.device());
+        let of_rows = |all: &Tensor<2>| Tensor::<2>::from_inner(all.clone().select(0, rows.clone()));
+        (network.forward(of_rows(&self.inputs)) - of_rows(&self.coefficients)).powf_scalar(2.0).mean()
+    }
 }
 
 /// Least squares of the coefficients on the inputs, [n_inputs, n_components] row-major.

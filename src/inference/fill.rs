@@ -1,0 +1,42 @@
+//! Masked pixels filled by the Cannon's best fit to the pixels that are left.
+
+use burn::tensor::Tensor;
+
+use super::fit::FitSettings;
+use super::fitted::FittedCannon;
+use crate::device::Compute;
+use crate::error::Result;
+use crate::models::{LabelEstimator, SpectralModel};
+use crate::spectra::batch::SpectraBatch;
+use crate::training::checkpoint::TrainedCannon;
+
+/// A Cannon that says what a star's masked pixels would show.
+pub struct CannonFill {
+    trained: TrainedCannon,
+    fitted: FittedCannon,
+    compute: Compute,
+}
+
+impl CannonFill {
+    /// Prepares a trained Cannon.
+    pub fn new(trained: &TrainedCannon, fit: &FitSettings, compute: &Compute) -> Self {
+        Self { trained: trained.clone(), fitted: FittedCannon::new(trained, fit, compute), compute: compute.clone() }
+    }
+
+    /// The spectrum of every star's best fit, [n_stars, n_pixels]; that of the pivot star for one without data. Pixels the
+    /// Cannon does not know have the continuum's flux, 1.
+    ///
+    /// # Errors
+    /// Those of the fit.
+    pub fn spectra(&self, spectra: &SpectraBatch) -> Result<Tensor<2>> {
+        let labels = self.fitted.estimate_labels(spectra)?.labels;
+        let scaled = self.trained.scaler.scale(labels.view()).mapv(|label| if label.is_finite() { label } else { 0.0 });
+        let (n_stars, n_labels) = scaled.dim();
+        let scaled = self.compute.tensor(&scaled.into_iter().collect::<Vec<f64>>(), [n_stars, n_labels]);
+        let flux = self.trained.cannon.predict_flux(scaled).mean;
+        let valid = self.trained.cannon.valid_pixels();
+        let valid: Vec<f64> = valid.into_iter().map(|valid| f64::from(u8::from(valid))).collect();
+        let valid = self.compute.tensor(&valid, [1, valid.len()]);
+        Ok(flux * valid.clone() + (valid.neg() + 1.0))
+    }
+}

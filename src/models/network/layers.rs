@@ -1,0 +1,338 @@
+//! The layers a network is composed of: what a configuration says, and the Burn modules it becomes.
+
+use burn::module::{Module, Param};
+use burn::nn::conv::Conv1d;
+use burn::nn::pool::{AvgPool1d, AvgPool1dConfig, MaxPool1d, MaxPool1dConfig};
+use burn::nn::{GroupNorm, Linear, PaddingConfig1d};
+use burn::tensor::{Distribution, Tensor, activation};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use crate::device::Compute;
+
+/// One entry of `layers` in an experiment: `{ dense = { width = 256 } }`, `"relu"`, ...
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LayerConfig {
+    /// Every output sees every input.
+    Dense {
+        /// Outputs.
+        width: usize,
+    },
+    /// A convolution along the spectrum, padded so that only its stride shortens it.
+    Conv {
+        /// Kernels, one output channel each.
+        filters: usize,
+        /// Pixels a kernel covers.
+        kernel: usize,
+        /// Pixels from one output to the next.
+        #[serde(default = "one")]
+        stride: usize,
+    },
+    /// The largest of every so many neighbours.
+    MaxPool {
+        /// Neighbours.
+        size: usize,
+    },
+    /// The mean of every so many neighbours.
+    MeanPool {
+        /// Neighbours.
+        size: usize,
+    },
+    /// Mean 0 and variance 1 over all values of a star, then a factor and an offset per channel (Ba et al. 2016).
+    Norm,
+    /// max(x, 0)
+    Relu,
+    /// x Phi(x) (Hendrycks & Gimpel 2016)
+    Gelu,
+    /// x / (1 + exp(-x))
+    Silu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Sets a random part of the values to nil while training, and wherever Monte-Carlo dropout samples.
+    Dropout {
+        /// Part that is set to nil.
+        rate: f64,
+    },
+    /// What some layers make of the input, added to a linear map of the input (or to itself, where the shape is the same).
+    Residual {
+        /// The layers.
+        layers: Vec<LayerConfig>,
+    },
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Shape of what a layer passes on for one star.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Numbers in no order.
+    Vector(usize),
+    /// Channels along the spectrum.
+    Sequence {
+        /// Number of channels.
+        channels: usize,
+        /// Pixels, or what pooling left of them.
+        length: usize,
+    },
+}
+
+impl Shape {
+    /// Numbers per star.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Vector(width) => width,
+            Self::Sequence { channels, length } => channels * length,
+        }
+    }
+}
+
+impl LayerConfig {
+    /// What comes out if `input` goes in.
+    ///
+    /// # Errors
+    /// What is wrong with the layer, or with its place.
+    pub fn output(&self, input: Shape) -> Result<Shape, String> {
+        let sequence = |what: &str| match input {
+            Shape::Sequence { channels, length } => Ok((channels, length)),
+            Shape::Vector(_) => {
+                Err(format!("{what} needs pixels in order; after a dense layer or components there are none"))
+            }
+        };
+        let at_least_one = |value: usize, name: &str| match value {
+            0 => Err(format!("{name} must be at least 1")),
+            _ => Ok(value),
+        };
+        match self {
+            Self::Dense { width } => Ok(Shape::Vector(at_least_one(*width, "width of a dense layer")?)),
+            Self::Conv { filters, kernel, stride } => {
+                let (_, length) = sequence("conv")?;
+                at_least_one(*filters, "filters of a conv layer")?;
+                if at_least_one(*kernel, "kernel of a conv layer")? > length {
+                    return Err(format!("a kernel of {kernel} does not fit into {length} pixels"));
+                }
+                at_least_one(*stride, "stride of a conv layer")?;
+                Ok(Shape::Sequence { channels: *filters, length: length.div_ceil(*stride) })
+            }
+            Self::MaxPool { size } | Self::MeanPool { size } => {
+                let (channels, length) = sequence("a pool")?;
+                match length / at_least_one(*size, "size of a pool")? {
+                    0 => Err(format!("a pool of {size} does not fit into {length} pixels")),
+                    length => Ok(Shape::Sequence { channels, length }),
+                }
+            }
+            Self::Norm | Self::Relu | Self::Gelu | Self::Silu | Self::Tanh => Ok(input),
+            Self::Dropout { rate } if (0.0..1.0).contains(rate) => Ok(input),
+            Self::Dropout { .. } => Err("rate of a dropout layer must be from 0 to below 1".into()),
+            Self::Residual { layers } => {
+                let output = output_of(layers, input)?;
+                let length = |shape: Shape| match shape {
+                    Shape::Sequence { length, .. } => Some(length),
+                    Shape::Vector(_) => None,
+                };
+                match length(output).is_none_or(|_| length(output) == length(input)) {
+                    true => Ok(output),
+                    false => Err("a residual block must not shorten the spectrum; pool after it".into()),
+                }
+            }
+        }
+    }
+}
+
+/// What comes out of several layers.
+///
+/// # Errors
+/// What is wrong with the first that cannot be.
+pub fn output_of(layers: &[LayerConfig], input: Shape) -> Result<Shape, String> {
+    layers.iter().try_fold(input, |shape, layer| layer.output(shape))
+}
+
+/// A layer with its weights; from and to [n_stars, channels, length], a vector being one channel.
+#[derive(Module, Debug)]
+pub enum Layer {
+    /// See [`LayerConfig::Dense`].
+    Dense(Linear),
+    /// See [`LayerConfig::Conv`].
+    Conv(Conv1d),
+    /// See [`LayerConfig::MaxPool`].
+    MaxPool(MaxPool1d),
+    /// See [`LayerConfig::MeanPool`].
+    MeanPool(AvgPool1d),
+    /// See [`LayerConfig::Norm`].
+    Norm(GroupNorm),
+    /// One of the functions of single numbers.
+    Elementwise(Elementwise),
+    /// See [`LayerConfig::Dropout`].
+    Dropout(Dropout),
+    /// See [`LayerConfig::Residual`].
+    Residual(Residual),
+}
+
+/// A function of single numbers.
+#[derive(Module, Debug)]
+pub struct Elementwise {
+    #[module(skip)]
+    function: Function,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Function {
+    Relu,
+    Gelu,
+    Silu,
+    Tanh,
+}
+
+/// Random silence.
+#[derive(Module, Debug)]
+pub struct Dropout {
+    rate: f64,
+}
+
+/// A block and the way past it.
+#[derive(Module, Debug)]
+pub struct Residual {
+    layers: Vec<Layer>,
+    /// A linear map of the input, where its shape is not that of the output; else nothing.
+    past: Vec<Layer>,
+}
+
+/// Whether dropout layers drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drops {
+    /// Nothing is dropped: the network's one answer.
+    None,
+    /// In training, and for every sample of Monte-Carlo dropout.
+    Random,
+}
+
+impl Layer {
+    /// Makes a layer with random weights, and the shape of what it passes on.
+    ///
+    /// # Panics
+    /// If the layer does not fit its input; [`LayerConfig::output`] tells.
+    pub fn new(config: &LayerConfig, input: Shape, random: &mut impl Rng, compute: &Compute) -> (Self, Shape) {
+        let output = config.output(input).expect("the configuration was checked");
+        let elementwise = |function| Self::Elementwise(Elementwise { function });
+        let layer = match config {
+            LayerConfig::Dense { width } => Self::Dense(dense(input.size(), *width, 2.0, random, compute)),
+            LayerConfig::Conv { filters, kernel, stride } => {
+                let (channels, _) = input.dims();
+                Self::Conv(convolution([channels, *filters, *kernel, *stride], random, compute))
+            }
+            LayerConfig::MaxPool { size } => Self::MaxPool(MaxPool1dConfig::new(*size).with_stride(*size).init()),
+            LayerConfig::MeanPool { size } => Self::MeanPool(AvgPool1dConfig::new(*size).with_stride(*size).init()),
+            LayerConfig::Norm => Self::Norm(norm(input.dims().0, compute)),
+            LayerConfig::Relu => elementwise(Function::Relu),
+            LayerConfig::Gelu => elementwise(Function::Gelu),
+            LayerConfig::Silu => elementwise(Function::Silu),
+            LayerConfig::Tanh => elementwise(Function::Tanh),
+            LayerConfig::Dropout { rate } => Self::Dropout(Dropout { rate: *rate }),
+            LayerConfig::Residual { layers } => {
+                let (layers, _) = stack(layers, input, random, compute);
+                let past = (output != input).then(|| match output {
+                    Shape::Vector(width) => Self::Dense(dense(input.size(), width, 1.0, random, compute)),
+                    Shape::Sequence { channels, .. } => {
+                        Self::Conv(convolution([input.dims().0, channels, 1, 1], random, compute))
+                    }
+                });
+                Self::Residual(Residual { layers, past: past.into_iter().collect() })
+            }
+        };
+        (layer, output)
+    }
+
+    /// What the layer makes of its input.
+    pub fn forward(&self, input: Tensor<3>, drops: Drops) -> Tensor<3> {
+        match self {
+            Self::Dense(linear) => linear.forward(input.flatten::<2>(1, 2)).unsqueeze_dim(1),
+            Self::Conv(conv) => conv.forward(input),
+            Self::MaxPool(pool) => pool.forward(input),
+            Self::MeanPool(pool) => pool.forward(input),
+            Self::Norm(norm) => norm.forward(input),
+            Self::Elementwise(Elementwise { function }) => match function {
+                Function::Relu => activation::relu(input),
+                Function::Gelu => activation::gelu(input),
+                Function::Silu => activation::silu(input),
+                Function::Tanh => activation::tanh(input),
+            },
+            Self::Dropout(Dropout { rate }) if drops == Drops::Random && *rate > 0.0 => {
+                let kept = 1.0 - rate;
+                let mask = input.random_like(Distribution::Bernoulli(kept));
+                input * mask / kept
+            }
+            Self::Dropout(_) => input,
+            Self::Residual(Residual { layers, past }) => {
+                through(layers, input.clone(), drops) + through(past, input, drops)
+            }
+        }
+    }
+}
+
+impl Shape {
+    fn dims(self) -> (usize, usize) {
+        match self {
+            Self::Vector(width) => (1, width),
+            Self::Sequence { channels, length } => (channels, length),
+        }
+    }
+}
+
+/// Layers with random weights, one after the other, and the shape of what the last passes on.
+pub fn stack(configs: &[LayerConfig], input: Shape, random: &mut impl Rng, compute: &Compute) -> (Vec<Layer>, Shape) {
+    let mut shape = input;
+    let mut next = |config| {
+        let (layer, output) = Layer::new(config, shape, random, compute);
+        shape = output;
+        layer
+    };
+    let layers = configs.iter().map(&mut next).collect();
+    (layers, shape)
+}
+
+/// What several layers make of an input.
+pub fn through(layers: &[Layer], input: Tensor<3>, drops: Drops) -> Tensor<3> {
+    layers.iter().fold(input, |values, layer| layer.forward(values, drops))
+}
+
+/// A dense layer whose weights have variance `gain / n_inputs`: 2 keeps the signal's size through a ReLU (He et al. 2015).
+pub fn dense(n_inputs: usize, width: usize, gain: f64, random: &mut impl Rng, compute: &Compute) -> Linear {
+    let weight = uniform(n_inputs * width, gain / n_inputs as f64, random);
+    Linear {
+        weight: Param::from_tensor(compute.tensor_f32(weight, [n_inputs, width])),
+        bias: Some(Param::from_tensor(compute.tensor_f32(vec![0.0; width], [width]))),
+    }
+}
+
+fn convolution([inputs, filters, kernel, stride]: [usize; 4], random: &mut impl Rng, compute: &Compute) -> Conv1d {
+    let weight = uniform(filters * inputs * kernel, 2.0 / (inputs * kernel) as f64, random);
+    Conv1d {
+        weight: Param::from_tensor(compute.tensor_f32(weight, [filters, inputs, kernel])),
+        bias: Some(Param::from_tensor(compute.tensor_f32(vec![0.0; filters], [filters]))),
+        stride,
+        kernel_size: kernel,
+        dilation: 1,
+        groups: 1,
+        padding: PaddingConfig1d::Explicit((kernel - 1) / 2, kernel / 2),
+    }
+}
+
+fn norm(channels: usize, compute: &Compute) -> GroupNorm {
+    let constant = |value: f32| Some(Param::from_tensor(compute.tensor_f32(vec![value; channels], [channels])));
+    GroupNorm {
+        gamma: constant(1.0),
+        beta: constant(0.0),
+        num_groups: 1,
+        num_channels: channels,
+        epsilon: 1e-5,
+        affine: true,
+    }
+}
+
+/// Uniform deviates about 0.
+fn uniform(count: usize, variance: f64, random: &mut impl Rng) -> Vec<f32> {
+    let bound = (3.0 * variance).sqrt() as f32;
+    (0..count).map(|_| random.random_range(-bound..bound)).collect()
+}

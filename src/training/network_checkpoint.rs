@@ -1,0 +1,222 @@
+//! Trained networks in a folder: weights, and everything needed to use them on a raw spectrum.
+
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::tensor::Tensor;
+use ndarray::Array2;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{self, FORMAT_VERSION, MODEL_FILE, Preparation, TrainedCannon, WEIGHTS_FILE};
+use super::label_regression::NetworkConfig;
+use crate::data::files;
+use crate::device::{Compute, to_f64};
+use crate::error::{Error, Result};
+use crate::models::network::Network;
+use crate::models::network::input::SpectrumInput;
+use crate::models::network::layers::output_of;
+use crate::spectra::labels::LabelScaler;
+
+/// The kind `model.json` names.
+pub const KIND: &str = "network";
+
+/// Folder, below the model's, of the Cannon that fills masked pixels.
+const FILL_FOLDER: &str = "fill";
+
+/// An ensemble of trained networks with its labels' scaling and the preparation of its spectra.
+#[derive(Debug, Clone)]
+pub struct TrainedNetwork {
+    /// The networks; their mean is the estimate.
+    pub members: Vec<Network>,
+    /// What they were trained with.
+    pub config: NetworkConfig,
+    /// Labels to scaled labels.
+    pub scaler: LabelScaler,
+    /// Treatment of spectra.
+    pub preparation: Preparation,
+    /// Labels of the training stars, [n_stars, n_labels]: the hull.
+    pub training_labels: Array2<f64>,
+    /// Covariance of the scaled labels' errors on validation stars, [n_labels, n_labels]; NaN where there were none.
+    pub error_covariance: Array2<f64>,
+    /// The Cannon that fills masked pixels, where one does.
+    pub fill: Option<TrainedCannon>,
+}
+
+/// What `model.json` holds.
+#[derive(Serialize, Deserialize)]
+struct ModelFile {
+    format_version: u32,
+    kind: String,
+    maury_version: String,
+    config: NetworkConfig,
+    scaler: LabelScaler,
+    preparation: Preparation,
+    training_labels: Vec<Vec<f64>>,
+    error_covariance: Vec<Vec<Option<f64>>>,
+}
+
+/// All members as one module, for one file.
+#[derive(Module, Debug)]
+struct Ensemble {
+    members: Vec<Network>,
+}
+
+impl TrainedNetwork {
+    /// Free parameters of all members together.
+    pub fn n_parameters(&self) -> usize {
+        let fixed = |network: &Network| {
+            let SpectrumInput { mean, unit, components, .. } = &network.input;
+            let fixed_components =
+                components.as_ref().filter(|_| self.config.input.components.as_ref().is_some_and(|c| !c.trainable));
+            let components = fixed_components.map_or(0, |components| components.dims().iter().product());
+            mean.dims()[1] + unit.dims()[1] + components
+        };
+        self.members.iter().map(|network| network.num_params() - fixed(network)).sum()
+    }
+
+    /// Writes the folder. Each file appears whole or not at all, the description last.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Checkpoint`].
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        files::create_folder(folder)?;
+        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+        if let Some(cannon) = &self.fill {
+            cannon.save(&folder.join(FILL_FOLDER))?;
+        }
+        let ensemble = Ensemble { members: self.members.clone() };
+        files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
+            let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
+            ensemble.save_into(&mut store).map_err(|err| failed(format!("cannot write the weights: {err}")))
+        })?;
+        let rows = |matrix: &Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
+        let finite = |row: Vec<f64>| row.into_iter().map(|value| value.is_finite().then_some(value)).collect();
+        let description = ModelFile {
+            format_version: FORMAT_VERSION,
+            kind: KIND.into(),
+            maury_version: env!("CARGO_PKG_VERSION").into(),
+            config: self.config.clone(),
+            scaler: self.scaler.clone(),
+            preparation: self.preparation.clone(),
+            training_labels: rows(&self.training_labels),
+            error_covariance: rows(&self.error_covariance).into_iter().map(finite).collect(),
+        };
+        let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
+        files::write_bytes(&folder.join(MODEL_FILE), text)
+    }
+
+    /// Reads a folder written by [`TrainedNetwork::save`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
+    pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
+        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+        let kind = checkpoint::kind(folder)?;
+        if kind != KIND {
+            return Err(failed(format!("this is a `{kind}`, not a `{KIND}`")));
+        }
+        let text = files::read_text(&folder.join(MODEL_FILE))?;
+        let file: ModelFile =
+            serde_json::from_str(&text).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
+        if file.format_version != FORMAT_VERSION {
+            let found = file.format_version;
+            return Err(failed(format!("this is of format {found}, this maury reads format {FORMAT_VERSION}")));
+        }
+        let n_labels = file.scaler.n_labels();
+        let square =
+            file.error_covariance.len() == n_labels && file.error_covariance.iter().all(|row| row.len() == n_labels);
+        if !file.scaler.is_consistent()
+            || !file.preparation.is_consistent()
+            || file.config.check().is_err()
+            || file.training_labels.iter().any(|row| row.len() != n_labels)
+            || !square
+        {
+            return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
+        }
+        let template = blank(&file.config, file.preparation.grid.n_pixels(), n_labels, compute)
+            .map_err(|problem| failed(format!("{MODEL_FILE}: {problem}")))?;
+        let mut ensemble = Ensemble { members: vec![template; file.config.members] };
+        let expected = shapes(&ensemble);
+        let mut store = SafetensorsStore::from_file(folder.join(WEIGHTS_FILE));
+        let applied =
+            ensemble.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
+        if !applied.errors.is_empty() || !applied.missing.is_empty() || shapes(&ensemble) != expected {
+            return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
+        }
+        let ensemble = ensemble.map(&mut Bring { compute });
+        if !all_finite(&ensemble) {
+            return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
+        }
+        let fill = match file.config.input.masked {
+            crate::models::network::input::Masked::Cannon => {
+                Some(TrainedCannon::load(&folder.join(FILL_FOLDER), compute)?)
+            }
+            crate::models::network::input::Masked::Mean => None,
+        };
+        let flat: Vec<f64> = file.training_labels.iter().flatten().copied().collect();
+        let training_labels = Array2::from_shape_vec((file.training_labels.len(), n_labels), flat)
+            .map_err(|err| failed(err.to_string()))?;
+        let covariance = |(k, l): (usize, usize)| file.error_covariance[k][l].unwrap_or(f64::NAN);
+        Ok(Self {
+            members: ensemble.members,
+            error_covariance: Array2::from_shape_fn((n_labels, n_labels), covariance),
+            config: file.config,
+            scaler: file.scaler,
+            preparation: file.preparation,
+            training_labels,
+            fill,
+        })
+    }
+}
+
+/// A network of the right shapes, to be given its weights.
+fn blank(config: &NetworkConfig, n_pixels: usize, n_labels: usize, compute: &Compute) -> Result<Network, String> {
+    let zeros = |shape: [usize; 2]| Param::from_tensor(compute.tensor_f32(vec![0.0; shape[0] * shape[1]], shape));
+    let input = SpectrumInput {
+        mean: zeros([1, n_pixels]),
+        unit: zeros([1, n_pixels]),
+        components: config.input.components.as_ref().map(|components| zeros([n_pixels, components.count])),
+        mask_channel: config.input.mask_channel,
+    };
+    output_of(&config.architecture.layers(), input.shape())?;
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    Ok(Network::new(input, &config.architecture, n_labels, config.loss.needs_variance(), &mut random, compute))
+}
+
+fn shapes<M: Module>(module: &M) -> Vec<Vec<usize>> {
+    struct Shapes(Vec<Vec<usize>>);
+    impl ModuleVisitor for Shapes {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.dims().to_vec());
+        }
+    }
+    let mut shapes = Shapes(Vec::new());
+    module.visit(&mut shapes);
+    shapes.0
+}
+
+fn all_finite<M: Module>(module: &M) -> bool {
+    struct Finite(bool);
+    impl ModuleVisitor for Finite {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 &= to_f64(param.val().sum()).iter().all(|sum| sum.is_finite());
+        }
+    }
+    let mut finite = Finite(true);
+    module.visit(&mut finite);
+    finite.0
+}
+
+/// Every weight in the precision and place of a device; the file may hold another.
+struct Bring<'a> {
+    compute: &'a Compute,
+}
+
+impl ModuleMapper for Bring<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weights| self.compute.bring(weights))
+    }
+}
