@@ -9,6 +9,7 @@ mod fitting;
 mod house;
 mod labelling;
 mod mock;
+mod networks;
 mod real_data;
 mod regression;
 mod support;

@@ -155,3 +155,21 @@ impl Architecture {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::layers::{Shape, output_of};
+    use super::*;
+
+    /// What each makes of an APOGEE spectrum with a mask channel: numbers per star before the head.
+    #[test]
+    fn defaults_fit_an_apogee_spectrum() {
+        let input = Shape::Sequence { channels: 2, length: 8575 };
+        let width = |architecture: Architecture| output_of(&architecture.layers(), input).unwrap();
+        assert_eq!(width(Architecture::Linear), input);
+        assert_eq!(width(Architecture::default()), Shape::Vector(256));
+        assert_eq!(width(Architecture::Starnet(Starnet::default())), Shape::Vector(128));
+        assert_eq!(width(Architecture::ResidualCnn(ResidualCnn::default())), Shape::Vector(128));
+        assert_eq!(width(Architecture::Bayesian(Bayesian::default())), Shape::Vector(96));
+    }
+}
