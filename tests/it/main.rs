@@ -13,3 +13,4 @@ mod real_data;
 mod regression;
 mod support;
 mod sweep;
+mod tensorboard;
