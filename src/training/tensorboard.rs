@@ -8,7 +8,7 @@ use tensorboard_proto::summary::Summary_Value;
 
 use super::event_file::EventFile;
 use super::event_values::{histogram, image, scalar, text};
-use super::observer::{EpochReport, Observer, Validation, ValidationLabel};
+use super::observer::{EpochReport, Observer, Validation};
 use crate::error::Result;
 use crate::plot::Figure;
 use crate::plot::one_to_one::{OneToOnePanel, one_to_one};
@@ -164,6 +164,7 @@ fn scalars(report: &EpochReport) -> Vec<Summary_Value> {
 mod tests {
     use super::*;
     use crate::training::event_file::events_of;
+    use crate::training::observer::ValidationLabel;
 
     const WEIGHTS: &dyn Fn() -> Vec<(String, Vec<f64>)> =
         &|| vec![("dense.weight".into(), vec![-1.0, 0.0, 3.0]), ("dense.bias".into(), vec![f64::NAN; 2])];

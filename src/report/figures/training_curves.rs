@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::plot::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles, linear};
 use crate::plot::canvas::{Canvas, render};
 use crate::plot::legend::{Entry, Legend};
-use crate::plot::marks::{Lettering, Level, Rect, Stroke};
+use crate::plot::marks::{Lettering, Level, Marker, Rect, Stroke};
 use crate::plot::palette::{BLACK, Color, GREY, KINDS, viridis};
 use crate::plot::scale::Scale;
 use crate::plot::ticks::padded_range;
@@ -24,21 +24,23 @@ pub struct Training<'a> {
 
 /// More descents than this are not named one by one.
 const MOST_NAMED: usize = 8;
-/// Losses that span more than this factor are told apart on a logarithmic axis.
+/// Losses and scatters that span more than this factor are told apart on a logarithmic axis.
 const MOST_LINEAR_SPAN: f64 = 5.0;
 const TOP: f64 = 30.0;
 const TOP_MARGIN: f64 = 10.0;
 const RIGHT_MARGIN: f64 = 14.0;
 const LOSS_HEIGHT: f64 = 220.0;
-const ASPECT: f64 = 0.72;
+const ASPECT: f64 = 0.8;
 const COLUMNS: usize = 3;
+
+/// Index of a descent, whether its line is dashed, points.
+type PanelCurve = (usize, bool, Vec<(f64, f64)>);
 
 /// One quantity by epoch.
 struct Panel {
     title: String,
     scale: Scale,
-    /// Descent, whether its line is dashed, points.
-    curves: Vec<(usize, bool, Vec<(f64, f64)>)>,
+    curves: Vec<PanelCurve>,
 }
 
 /// Draws the figure: the losses above, the learning rate and the robust scatter of every label below.
@@ -82,7 +84,7 @@ fn loss_panel(trainings: &[Training]) -> Panel {
         let validation = history.validation_loss.iter().map(|loss| loss.unwrap_or(f64::NAN));
         curves.push((member, true, points(history, validation)));
     }
-    Panel { title: "loss".into(), scale: scale_of(&curves, MOST_LINEAR_SPAN), curves }
+    Panel { title: "loss".into(), scale: scale_of(&curves), curves }
 }
 
 /// Learning rate, and the scatter of every label.
@@ -91,8 +93,8 @@ fn small_panels(trainings: &[Training]) -> Vec<Panel> {
     let rates: Vec<_> = members()
         .map(|(member, history)| (member, false, points(history, history.learning_rate.iter().copied())))
         .collect();
-    let mut panels =
-        vec![Panel { title: "learning rate".into(), scale: scale_of(&rates, 10.0 * MOST_LINEAR_SPAN), curves: rates }];
+    // Linear: a cosine ends at nil.
+    let mut panels = vec![Panel { title: "learning rate".into(), scale: Scale::Linear, curves: rates }];
     let mut names: Vec<&str> = Vec::new();
     for label in members().flat_map(|(_, history)| &history.labels) {
         if !names.contains(&label.name.as_str()) {
@@ -112,7 +114,7 @@ fn small_panels(trainings: &[Training]) -> Vec<Panel> {
         let unit = unit(name);
         let unit = if unit.is_empty() { String::new() } else { format!(" [{unit}]") };
         let title = format!("robust scatter {}{unit}", label_title(name));
-        panels.push(Panel { title, scale: scale_of(&curves, MOST_LINEAR_SPAN), curves });
+        panels.push(Panel { title, scale: scale_of(&curves), curves });
     }
     panels
 }
@@ -121,13 +123,13 @@ fn points(history: &History, values: impl Iterator<Item = f64>) -> Vec<(f64, f64
     history.epochs.iter().map(|epoch| *epoch as f64).zip(values).collect()
 }
 
-/// Logarithmic for positive values that span more than a factor.
-fn scale_of(curves: &[(usize, bool, Vec<(f64, f64)>)], most_linear_span: f64) -> Scale {
+/// Logarithmic for positive values of different size.
+fn scale_of(curves: &[PanelCurve]) -> Scale {
     let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
     for (_, value) in curves.iter().flat_map(|(_, _, points)| points).filter(|(_, value)| value.is_finite()) {
         (low, high) = (low.min(*value), high.max(*value));
     }
-    if low > 0.0 && high > most_linear_span * low { Scale::Log } else { Scale::Linear }
+    if low > 0.0 && high > MOST_LINEAR_SPAN * low { Scale::Log } else { Scale::Linear }
 }
 
 fn draw_panel(canvas: &mut Canvas, panel: &Panel, frame: Rect, x: (f64, f64), trainings: &[Training]) {
@@ -146,6 +148,9 @@ fn draw_panel(canvas: &mut Canvas, panel: &Panel, frame: Rect, x: (f64, f64), tr
     for (member, is_dashed, points) in &panel.curves {
         let known: Vec<(f64, f64)> = placed(points).into_iter().filter(|(_, value)| value.is_finite()).collect();
         is_empty &= known.is_empty();
+        if let [only] = known[..] {
+            axes.point(canvas, only, Marker::Dot, 2.0, color(*member, trainings.len()));
+        }
         axes.line(canvas, &known, stroke(*is_dashed, color(*member, trainings.len())));
     }
     if is_empty {
@@ -209,7 +214,7 @@ mod tests {
         History {
             training_loss: column(&|epoch| (decay(epoch) + 0.004) * wiggle(epoch)),
             validation_loss: some(&|epoch| (decay(epoch) + 0.02 + rise(epoch)) * wiggle(3 * epoch)),
-            learning_rate: column(&|epoch| 5e-4 * (1.0 + (3.14 * epoch as f64 / n_epochs as f64).cos())),
+            learning_rate: column(&|epoch| 5e-4 * (1.0 + (3.1 * epoch as f64 / n_epochs as f64).cos())),
             labels: vec![
                 scatter("teff", 300.0, 35.0),
                 scatter("logg", 0.6, 0.09),
@@ -231,9 +236,6 @@ mod tests {
             assert!(figure.svg.contains(words), "{words}");
         }
         assert!(figure.svg.contains(">\n0.01\n<") && !figure.svg.contains("NaN"), "the loss axis is logarithmic");
-        if let Some(folder) = std::env::var_os("MAURY_KEEP_FIGURES") {
-            crate::report::figures::write(folder.as_ref(), "training_curves", &figure).unwrap();
-        }
     }
 
     #[test]
@@ -245,7 +247,8 @@ mod tests {
         let svg = draw("", &[Training { history: &plain, kept_epoch: None }]).unwrap().svg;
         assert!(svg.contains("training stars") && !svg.contains("validation") && !svg.contains("member"));
         let one = history(1, 5.0);
-        assert!(draw("one", &[Training { history: &one, kept_epoch: Some(1) }]).is_ok());
+        let svg = draw("one", &[Training { history: &one, kept_epoch: Some(1) }]).unwrap().svg;
+        assert_eq!(svg.matches("<circle").count(), 2 + 1 + 5, "losses, rate and labels are points");
         assert!(draw("none", &[]).is_err());
         assert!(draw("none", &[Training { history: &History::default(), kept_epoch: None }]).is_err());
     }
