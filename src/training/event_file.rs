@@ -28,13 +28,13 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins a file after those the folder holds; TensorBoard drops what these say of `first_step` and later steps.
+    /// Begins a file after those the folder holds.
     ///
     /// Earlier files stay as they are, even where a killed program left half a record at the end of one.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn create(folder: &Path, first_step: usize) -> Result<Self> {
+    pub fn create(folder: &Path) -> Result<Self> {
         files::create_folder(folder)?;
         let mut seconds = now().as_secs().max(last_name(folder)? + 1);
         let (path, file) = loop {
@@ -48,13 +48,21 @@ impl EventFile {
         let mut events = Self { path, file, length: 0 };
         let mut version = Event::new();
         version.set_file_version("brain.Event:2".into());
+        events.append(version)?;
+        Ok(events)
+    }
+
+    /// Says that steps are counted from here on: TensorBoard drops what earlier files say of this and later steps.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn start(&mut self, step: usize) -> Result<()> {
         let mut session = SessionLog::new();
         session.set_status(SessionLog_SessionStatus::START);
         let mut start = Event::new();
-        start.set_step(first_step as i64);
+        start.set_step(step as i64);
         start.set_session_log(session);
-        events.append([version, start])?;
-        Ok(events)
+        self.append(start)
     }
 
     /// Writes the values of a step.
@@ -67,23 +75,21 @@ impl EventFile {
         let mut event = Event::new();
         event.set_step(step as i64);
         event.set_summary(summary);
-        self.append([event])
+        self.append(event)
     }
 
-    fn append(&mut self, events: impl IntoIterator<Item = Event>) -> Result<()> {
-        let mut records = Vec::new();
-        for mut event in events {
-            event.set_wall_time(now().as_secs_f64());
-            let message = event.write_to_bytes().expect("no field of an event is required");
-            RecordWriter::new(&mut records).write(&message).expect("memory takes all that is written to it");
-        }
-        // One write, and no buffer: a killed program leaves all of it or, at worst, a last record that readers wait for.
-        self.file.write_all(&records).map_err(|err| {
+    fn append(&mut self, mut event: Event) -> Result<()> {
+        event.set_wall_time(now().as_secs_f64());
+        let message = event.write_to_bytes().expect("no field of an event is required");
+        let mut record = Vec::new();
+        RecordWriter::new(&mut record).write(&message).expect("memory takes all that is written to it");
+        // One write, and no buffer: a killed program leaves all of it or, at worst, a part that readers pass over.
+        self.file.write_all(&record).map_err(|err| {
             // Part of a record would hide all that might follow.
             let _ = self.file.set_len(self.length);
             Error::io(&self.path, "write")(err)
         })?;
-        self.length += records.len() as u64;
+        self.length += record.len() as u64;
         Ok(())
     }
 }
@@ -142,7 +148,8 @@ mod tests {
     #[test]
     fn every_step_is_on_disk_at_once_and_files_follow_one_another() {
         let folder = tempfile::tempdir().unwrap();
-        let mut first = EventFile::create(folder.path(), 1).unwrap();
+        let mut first = EventFile::create(folder.path()).unwrap();
+        first.start(1).unwrap();
         first.write(1, loss(0.5)).unwrap();
         let events = events_of(folder.path());
         assert_eq!(events.len(), 3);
@@ -151,7 +158,8 @@ mod tests {
         assert_eq!((events[2].get_step(), events[2].get_summary().get_value()[0].get_simple_value()), (1, 0.5));
         assert!(events.iter().all(|event| event.get_wall_time() > 1.7e9));
         // Within the same second; the clock may also have gone back.
-        let mut second = EventFile::create(folder.path(), 2).unwrap();
+        let mut second = EventFile::create(folder.path()).unwrap();
+        second.start(2).unwrap();
         second.write(2, loss(0.25)).unwrap();
         assert!(second.path > first.path);
         let steps: Vec<i64> = events_of(folder.path()).iter().map(Event::get_step).collect();
@@ -161,11 +169,11 @@ mod tests {
     #[test]
     fn half_a_record_of_a_killed_program_hides_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut killed = EventFile::create(folder.path(), 1).unwrap();
+        let mut killed = EventFile::create(folder.path()).unwrap();
         killed.write(1, loss(0.5)).unwrap();
         killed.write(2, loss(0.4)).unwrap();
         killed.file.set_len(killed.length - 9).unwrap();
-        EventFile::create(folder.path(), 2).unwrap().write(2, loss(0.3)).unwrap();
+        EventFile::create(folder.path()).unwrap().write(2, loss(0.3)).unwrap();
         let events = events_of(folder.path());
         let losses = events.iter().flat_map(|event| event.get_summary().get_value()).map(|v| v.get_simple_value());
         assert_eq!(losses.collect::<Vec<_>>(), [0.5, 0.3]);
@@ -177,7 +185,7 @@ mod tests {
         let file = folder.path().join("board");
         std::fs::write(&file, "x").unwrap();
         for place in [file.clone(), file.join("below")] {
-            let message = EventFile::create(&place, 1).unwrap_err().to_string();
+            let message = EventFile::create(&place).unwrap_err().to_string();
             assert!(message.contains("board") && message.contains("cannot"), "{message}");
         }
     }

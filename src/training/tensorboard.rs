@@ -1,6 +1,5 @@
 //! What a descent tells, for TensorBoard: losses, labels of the validation stars, weights and a picture of every so many epochs.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -45,21 +44,31 @@ pub type Picture = dyn Fn(usize, &Validation) -> Result<Figure> + Send;
 pub struct TensorBoard {
     events: EventFile,
     details_every: usize,
-    epochs: RangeInclusive<usize>,
+    last_epoch: usize,
+    has_started: bool,
     detailed: Option<usize>,
+    texts: Vec<Summary_Value>,
     picture: Box<Picture>,
 }
 
 impl TensorBoard {
-    /// Begins, or goes on in, a folder of its own; `epochs` are those to come, such as 1 to 100, or 41 to 100 where a descent
-    /// is taken up again. What the folder holds of these epochs, TensorBoard no longer shows.
+    /// Begins, or goes on in, a folder of its own. Where a descent is taken up again, TensorBoard no longer shows what the
+    /// folder holds of the first epoch that is told, and of later ones.
+    ///
+    /// `last_epoch` is the one that the descent is expected to end with.
     ///
     /// # Errors
     /// [`crate::error::Error::Io`] if the folder cannot be written to.
-    pub fn open(folder: &Path, settings: &TensorBoardSettings, epochs: RangeInclusive<usize>) -> Result<Self> {
-        let events = EventFile::create(folder, *epochs.start())?;
-        let picture = Box::new(draw_validation);
-        Ok(Self { events, details_every: settings.details_every, epochs, detailed: None, picture })
+    pub fn open(folder: &Path, settings: &TensorBoardSettings, last_epoch: usize) -> Result<Self> {
+        Ok(Self {
+            events: EventFile::create(folder)?,
+            details_every: settings.details_every,
+            last_epoch,
+            has_started: false,
+            detailed: None,
+            texts: Vec::new(),
+            picture: Box::new(draw_validation),
+        })
     }
 
     /// The same with another picture than [`draw_validation`].
@@ -68,12 +77,9 @@ impl TensorBoard {
         Self { picture: Box::new(picture), ..self }
     }
 
-    /// Writes words in Markdown, such as the settings of the descent.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Io`].
-    pub fn text(&mut self, tag: &str, markdown: &str) -> Result<()> {
-        self.events.write(*self.epochs.start(), vec![text(tag, markdown)])
+    /// Words in Markdown, such as the settings of the descent, that are written with the next epoch.
+    pub fn text(&mut self, tag: &str, markdown: &str) {
+        self.texts.push(text(tag, markdown));
     }
 
     /// Writes histograms and picture of an epoch, unless they are written already: for the last epoch of a descent that
@@ -106,12 +112,18 @@ impl Observer for TensorBoard {
     fn epoch(&mut self, report: &EpochReport) -> Result<()> {
         let epoch = report.epoch;
         let mut values = scalars(report);
-        let is_end = epoch == *self.epochs.start() || epoch == *self.epochs.end();
+        values.extend_from_slice(&self.texts);
+        let is_end = !self.has_started || epoch == self.last_epoch;
         let is_detailed = is_end || epoch.checked_rem(self.details_every) == Some(0);
         if is_detailed {
             values.extend(self.details_of(report)?);
         }
+        if !self.has_started {
+            self.events.start(epoch)?;
+            self.has_started = true;
+        }
         self.events.write(epoch, values)?;
+        self.texts.clear();
         self.detailed = is_detailed.then_some(epoch).or(self.detailed);
         Ok(())
     }
@@ -212,8 +224,8 @@ mod tests {
     fn three_epochs_are_read_back_tag_by_tag() {
         let folder = tempfile::tempdir().unwrap();
         let settings = TensorBoardSettings { details_every: 0 };
-        let mut board = TensorBoard::open(folder.path(), &settings, 1..=3).unwrap();
-        board.text("settings", "epochs = 3").unwrap();
+        let mut board = TensorBoard::open(folder.path(), &settings, 3).unwrap();
+        board.text("settings", "epochs = 3");
         for epoch in 1..=3 {
             board.epoch(&report(epoch, Some(&validation(epoch)))).unwrap();
             // On disk before the next epoch.
@@ -246,7 +258,7 @@ mod tests {
     fn details_come_every_so_many_epochs_and_when_asked_for_once() {
         let folder = tempfile::tempdir().unwrap();
         let settings = TensorBoardSettings { details_every: 4 };
-        let mut board = TensorBoard::open(folder.path(), &settings, 3..=100).unwrap();
+        let mut board = TensorBoard::open(folder.path(), &settings, 100).unwrap();
         for epoch in 3..=9 {
             board.epoch(&report(epoch, None)).unwrap();
         }
@@ -259,7 +271,7 @@ mod tests {
     #[test]
     fn another_picture_may_be_handed_in_and_what_it_fails_with_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let board = TensorBoard::open(folder.path(), &TensorBoardSettings::default(), 1..=3).unwrap();
+        let board = TensorBoard::open(folder.path(), &TensorBoardSettings::default(), 3).unwrap();
         let mut board = board.with_picture(|_, _| Ok(Figure { svg: String::new(), png: b"no picture".to_vec() }));
         let message = board.epoch(&report(1, Some(&validation(1)))).unwrap_err().to_string();
         assert!(message.contains("one_to_one") && message.contains("not a PNG"), "{message}");

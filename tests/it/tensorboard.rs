@@ -24,9 +24,8 @@ fn validation(epoch: usize) -> Validation {
 
 /// Tells of some epochs of a made-up descent of 40; those that were not reached before it was killed would follow.
 fn tell(folder: &Path, epochs: std::ops::RangeInclusive<usize>) {
-    let planned = *epochs.start()..=40;
-    let mut board = TensorBoard::open(folder, &TensorBoardSettings { details_every: 10 }, planned).unwrap();
-    board.text("settings", "| setting | value |\n|---|---|\n| epochs | 40 |\n| learning_rate | 1e-3 |").unwrap();
+    let mut board = TensorBoard::open(folder, &TensorBoardSettings { details_every: 10 }, 40).unwrap();
+    board.text("settings", "| setting | value |\n|---|---|\n| epochs | 40 |\n| learning_rate | 1e-3 |");
     for epoch in epochs {
         let mut normal = Normal::new(1000 + epoch as u64);
         let mut draws = |n: usize, scale: f64| (0..n).map(|_| scale * normal.draw()).collect::<Vec<f64>>();
