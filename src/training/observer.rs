@@ -58,3 +58,11 @@ pub struct ValidationLabel {
     /// Catalogue labels, one per row; NaN where missing.
     pub reference: Vec<f64>,
 }
+
+impl ValidationLabel {
+    /// Estimate - catalogue of the rows where both are known.
+    pub fn residuals(&self) -> Vec<f64> {
+        let pairs = self.estimate.iter().zip(&self.reference);
+        pairs.map(|(estimate, reference)| estimate - reference).filter(|residual| residual.is_finite()).collect()
+    }
+}

@@ -14,3 +14,4 @@ mod real_data;
 mod regression;
 mod support;
 mod sweep;
+mod tensorboard;

@@ -4,6 +4,7 @@ pub mod emulator;
 pub mod one_to_one;
 pub mod spectrum;
 pub mod sweep;
+pub mod training_curves;
 
 use std::path::Path;
 
