@@ -10,6 +10,7 @@ use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::experiment::config::Experiment;
+use crate::experiment::crossval::Training;
 use crate::experiment::emulate::emulate;
 use crate::experiment::run::run;
 use crate::experiment::run_folder::RunFolder;
@@ -72,6 +73,14 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     let mut timings = std::mem::take(&mut outcome.timings);
     timings.measure("figures", || -> Result<()> {
         for model in &outcome.models {
+            for (index, training) in model.training.iter().enumerate() {
+                let Training::Network { members } = training else { continue };
+                let fold = if model.training.len() > 1 { format!("-fold{}", index + 1) } else { String::new() };
+                let title = format!("{}: training{}", model.name, fold.replace('-', ", "));
+                let figure = figures::training_curves::draw(&title, &experiment.config.labels, members)?;
+                let name = format!("training_curves-{}{fold}", model.name);
+                figures::write(&folder.join("figures"), &name, &figure)?;
+            }
             let figure = figures::one_to_one::draw(model)?;
             figures::write(&folder.join("figures"), &format!("one_to_one-{}", model.name), &figure)?;
         }
@@ -80,7 +89,9 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     outcome.timings = timings;
     outcome.write(folder)?;
     let tables = format!("{}\n{}", tables::metrics_table(&outcome), tables::timings_table(&outcome.timings));
-    Ok((tables, &["metrics.json", "predictions.csv", "figures"]))
+    let has_networks = folder.join("tensorboard").is_dir();
+    let files: &[_] = &["metrics.json", "predictions.csv", "figures", "tensorboard (tensorboard --logdir)"];
+    Ok((tables, if has_networks { files } else { &files[..3] }))
 }
 
 fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) -> Result<Answer> {

@@ -22,6 +22,7 @@ use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;
 use crate::training::emulator::EmulatorConfig;
 use crate::training::label_regression::NetworkConfig;
+use crate::training::tensorboard::TensorBoardSettings;
 
 /// The content of an experiment file. Every key has a default; only the data must be named.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub struct ExperimentConfig {
     pub fit: FitSettings,
     /// Intervals of the metrics.
     pub bootstrap: BootstrapSettings,
+    /// What TensorBoard is told of networks in training.
+    pub tensorboard: TensorBoardSettings,
     /// What computes.
     pub device: DeviceSettings,
     /// Keys that take several values each, every combination of which is run.
@@ -78,6 +81,7 @@ impl Default for ExperimentConfig {
             models: BTreeMap::new(),
             fit: FitSettings::default(),
             bootstrap: BootstrapSettings::default(),
+            tensorboard: TensorBoardSettings::default(),
             device: DeviceSettings::default(),
             sweep: Sweep::default(),
         }

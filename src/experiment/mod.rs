@@ -17,6 +17,5 @@ pub mod run_folder;
 pub mod star;
 pub mod sweep;
 pub mod timings;
-mod training_board;
 pub mod truth;
 mod validate;

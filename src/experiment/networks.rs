@@ -1,13 +1,14 @@
 //! One fold of a network: its training stars, its ensemble, its labels.
 
+use std::path::Path;
+
 use ndarray::{Array2, Axis};
 
 use super::crossval::{CrossValidation, FoldResult, ModelPlace, Training as TrainingSummary};
 use super::prepare::spectra_of_rows;
 use super::timings::Timings;
-use super::training_board::Board;
 use crate::device::to_f64;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inference::fill::CannonFill;
 use crate::inference::network_estimator::NetworkEstimator;
 use crate::models::cannon::CannonConfig;
@@ -19,6 +20,8 @@ use crate::spectra::split::{Fold, hold_out};
 use crate::training::checkpoint::TrainedCannon;
 use crate::training::label_regression::{LabelledSpectra, Member, NetworkConfig, Training, train};
 use crate::training::network_checkpoint::TrainedNetwork;
+use crate::training::observer::{Observer, Unwatched};
+use crate::training::tensorboard::TensorBoard;
 
 impl CrossValidation<'_> {
     /// Trains an ensemble on the training stars that have a label and some data, and labels the test stars.
@@ -50,9 +53,9 @@ impl CrossValidation<'_> {
         for index in 0..config.members {
             let seed = self.config.seed.wrapping_add(1000 * index as u64);
             let validation = hold_out(&ids, config.validation, seed);
-            let member_of = |folder: &std::path::Path| folder.join(format!("member{}", index + 1));
+            let member_of = |folder: &Path| folder.join(format!("member{}", index + 1));
             let state = place.map(|place| member_of(&place.state));
-            let mut board = Board::new(place.map(|place| member_of(&place.board)).as_deref(), config)?;
+            let mut board = self.board(place.map(|place| member_of(&place.board)).as_deref(), config)?;
             let member = timings.measure("train", || {
                 let training = Training {
                     config,
@@ -61,7 +64,7 @@ impl CrossValidation<'_> {
                     seed,
                     compute: self.compute,
                     state: state.as_deref(),
-                    observer: &mut board,
+                    observer: &mut *board,
                     progress: self.progress,
                 };
                 train(&stars, training)
@@ -95,6 +98,15 @@ impl CrossValidation<'_> {
         let members = members.into_iter().map(|member| member.report).collect();
         let training = TrainingSummary::Network { members };
         Ok(FoldResult { n_train: trainable.len(), estimates, training, n_parameters })
+    }
+
+    /// What watches a member's training: TensorBoard, if it has a folder.
+    fn board(&self, folder: Option<&Path>, config: &NetworkConfig) -> Result<Box<dyn Observer>> {
+        let Some(folder) = folder else { return Ok(Box::new(Unwatched)) };
+        let mut board = TensorBoard::open(folder, &self.config.tensorboard)?;
+        let settings = toml::to_string_pretty(config).map_err(|err| Error::Config(err.to_string()))?;
+        board.text("settings", &format!("```toml\n{settings}```"));
+        Ok(Box::new(board))
     }
 
     /// The Cannon that fills masked pixels, if one is to.

@@ -134,15 +134,16 @@ impl TrainedCannon {
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        kind(folder)?;
+        let kind = kind(folder)?;
+        if kind != "cannon" {
+            return Err(failed(format!("this is a `{kind}`, not a `cannon`")));
+        }
         let text = files::read_text(&folder.join(MODEL_FILE))?;
         let file: ModelFile =
             serde_json::from_str(&text).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
-        if file.kind != "cannon" || file.format_version != FORMAT_VERSION {
-            return Err(failed(format!(
-                "this is a `{}` of format {}, this maury reads `cannon` of format {FORMAT_VERSION}",
-                file.kind, file.format_version
-            )));
+        if file.format_version != FORMAT_VERSION {
+            let found = file.format_version;
+            return Err(failed(format!("this is of format {found}, this maury reads format {FORMAT_VERSION}")));
         }
         let n_labels = file.scaler.n_labels();
         let n_pixels = file.preparation.grid.n_pixels();

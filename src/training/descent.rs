@@ -1,5 +1,6 @@
 //! Gradient descent for any Burn module: one loop of shuffled batches, watched, checkpointed and resumable.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
@@ -17,6 +18,7 @@ use super::optimizer::{Optimizer, OptimizerSettings, Rate, Schedule, norm};
 use crate::device::to_f64;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::stats::robust::robust_scatter;
 
 /// `[models.<name>.<kind>.descent]` of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,6 +125,9 @@ pub struct EpochRecord {
     pub learning_rate: f64,
     /// Norm of the gradient of the last step.
     pub gradient_norm: f64,
+    /// 1.4826 x median absolute deviation of estimate - catalogue of the rows that do not train, by label, in its unit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub robust_scatter: BTreeMap<String, f64>,
 }
 
 /// All epochs of a descent.
@@ -236,11 +241,17 @@ pub fn descend<M: Module>(
             });
         }
         rate.end_epoch(validation_loss.unwrap_or(training_loss));
-        state.curve.push(EpochRecord { training_loss, validation_loss, learning_rate, gradient_norm });
+        let labels = validation.iter().flat_map(|validation| &validation.labels);
+        let scatter = labels.map(|label| (label.name.clone(), robust_scatter(&label.residuals())));
+        state.curve.push(EpochRecord {
+            training_loss,
+            validation_loss,
+            learning_rate,
+            gradient_norm,
+            robust_scatter: scatter.filter(|(_, scatter)| scatter.is_finite()).collect(),
+        });
         let improved = state.keep_if_best(candidate, epoch + 1, validation_loss);
-        if let Some(saved) = &saved {
-            saved.save(&state, &optimizer, improved)?;
-        }
+        // Told before the state is kept: an epoch that is killed in between is told again, not left out.
         company.observer.epoch(&EpochReport {
             epoch: epoch + 1,
             training_loss,
@@ -248,8 +259,12 @@ pub fn descend<M: Module>(
             learning_rate,
             gradient_norm,
             seconds: started.elapsed().as_secs_f64(),
+            is_last: epoch + 1 == settings.epochs || state.is_exhausted(settings.patience),
             weights: &|| named_weights(&state.module),
         })?;
+        if let Some(saved) = &saved {
+            saved.save(&state, &optimizer, improved)?;
+        }
         company.progress.advance(1);
         if company.progress.interrupted() {
             company.progress.defer_interruption(false);

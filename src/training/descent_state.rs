@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
+use burn::store::{ModuleRecord, RecordError};
+use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
@@ -86,7 +88,7 @@ impl SavedDescent {
         files::create_folder(&self.folder)?;
         let previous = self.folder.join(format!("epoch-{:06}", epoch - 1));
         files::fill_folder(&self.folder.join(format!("epoch-{epoch:06}")), |place| {
-            let failed = |err: burn::store::RecordError| self.failed(format!("cannot write the state: {err}"));
+            let failed = |err: RecordError| self.failed(format!("cannot write the state: {err}"));
             state.module.clone().save_file(place.join(MODULE_FILE)).map_err(failed)?;
             optimizer.record().save(place.join(OPTIMIZER_FILE)).map_err(failed)?;
             let best = state.best.as_ref().expect("an epoch has passed");
@@ -125,8 +127,14 @@ impl SavedDescent {
                 file.identity, self.identity
             )));
         }
+        // As bytes: what is read from a path stays on disk until it is used, and the folder will soon be gone.
+        let bytes = |name: &str| {
+            let path = place.join(name);
+            std::fs::read(&path).map(Bytes::from_bytes_vec).map_err(Error::io(&path, "read"))
+        };
         let read = |like: M, name: &str| {
-            like.try_load_file(place.join(name)).map_err(|err| unreadable(format!("{name}: {err}")))
+            let module = ModuleRecord::from_bytes(bytes(name)?).and_then(|record| like.try_load_record(record));
+            module.map_err(|err| unreadable(format!("{name}: {err}")))
         };
         let average = match file.n_averaged {
             0 => None,
@@ -139,7 +147,7 @@ impl SavedDescent {
         };
         let state =
             DescentState { module: read(module.clone(), MODULE_FILE)?, best: Some(best), average, curve: file.curve };
-        let record = OptimizerRecord::load(place.join(OPTIMIZER_FILE))
+        let record = OptimizerRecord::from_bytes(bytes(OPTIMIZER_FILE)?)
             .map_err(|err| unreadable(format!("{OPTIMIZER_FILE}: {err}")))?;
         Ok(Some((state, record)))
     }

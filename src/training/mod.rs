@@ -10,7 +10,6 @@ mod descent_state;
 pub mod emulator;
 mod event_file;
 mod event_values;
-pub mod history;
 pub mod import;
 pub mod label_regression;
 pub mod loss;

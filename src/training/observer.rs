@@ -31,10 +31,12 @@ pub struct EpochReport<'a> {
     pub validation: Option<&'a Validation>,
     /// Learning rate of the last step.
     pub learning_rate: f64,
-    /// Norm of the gradient of all weights, mean over the steps.
+    /// Norm of the gradient of all weights, in the last step.
     pub gradient_norm: f64,
     /// Wall-clock seconds the epoch took.
     pub seconds: f64,
+    /// Whether no epoch follows.
+    pub is_last: bool,
     /// Names and values of all weights; a function because few look at them.
     pub weights: &'a dyn Fn() -> Vec<(String, Vec<f64>)>,
 }

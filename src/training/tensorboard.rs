@@ -44,9 +44,7 @@ pub type Picture = dyn Fn(usize, &Validation) -> Result<Figure> + Send;
 pub struct TensorBoard {
     events: EventFile,
     details_every: usize,
-    last_epoch: usize,
     has_started: bool,
-    detailed: Option<usize>,
     texts: Vec<Summary_Value>,
     picture: Box<Picture>,
 }
@@ -55,17 +53,13 @@ impl TensorBoard {
     /// Begins, or goes on in, a folder of its own. Where a descent is taken up again, TensorBoard no longer shows what the
     /// folder holds of the first epoch that is told, and of later ones.
     ///
-    /// `last_epoch` is the one that the descent is expected to end with.
-    ///
     /// # Errors
     /// [`crate::error::Error::Io`] if the folder cannot be written to.
-    pub fn open(folder: &Path, settings: &TensorBoardSettings, last_epoch: usize) -> Result<Self> {
+    pub fn open(folder: &Path, settings: &TensorBoardSettings) -> Result<Self> {
         Ok(Self {
             events: EventFile::create(folder)?,
             details_every: settings.details_every,
-            last_epoch,
             has_started: false,
-            detailed: None,
             texts: Vec::new(),
             picture: Box::new(draw_validation),
         })
@@ -80,21 +74,6 @@ impl TensorBoard {
     /// Words in Markdown, such as the settings of the descent, that are written with the next epoch.
     pub fn text(&mut self, tag: &str, markdown: &str) {
         self.texts.push(text(tag, markdown));
-    }
-
-    /// Writes histograms and picture of an epoch, unless they are written already: for the last epoch of a descent that
-    /// ends before it was expected to.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Io`]; those of the picture.
-    pub fn details(&mut self, report: &EpochReport) -> Result<()> {
-        if self.detailed == Some(report.epoch) {
-            return Ok(());
-        }
-        let values = self.details_of(report)?;
-        self.events.write(report.epoch, values)?;
-        self.detailed = Some(report.epoch);
-        Ok(())
     }
 
     fn details_of(&self, report: &EpochReport) -> Result<Vec<Summary_Value>> {
@@ -113,9 +92,8 @@ impl Observer for TensorBoard {
         let epoch = report.epoch;
         let mut values = scalars(report);
         values.extend_from_slice(&self.texts);
-        let is_end = !self.has_started || epoch == self.last_epoch;
-        let is_detailed = is_end || epoch.checked_rem(self.details_every) == Some(0);
-        if is_detailed {
+        let is_end = !self.has_started || report.is_last;
+        if is_end || epoch.checked_rem(self.details_every) == Some(0) {
             values.extend(self.details_of(report)?);
         }
         if !self.has_started {
@@ -124,7 +102,6 @@ impl Observer for TensorBoard {
         }
         self.events.write(epoch, values)?;
         self.texts.clear();
-        self.detailed = is_detailed.then_some(epoch).or(self.detailed);
         Ok(())
     }
 }
@@ -202,6 +179,7 @@ mod tests {
             learning_rate: 1e-3,
             gradient_norm: if epoch == 2 { f64::NAN } else { 0.5 },
             seconds: 3.0,
+            is_last: epoch == 3 || epoch == 9,
             weights: WEIGHTS,
         }
     }
@@ -224,7 +202,7 @@ mod tests {
     fn three_epochs_are_read_back_tag_by_tag() {
         let folder = tempfile::tempdir().unwrap();
         let settings = TensorBoardSettings { details_every: 0 };
-        let mut board = TensorBoard::open(folder.path(), &settings, 3).unwrap();
+        let mut board = TensorBoard::open(folder.path(), &settings).unwrap();
         board.text("settings", "epochs = 3");
         for epoch in 1..=3 {
             board.epoch(&report(epoch, Some(&validation(epoch)))).unwrap();
@@ -255,23 +233,21 @@ mod tests {
     }
 
     #[test]
-    fn details_come_every_so_many_epochs_and_when_asked_for_once() {
+    fn details_come_every_so_many_epochs_and_at_both_ends() {
         let folder = tempfile::tempdir().unwrap();
         let settings = TensorBoardSettings { details_every: 4 };
-        let mut board = TensorBoard::open(folder.path(), &settings, 100).unwrap();
-        for epoch in 3..=9 {
+        let mut board = TensorBoard::open(folder.path(), &settings).unwrap();
+        for epoch in 2..=9 {
             board.epoch(&report(epoch, None)).unwrap();
         }
-        board.details(&report(9, None)).unwrap();
-        board.details(&report(9, None)).unwrap();
         let histograms = values_of(folder.path(), "weights/dense.weight");
-        assert_eq!(histograms.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [3, 4, 8, 9]);
+        assert_eq!(histograms.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [2, 3, 4, 8, 9]);
     }
 
     #[test]
     fn another_picture_may_be_handed_in_and_what_it_fails_with_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let board = TensorBoard::open(folder.path(), &TensorBoardSettings::default(), 3).unwrap();
+        let board = TensorBoard::open(folder.path(), &TensorBoardSettings::default()).unwrap();
         let mut board = board.with_picture(|_, _| Ok(Figure { svg: String::new(), png: b"no picture".to_vec() }));
         let message = board.epoch(&report(1, Some(&validation(1)))).unwrap_err().to_string();
         assert!(message.contains("one_to_one") && message.contains("not a PNG"), "{message}");

@@ -24,7 +24,7 @@ fn validation(epoch: usize) -> Validation {
 
 /// Tells of some epochs of a made-up descent of 40; those that were not reached before it was killed would follow.
 fn tell(folder: &Path, epochs: std::ops::RangeInclusive<usize>) {
-    let mut board = TensorBoard::open(folder, &TensorBoardSettings { details_every: 10 }, 40).unwrap();
+    let mut board = TensorBoard::open(folder, &TensorBoardSettings { details_every: 10 }).unwrap();
     board.text("settings", "| setting | value |\n|---|---|\n| epochs | 40 |\n| learning_rate | 1e-3 |");
     for epoch in epochs {
         let mut normal = Normal::new(1000 + epoch as u64);
@@ -38,6 +38,7 @@ fn tell(folder: &Path, epochs: std::ops::RangeInclusive<usize>) {
                 learning_rate: 1e-3 * (1.0 - epoch as f64 / 41.0),
                 gradient_norm: if epoch == 7 { f64::INFINITY } else { 1.0 / epoch as f64 },
                 seconds: 2.5,
+                is_last: epoch == 40,
                 weights: &|| {
                     let zero = ("layers.0.bias".to_string(), vec![0.0; 64]);
                     vec![("layers.0.weight".into(), first.clone()), zero, ("layers.1.weight".into(), second.clone())]

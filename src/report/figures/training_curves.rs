@@ -11,16 +11,8 @@ use crate::plot::ticks::padded_range;
 use crate::plot::{Figure, PAGE_WIDTH};
 use crate::report::label_title;
 use crate::spectra::labels::unit;
-use crate::training::history::History;
-
-/// A descent of one network, or of one member of an ensemble.
-#[derive(Debug, Clone, Copy)]
-pub struct Training<'a> {
-    /// Its course.
-    pub history: &'a History,
-    /// The epoch whose weights were kept.
-    pub kept_epoch: Option<usize>,
-}
+use crate::training::descent::EpochRecord;
+use crate::training::label_regression::MemberReport;
 
 /// More descents than this are not named one by one.
 const MOST_NAMED: usize = 8;
@@ -43,17 +35,18 @@ struct Panel {
     curves: Vec<PanelCurve>,
 }
 
-/// Draws the figure: the losses above, the learning rate and the robust scatter of every label below.
+/// Draws the figure: the losses above, the learning rate and the robust scatter of every label below, for each network of an
+/// ensemble.
 ///
 /// # Errors
 /// [`Error::Figure`] without any epoch.
-pub fn draw(title: &str, trainings: &[Training]) -> Result<Figure> {
-    let epochs = || trainings.iter().flat_map(|training| training.history.epochs.iter().map(|epoch| *epoch as f64));
+pub fn draw(title: &str, label_names: &[String], trainings: &[MemberReport]) -> Result<Figure> {
+    let epochs = || trainings.iter().flat_map(|training| (1..=training.curve.len()).map(|epoch| epoch as f64));
     if epochs().next().is_none() {
         return Err(Error::Figure { figure: "training curves".into(), detail: "no epoch to draw".into() });
     }
     let x = padded_range(epochs(), 0.02);
-    let (loss, small) = (loss_panel(trainings), small_panels(trainings));
+    let (loss, small) = (loss_panel(trainings), small_panels(label_names, trainings));
     let names: Vec<String> = (1..=trainings.len()).map(|member| format!("member {member}")).collect();
     let legend = Legend::new(entries(trainings, &names), PAGE_WIDTH - 20.0);
     let cell = PAGE_WIDTH / COLUMNS as f64;
@@ -77,40 +70,29 @@ pub fn draw(title: &str, trainings: &[Training]) -> Result<Figure> {
     })
 }
 
-fn loss_panel(trainings: &[Training]) -> Panel {
+fn loss_panel(trainings: &[MemberReport]) -> Panel {
     let mut curves = Vec::new();
-    for (member, Training { history, .. }) in trainings.iter().enumerate() {
-        curves.push((member, false, points(history, history.training_loss.iter().copied())));
-        let validation = history.validation_loss.iter().map(|loss| loss.unwrap_or(f64::NAN));
-        curves.push((member, true, points(history, validation)));
+    for (member, training) in trainings.iter().enumerate() {
+        curves.push((member, false, points(training, |epoch| epoch.training_loss)));
+        curves.push((member, true, points(training, |epoch| epoch.validation_loss.unwrap_or(f64::NAN))));
     }
     Panel { title: "loss".into(), scale: scale_of(&curves), curves }
 }
 
-/// Learning rate, and the scatter of every label.
-fn small_panels(trainings: &[Training]) -> Vec<Panel> {
-    let members = || trainings.iter().map(|training| training.history).enumerate();
-    let rates: Vec<_> = members()
-        .map(|(member, history)| (member, false, points(history, history.learning_rate.iter().copied())))
-        .collect();
+/// Learning rate, and the scatter of every label that was validated.
+fn small_panels(label_names: &[String], trainings: &[MemberReport]) -> Vec<Panel> {
+    let of_members = |is_dashed: bool, value: &dyn Fn(&EpochRecord) -> f64| -> Vec<PanelCurve> {
+        let members = trainings.iter().enumerate();
+        members.map(|(member, training)| (member, is_dashed, points(training, value))).collect()
+    };
     // Linear: a cosine ends at nil.
+    let rates = of_members(false, &|epoch| epoch.learning_rate);
     let mut panels = vec![Panel { title: "learning rate".into(), scale: Scale::Linear, curves: rates }];
-    let mut names: Vec<&str> = Vec::new();
-    for label in members().flat_map(|(_, history)| &history.labels) {
-        if !names.contains(&label.name.as_str()) {
-            names.push(&label.name);
+    for name in label_names {
+        let curves = of_members(true, &|epoch| epoch.robust_scatter.get(name).copied().unwrap_or(f64::NAN));
+        if curves.iter().flat_map(|(_, _, points)| points).all(|(_, value)| value.is_nan()) {
+            continue;
         }
-    }
-    for name in names {
-        let curves: Vec<_> = members()
-            .flat_map(|(member, history)| {
-                let labels = history.labels.iter().filter(|label| label.name == name);
-                labels.map(move |label| {
-                    let scatter = label.robust_scatter.iter().map(|scatter| scatter.unwrap_or(f64::NAN));
-                    (member, true, points(history, scatter))
-                })
-            })
-            .collect();
         let unit = unit(name);
         let unit = if unit.is_empty() { String::new() } else { format!(" [{unit}]") };
         let title = format!("robust scatter {}{unit}", label_title(name));
@@ -119,8 +101,8 @@ fn small_panels(trainings: &[Training]) -> Vec<Panel> {
     panels
 }
 
-fn points(history: &History, values: impl Iterator<Item = f64>) -> Vec<(f64, f64)> {
-    history.epochs.iter().map(|epoch| *epoch as f64).zip(values).collect()
+fn points(training: &MemberReport, value: impl Fn(&EpochRecord) -> f64) -> Vec<(f64, f64)> {
+    (1..).zip(&training.curve).map(|(number, epoch)| (f64::from(number), value(epoch))).collect()
 }
 
 /// Logarithmic for positive values of different size.
@@ -132,17 +114,16 @@ fn scale_of(curves: &[PanelCurve]) -> Scale {
     if low > 0.0 && high > MOST_LINEAR_SPAN * low { Scale::Log } else { Scale::Linear }
 }
 
-fn draw_panel(canvas: &mut Canvas, panel: &Panel, frame: Rect, x: (f64, f64), trainings: &[Training]) {
+fn draw_panel(canvas: &mut Canvas, panel: &Panel, frame: Rect, x: (f64, f64), trainings: &[MemberReport]) {
     let placed = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
         points.iter().map(|(epoch, value)| (*epoch, panel.scale.place(*value))).collect()
     };
     let values = panel.curves.iter().flat_map(|(_, _, points)| placed(points)).map(|(_, value)| value);
     let axes = Axes { frame, x, y: padded_range(values, 0.06) };
     for (member, training) in trainings.iter().enumerate() {
-        if let Some(epoch) = training.kept_epoch {
-            let stroke = Stroke { dash: Some((1.5, 2.0)), ..Stroke::solid(color(member, trainings.len()), 0.9) };
-            axes.line(canvas, &[(epoch as f64, axes.y.0), (epoch as f64, axes.y.1)], stroke);
-        }
+        let kept = training.epoch as f64;
+        let stroke = Stroke { dash: Some((1.5, 2.0)), ..Stroke::solid(color(member, trainings.len()), 0.9) };
+        axes.line(canvas, &[(kept, axes.y.0), (kept, axes.y.1)], stroke);
     }
     let mut is_empty = true;
     for (member, is_dashed, points) in &panel.curves {
@@ -174,7 +155,7 @@ fn color(member: usize, n_members: usize) -> Color {
     }
 }
 
-fn entries<'a>(trainings: &[Training], names: &'a [String]) -> Vec<Entry<'a>> {
+fn entries<'a>(trainings: &[MemberReport], names: &'a [String]) -> Vec<Entry<'a>> {
     let n = names.len();
     let member = |index: usize| Entry::Line(Stroke::solid(color(index, n), 2.2), names[index].as_str());
     let mut entries = match n {
@@ -184,54 +165,50 @@ fn entries<'a>(trainings: &[Training], names: &'a [String]) -> Vec<Entry<'a>> {
     };
     let neutral = if n > 1 { BLACK } else { color(0, 1) };
     entries.push(Entry::Line(stroke(false, neutral), "training stars"));
-    let validated = |training: &Training| training.history.validation_loss.iter().any(Option::is_some);
+    let validated = |training: &MemberReport| training.curve.iter().any(|epoch| epoch.validation_loss.is_some());
     if trainings.iter().any(validated) {
         entries.push(Entry::Line(stroke(true, neutral), "validation stars"));
     }
-    if trainings.iter().any(|training| training.kept_epoch.is_some()) {
-        entries.push(Entry::Line(Stroke { dash: Some((1.5, 2.0)), ..Stroke::solid(GREY, 0.9) }, "weights kept"));
-    }
+    entries.push(Entry::Line(Stroke { dash: Some((1.5, 2.0)), ..Stroke::solid(GREY, 0.9) }, "weights kept"));
     entries
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::history::LabelHistory;
+
+    const LABELS: [(&str, f64, f64); 3] = [("teff", 300.0, 35.0), ("logg", 0.6, 0.09), ("mg_fe", 0.1, 0.03)];
+
+    fn names() -> Vec<String> {
+        LABELS.iter().map(|(name, ..)| name.to_string()).collect()
+    }
 
     /// A descent that overfits: its validation loss has a minimum.
-    fn history(n_epochs: usize, slowness: f64) -> History {
-        let epochs: Vec<usize> = (1..=n_epochs).collect();
+    fn training(n_epochs: usize, slowness: f64) -> MemberReport {
         let decay = |epoch: usize| (-(epoch as f64) / slowness).exp();
         let wiggle = |epoch: usize| 1.0 + 0.06 * ((epoch * epoch) as f64 * 0.7).sin();
-        let column = |value: &dyn Fn(usize) -> f64| epochs.iter().map(|epoch| value(*epoch)).collect::<Vec<f64>>();
-        let some = |value: &dyn Fn(usize) -> f64| epochs.iter().map(|epoch| Some(value(*epoch))).collect::<Vec<_>>();
         let rise = |epoch: usize| 0.04 * (epoch as f64 / n_epochs as f64).powi(2);
-        let scatter = |name: &str, start: f64, floor: f64| LabelHistory {
-            name: name.into(),
-            robust_scatter: some(&|epoch| (start * decay(epoch) + floor) * wiggle(epoch + 1)),
+        let scatter = |epoch: usize| {
+            let of = |(name, start, floor): (&str, f64, f64)| {
+                (name.to_string(), (start * decay(epoch) + floor) * wiggle(epoch + 1))
+            };
+            LABELS.map(of).into_iter().collect()
         };
-        History {
-            training_loss: column(&|epoch| (decay(epoch) + 0.004) * wiggle(epoch)),
-            validation_loss: some(&|epoch| (decay(epoch) + 0.02 + rise(epoch)) * wiggle(3 * epoch)),
-            learning_rate: column(&|epoch| 5e-4 * (1.0 + (3.1 * epoch as f64 / n_epochs as f64).cos())),
-            labels: vec![
-                scatter("teff", 300.0, 35.0),
-                scatter("logg", 0.6, 0.09),
-                scatter("fe_h", 0.3, 0.03),
-                scatter("mg_fe", 0.1, 0.03),
-                scatter("si_fe", 0.1, 0.02),
-            ],
-            epochs,
-        }
+        let record = |epoch: usize| EpochRecord {
+            training_loss: (decay(epoch) + 0.004) * wiggle(epoch),
+            validation_loss: Some((decay(epoch) + 0.02 + rise(epoch)) * wiggle(3 * epoch)),
+            learning_rate: 5e-4 * (1.0 + (3.1 * epoch as f64 / n_epochs as f64).cos()),
+            gradient_norm: 1.0,
+            robust_scatter: scatter(epoch),
+        };
+        let curve = (1..=n_epochs).map(record).collect();
+        MemberReport { n_training: 80, n_validation: 20, epoch: n_epochs / 2 + 1, curve }
     }
 
     #[test]
     fn losses_labels_and_members_are_all_there() {
-        let histories = [history(60, 8.0), history(45, 6.0), history(60, 10.0)];
-        let trainings: Vec<Training> =
-            histories.iter().map(|history| Training { history, kept_epoch: history.best_epoch() }).collect();
-        let figure = draw("network: 3 members", &trainings).unwrap();
+        let trainings = [training(60, 8.0), training(45, 6.0), training(60, 10.0)];
+        let figure = draw("network: 3 members", &names(), &trainings).unwrap();
         for words in ["robust scatter Teff [K]", "robust scatter [Mg/Fe] [dex]", "learning rate", "member 3", "kept"] {
             assert!(figure.svg.contains(words), "{words}");
         }
@@ -240,16 +217,17 @@ mod tests {
 
     #[test]
     fn a_descent_without_validation_or_with_one_epoch_is_drawn_and_none_is_refused() {
-        let mut plain = history(20, 5.0);
-        plain.validation_loss = vec![None; 20];
-        plain.labels.clear();
-        plain.training_loss[3] = f64::NAN;
-        let svg = draw("", &[Training { history: &plain, kept_epoch: None }]).unwrap().svg;
+        let mut plain = training(20, 5.0);
+        for epoch in &mut plain.curve {
+            epoch.validation_loss = None;
+            epoch.robust_scatter.clear();
+        }
+        plain.curve[3].training_loss = f64::NAN;
+        let svg = draw("", &names(), &[plain]).unwrap().svg;
         assert!(svg.contains("training stars") && !svg.contains("validation") && !svg.contains("member"));
-        let one = history(1, 5.0);
-        let svg = draw("one", &[Training { history: &one, kept_epoch: Some(1) }]).unwrap().svg;
-        assert_eq!(svg.matches("<circle").count(), 2 + 1 + 5, "losses, rate and labels are points");
-        assert!(draw("none", &[]).is_err());
-        assert!(draw("none", &[Training { history: &History::default(), kept_epoch: None }]).is_err());
+        let svg = draw("one", &names(), &[training(1, 5.0)]).unwrap().svg;
+        assert_eq!(svg.matches("<circle").count(), 2 + 1 + 3, "losses, rate and labels are points");
+        assert!(draw("none", &names(), &[]).is_err());
+        assert!(draw("none", &names(), &[MemberReport { curve: Vec::new(), ..training(1, 5.0) }]).is_err());
     }
 }
