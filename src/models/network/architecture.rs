@@ -129,8 +129,11 @@ impl Architecture {
                 if mlp.skip { vec![Residual { layers: layers.collect() }] } else { layers.collect() }
             }
             Self::Starnet(net) => {
-                let convolutions = net.filters.iter().flat_map(|filters| [conv(*filters, net.kernel, 1), Relu]);
-                convolutions.chain([MaxPool { size: net.pool }]).chain(dense_relu(&net.hidden)).collect()
+                let between = |layer: usize| if layer == 0 { None } else { Some(Relu) };
+                let convolutions = (net.filters.iter().enumerate())
+                    .flat_map(|(layer, filters)| between(layer).into_iter().chain([conv(*filters, net.kernel, 1)]));
+                // max(relu(x)) = relu(max(x)), of which the latter is less work.
+                convolutions.chain([MaxPool { size: net.pool }, Relu]).chain(dense_relu(&net.hidden)).collect()
             }
             Self::ResidualCnn(net) => {
                 let first = net.channels.first().copied().unwrap_or(1);
