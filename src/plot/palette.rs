@@ -52,6 +52,14 @@ pub const SKY: Color = Color::new(86, 180, 233);
 /// Colours of kinds in the order in which figures use them.
 pub const KINDS: [Color; 6] = [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY];
 
+/// Colour of one of so many kinds: few have colours that nobody confuses, many are a sequence.
+pub fn kind(index: usize, n_kinds: usize) -> Color {
+    match KINDS.get(index) {
+        Some(color) if n_kinds <= KINDS.len() => *color,
+        _ => viridis(0.92 * index as f64 / (n_kinds.max(2) - 1) as f64),
+    }
+}
+
 /// Amount as depth of blue, for counts per cell on a white page: 0 is pale, 1 nearly black.
 pub fn depth(fraction: f64) -> Color {
     let (pale, dark) = (Color::new(198, 219, 239), Color::new(3, 25, 66));

@@ -18,8 +18,8 @@ use crate::stats::paired::Difference;
 /// Models of several runs on the same stars.
 #[derive(Debug, Clone)]
 pub struct RunComparison {
-    /// The runs: name and folder.
-    pub runs: Vec<(String, String)>,
+    /// The runs.
+    pub runs: Vec<ComparedRun>,
     /// The models.
     pub models: Vec<ComparedModel>,
     /// What was found.
@@ -28,6 +28,18 @@ pub struct RunComparison {
     pub warnings: Vec<String>,
     /// Seed of the resamples: the first run's.
     pub seed: u64,
+}
+
+/// A run of which models were compared.
+#[derive(Debug, Clone, Serialize)]
+pub struct ComparedRun {
+    /// Its name here.
+    pub name: String,
+    /// Its folder.
+    pub folder: String,
+    /// Its resolved settings as they stand in its folder.
+    #[serde(skip)]
+    pub settings: String,
 }
 
 /// One model on the stars compared.
@@ -45,7 +57,7 @@ pub struct ComparedModel {
 struct ComparisonFile<'a> {
     maury_version: &'static str,
     seed: u64,
-    runs: BTreeMap<&'a str, &'a str>,
+    runs: &'a [ComparedRun],
     warnings: &'a [String],
     models: BTreeMap<&'a str, &'a ModelMetrics>,
     comparison: &'a Comparison,
@@ -86,12 +98,17 @@ pub fn compare_runs(runs: &[FinishedRun], allow_different_stars: bool) -> Result
     let contestants: Vec<Contestant> = models.iter().map(ComparedModel::contestant).collect();
     let comparison = Comparison::new(&contestants, &settings.comparison, &settings.bootstrap, settings.seed);
     Ok(RunComparison {
-        runs: run_names.into_iter().zip(runs.iter().map(|run| run.folder.display().to_string())).collect(),
+        runs: run_names.into_iter().zip(runs).map(|(name, run)| compared(name, run)).collect(),
         comparison: comparison.expect("there are models"),
         models,
         warnings,
         seed: settings.seed,
     })
+}
+
+fn compared(name: String, run: &FinishedRun) -> ComparedRun {
+    let settings = toml::to_string_pretty(&run.config).unwrap_or_default();
+    ComparedRun { name, folder: run.folder.display().to_string(), settings }
 }
 
 impl ComparedModel {
@@ -118,7 +135,7 @@ impl RunComparison {
         let file = ComparisonFile {
             maury_version: env!("CARGO_PKG_VERSION"),
             seed: self.seed,
-            runs: self.runs.iter().map(|(name, folder)| (name.as_str(), folder.as_str())).collect(),
+            runs: &self.runs,
             warnings: &self.warnings,
             models: self.models.iter().map(|model| (model.name.as_str(), &model.metrics)).collect(),
             comparison: &self.comparison,
