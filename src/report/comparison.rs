@@ -30,8 +30,11 @@ pub fn table(comparison: &Comparison) -> String {
         pairs.iter().map(|pair| (pair.first.as_str(), labels(pair))).collect::<Vec<_>>()
     };
     text += &differences("- catalogue", comparison, &of(|pair| &pair.labels));
-    text += &differences("- truth", comparison, &of(|pair| &pair.labels_vs_truth));
-    text += &differences("healthy, - truth", comparison, &of(|pair| &pair.healthy_vs_truth));
+    let healthy = differences("healthy, - truth", comparison, &of(|pair| &pair.healthy_vs_truth));
+    if healthy.is_empty() {
+        text += &differences("- truth", comparison, &of(|pair| &pair.labels_vs_truth));
+    }
+    text += &healthy;
     text += &agreement(comparison);
     text + &suspects(comparison)
 }
@@ -135,8 +138,8 @@ fn suspects(comparison: &Comparison) -> String {
         .map(|(title, count)| format!("{count} in {title}"))
         .collect();
     format!(
-        "  {} stars on which models agree with each other and not with the catalogue ({}): against_catalogue in the JSON\n",
-        ids.len(),
+        "  {} on which models agree with each other and not with the catalogue ({}): against_catalogue in the JSON\n",
+        if ids.len() == 1 { "1 star".to_string() } else { format!("{} stars", ids.len()) },
         counts.join(", ")
     )
 }

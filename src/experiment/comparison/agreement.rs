@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn errors_that_are_common_correlate_and_cancel_between_models() {
-        let (common, own, other) = (noise(400, 0.0), noise(400, 0.31), noise(400, 0.77));
+        let (common, own, other) = (noise(400, 0), noise(400, 31), noise(400, 77));
         let sum = |own: &[f64], part: f64| common.iter().zip(own).map(|(c, o)| c + part * o).collect::<Vec<f64>>();
         let close = compared(&[sum(&own, 0.1), sum(&other, 0.1)]).agreement[0].labels["teff"];
         assert!(close.error_correlation > 0.97 && close.error_rank_correlation > 0.97, "{close:?}");
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn stars_on_which_models_agree_against_the_catalogue_are_named() {
-        let (mut first, mut second) = (noise(200, 0.0), noise(200, 0.4));
+        let (mut first, mut second) = (noise(200, 0), noise(200, 4));
         // Both say the same and are far off; one alone is far off; both are, on either side; both are, apart.
         (first[10], second[10]) = (30.0, 31.0);
         first[20] = 40.0;
@@ -194,7 +194,7 @@ mod tests {
         (first[40], second[40]) = (10.0, 40.0);
         (first[50], second[50]) = (-90.0, -91.0);
         (first[60], second[60]) = (f64::NAN, 30.0);
-        let found = compared(&[first, second, noise(200, 0.2)]).against_catalogue;
+        let found = compared(&[first, second, noise(200, 2)]).against_catalogue;
         let ids: Vec<&str> = found.iter().map(|suspect| suspect.id.as_str()).collect();
         assert_eq!(ids, ["s50", "s10"]);
         assert_eq!(found[1].models.keys().collect::<Vec<_>>(), ["a", "b"]);

@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_same_stars_in_another_order_are_the_same_stars() {
-        let first = predictions(&noise(20, 0.0));
+        let first = predictions(&noise(20, 0));
         let mut turned = first.select(&(0..20).rev().collect::<Vec<_>>(), &[0]);
         turned.truth = None;
         turned.catalogue.mapv_inplace(|label| label * (1.0 + 1e-9));
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_counted_and_refused_unless_allowed() {
-        let first = predictions(&noise(20, 0.0));
+        let first = predictions(&noise(20, 0));
         let mut other = first.select(&(2..20).collect::<Vec<_>>(), &[0]);
         other.ids[0] = "new".into();
         other.catalogue[[5, 0]] += 1.0;
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn only_common_labels_are_compared_and_a_model_without_estimates_is_named() {
-        let first = predictions(&noise(20, 0.0));
+        let first = predictions(&noise(20, 0));
         let mut both = first.select(&(0..20).collect::<Vec<_>>(), &[0, 0]);
         both.label_names[0] = "logg".into();
         let (answer, warnings) = try_matching(&[both.clone(), first.clone()], false);

@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn only_stars_that_both_estimate_are_compared() {
-        let mut first = noise(100, 0.0);
+        let mut first = noise(100, 0);
         let mut second: Vec<f64> = first.iter().map(|value| 2.0 * value).collect();
         first[3] = f64::NAN;
         second[4] = f64::INFINITY;
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn equal_models_are_a_draw() {
-        let comparison = compared(&[noise(50, 0.0), noise(50, 0.0)]);
+        let comparison = compared(&[noise(50, 0), noise(50, 0)]);
         let label = comparison.paired[0].labels["teff"];
         assert_eq!((label.scatter.value, label.scatter.interval), (0.0, (0.0, 0.0)));
         assert_eq!(label.median_abs_error.fraction_first_smaller, 0.5);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use crate::error::Result;
 use crate::experiment::comparison::dependence::{BinnedError, Dependence, SNR};
 use crate::experiment::comparison::paired::{Paired, PairedLabel};
@@ -32,15 +34,24 @@ pub fn draw(comparison: &Comparison, contestants: &[Contestant]) -> Result<Vec<N
         figures.extend(scatters(comparison, contestants)?);
         figures.extend(differences(comparison)?);
     }
-    for of in &comparison.dependence {
-        figures.push((format!("scatter_vs_{}", of.against), along(comparison, of, Error::Scatter)?));
-        figures.push((format!("bias_vs_{}", of.against), along(comparison, of, Error::Bias)?));
-    }
+    let errors = comparison.dependence.iter().flat_map(|of| [(of, Error::Scatter), (of, Error::Bias)]);
     let best = &contestants[comparison.best_index()];
-    for other in contestants.iter().filter(|other| other.name != best.name) {
-        let name = format!("agreement-{}-{}", file_name(other.name), file_name(best.name));
-        figures.push((name, agreement(comparison, other, best)?));
-    }
+    let others: Vec<&Contestant> = contestants.iter().filter(|other| other.name != best.name).collect();
+    // The drawing of PNGs takes longest of all.
+    let lines: Result<Vec<NamedFigure>> = errors
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|(of, error)| Ok((format!("{}_vs_{}", error.name(), of.against), along(comparison, of, error)?)))
+        .collect();
+    let pairs: Result<Vec<NamedFigure>> = others
+        .into_par_iter()
+        .map(|other| {
+            let name = format!("agreement-{}-{}", file_name(other.name), file_name(best.name));
+            Ok((name, agreement(comparison, other, best)?))
+        })
+        .collect();
+    figures.extend(lines?);
+    figures.extend(pairs?);
     Ok(figures)
 }
 
@@ -114,7 +125,9 @@ fn differences(comparison: &Comparison) -> Result<Vec<NamedFigure>> {
             false => &pair.healthy_vs_truth,
         }),
     ];
+    let healthy = pairs.iter().any(|pair| !pair.healthy_vs_truth.is_empty());
     let draw = |(name, what, labels): (&str, &str, Labels)| {
+        let what = if what == "truth" && healthy { "truth, healthy stars" } else { what };
         let panel = |label: &String| ForestPanel {
             title: format!("\u{394} scatter, {}", title_with_unit(label)),
             rows: pairs
@@ -126,7 +139,7 @@ fn differences(comparison: &Comparison) -> Result<Vec<NamedFigure>> {
                 .collect(),
         };
         let figure = ForestFigure {
-            title: &format!("scatter of estimate \u{2212} {what}, minus that of {}", comparison.best),
+            title: &format!("scatter of estimate \u{2212} {what}: minus that of {}", comparison.best),
             names: &names,
             colors: (&colors, comparison.models.len()),
             styles: [ROBUST, STANDARD],
@@ -144,6 +157,12 @@ fn differences(comparison: &Comparison) -> Result<Vec<NamedFigure>> {
 enum Error {
     Scatter,
     Bias,
+}
+
+impl Error {
+    fn name(self) -> &'static str {
+        if self == Self::Scatter { "scatter" } else { "bias" }
+    }
 }
 
 /// Errors of every label in bins of one quantity, one line per model.
@@ -177,7 +196,7 @@ fn along(comparison: &Comparison, of: &Dependence, error: Error) -> Result<Figur
         categories: &[],
         kinds: &comparison.models,
         ticks_at_values: false,
-        styles: ["median of a bin", ""],
+        styles: ["at the median of a bin", ""],
         remark: &format!("{} bins of {fewest} stars or more; {}", of.bins.len(), interval_words(comparison)),
     };
     line_panels(&figure, &panels)
