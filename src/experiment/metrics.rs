@@ -10,7 +10,7 @@ use super::predictions::Predictions;
 use super::pulls::Pulls;
 use super::truth::Truth;
 use crate::spectra::quality::star_flags;
-use crate::stats::bootstrap::{Resampling, Sample, Summary, central};
+use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted, central};
 use crate::stats::robust::median;
 
 /// Agreement of one label with the catalogue (or with truth), in the label's unit.
@@ -142,7 +142,7 @@ pub fn summarize(
         let tasks: Vec<Task> =
             (0..predictions.label_names.len()).map(|label| Task { predictions, references, stars, label }).collect();
         let samples: Vec<Sample> = tasks.iter().map(|task| Sample::new(task.residuals())).collect();
-        let resamples = resampling.summaries(&samples);
+        let resamples = resampling.summaries(&samples, Wanted::All);
         let metrics = |k: usize| tasks[k].metrics(&samples[k], &resamples[k], settings.level);
         predictions.label_names.iter().cloned().zip((0..tasks.len()).map(metrics)).collect()
     };

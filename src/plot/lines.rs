@@ -61,7 +61,7 @@ pub struct LineFigure<'a> {
 }
 
 /// More kinds than this are drawn smaller.
-const NOT_A_CROWD: usize = 8;
+const NOT_A_CROWD: usize = 4;
 /// More kinds than this are not named one by one.
 const MOST_NAMED: usize = 12;
 const TOP_MARGIN: f64 = 10.0;

@@ -46,7 +46,7 @@ fn differences(what: &str, comparison: &Comparison, pairs: &[(&str, &BTreeMap<St
     }
     let name_width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
     let mut text = format!("  {what:<18}{:<name_width$}", "");
-    for statistic in ["scatter", "robust", "med|d|"] {
+    for statistic in ["scatter", "robust"] {
         let _ = write!(text, "{statistic:>10}{:>21} {:>7}", "interval", "better");
     }
     text += &format!("{:>7}\n", "stars");
@@ -56,7 +56,7 @@ fn differences(what: &str, comparison: &Comparison, pairs: &[(&str, &BTreeMap<St
             let Some(pair) = labels.get(label) else { continue };
             let title = if index == 0 { title_with_unit(label) } else { String::new() };
             let _ = write!(text, "  {title:<18}{name:<name_width$}");
-            for difference in [pair.scatter, pair.robust_scatter, pair.median_abs_error] {
+            for difference in [pair.scatter, pair.robust_scatter] {
                 text += &cells(&difference, unit);
             }
             let _ = writeln!(text, "{:>7}", pair.n_stars);

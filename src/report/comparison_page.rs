@@ -16,6 +16,9 @@ use crate::spectra::labels::unit;
 /// Stars that speak against the catalogue shown on the page; the JSON has all.
 const MOST_SUSPECTS: usize = 40;
 
+/// Figures of one model against another on the page; the folder has all.
+const MOST_PAIRS: usize = 3;
+
 /// What the page is about.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -46,9 +49,10 @@ pub fn page(subject: &Subject) -> String {
         &mut page,
         subject,
         |name| name.starts_with("scatter") && !is_dependence(name),
-        |_| {
+        |name| {
+            let what = if name.ends_with("truth") { "truth" } else { "catalogue" };
             format!(
-                "Scatter of estimate minus reference for each model: the dot is 1.4826 times the median absolute deviation, which \
+                "Scatter of estimate minus {what} for each model: the dot is 1.4826 times the median absolute deviation, which \
              a few wrong catalogue labels cannot move, the circle the standard deviation. Bars hold {:.0}% of {} resamples of \
              the {} test stars. Bars of two models overlap even where one is surely better, since both see the same stars: \
              the differences below tell.",
@@ -338,16 +342,18 @@ fn agreement(page: &mut Page, subject: &Subject) {
     }
     let head = ["label", "models", "scatter", "robust", "errors correlate", "true errors correlate", "stars"];
     page.table(&head, &rows);
-    page.open_details("Estimates of one model against those of another");
-    figures(
-        page,
-        subject,
-        |name| name.starts_with("agreement"),
-        |_| {
-            "Estimates of one model against those of another for the same stars, with their difference below."
-                .to_string()
-        },
-    );
+    // These hold every star, and many would make the page heavy.
+    let names: Vec<&str> = subject.figures.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| name.starts_with("agreement")).collect();
+    let shown = &names[..names.len().min(MOST_PAIRS)];
+    page.open_details(&format!(
+        "Estimates of other models against those of {} ({} of {}; all are among the figures)",
+        comparison.best,
+        shown.len(),
+        names.len()
+    ));
+    let caption = "Estimates of two models for the same stars, with their difference below.";
+    figures(page, subject, |name| shown.contains(&name), |_| caption.to_string());
     page.close_details();
 }
 

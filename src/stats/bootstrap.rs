@@ -39,15 +39,14 @@ impl Summary {
     }
 }
 
-/// Values of some of the stars, ranked once, so that medians of a resample are walks along the ranks.
+/// Values of some of the stars, ranked once: with the counts of a resample summed along the ranks, its medians are found by
+/// bisection.
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// The star of each value, in ascending order of the values.
     stars: Vec<u32>,
     /// The values, ascending.
     values: Vec<f64>,
-    /// Ranks in ascending order of the absolute values.
-    by_size: Vec<u32>,
 }
 
 impl Sample {
@@ -55,10 +54,8 @@ impl Sample {
     pub fn new(values: impl IntoIterator<Item = (usize, f64)>) -> Self {
         let mut pairs: Vec<(usize, f64)> = values.into_iter().filter(|(_, value)| value.is_finite()).collect();
         pairs.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let values: Vec<f64> = pairs.iter().map(|(_, value)| *value).collect();
-        let mut by_size: Vec<u32> = (0..values.len() as u32).collect();
-        by_size.sort_by(|a, b| values[*a as usize].abs().total_cmp(&values[*b as usize].abs()));
-        Self { stars: pairs.iter().map(|(star, _)| *star as u32).collect(), values, by_size }
+        let (stars, values) = pairs.into_iter().map(|(star, value)| (star as u32, value)).unzip();
+        Self { stars, values }
     }
 
     /// Number of values.
@@ -71,90 +68,108 @@ impl Sample {
         self.values.is_empty()
     }
 
-    /// The values themselves, ascending.
-    pub fn values(&self) -> &[f64] {
-        &self.values
-    }
-
     /// The summary of the values as they are.
     pub fn summary(&self) -> Summary {
         Summary::of(&self.values)
     }
 
-    /// The summary of a resample in which each star comes up so many times; `counts` is scratch space.
-    fn resampled(&self, times: &[u16], counts: &mut Vec<u32>) -> Summary {
-        counts.clear();
-        counts.extend(self.stars.iter().map(|star| u32::from(times[*star as usize])));
-        let total: u32 = counts.iter().sum();
+    /// The summary of a resample in which each star comes up so many times.
+    fn resampled(&self, wanted: Wanted, times: &[u16], scratch: &mut Scratch) -> Summary {
+        let Scratch { weights, up_to } = scratch;
+        up_to.clear();
+        up_to.push(0);
+        let mut total = 0;
+        up_to.extend(self.stars.iter().map(|star| {
+            total += u32::from(times[*star as usize]);
+            total
+        }));
         if total == 0 {
             return Summary::EMPTY;
         }
+        let ranked = Ranked { values: &self.values, up_to, total };
+        let median = ranked.median();
+        let robust_scatter = 1.4826 * ranked.median_distance(median);
+        if wanted == Wanted::Medians {
+            return Summary { median, robust_scatter, ..Summary::EMPTY };
+        }
+        weights.clear();
+        weights.extend(self.stars.iter().map(|star| f64::from(times[*star as usize])));
         let n = f64::from(total);
-        let weighted = || counts.iter().zip(&self.values).map(|(count, value)| (f64::from(*count), *value));
-        let mean = weighted().map(|(count, value)| count * value).sum::<f64>() / n;
-        let variance = weighted().map(|(count, value)| count * (value - mean).powi(2)).sum::<f64>() / n;
-        let ascending = || counts.iter().copied().zip(self.values.iter().copied());
-        let median = middle(ascending(), total);
-        let by_size = self.by_size.iter().map(|rank| *rank as usize);
-        Summary {
-            mean,
-            median,
-            scatter: variance.sqrt(),
-            robust_scatter: 1.4826 * middle(Outwards::new(counts, &self.values, median), total),
-            median_abs: middle(by_size.map(|rank| (counts[rank], self.values[rank].abs())), total),
-        }
+        let mean = sum(weights, &self.values, |weight, value| weight * value) / n;
+        let variance = sum(weights, &self.values, |weight, value| weight * (value - mean) * (value - mean)) / n;
+        Summary { mean, median, scatter: variance.sqrt(), robust_scatter, median_abs: ranked.median_distance(0.0) }
     }
 }
 
-/// The middle one of values that come in ascending order, each so many times (mean of the two middle ones of an even total).
-fn middle(ascending: impl Iterator<Item = (u32, f64)>, total: u32) -> f64 {
-    let (lower_rank, upper_rank) = ((total - 1) / 2, total / 2);
-    let (mut passed, mut lower) = (0, None);
-    for (count, value) in ascending {
-        passed += count;
-        if lower.is_none() && passed > lower_rank {
-            lower = Some(value);
-        }
-        if passed > upper_rank {
-            return 0.5 * (lower.unwrap_or(value) + value);
-        }
-    }
-    f64::NAN
+/// What of a summary is computed for each resample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it.
+    All,
+    /// Median and robust scatter; the rest is NaN.
+    Medians,
 }
 
-/// Distances from a centre in ascending order, from values in ascending order.
-struct Outwards<'a> {
-    counts: &'a [u32],
+/// Room for the counts of one resample.
+#[derive(Default)]
+struct Scratch {
+    weights: Vec<f64>,
+    up_to: Vec<u32>,
+}
+
+/// The sum of a function of weights and values, in lanes that the processor adds side by side.
+fn sum(weights: &[f64], values: &[f64], of: impl Fn(f64, f64) -> f64) -> f64 {
+    const LANES: usize = 8;
+    let mut lanes = [0.0; LANES];
+    let (weights, rest_of_weights) = weights.as_chunks::<LANES>();
+    let (values, rest_of_values) = values.as_chunks::<LANES>();
+    for (weights, values) in weights.iter().zip(values) {
+        for lane in 0..LANES {
+            lanes[lane] += of(weights[lane], values[lane]);
+        }
+    }
+    let rest: f64 = rest_of_weights.iter().zip(rest_of_values).map(|(weight, value)| of(*weight, *value)).sum();
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// Values in ascending order, each so many times.
+struct Ranked<'a> {
     values: &'a [f64],
-    centre: f64,
-    /// Values below the centre that are still to come.
-    below: usize,
-    /// The next value above.
-    above: usize,
+    /// How many there are before each value, and in the end.
+    up_to: &'a [u32],
+    total: u32,
 }
 
-impl<'a> Outwards<'a> {
-    fn new(counts: &'a [u32], values: &'a [f64], centre: f64) -> Self {
-        let above = values.partition_point(|value| *value < centre);
-        Self { counts, values, centre, below: above, above }
+impl Ranked<'_> {
+    /// The middle one (mean of the two middle ones of an even total).
+    fn median(&self) -> f64 {
+        let at = |rank: u32| self.values[self.up_to[1..].partition_point(|count| *count <= rank)];
+        0.5 * (at((self.total - 1) / 2) + at(self.total / 2))
     }
-}
 
-impl Iterator for Outwards<'_> {
-    type Item = (u32, f64);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let down = if self.below > 0 { self.centre - self.values[self.below - 1] } else { f64::INFINITY };
-        let up = self.values.get(self.above).map_or(f64::INFINITY, |value| value - self.centre);
-        if down < up {
-            self.below -= 1;
-            Some((self.counts[self.below], down))
-        } else if self.above < self.values.len() {
-            self.above += 1;
-            Some((self.counts[self.above - 1], up))
-        } else {
-            None
-        }
+    /// The same of the distances from a centre.
+    fn median_distance(&self, centre: f64) -> f64 {
+        let split = self.values.partition_point(|value| *value < centre);
+        // Of a window that begins at each value below the centre, or at the first one above, the half that counts ends where
+        // enough are in it. The farther it begins, the nearer it ends: the best one is where both are as far.
+        let begins = |first: usize| if first < split { centre - self.values[first] } else { 0.0 };
+        let ends = |first: usize, rank: u32| {
+            let enough = rank + self.up_to[first];
+            let last = self.up_to[1..].partition_point(|count| *count <= enough);
+            self.values.get(last).map_or(f64::INFINITY, |value| value - centre)
+        };
+        let at = |rank: u32| {
+            let (mut low, mut high) = (0, split);
+            while low < high {
+                let first = (low + high) / 2;
+                if begins(first) > ends(first, rank) { low = first + 1 } else { high = first }
+            }
+            let farther = |first: usize| begins(first).max(ends(first, rank));
+            if low > 0 { farther(low).min(farther(low - 1)) } else { farther(low) }
+        };
+        let (lower, upper) = ((self.total - 1) / 2, self.total / 2);
+        let distance = at(lower);
+        if lower == upper { distance } else { 0.5 * (distance + at(upper)) }
     }
 }
 
@@ -174,14 +189,14 @@ impl Resampling {
     ///
     /// A sample of only some of the stars sees those of each resample that are its own, so that all samples are paired star by
     /// star, whichever stars they hold.
-    pub fn summaries(&self, samples: &[Sample]) -> Vec<Vec<Summary>> {
+    pub fn summaries(&self, samples: &[Sample], wanted: Wanted) -> Vec<Vec<Summary>> {
         let rows: Vec<Vec<Summary>> = (0..self.n_resamples as u64)
             .into_par_iter()
             .map_init(
-                || (vec![0_u16; self.n_stars], Vec::new()),
-                |(times, counts), resample| {
+                || (vec![0_u16; self.n_stars], Scratch::default()),
+                |(times, scratch), resample| {
                     self.draw(resample, times);
-                    samples.iter().map(|sample| sample.resampled(times, counts)).collect()
+                    samples.iter().map(|sample| sample.resampled(wanted, times, scratch)).collect()
                 },
             )
             .collect();
@@ -195,7 +210,7 @@ impl Resampling {
         rng.set_stream(resample);
         times.fill(0);
         for _ in 0..self.n_stars {
-            let star = &mut times[rng.random_range(0..self.n_stars)];
+            let star = &mut times[rng.random_range(0..self.n_stars as u32) as usize];
             *star = star.saturating_add(1);
         }
     }
@@ -204,7 +219,7 @@ impl Resampling {
 /// Central interval that holds a fraction `level` of values, those that are not finite left out; NaN if none is left.
 pub fn central(values: impl IntoIterator<Item = f64>, level: f64) -> (f64, f64) {
     let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
-    values.sort_by(f64::total_cmp);
+    values.sort_unstable_by(f64::total_cmp);
     let tail = 0.5 * (1.0 - level);
     (quantile_of_sorted(&values, tail), quantile_of_sorted(&values, 1.0 - tail))
 }
@@ -221,7 +236,7 @@ mod tests {
     fn interval_of_a_mean_has_the_width_the_central_limit_theorem_gives() {
         // Uniform(0, 1), n = 400: standard error 1/sqrt(12 x 400) = 0.0144; the 68.3% interval is twice that wide.
         let sample = Sample::new((0..400_usize).map(|i| (i, (i as f64 + 0.5) / 400.0)));
-        let means = resampling(400, 2000).summaries(&[sample]).remove(0);
+        let means = resampling(400, 2000).summaries(&[sample], Wanted::All).remove(0);
         let (low, high) = central(means.iter().map(|summary| summary.mean), 0.6827);
         assert!(low < 0.5 && 0.5 < high);
         // 2000 resamples fix each bound to about 3% of the standard error; 10% is three of those.
@@ -235,7 +250,10 @@ mod tests {
             let values: Vec<f64> = (0..n).map(|i| ((i as f64 * step).fract() * 20.0).round() - 8.0).collect();
             let sample = Sample::new(values.iter().copied().enumerate());
             let resampling = resampling(n, 40);
-            let fast = resampling.summaries(std::slice::from_ref(&sample)).remove(0);
+            let fast = resampling.summaries(std::slice::from_ref(&sample), Wanted::All).remove(0);
+            let medians = resampling.summaries(std::slice::from_ref(&sample), Wanted::Medians).remove(0);
+            let same = |(a, b): (&Summary, &Summary)| a.median == b.median && a.robust_scatter == b.robust_scatter;
+            assert!(fast.iter().zip(&medians).all(same) && medians[0].mean.is_nan());
             let mut times = vec![0; n];
             for (resample, fast) in fast.iter().enumerate() {
                 resampling.draw(resample as u64, &mut times);
@@ -259,12 +277,12 @@ mod tests {
         let again = Sample::new((0..50).map(|star| (star, if star % 2 == 0 { star as f64 } else { f64::NAN })));
         assert_eq!((all.len(), again.len(), again.is_empty()), (50, 25, false));
         let shifted = Sample::new((0..50).map(|star| (star, star as f64 + 3.0)));
-        let summaries = resampling(50, 30).summaries(&[all, shifted]);
+        let summaries = resampling(50, 30).summaries(&[all, shifted], Wanted::All);
         for (a, b) in summaries[0].iter().zip(&summaries[1]) {
             assert!((b.mean - a.mean - 3.0).abs() < 1e-9 && (b.robust_scatter - a.robust_scatter).abs() < 1e-9);
         }
         let nothing = Sample::new([(0, f64::NAN)]);
-        assert!(resampling(50, 2).summaries(&[nothing])[0][1].median.is_nan());
+        assert!(resampling(50, 2).summaries(&[nothing], Wanted::Medians)[0][1].median.is_nan());
         assert!(central([f64::NAN], 0.9).0.is_nan());
     }
 }

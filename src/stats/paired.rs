@@ -44,7 +44,7 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::bootstrap::{Resampling, Sample, Summary};
+    use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted};
 
     /// Repeatable numbers, uniform in -0.5..0.5.
     fn noise(n: usize, seed: f64) -> Vec<f64> {
@@ -54,7 +54,7 @@ mod tests {
     fn scatter_difference(first: &[f64], second: &[f64], of: fn(&Summary) -> f64) -> Difference {
         let samples = [first, second].map(|values| Sample::new(values.iter().copied().enumerate()));
         let resampling = Resampling { n_stars: first.len(), n_resamples: 500, seed: 3 };
-        let summaries = resampling.summaries(&samples);
+        let summaries = resampling.summaries(&samples, Wanted::All);
         let pairs = summaries[0].iter().zip(&summaries[1]).map(|(a, b)| (of(a), of(b)));
         Difference::new((of(&samples[0].summary()), of(&samples[1].summary())), pairs, 0.95)
     }

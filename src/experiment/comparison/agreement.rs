@@ -118,8 +118,7 @@ pub(super) fn suspects(contestants: &[Contestant], least_sigma: f64) -> Vec<Susp
     for (k, label) in first.label_names.iter().enumerate() {
         let deviations: Vec<Vec<Deviation>> = contestants.iter().map(|contestant| deviations(contestant, k)).collect();
         let mut of_label: Vec<(f64, Suspect)> = Vec::new();
-        for star in 0..first.n_stars() {
-            let catalogue = first.catalogue[[star, k]];
+        for (star, &catalogue) in first.catalogue.column(k).iter().enumerate() {
             let far: Vec<usize> =
                 (0..contestants.len()).filter(|model| deviations[*model][star].sigma.abs() > least_sigma).collect();
             let agree = |a: usize, b: usize| {

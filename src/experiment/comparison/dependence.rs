@@ -3,7 +3,7 @@
 use super::{Contestant, residuals};
 use crate::data::fits::Column;
 use crate::experiment::predictions::Predictions;
-use crate::stats::bootstrap::{Resampling, Sample, Summary, central};
+use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted, central};
 use crate::stats::robust::{median, quantile_of_sorted};
 
 /// Stars that a bin should hold at least: the robust scatter of fewer says little.
@@ -121,7 +121,7 @@ fn errors(
             .iter()
             .flat_map(|contestant| bins.iter().map(move |bin| sample(label, contestant, bin)))
             .collect();
-        let resamples = resampling.summaries(&samples);
+        let resamples = resampling.summaries(&samples, Wanted::Medians);
         let errors: Vec<BinnedError> =
             samples.iter().zip(&resamples).map(|(sample, resamples)| of_bin(sample, resamples)).collect();
         errors.chunks(bins.len()).map(<[BinnedError]>::to_vec).collect()

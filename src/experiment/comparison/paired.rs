@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Contestant, pairs, residuals};
 use crate::experiment::metrics::{HEALTHY, groups};
-use crate::stats::bootstrap::{Resampling, Sample, Summary};
+use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted};
 use crate::stats::paired::Difference;
 
 /// Two models. Differences are those of the first minus those of the second: negative where the first is better.
@@ -129,7 +129,7 @@ fn of_label(
         })
     };
     let of_pair: Vec<(usize, usize)> = pairs(own.len()).map(|(a, b)| (both(a, b), both(b, a))).collect();
-    let resamples = resampling.summaries(&samples);
+    let resamples = resampling.summaries(&samples, Wanted::All);
     let summaries: Vec<Summary> = samples.iter().map(Sample::summary).collect();
     let difference = |(a, b): (usize, usize), of: fn(&Summary) -> f64| {
         let pairs = resamples[a].iter().zip(&resamples[b]).map(|(first, second)| (of(first), of(second)));
