@@ -138,6 +138,9 @@ pre { overflow-x: auto; font-size: 0.8rem; border: 1px solid var(--line); paddin
 body { font-size: 10.5pt; }
 main { max-width: none; padding: 0; }
 figure svg { filter: none; }
+.wide { overflow: visible; }
+table { font-size: 7pt; }
+th, td { padding: 0.1rem 0.25rem; white-space: normal; }
 figure, tr { break-inside: avoid; }
 h2 { break-after: avoid; }
 }

@@ -28,7 +28,7 @@ pub fn label_title(label: &str) -> String {
     }
 }
 
-/// A label with its unit, as on axes: Teff [K].
+/// A label with its unit in brackets, as on axes.
 pub fn title_with_unit(label: &str) -> String {
     match unit(label) {
         "" => label_title(label),
