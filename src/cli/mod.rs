@@ -2,6 +2,7 @@
 
 mod bars;
 mod check;
+mod compare;
 mod import;
 mod label;
 mod logging;
@@ -37,6 +38,7 @@ enum Command {
     /// Only prepare the spectra of an experiment, and say what was masked and lost.
     Prepare(prepare::PrepareArgs),
     Label(label::LabelArgs),
+    Compare(compare::CompareArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.
     Check(ExperimentArgs),
     /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
@@ -83,6 +85,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run::execute(&args, &bars),
         Command::Prepare(args) => prepare::execute(&args, &bars),
         Command::Label(args) => label::execute(&args, &bars),
+        Command::Compare(args) => compare::execute(&args),
         Command::Check(args) => check::execute(&args),
         Command::Mock(args) => mock::execute(&args, &bars),
         Command::Import(args) => import::execute(&args),

@@ -9,9 +9,11 @@ use super::{ExperimentArgs, logging, say};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
+use crate::experiment::comparison::Contestant;
 use crate::experiment::config::Experiment;
 use crate::experiment::crossval::Training;
 use crate::experiment::emulate::emulate;
+use crate::experiment::outcome::ModelOutcome;
 use crate::experiment::run::run;
 use crate::experiment::run_folder::RunFolder;
 use crate::experiment::sweep;
@@ -84,11 +86,20 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
             let figure = figures::one_to_one::draw(model)?;
             figures::write(&folder.join("figures"), &format!("one_to_one-{}", model.name), &figure)?;
         }
+        if let Some(comparison) = &outcome.comparison {
+            let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
+            for (name, figure) in figures::comparison::draw(comparison, &contestants)? {
+                figures::write(&folder.join("figures"), &name, &figure)?;
+            }
+        }
         Ok(())
     })?;
     outcome.timings = timings;
     outcome.write(folder)?;
-    let tables = format!("{}\n{}", tables::metrics_table(&outcome), tables::timings_table(&outcome.timings));
+    let compared = outcome.comparison.as_ref().map(report::comparison::table).unwrap_or_default();
+    let metrics = tables::metrics_table(&outcome);
+    let tables = [metrics, compared, tables::timings_table(&outcome.timings)];
+    let tables = tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n");
     let has_networks = folder.join("tensorboard").is_dir();
     let files: &[_] = &["metrics.json", "predictions.csv", "figures", "tensorboard (tensorboard --logdir)"];
     Ok((tables, if has_networks { files } else { &files[..3] }))

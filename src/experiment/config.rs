@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::comparison::ComparisonSettings;
 use super::layers::Layers;
 use super::run_folder::RESOLVED;
 use super::sweep::Sweep;
@@ -56,6 +57,8 @@ pub struct ExperimentConfig {
     pub fit: FitSettings,
     /// Intervals of the metrics.
     pub bootstrap: BootstrapSettings,
+    /// How models are compared.
+    pub comparison: ComparisonSettings,
     /// What TensorBoard is told of networks in training.
     pub tensorboard: TensorBoardSettings,
     /// What computes.
@@ -81,6 +84,7 @@ impl Default for ExperimentConfig {
             models: BTreeMap::new(),
             fit: FitSettings::default(),
             bootstrap: BootstrapSettings::default(),
+            comparison: ComparisonSettings::default(),
             tensorboard: TensorBoardSettings::default(),
             device: DeviceSettings::default(),
             sweep: Sweep::default(),

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::config::BootstrapSettings;
 use super::predictions::Predictions;
+use super::pulls::Pulls;
 use super::truth::Truth;
 use crate::spectra::quality::star_flags;
-use crate::stats::bootstrap::interval;
-use crate::stats::robust::{mean, median, robust_scatter, standard_deviation};
+use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted, central};
+use crate::stats::robust::median;
 
 /// Agreement of one label with the catalogue (or with truth), in the label's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,8 +32,13 @@ pub struct LabelMetrics {
     pub scatter_interval: (f64, f64),
     /// Bootstrap interval of the robust scatter.
     pub robust_scatter_interval: (f64, f64),
+    /// Bootstrap interval of the median of |estimate - catalogue|.
+    pub median_abs_error_interval: (f64, f64),
     /// Median formal error of the estimates.
     pub median_formal_error: f64,
+    /// The errors beside the residuals; absent where no star has a formal error.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pulls: Option<Pulls>,
 }
 
 /// What is reported of some of the test stars.
@@ -74,31 +80,52 @@ pub struct ModelMetrics {
     pub n_parameters: usize,
 }
 
-/// Compares estimates with reference labels, star by star; pairs that are not both finite are left out.
-pub fn compare(
-    estimates: &[f64],
-    errors: &[f64],
-    references: &[f64],
-    settings: &BootstrapSettings,
-    seed: u64,
-) -> LabelMetrics {
-    let pairs = || estimates.iter().zip(references).filter(|(e, r)| e.is_finite() && r.is_finite());
-    let residuals: Vec<f64> = pairs().map(|(estimate, reference)| estimate - reference).collect();
-    let absolute: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
-    let bounds =
-        |statistic: fn(&[f64]) -> f64| interval(&residuals, statistic, settings.resamples, settings.level, seed);
-    let errors: Vec<f64> = errors.iter().copied().filter(|error| error.is_finite()).collect();
-    LabelMetrics {
-        n_stars: residuals.len(),
-        bias: mean(&residuals),
-        scatter: standard_deviation(&residuals),
-        robust_scatter: robust_scatter(&residuals),
-        median_abs_error: median(&absolute),
-        bias_interval: bounds(mean),
-        scatter_interval: bounds(standard_deviation),
-        robust_scatter_interval: bounds(robust_scatter),
-        median_formal_error: median(&errors),
+/// Estimates of one label of some stars, beside what they are compared with.
+struct Task<'a> {
+    predictions: &'a Predictions,
+    references: &'a Array2<f64>,
+    stars: &'a [usize],
+    label: usize,
+}
+
+impl Task<'_> {
+    fn residuals(&self) -> impl Iterator<Item = (usize, f64)> {
+        let residual = |star: &usize| {
+            self.predictions.estimates.labels[[*star, self.label]] - self.references[[*star, self.label]]
+        };
+        self.stars.iter().map(move |star| (*star, residual(star)))
     }
+
+    /// What the sample of residuals, which holds the finite ones, and its resamples say.
+    fn metrics(&self, sample: &Sample, resamples: &[Summary], level: f64) -> LabelMetrics {
+        let summary = sample.summary();
+        let interval = |of: fn(&Summary) -> f64| central(resamples.iter().map(of), level);
+        let error = |star: usize| self.predictions.estimates.error(star, self.label);
+        let errors: Vec<f64> = self.stars.iter().map(|star| error(*star)).filter(|error| error.is_finite()).collect();
+        LabelMetrics {
+            n_stars: sample.len(),
+            bias: summary.mean,
+            scatter: summary.scatter,
+            robust_scatter: summary.robust_scatter,
+            median_abs_error: summary.median_abs,
+            bias_interval: interval(|summary| summary.mean),
+            scatter_interval: interval(|summary| summary.scatter),
+            robust_scatter_interval: interval(|summary| summary.robust_scatter),
+            median_abs_error_interval: interval(|summary| summary.median_abs),
+            median_formal_error: median(&errors),
+            pulls: Pulls::new(self.residuals().map(|(star, residual)| (residual, error(star)))),
+        }
+    }
+}
+
+/// Stars by what is wrong with them; `None` where the truth does not tell.
+pub(super) fn groups(predictions: &Predictions) -> Option<BTreeMap<&str, Vec<usize>>> {
+    let pathology = predictions.truth.as_ref()?.pathology.as_ref()?;
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (star, word) in pathology.iter().enumerate() {
+        groups.entry(if word.is_empty() { HEALTHY } else { word }).or_default().push(star);
+    }
+    Some(groups)
 }
 
 /// Metrics of a model's predictions.
@@ -109,22 +136,18 @@ pub fn summarize(
     settings: &BootstrapSettings,
     seed: u64,
 ) -> ModelMetrics {
-    let against = |references: &Array2<f64>, stars: &[usize]| -> BTreeMap<String, LabelMetrics> {
-        let of = |value: &dyn Fn(usize) -> f64| stars.iter().map(|star| value(*star)).collect::<Vec<f64>>();
-        let label = |(k, name): (usize, &String)| {
-            let estimates = of(&|star| predictions.estimates.labels[[star, k]]);
-            let errors = of(&|star| predictions.estimates.error(star, k));
-            (name.clone(), compare(&estimates, &errors, &of(&|star| references[[star, k]]), settings, seed))
-        };
-        predictions.label_names.iter().enumerate().map(label).collect()
-    };
     let all: Vec<usize> = (0..predictions.n_stars()).collect();
+    let resampling = Resampling { n_stars: all.len(), n_resamples: settings.resamples, seed };
+    let against = |references: &Array2<f64>, stars: &[usize]| -> BTreeMap<String, LabelMetrics> {
+        let tasks: Vec<Task> =
+            (0..predictions.label_names.len()).map(|label| Task { predictions, references, stars, label }).collect();
+        let samples: Vec<Sample> = tasks.iter().map(|task| Sample::new(task.residuals())).collect();
+        let resamples = resampling.summaries(&samples, Wanted::All);
+        let metrics = |k: usize| tasks[k].metrics(&samples[k], &resamples[k], settings.level);
+        predictions.label_names.iter().cloned().zip((0..tasks.len()).map(metrics)).collect()
+    };
     let mut by_pathology = BTreeMap::new();
-    if let Some(Truth { labels, pathology: Some(pathology) }) = &predictions.truth {
-        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (star, word) in pathology.iter().enumerate() {
-            groups.entry(if word.is_empty() { HEALTHY } else { word }).or_default().push(star);
-        }
+    if let (Some(Truth { labels, .. }), Some(groups)) = (&predictions.truth, groups(predictions)) {
         for (word, stars) in groups {
             let metrics = GroupMetrics {
                 n_test: stars.len(),
@@ -134,8 +157,7 @@ pub fn summarize(
             by_pathology.insert(word.to_string(), metrics);
         }
     }
-    let chi2: Vec<f64> =
-        (0..predictions.n_stars()).map(|n| predictions.estimates.chi2_reduced(n)).filter(|v| v.is_finite()).collect();
+    let chi2: Vec<f64> = predictions.chi2_reduced().into_iter().filter(|value| value.is_finite()).collect();
     let count = |bit: i64| predictions.flags.iter().filter(|flags| **flags & bit != 0).count();
     ModelMetrics {
         labels: against(&predictions.catalogue, &all),
@@ -157,16 +179,39 @@ pub fn summarize(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::LabelEstimates;
+    use ndarray::{Array3, array};
 
     #[test]
     fn metrics_of_known_residuals() {
-        let reference = [4000.0, 4100.0, 4200.0, f64::NAN, 4300.0];
-        let estimate = [4010.0, 4100.0, 4190.0, 9999.0, f64::NAN];
-        let metrics = compare(&estimate, &[5.0; 5], &reference, &BootstrapSettings::default(), 1);
+        let estimates = LabelEstimates {
+            labels: array![[4010.0], [4100.0], [4190.0], [9999.0], [f64::NAN]],
+            covariance: Array3::from_elem((5, 1, 1), 25.0),
+            chi2: vec![f64::NAN; 5],
+            n_pixels: vec![0; 5],
+            flags: vec![0; 5],
+        };
+        let predictions = Predictions {
+            ids: (0..5).map(|star| star.to_string()).collect(),
+            label_names: vec!["teff".into()],
+            catalogue: array![[4000.0], [4100.0], [4200.0], [f64::NAN], [4300.0]],
+            truth: None,
+            snr: vec![f64::NAN; 5],
+            estimates,
+            flags: vec![0; 5],
+        };
+        let all = summarize(&predictions, 2, 3, &BootstrapSettings::default(), 1);
+        let metrics = all.labels["teff"];
         // Residuals 10, 0, -10.
         assert_eq!((metrics.n_stars, metrics.bias, metrics.median_abs_error), (3, 0.0, 10.0));
         assert!((metrics.scatter - (200.0_f64 / 3.0).sqrt()).abs() < 1e-12);
         assert!((metrics.robust_scatter - 14.826).abs() < 1e-12);
         assert!(metrics.bias_interval.0 <= 0.0 && metrics.bias_interval.1 >= 0.0);
+        assert!(metrics.median_abs_error_interval.0 <= 10.0 && metrics.median_abs_error_interval.1 >= 10.0);
+        let pulls = metrics.pulls.unwrap();
+        assert_eq!((pulls.n_stars, pulls.within_1_error, pulls.within_2_errors), (3, 1.0 / 3.0, 1.0));
+        // What is not known is null, not an error.
+        let json = serde_json::to_value(&all).unwrap();
+        assert!(json["chi2_reduced_median"].is_null() && json["labels"]["teff"]["pulls"]["robust_width"].is_f64());
     }
 }

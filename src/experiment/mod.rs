@@ -1,5 +1,6 @@
 //! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
 
+pub mod comparison;
 pub mod config;
 pub mod crossval;
 pub mod emulate;
@@ -12,6 +13,7 @@ mod networks;
 pub mod outcome;
 pub mod predictions;
 pub mod prepare;
+pub mod pulls;
 pub mod run;
 pub mod run_folder;
 pub mod star;

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::comparison::{Comparison, ComparisonSettings, Contestant, dependence};
+use super::config::BootstrapSettings;
 use super::crossval::Training;
 use super::look_alikes::LookAlikes;
 use super::metrics::ModelMetrics;
@@ -29,11 +31,20 @@ pub struct ModelOutcome {
     pub timings: Timings,
 }
 
+impl ModelOutcome {
+    /// The model as it stands beside others.
+    pub fn contestant(&self) -> Contestant<'_> {
+        Contestant { name: &self.name, predictions: &self.predictions, metrics: &self.metrics }
+    }
+}
+
 /// Everything a run found.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The models, in the experiment's order.
     pub models: Vec<ModelOutcome>,
+    /// The models beside each other, once [`Outcome::compare`] was called.
+    pub comparison: Option<Comparison>,
     /// The selection.
     pub cuts: Vec<Cut>,
     /// Fraction of the pixels inside the chips with each mask bit: (bit, name, fraction).
@@ -71,6 +82,9 @@ pub struct RunMetrics {
     pub look_alikes: Option<LookAlikes>,
     /// Metrics and training reports, by model.
     pub models: BTreeMap<String, TrainedMetrics>,
+    /// The models beside each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// Times of the steps that were one model's own, by model.
     pub model_timings: BTreeMap<String, Timings>,
     /// Times by step.
@@ -90,6 +104,12 @@ pub struct TrainedMetrics {
 }
 
 impl Outcome {
+    /// Compares the models with each other.
+    pub fn compare(&mut self, settings: &ComparisonSettings, bootstrap: &BootstrapSettings) {
+        let contestants: Vec<Contestant> = self.models.iter().map(ModelOutcome::contestant).collect();
+        self.comparison = Comparison::new(&contestants, settings, bootstrap, self.seed);
+    }
+
     /// The numbers of the run, with the process's peak memory up to now.
     pub fn metrics(&self) -> RunMetrics {
         let [smallest, median, largest] = self.fraction_masked;
@@ -108,6 +128,7 @@ impl Outcome {
             fraction_per_mask_bit: self.bit_fractions.iter().map(bit_fraction).collect(),
             look_alikes: self.look_alikes,
             models: self.models.iter().map(by_model).collect(),
+            comparison: self.comparison.clone(),
             model_timings: self.models.iter().map(|model| (model.name.clone(), model.timings.clone())).collect(),
             timings: self.timings.clone(),
             peak_memory_mb: peak_memory_mb(),
@@ -130,6 +151,9 @@ impl Outcome {
             if self.models.len() > 1 {
                 write_table(&folder.join(format!("predictions-{}", model.name)), "PREDICTIONS", &columns)?;
             }
+        }
+        if let Some(Comparison { dependence: found, models, labels, .. }) = &self.comparison {
+            write_table(&folder.join("dependence"), "DEPENDENCE", &dependence::columns(found, models, labels))?;
         }
         let metrics = self.metrics();
         write_json(&folder.join("metrics.json"), &metrics)?;

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array1, Array2, Array3, Axis};
 
 use super::truth::Truth;
 use crate::data::files;
 use crate::data::fits::{self, Column};
+use crate::data::table::Table;
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
 use crate::spectra::labels::unit;
@@ -23,6 +24,8 @@ pub struct Predictions {
     pub catalogue: Array2<f64>,
     /// The truth, where a table of it was given.
     pub truth: Option<Truth>,
+    /// Signal-to-noise ratio per pixel; NaN where unknown.
+    pub snr: Vec<f64>,
     /// The estimates.
     pub estimates: LabelEstimates,
     /// Flags of spectrum, catalogue and fit together.
@@ -33,6 +36,88 @@ impl Predictions {
     /// Number of stars.
     pub fn n_stars(&self) -> usize {
         self.ids.len()
+    }
+
+    /// chi^2 per degree of freedom of each star; NaN where there is none.
+    pub fn chi2_reduced(&self) -> Vec<f64> {
+        (0..self.n_stars()).map(|n| self.estimates.chi2_reduced(n)).collect()
+    }
+
+    /// The stars at these positions with the labels at those, in these orders.
+    pub fn select(&self, stars: &[usize], labels: &[usize]) -> Self {
+        let of = |values: &Array2<f64>| values.select(Axis(0), stars).select(Axis(1), labels);
+        let estimates = &self.estimates;
+        let covariance = estimates.covariance.select(Axis(0), stars).select(Axis(1), labels).select(Axis(2), labels);
+        // The reduced chi^2 stays what it was, whatever the number of labels.
+        let freed = self.label_names.len() - labels.len();
+        Self {
+            ids: stars.iter().map(|star| self.ids[*star].clone()).collect(),
+            label_names: labels.iter().map(|label| self.label_names[*label].clone()).collect(),
+            catalogue: of(&self.catalogue),
+            truth: self.truth.as_ref().map(|truth| {
+                let rows = truth.rows(stars);
+                Truth { labels: rows.labels.select(Axis(1), labels), pathology: rows.pathology }
+            }),
+            snr: stars.iter().map(|star| self.snr[*star]).collect(),
+            estimates: LabelEstimates {
+                labels: of(&estimates.labels),
+                covariance,
+                chi2: stars.iter().map(|star| estimates.chi2[*star]).collect(),
+                n_pixels: stars.iter().map(|star| estimates.n_pixels[*star].saturating_sub(freed)).collect(),
+                flags: stars.iter().map(|star| estimates.flags[*star]).collect(),
+            },
+            flags: stars.iter().map(|star| self.flags[*star]).collect(),
+        }
+    }
+
+    /// Reads what [`Predictions::columns`] describes, from FITS or CSV.
+    ///
+    /// Of the covariances only the variances are there, of chi^2 only its value per degree of freedom.
+    ///
+    /// # Errors
+    /// Those of reading a table; [`Error::MissingColumn`]; [`Error::Format`] without a single estimated label.
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut table = Table::open(path)?;
+        let rows = 0..table.n_rows();
+        let remedy = "is this a file that `maury run` wrote?";
+        let label_names: Vec<String> =
+            table.names().iter().filter_map(|name| name.strip_suffix("_estimate")).map(String::from).collect();
+        if label_names.is_empty() {
+            return Err(Error::format(path, format!("no column <label>_estimate; {remedy}")));
+        }
+        let ids = table.texts("id", rows.clone(), remedy)?;
+        let mut matrix = |ending: &str, is_needed: bool| -> Result<Array2<f64>> {
+            let mut values = Array2::from_elem((rows.len(), label_names.len()), f64::NAN);
+            for (mut column, label) in values.columns_mut().into_iter().zip(&label_names) {
+                let name = format!("{label}_{ending}");
+                if is_needed || table.has(&name) {
+                    column.assign(&Array1::from(table.numbers(&name, rows.clone(), remedy)?));
+                }
+            }
+            Ok(values)
+        };
+        let (catalogue, labels) = (matrix("catalogue", true)?, matrix("estimate", true)?);
+        let (errors, truth) = (matrix("error", false)?, matrix("truth", false)?);
+        let has_truth = table.names().iter().any(|name| name.ends_with("_truth"));
+        let mut optional = |name: &str| match table.has(name) {
+            true => table.numbers(name, rows.clone(), remedy),
+            false => Ok(vec![f64::NAN; rows.len()]),
+        };
+        let (snr, chi2) = (optional("snr")?, optional("chi2_reduced")?);
+        let flags = if table.has("flags") { table.flags("flags", rows.clone())? } else { vec![0; rows.len()] };
+        let pathology = match table.has("pathology") {
+            true => Some(table.texts("pathology", rows.clone(), remedy)?),
+            false => None,
+        };
+        let n_labels = label_names.len();
+        let covariance = Array3::from_shape_fn((rows.len(), n_labels, n_labels), |(n, j, k)| {
+            if j == k { errors[[n, k]].powi(2) } else { f64::NAN }
+        });
+        // One degree of freedom each: chi^2 is that per degree of freedom.
+        let n_pixels = vec![n_labels + 1; rows.len()];
+        let estimates = LabelEstimates { labels, covariance, chi2, n_pixels, flags: vec![0; rows.len()] };
+        let truth = has_truth.then_some(Truth { labels: truth, pathology });
+        Ok(Self { ids, label_names, catalogue, truth, snr, estimates, flags })
     }
 
     /// The columns of `predictions.fits` and `.csv`.
@@ -47,8 +132,8 @@ impl Predictions {
                 columns.push(Column::f64(format!("{name}_truth"), unit(name), truth.labels.column(k).to_vec()));
             }
         }
-        let chi2 = (0..self.n_stars()).map(|n| self.estimates.chi2_reduced(n)).collect();
-        columns.push(Column::f64("chi2_reduced", "", chi2));
+        columns.push(Column::f64("snr", "", self.snr.clone()));
+        columns.push(Column::f64("chi2_reduced", "", self.chi2_reduced()));
         columns.push(Column::i64("flags", self.flags.clone()));
         if let Some(pathology) = self.truth.as_ref().and_then(|truth| truth.pathology.clone()) {
             columns.push(Column::text("pathology", pathology));
@@ -86,7 +171,7 @@ pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array3, array};
+    use ndarray::array;
 
     #[test]
     fn predictions_have_the_documented_columns_in_both_formats() {
@@ -95,6 +180,7 @@ mod tests {
             label_names: vec!["teff".into()],
             catalogue: array![[4500.0], [f64::NAN]],
             truth: Some(Truth { labels: array![[4510.0], [4600.0]], pathology: None }),
+            snr: vec![80.5, f64::NAN],
             estimates: LabelEstimates {
                 labels: array![[4505.5], [4601.0]],
                 covariance: Array3::from_elem((2, 1, 1), 4.0),
@@ -107,12 +193,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write_table(&folder.path().join("predictions"), "PREDICTIONS", &predictions.columns()).unwrap();
         let csv = std::fs::read_to_string(folder.path().join("predictions.csv")).unwrap();
-        let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_truth,chi2_reduced,flags\n\
-                        a,4500.0,4505.5,2.0,4510.0,1.0,0\n\
-                        b,,4601.0,2.0,4600.0,2.0,72\n";
+        let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_truth,snr,chi2_reduced,flags\n\
+                        a,4500.0,4505.5,2.0,4510.0,80.5,1.0,0\n\
+                        b,,4601.0,2.0,4600.0,,2.0,72\n";
         assert_eq!(csv, expected);
         let mut file = fits::FitsReader::open(&folder.path().join("predictions.fits")).unwrap();
         assert_eq!(file.numbers(1, "teff_truth", 0..2).unwrap(), [4510.0, 4600.0]);
         assert_eq!(file.key_text(1, "FLAG3").as_deref(), Some("NOT_CONVERGED"));
+        // Both come back, and write the same again.
+        for ending in ["fits", "csv"] {
+            let back = Predictions::read(&folder.path().join(format!("predictions.{ending}"))).unwrap();
+            assert_eq!(
+                (&back.ids, &back.label_names, &back.flags),
+                (&predictions.ids, &predictions.label_names, &vec![0, 72])
+            );
+            write_table(&folder.path().join("again"), "PREDICTIONS", &back.columns()).unwrap();
+            assert_eq!(std::fs::read_to_string(folder.path().join("again.csv")).unwrap(), expected);
+            let second = back.select(&[1], &[0]);
+            assert_eq!((second.ids, second.estimates.chi2_reduced(0)), (vec!["b".to_string()], 2.0));
+        }
     }
 }

@@ -50,10 +50,15 @@ pub fn run(
     config.write_resolved(folder)?;
     let mut timings = Timings::default();
     let source = timings.measure("select", || Source::open(config, cache, progress))?;
-    run_on(&source, config, timings, Place { folder, cache, keep_models: true }, compute, progress)
+    let mut outcome = run_on(&source, config, timings, Place { folder, cache, keep_models: true }, compute, progress)?;
+    let mut timings = std::mem::take(&mut outcome.timings);
+    timings.measure("compare", || outcome.compare(&config.comparison, &config.bootstrap));
+    outcome.timings = timings;
+    Ok(outcome)
 }
 
-/// The part of [`run`] after the selection, for runs that share their stars; adds to the times measured so far.
+/// The part of [`run`] between the selection and the comparison of the models, for runs that share their stars; adds to the
+/// times measured so far.
 ///
 /// # Errors
 /// Those of [`run`].
@@ -121,6 +126,7 @@ pub fn run_on(
                     label_names: config.labels.clone(),
                     catalogue: labels(&stars),
                     truth: truth.clone(),
+                    snr: stars.snr.clone(),
                     flags: test.iter().zip(&estimates.flags).map(|(star, fit)| flags[*star] | fit).collect(),
                     estimates,
                 };
@@ -134,6 +140,7 @@ pub fn run_on(
     let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
     Ok(Outcome {
         models,
+        comparison: None,
         cuts: source.cuts.clone(),
         bit_fractions,
         fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),

@@ -36,6 +36,8 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check(config.fit.tolerance > 0.0 && config.fit.tolerance <= 1.0, "fit.tolerance", "must be above 0 and at most 1")?;
     check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
     check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
+    check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;
+    check(config.comparison.suspect_sigma > 0.0, "comparison.suspect_sigma", "must be positive")?;
     check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;
     check(config.continuum.clip_sigma > 0.0, "continuum.clip_sigma", "must be positive")?;
     check(config.continuum.emission_limit > 1.0, "continuum.emission_limit", "must be above 1, the continuum")?;

@@ -4,7 +4,7 @@ use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, SMALLEST_LETTERS, TIC
 use super::canvas::{Canvas, render};
 use super::legend::{Entry, Legend};
 use super::marks::{Lettering, Level, Marker, Rect, Stroke};
-use super::palette::{BLACK, BLUE, Color, KINDS, viridis};
+use super::palette::{BLACK, BLUE, Color, GREY, kind};
 use super::scale::Scale;
 use super::ticks::padded_range;
 use super::{COLUMN_WIDTH, Figure, PAGE_WIDTH};
@@ -52,17 +52,22 @@ pub struct LineFigure<'a> {
     pub categories: &'a [String],
     /// Names of the kinds.
     pub kinds: &'a [String],
-    /// Names of the two styles.
+    /// Whether ticks stand at the values of x themselves, where these have room.
+    pub ticks_at_values: bool,
+    /// Names of the two styles; an empty one is not in use.
     pub styles: [&'a str; 2],
     /// Last words of the legend.
     pub remark: &'a str,
 }
 
+/// More kinds than this are drawn smaller.
+const NOT_A_CROWD: usize = 4;
 /// More kinds than this are not named one by one.
 const MOST_NAMED: usize = 12;
 const TOP_MARGIN: f64 = 10.0;
 const RIGHT_MARGIN: f64 = 14.0;
 const ASPECT: f64 = 0.78;
+const ZERO: Stroke = Stroke::solid(GREY.faded(0.6), 0.8);
 
 /// Draws the panels. Numbers of very different size make an axis logarithmic.
 ///
@@ -107,6 +112,10 @@ fn draw_panel(canvas: &mut Canvas, figure: &LineFigure, panel: &LinePanel, frame
     let axes = Axes { frame, x, y };
     let n_curves = panel.curves.len();
     let step = step_aside(&axes, points().map(|point| x_scale.place(point.x)).collect(), n_curves);
+    let crosses_zero = || points().any(|point| point.value < 0.0) && y.1 > 0.0;
+    if y_scale == Scale::Linear && crosses_zero() {
+        axes.line(canvas, &[(x.0, 0.0), (x.1, 0.0)], ZERO);
+    }
     for (i, curve) in panel.curves.iter().enumerate() {
         let aside = (i as f64 - (n_curves as f64 - 1.0) / 2.0) * step;
         let place = |x: f64, value: f64| {
@@ -121,7 +130,8 @@ fn draw_panel(canvas: &mut Canvas, figure: &LineFigure, panel: &LinePanel, frame
         canvas.text(middle, "no values", Lettering { level: Level::Middle, ..Lettering::new(10.5).centred() });
     }
     let x_marks = match figure.categories.len() {
-        0 => axes.x_marks(number_marks(points().map(|point| point.x).collect(), x_scale, x)),
+        0 if figure.ticks_at_values => axes.x_marks(number_marks(points().map(|point| point.x).collect(), x_scale, x)),
+        0 => axes.x_marks(x_scale.marks(x)),
         n => category_marks(figure.categories, frame.width / n as f64),
     };
     let y_marks = axes.y_marks(y_scale.marks(y));
@@ -149,9 +159,9 @@ struct Looks {
 
 impl Looks {
     fn of(curve: &Curve, n_kinds: usize) -> Self {
-        let color = color(curve.kind, n_kinds);
+        let color = kind(curve.kind, n_kinds);
         let (stroke, marker) = style(curve.is_second, color);
-        match n_kinds <= KINDS.len() {
+        match n_kinds <= NOT_A_CROWD {
             true => Self { stroke, marker, radius: 2.5, bar: Stroke::solid(color, 0.8), cap: 2.2 },
             // In a crowd the bars step back.
             false => Self { stroke, marker, radius: 1.9, bar: Stroke::solid(color.faded(0.35), 0.8), cap: 0.0 },
@@ -184,24 +194,16 @@ fn style(is_second: bool, color: Color) -> (Stroke, Marker) {
     }
 }
 
-/// Few kinds have colours that nobody confuses; many are a sequence.
-fn color(kind: usize, n_kinds: usize) -> Color {
-    match KINDS.get(kind) {
-        Some(color) if n_kinds <= KINDS.len() => *color,
-        _ => viridis(0.92 * kind as f64 / (n_kinds.max(2) - 1) as f64),
-    }
-}
-
 fn entries<'a>(figure: &LineFigure<'a>) -> Vec<Entry<'a>> {
     let kinds = figure.kinds;
-    let line = |kind: usize| Entry::Line(Stroke::solid(color(kind, kinds.len()), 2.2), kinds[kind].as_str());
+    let line = |index: usize| Entry::Line(Stroke::solid(kind(index, kinds.len()), 2.2), kinds[index].as_str());
     let mut entries: Vec<Entry> = match kinds.len() {
         0 | 1 => Vec::new(),
         n if n <= MOST_NAMED => (0..n).map(line).collect(),
         n => vec![line(0), Entry::Words("..."), line(n - 1)],
     };
     let neutral = if kinds.len() > 1 { BLACK } else { BLUE };
-    for (is_second, words) in [false, true].into_iter().zip(figure.styles) {
+    for (is_second, words) in [false, true].into_iter().zip(figure.styles).filter(|(_, words)| !words.is_empty()) {
         let (stroke, marker) = style(is_second, neutral);
         entries.push(Entry::Track(stroke, marker, words));
     }
@@ -244,6 +246,7 @@ mod tests {
             x_title: "continuum.order",
             categories,
             kinds,
+            ticks_at_values: true,
             styles: ["standard deviation", "robust"],
             remark: "bars: intervals",
         }

@@ -13,12 +13,14 @@
 //! - [`caption`]: words in the emptier corner of a panel
 //! - [`counts`]: many points as counts per cell
 //! - [`one_to_one`]: estimated against catalogue labels, with residuals
+//! - [`forest`]: values with their intervals, one row per model
 //! - [`lines`]: measured values with their intervals against what was varied
 
 pub mod axes;
 pub mod canvas;
 pub mod caption;
 pub mod counts;
+pub mod forest;
 pub mod legend;
 pub mod lines;
 pub mod marks;

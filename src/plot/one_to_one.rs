@@ -28,6 +28,17 @@ pub struct OneToOnePanel<'a> {
     pub caption: String,
 }
 
+/// What is drawn against what.
+#[derive(Debug, Clone, Copy)]
+pub struct Sides<'a> {
+    /// Along the horizontal axis: `catalogue` of a panel's data.
+    pub x: &'a str,
+    /// Along the vertical axis: `estimate` of a panel's data.
+    pub y: &'a str,
+    /// What stars are that are set apart.
+    pub highlighted: &'a str,
+}
+
 /// Circles in a whole figure before its panels show counts per cell instead, and cells then: keeps the SVG within 3 MB.
 const MOST_MARKS: usize = 24_000;
 /// Stars of one panel that are still told apart as circles.
@@ -41,13 +52,21 @@ const PANEL_GAP: f64 = 9.0;
 const REFERENCE: Stroke = Stroke::solid(BLACK, 0.9);
 const SCATTER: Stroke = Stroke::dashed(VERMILLION, 1.0);
 
-/// Draws estimate against catalogue, and the residual below it, for each label.
+/// Draws estimate against catalogue, and the residual below it, for each label: [`against`] with these sides.
+///
+/// # Errors
+/// Those of [`against`].
+pub fn one_to_one(title: &str, panels: &[OneToOnePanel]) -> Result<Figure> {
+    against(title, Sides { x: "catalogue", y: "estimate", highlighted: "flagged" }, panels)
+}
+
+/// Draws one quantity against another, and their difference below it, for each label.
 ///
 /// Stars outside the range of a panel are triangles on its edge; a panel with too many stars for symbols shows counts per cell.
 ///
 /// # Errors
 /// [`Error::Figure`] without labels, or if the columns of a label differ in length.
-pub fn one_to_one(title: &str, panels: &[OneToOnePanel]) -> Result<Figure> {
+pub fn against(title: &str, sides: Sides, panels: &[OneToOnePanel]) -> Result<Figure> {
     let fail = |detail: String| Error::Figure { figure: "one-to-one".to_owned(), detail };
     if panels.is_empty() {
         return Err(fail("no label to draw".to_owned()));
@@ -68,7 +87,12 @@ pub fn one_to_one(title: &str, panels: &[OneToOnePanel]) -> Result<Figure> {
     let count_cell = SMALLEST_CELL.max((area / MOST_MARKS as f64).sqrt());
     let budget = (MOST_MARKS / (2 * panels.len())).min(MOST_STARS);
     let labels: Vec<Sample> = panels.iter().map(|panel| Sample::new(panel, budget, count_cell)).collect();
-    let legend = Legend::new(entries(&labels), width - 20.0);
+    let words = [
+        format!("\u{394} = {} \u{2212} {}", sides.y, sides.x),
+        format!("\u{b1} standard deviation, un{}", sides.highlighted),
+        format!("{} only", sides.highlighted),
+    ];
+    let legend = Legend::new(entries(&labels, &words, sides.highlighted), width - 20.0);
     let title_height = if title.trim().is_empty() { 0.0 } else { 22.0 };
     let height = title_height + cell_height * panels.len().div_ceil(columns) as f64 + legend.height() + 4.0;
 
@@ -80,14 +104,14 @@ pub fn one_to_one(title: &str, panels: &[OneToOnePanel]) -> Result<Figure> {
             let top = title_height + (i / columns) as f64 * cell_height + TOP_MARGIN;
             let upper = Rect { left, top, width: side, height: side };
             let lower = Rect { left, top: upper.bottom() + PANEL_GAP, width: side, height: residual_height };
-            label.draw(canvas, upper, lower);
+            label.draw(canvas, sides, upper, lower);
         }
         legend.draw(canvas, (width / 2.0, height - legend.height() - 2.0));
     })
 }
 
 impl Sample<'_> {
-    fn draw(&self, canvas: &mut Canvas, upper: Rect, lower: Rect) {
+    fn draw(&self, canvas: &mut Canvas, sides: Sides, upper: Rect, lower: Rect) {
         let unit = if self.panel.unit.is_empty() { String::new() } else { format!(" [{}]", self.panel.unit) };
         let above = Axes { frame: upper, x: self.range, y: self.range };
         let below = Axes { frame: lower, x: self.range, y: (-self.residual_range, self.residual_range) };
@@ -108,9 +132,9 @@ impl Sample<'_> {
         self.draw_caption(canvas, &above, &estimates);
 
         let name = self.panel.name;
-        let title = format!("estimate {name}{unit}");
+        let title = format!("{} {name}{unit}", sides.y);
         above.draw_frame(canvas, Titles { x: None, y: Some(&title) });
-        let (x, y) = (format!("catalogue {name}{unit}"), format!("\u{394}{unit}"));
+        let (x, y) = (format!("{} {name}{unit}", sides.x), format!("\u{394}{unit}"));
         below.draw_frame(canvas, Titles { x: Some(&x), y: Some(&y) });
     }
 
@@ -148,18 +172,22 @@ impl Sample<'_> {
 }
 
 /// The marks that these labels use.
-fn entries(labels: &[Sample]) -> Vec<Entry<'static>> {
+fn entries<'t>(
+    labels: &[Sample],
+    [difference, scatter, highlighted_only]: &'t [String; 3],
+    highlighted: &'t str,
+) -> Vec<Entry<'t>> {
     let any = |condition: &dyn Fn(&Sample) -> bool| labels.iter().any(condition);
     let has_flags = |label: &Sample| label.stars.iter().any(|star| star.highlighted);
     let candidates = [
-        (true, Entry::Words("\u{394} = estimate \u{2212} catalogue")),
+        (true, Entry::Words(difference)),
         (true, Entry::Line(REFERENCE, "equality")),
-        (any(&|label| label.scatter.is_some()), Entry::Line(SCATTER, "\u{b1} standard deviation, unflagged")),
-        (any(&|label| label.cell.is_none() && has_flags(label)), Entry::Symbol(Marker::Ring, GREY, "flagged")),
+        (any(&|label| label.scatter.is_some()), Entry::Line(SCATTER, scatter)),
+        (any(&|label| label.cell.is_none() && has_flags(label)), Entry::Symbol(Marker::Ring, GREY, highlighted)),
         (any(&|label| label.cell.is_some()), Entry::Symbol(Marker::Square, depth(0.7), "darker: more stars (log)")),
         (
             any(&|label| label.cell.is_some() && has_flags(label)),
-            Entry::Symbol(Marker::Square, HIGHLIGHTED_CELL, "flagged only"),
+            Entry::Symbol(Marker::Square, HIGHLIGHTED_CELL, highlighted_only),
         ),
         (any(&|label| label.leaves_a_range()), Entry::Symbol(Marker::Up, BLUE, "beyond the range")),
     ];

@@ -1,4 +1,4 @@
-//! The colours of every figure: the colour-blind-safe set of Okabe & Ito for kinds, two ramps for amounts.
+//! The colours of every figure: the colour-blind-safe set of Okabe & Ito, with two more, for kinds, two ramps for amounts.
 
 use plotters::style::colors::colormaps::{ColorMap, ViridisRGB};
 
@@ -49,8 +49,21 @@ pub const PURPLE: Color = Color::new(204, 121, 167);
 /// Sixth kind of data.
 pub const SKY: Color = Color::new(86, 180, 233);
 
+/// Seventh kind of data.
+pub const WINE: Color = Color::new(136, 34, 85);
+/// Eighth kind of data.
+pub const SLATE: Color = Color::new(70, 70, 70);
+
 /// Colours of kinds in the order in which figures use them.
-pub const KINDS: [Color; 6] = [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY];
+pub const KINDS: [Color; 8] = [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, WINE, SLATE];
+
+/// Colour of one of so many kinds: few have colours that nobody confuses, many are a sequence.
+pub fn kind(index: usize, n_kinds: usize) -> Color {
+    match KINDS.get(index) {
+        Some(color) if n_kinds <= KINDS.len() => *color,
+        _ => viridis(0.92 * index as f64 / (n_kinds.max(2) - 1) as f64),
+    }
+}
 
 /// Amount as depth of blue, for counts per cell on a white page: 0 is pale, 1 nearly black.
 pub fn depth(fraction: f64) -> Color {

@@ -1,9 +1,14 @@
 //! An outcome made visible: tables and figures. Computes nothing, only shows.
 
+pub mod comparison;
+pub mod comparison_page;
 pub mod figures;
+pub mod html;
 pub mod model_card;
 pub mod sweep;
 pub mod tables;
+
+use crate::spectra::labels::unit;
 
 /// How a label is written for people: `fe_h` is [Fe/H].
 pub fn label_title(label: &str) -> String {
@@ -23,6 +28,14 @@ pub fn label_title(label: &str) -> String {
     }
 }
 
+/// A label with its unit in brackets, as on axes.
+pub fn title_with_unit(label: &str) -> String {
+    match unit(label) {
+        "" => label_title(label),
+        unit => format!("{} [{unit}]", label_title(label)),
+    }
+}
+
 /// A number with as many decimals as its unit deserves: kelvins to a tenth, dex to a ten-thousandth.
 pub fn in_unit(value: f64, unit: &str) -> String {
     match (value.is_finite(), unit) {
@@ -30,6 +43,16 @@ pub fn in_unit(value: f64, unit: &str) -> String {
         (true, "K") => format!("{value:.1}"),
         (true, _) => format!("{value:.4}"),
     }
+}
+
+/// A number without a unit; `-` if there is none.
+pub fn plain(value: f64, decimals: usize) -> String {
+    if value.is_finite() { format!("{value:.decimals$}") } else { "-".into() }
+}
+
+/// A fraction as a whole percentage; `-` if there is none.
+pub fn percent(fraction: f64) -> String {
+    if fraction.is_finite() { format!("{:.0}%", 100.0 * fraction) } else { "-".into() }
 }
 
 #[cfg(test)]

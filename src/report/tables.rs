@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{in_unit, label_title};
+use super::{in_unit, label_title, percent, plain};
 use crate::experiment::emulate::Emulation;
 use crate::experiment::metrics::{GroupMetrics, HEALTHY, LabelMetrics};
-use crate::experiment::outcome::Outcome;
+use crate::experiment::outcome::{ModelOutcome, Outcome};
+use crate::experiment::pulls::EXPECTED_WITHIN;
 use crate::experiment::timings::Timings;
 use crate::spectra::labels::unit;
 
@@ -17,8 +18,11 @@ pub fn metrics_table(outcome: &Outcome) -> String {
         let metrics = &model.metrics;
         let _ = writeln!(
             text,
-            "{}: trained on {} stars, tested on {}, median reduced chi^2 {:.2}",
-            model.name, metrics.n_train, metrics.n_test, metrics.chi2_reduced_median
+            "{}: trained on {} stars, tested on {}, median reduced chi^2 {}",
+            model.name,
+            metrics.n_train,
+            metrics.n_test,
+            plain(metrics.chi2_reduced_median, 2)
         );
         let in_order = |metrics| model.predictions.label_names.iter().filter_map(move |label| in_map(metrics, label));
         text += &rows("estimate - catalogue", outcome.interval_level, in_order(&metrics.labels));
@@ -33,6 +37,15 @@ pub fn metrics_table(outcome: &Outcome) -> String {
         for (flag, count) in &metrics.n_flagged {
             let _ = writeln!(text, "  {count} test stars flagged {flag}");
         }
+    }
+    let has_errors = |model: &ModelOutcome| model.metrics.labels.values().any(|label| label.pulls.is_some());
+    if outcome.models.iter().any(has_errors) {
+        let [one, two] = EXPECTED_WITHIN.map(|fraction| 100.0 * fraction);
+        let _ = writeln!(
+            text,
+            "pull: robust width of (estimate - reference) / formal error, 1 expected; within 1, 2: stars within so many \
+             formal\nerrors, {one:.0}% and {two:.0}% expected"
+        );
     }
     text
 }
@@ -62,8 +75,8 @@ fn in_map<'a>(metrics: &'a BTreeMap<String, LabelMetrics>, label: &str) -> Optio
 fn rows<'a>(what: &str, level: f64, labels: impl Iterator<Item = (&'a String, &'a LabelMetrics)>) -> String {
     let interval = format!("{:.0}% interval", 100.0 * level);
     let mut text = format!(
-        "  {what:<22}{:>10}{:>20}{:>10}{:>20}{:>10}{:>10}{:>7}\n",
-        "bias", interval, "scatter", interval, "robust", "med|d|", "stars"
+        "  {what:<22}{:>10}{:>20}{:>10}{:>20}{:>10}{:>10}{:>7}{:>7}{:>10}{:>5}\n",
+        "bias", interval, "scatter", interval, "robust", "med|d|", "stars", "pull", "within 1", "2"
     );
     for (label, metrics) in labels {
         let unit = unit(label);
@@ -71,7 +84,7 @@ fn rows<'a>(what: &str, level: f64, labels: impl Iterator<Item = (&'a String, &'
         let interval = |(low, high): (f64, f64)| format!("[{}, {}]", number(low), number(high));
         let _ = writeln!(
             text,
-            "  {:<22}{:>10}{:>20}{:>10}{:>20}{:>10}{:>10}{:>7}",
+            "  {:<22}{:>10}{:>20}{:>10}{:>20}{:>10}{:>10}{:>7}{:>7}{:>10}{:>5}",
             format!("{} [{unit}]", label_title(label)),
             number(metrics.bias),
             interval(metrics.bias_interval),
@@ -79,7 +92,10 @@ fn rows<'a>(what: &str, level: f64, labels: impl Iterator<Item = (&'a String, &'
             interval(metrics.scatter_interval),
             number(metrics.robust_scatter),
             number(metrics.median_abs_error),
-            metrics.n_stars
+            metrics.n_stars,
+            metrics.pulls.map_or("-".into(), |pulls| plain(pulls.robust_width, 2)),
+            metrics.pulls.map_or("-".into(), |pulls| percent(pulls.within_1_error)),
+            metrics.pulls.map_or("-".into(), |pulls| percent(pulls.within_2_errors)),
         );
     }
     text

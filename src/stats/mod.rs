@@ -1,4 +1,6 @@
-//! Statistics of plain slices: robust moments and bootstrap intervals. No Burn, no astronomy.
+//! Statistics of plain slices: robust moments, bootstrap intervals, paired differences, correlations. No Burn, no astronomy.
 
 pub mod bootstrap;
+pub mod correlation;
+pub mod paired;
 pub mod robust;

@@ -86,6 +86,7 @@ fn a_run_from_raw_files_leaves_what_the_readme_promises() {
         "fe_h_catalogue",
         "fe_h_estimate",
         "fe_h_error",
+        "snr",
         "chi2_reduced",
         "flags",
     ];

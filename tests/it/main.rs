@@ -3,6 +3,7 @@
 mod backends;
 mod cli;
 mod closed_form;
+mod compare;
 mod emulator;
 mod experiments;
 mod fitting;

@@ -73,6 +73,7 @@ pub fn draw(outcome: &SweepOutcome, reference: Reference) -> Result<Figure> {
         x_title: if is_size { "training stars" } else { key },
         categories: &categories,
         kinds: &kinds,
+        ticks_at_values: true,
         styles: ["standard deviation", "robust (1.4826 MAD)"],
         remark: &interval,
     };

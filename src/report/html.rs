@@ -1,0 +1,198 @@
+//! One self-contained HTML page: no request leaves it, figures are inlined, it reads in light and in dark, and it prints.
+
+use std::fmt::Write;
+
+use crate::plot::Figure;
+
+/// A page in the making, from top to bottom.
+#[derive(Debug, Clone)]
+pub struct Page {
+    title: String,
+    body: String,
+}
+
+/// A cell of a table.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    text: String,
+    kind: &'static str,
+}
+
+impl Cell {
+    /// A number, set flush right.
+    pub fn number(text: impl Into<String>) -> Self {
+        Self { text: text.into(), kind: "n" }
+    }
+
+    /// The best number of its kind.
+    pub fn best(text: impl Into<String>) -> Self {
+        Self { text: text.into(), kind: "n best" }
+    }
+
+    /// Words.
+    pub fn words(text: impl Into<String>) -> Self {
+        Self { text: text.into(), kind: "w" }
+    }
+}
+
+impl Page {
+    /// A page that begins with its title.
+    pub fn new(title: &str) -> Self {
+        Self { title: title.to_string(), body: format!("<h1>{}</h1>\n", escaped(title)) }
+    }
+
+    /// A heading.
+    pub fn heading(&mut self, words: &str) {
+        let _ = writeln!(self.body, "<h2>{}</h2>", escaped(words));
+    }
+
+    /// A paragraph.
+    pub fn paragraph(&mut self, words: &str) {
+        let _ = writeln!(self.body, "<p>{}</p>", escaped(words));
+    }
+
+    /// What a reader must not overlook; nothing without lines.
+    pub fn warnings(&mut self, lines: &[String]) {
+        if !lines.is_empty() {
+            let items: String = lines.iter().map(|line| format!("<li>{}</li>\n", escaped(line))).collect();
+            let _ = writeln!(self.body, "<div class=\"warn\"><strong>Mind</strong><ul>\n{items}</ul></div>");
+        }
+    }
+
+    /// A table with a header line; rows as long as it.
+    pub fn table(&mut self, head: &[&str], rows: &[Vec<Cell>]) {
+        let kind = |column: usize| rows.first().and_then(|row| row.get(column)).map_or("w", |cell| cell.kind);
+        let head: String = head
+            .iter()
+            .enumerate()
+            .map(|(column, words)| format!("<th class=\"{}\">{}</th>", &kind(column)[..1], escaped(words)))
+            .collect();
+        let cell = |cell: &Cell| format!("<td class=\"{}\">{}</td>", cell.kind, escaped(&cell.text));
+        let row = |row: &Vec<Cell>| format!("<tr>{}</tr>\n", row.iter().map(cell).collect::<String>());
+        let rows: String = rows.iter().map(row).collect();
+        let _ = writeln!(
+            self.body,
+            "<div class=\"wide\"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>"
+        );
+    }
+
+    /// A figure with its caption.
+    pub fn figure(&mut self, figure: &Figure, caption: &str) {
+        let svg = inlined(&figure.svg, caption);
+        let _ = writeln!(self.body, "<figure>\n{svg}\n<figcaption>{}</figcaption>\n</figure>", escaped(caption));
+    }
+
+    /// Begins a part that is shut until it is asked for.
+    pub fn open_details(&mut self, words: &str) {
+        let _ = writeln!(self.body, "<details><summary>{}</summary>", escaped(words));
+    }
+
+    /// Ends it.
+    pub fn close_details(&mut self) {
+        self.body += "</details>\n";
+    }
+
+    /// Text as it stands in a file.
+    pub fn verbatim(&mut self, text: &str) {
+        let _ = writeln!(self.body, "<pre>{}</pre>", escaped(text));
+    }
+
+    /// The document.
+    pub fn finish(self) -> String {
+        let Self { title, body } = self;
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+             content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+             <body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+            escaped(&title)
+        )
+    }
+}
+
+const STYLE: &str = "\
+:root { color-scheme: light dark; --ink: #1b1b1b; --page: #ffffff; --faint: #6b6b6b; --line: #d8d8d8; --best: #e5f3ea; \
+--warn: #fdf1e2; }
+@media (prefers-color-scheme: dark) {
+:root { --ink: #e4e4e4; --page: #191a1c; --faint: #a0a0a0; --line: #3c3e42; --best: #1d3a2a; --warn: #41321c; }
+figure svg { filter: invert(0.9) hue-rotate(180deg); }
+}
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; }
+h2 { font-size: 1.2rem; margin-top: 2.4rem; border-bottom: 1px solid var(--line); padding-bottom: 0.2rem; }
+p, li, figcaption { max-width: 46rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--line); white-space: nowrap; text-align: left; }
+th.n, td.n { text-align: right; }
+td.best { background: var(--best); font-weight: 600; }
+figure { margin: 1.2rem 0 1.8rem; }
+figure svg { width: 100%; max-width: 50rem; height: auto; display: block; }
+figcaption { color: var(--faint); font-size: 0.9rem; margin-top: 0.4rem; }
+summary { cursor: pointer; margin: 0.6rem 0; }
+pre { overflow-x: auto; font-size: 0.8rem; border: 1px solid var(--line); padding: 0.6rem; }
+.warn { background: var(--warn); padding: 0.6rem 1rem; border-radius: 4px; }
+.warn ul { margin: 0.3rem 0 0; padding-left: 1.2rem; }
+@media print {
+:root { --ink: #000; --page: #fff; --faint: #444; --line: #ccc; }
+body { font-size: 10.5pt; }
+main { max-width: none; padding: 0; }
+figure svg { filter: none; }
+.wide { overflow: visible; }
+table { font-size: 7pt; }
+th, td { padding: 0.1rem 0.25rem; white-space: normal; }
+figure, tr { break-inside: avoid; }
+h2 { break-after: avoid; }
+}
+";
+
+/// An SVG document as an element of a page, that scales with it.
+fn inlined(svg: &str, title: &str) -> String {
+    let start = svg.find("<svg").unwrap_or(0);
+    let svg = &svg[start..];
+    let end = svg.find('>').unwrap_or(svg.len());
+    let size = |name: &str| svg[..end].split(&format!(" {name}=\"")).nth(1).and_then(|rest| rest.split('"').next());
+    // Where the drawing has its own view box, the page's size is free.
+    let tag = match (size("viewBox"), size("width"), size("height")) {
+        (None, Some(width), Some(height)) => {
+            svg[..end].replacen("<svg", &format!("<svg viewBox=\"0 0 {width} {height}\""), 1)
+        }
+        _ => svg[..end].to_string(),
+    };
+    let short: String = title.chars().take(120).collect();
+    format!("{tag} role=\"img\" aria-label=\"{}\"{}", escaped(&short), svg[end..].trim_end())
+}
+
+/// Text in which nothing is markup.
+pub fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_whole_and_nothing_in_it_is_taken_for_markup() {
+        let mut page = Page::new("a < b & \"c\"");
+        page.warnings(&[]);
+        page.warnings(&["<seed>".into()]);
+        page.table(&["label", "scatter"], &[vec![Cell::words("Teff"), Cell::best("<1")]]);
+        let svg = "<svg width=\"10\" height=\"20\" xmlns=\"http://www.w3.org/2000/svg\">\n<g/></svg>\n".to_string();
+        page.figure(&Figure { svg, png: Vec::new() }, "what it \"shows\"");
+        page.open_details("more");
+        page.verbatim("[x]\ny = \"z\"");
+        page.close_details();
+        let html = page.finish();
+        assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
+        assert!(html.contains("<title>a &lt; b &amp; &quot;c&quot;</title>") && html.contains("<li>&lt;seed&gt;</li>"));
+        assert!(html.contains("<th class=\"n\">scatter</th>") && html.contains("<td class=\"n best\">&lt;1</td>"));
+        assert!(
+            html.contains("<svg viewBox=\"0 0 10 20\" width=\"10\"") && html.matches("class=\"warn\"").count() == 1
+        );
+        assert!(html.contains("aria-label=\"what it &quot;shows&quot;\">\n<g/></svg>"));
+        for request in ["src=", "href=", "url(", "@import", "<script", "<link"] {
+            assert!(!html.contains(request), "{request}");
+        }
+    }
+}
