@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use maury::experiment::config::Experiment;
+use maury::experiment::config::{Experiment, ModelConfig};
+use maury::models::network::layers::{Shape, output_of};
 
 #[test]
 fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {
@@ -16,6 +17,22 @@ fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {
     std::fs::write(&path, text).unwrap();
     let experiment = Experiment::load(&path, &[], None).unwrap();
     assert_eq!(experiment.config.models.keys().collect::<Vec<_>>(), ["cubic", "quadratic"]);
+}
+
+#[test]
+fn the_network_in_the_readme_is_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let text = readme.split("```toml\n").find(|text| text.contains(".network]")).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("experiments")).unwrap();
+    std::fs::copy(root.join("experiments/lab-mock.toml"), folder.path().join("experiments/lab-mock.toml")).unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, text).unwrap();
+    let experiment = Experiment::load(&path, &[], None).unwrap();
+    let ModelConfig::Network(network) = &experiment.config.models["mine"] else { panic!("a network") };
+    let spectrum = Shape::Sequence { channels: 2, length: 8575 };
+    assert_eq!(output_of(&network.architecture.layers(), spectrum), Ok(Shape::Vector(128)));
 }
 
 #[test]
