@@ -306,3 +306,107 @@ impl Losses {
         sum.unwrap_or(f64::NAN) / self.n_rows as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Param;
+
+    use super::*;
+    use crate::device::{Compute, Precision};
+    use crate::progress::Silent;
+    use crate::training::observer::Unwatched;
+
+    const TARGET: [f64; 3] = [0.5, -1.0, 2.0];
+
+    #[derive(Module, Debug)]
+    struct Point {
+        place: Param<Tensor<1>>,
+    }
+
+    /// Mean square distance from targets, one per row, that lie about [`TARGET`]; rows from `n_rows` on validate.
+    struct Nearness {
+        n_rows: usize,
+        /// Validation loss by call, where it is made up.
+        made_up: Option<Vec<f64>>,
+        calls: std::cell::Cell<usize>,
+    }
+
+    impl Nearness {
+        fn of_rows(&self, point: &Point, rows: &[usize]) -> Tensor<1> {
+            let offset = |row: usize| if row.is_multiple_of(2) { 0.1 } else { -0.1 };
+            let compute = Compute::flex(Precision::F64);
+            let targets: Vec<f64> = rows.iter().flat_map(|row| TARGET.map(|target| target + offset(*row))).collect();
+            let targets = Tensor::<2>::from_inner(compute.tensor(&targets, [rows.len(), 3]));
+            (targets - point.place.val().unsqueeze()).powf_scalar(2.0).mean()
+        }
+    }
+
+    impl Objective<Point> for Nearness {
+        fn n_rows(&self) -> usize {
+            self.n_rows
+        }
+
+        fn loss(&self, point: &Point, rows: &[usize], _random: &mut ChaCha8Rng) -> Tensor<1> {
+            self.of_rows(point, rows)
+        }
+
+        fn validate(&self, _point: &Point) -> Option<Validation> {
+            let call = self.calls.replace(self.calls.get() + 1);
+            let loss = self.made_up.as_ref().map(|losses| losses[call])?;
+            Some(Validation { loss, labels: Vec::new() })
+        }
+    }
+
+    fn descended(settings: &DescentSettings, made_up: Option<Vec<f64>>) -> Result<Descended<Point>> {
+        let recording = Compute::flex(Precision::F64).autodiff();
+        let point = Point { place: Param::from_tensor(recording.tensor(&[0.0; 3], [3])) };
+        let company = Company { observer: &mut Unwatched, state: None, progress: &Silent };
+        let objective = Nearness { n_rows: 20, made_up, calls: std::cell::Cell::new(0) };
+        descend(point, &objective, settings, 1, company)
+    }
+
+    #[test]
+    fn every_optimizer_finds_the_minimum() {
+        for (optimizer, learning_rate) in [
+            (OptimizerSettings::Adam {}, 0.1),
+            (OptimizerSettings::AdamW { weight_decay: 0.0 }, 0.1),
+            (OptimizerSettings::Sgd { momentum: 0.0 }, 0.3),
+            (OptimizerSettings::Sgd { momentum: 0.9 }, 0.05),
+            (OptimizerSettings::Lbfgs { history: 5, steps: 5 }, 1.0),
+        ] {
+            let settings =
+                DescentSettings { epochs: 60, batch_rows: 10, learning_rate, optimizer, ..DescentSettings::default() };
+            let Descended { module, curve, epoch } = descended(&settings, None).unwrap();
+            let found = to_f64(module.place.val());
+            let apart = found.iter().zip(TARGET).map(|(found, target)| (found - target).abs()).fold(0.0, f64::max);
+            // The cosine has not come to rest exactly where batches differ.
+            assert!(apart < 0.01, "{optimizer:?}: {found:?}");
+            assert_eq!((curve.len(), epoch), (60, 60), "without validation the last is kept");
+        }
+    }
+
+    #[test]
+    fn the_best_epoch_is_kept_and_patience_ends() {
+        let settings = DescentSettings { epochs: 9, patience: 3, ..DescentSettings::default() };
+        let losses = vec![5.0, 4.0, 3.0, 3.5, 3.0, 3.2, 9.0, 9.0, 9.0];
+        let Descended { curve, epoch, .. } = descended(&settings, Some(losses.clone())).unwrap();
+        assert_eq!((curve.len(), epoch), (6, 3));
+        let patient = DescentSettings { patience: 0, ..settings };
+        let Descended { curve, epoch, .. } = descended(&patient, Some(losses)).unwrap();
+        assert_eq!((curve.len(), epoch), (9, 3));
+        let nan = descended(&patient, Some(vec![1.0, f64::NAN])).err().unwrap().to_string();
+        assert!(nan.contains("epoch 2") && nan.contains("lower learning_rate"), "{nan}");
+    }
+
+    #[test]
+    fn averaged_weights_are_the_mean_of_the_last_epochs() {
+        let plain = DescentSettings { schedule: Schedule::Constant {}, epochs: 1, ..DescentSettings::default() };
+        let place = |epochs: usize, average_last: f64| {
+            let settings = DescentSettings { epochs, average_last, ..plain.clone() };
+            to_f64(descended(&settings, None).unwrap().module.place.val())[1]
+        };
+        let single: Vec<f64> = (1..=8).map(|epochs| place(epochs, 0.0)).collect();
+        let mean = single[4..].iter().sum::<f64>() / 4.0;
+        assert!((place(8, 0.5) - mean).abs() < 1e-12);
+    }
+}
