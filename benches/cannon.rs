@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use maury::device::{Compute, Precision};
 use maury::inference::fit::FitSettings;
 use maury::inference::fitted::{FittedCannon, estimate_arrays};
-use maury::models::cannon::CannonConfig;
+use maury::training::cannon_config::CannonConfig;
 use maury::spectra::continuum::ContinuumSettings;
 use maury::spectra::grid::WavelengthGrid;
 use maury::spectra::labels::LabelScaler;

@@ -16,7 +16,7 @@ use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::mock::MockSettings;
-use crate::models::cannon::CannonConfig;
+use crate::training::cannon_config::CannonConfig;
 use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;

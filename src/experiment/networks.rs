@@ -10,7 +10,7 @@ use crate::device::to_f64;
 use crate::error::Result;
 use crate::inference::fill::CannonFill;
 use crate::inference::network_estimator::NetworkEstimator;
-use crate::models::cannon::CannonConfig;
+use crate::training::cannon_config::CannonConfig;
 use crate::models::network::input::Masked;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;

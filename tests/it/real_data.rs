@@ -9,7 +9,7 @@ use maury::device::{Compute, Precision, to_f64};
 use maury::inference::fit::FitSettings;
 use maury::inference::fitted::{FittedCannon, estimate_arrays};
 use maury::models::SpectralModel;
-use maury::models::cannon::CannonConfig;
+use maury::training::cannon_config::CannonConfig;
 use maury::spectra::continuum::{ContinuumSettings, FindSettings};
 use maury::spectra::continuum_pixels;
 use maury::spectra::grid::WavelengthGrid;
