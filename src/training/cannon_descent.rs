@@ -21,7 +21,7 @@ use nalgebra::{DMatrix, DVector};
 use ndarray::{ArrayView2, s};
 
 use super::cannon_config::{CannonConfig, CannonDescent};
-use super::cannon_objective::{Basis, BlockObjective, Finished, PixelUnits};
+use super::cannon_objective::{Basis, BlockObjective, Finished, Penalty, PixelUnits};
 use super::closed_form::{DescentReport, TrainingReport, enough_stars, products_of_columns};
 use super::descent::{Company, descend};
 use super::observer::Unwatched;
@@ -208,7 +208,7 @@ impl<'a, 's> Trainer<'a, 's> {
         };
         let (flux, ivar) = (columns(&self.stars.flux), columns(&self.stars.ivar));
         let n_terms = self.host_design.ncols();
-        let start = self.start(&flux, &ivar);
+        let start = self.start(&flux, &ivar, pixels.start);
         let mut trained = TrainedBlock {
             pixels: start.columns.iter().map(|column| pixels.start + column).collect(),
             theta: DMatrix::zeros(n_terms, start.columns.len()),
@@ -247,8 +247,13 @@ impl<'a, 's> Trainer<'a, 's> {
         Ok(trained)
     }
 
-    /// Unweighted least squares of every pixel that more stars know than there are terms.
-    fn start(&self, flux: &Tensor<2>, ivar: &Tensor<2>) -> Start {
+    /// Whether a term may act in a pixel.
+    fn acts(&self, term: usize, pixel: usize) -> bool {
+        self.acts.is_empty() || self.labels_of_terms[term].iter().all(|k| self.acts[*k][pixel])
+    }
+
+    /// Unweighted least squares, of the terms that may act, in every pixel that more stars know than there are terms.
+    fn start(&self, flux: &Tensor<2>, ivar: &Tensor<2>, first_pixel: usize) -> Start {
         let n_terms = self.host_design.ncols();
         let informative = ivar.clone().greater_scalar(0.0).float().cast(self.compute.dtype());
         let count = to_f64(informative.clone().sum_dim(0));
@@ -256,15 +261,17 @@ impl<'a, 's> Trainer<'a, 's> {
         let sum_flux = to_f64((flux.clone() * informative.clone()).sum_dim(0));
         let mean: Vec<f64> = sum_flux.iter().zip(&count).map(|(sum, count)| sum / count.max(1.0)).collect();
         let deviation = (flux.clone() - self.compute.tensor(&mean, [1, n_pixels])) * informative.clone();
-        let normal = to_f64(informative.clone().transpose().matmul(self.pairs.clone()));
-        let right = to_f64(deviation.clone().transpose().matmul(self.design.clone()));
+        let mut normal = to_f64(informative.clone().transpose().matmul(self.pairs.clone()));
+        let mut right = to_f64(deviation.clone().transpose().matmul(self.design.clone()));
         let n_pairs = n_terms * (n_terms + 1) / 2;
         let mut theta = DMatrix::zeros(n_terms, n_pixels);
         let mut columns = Vec::new();
         for pixel in (0..n_pixels).filter(|pixel| count[*pixel] > n_terms as f64) {
-            if let Some(factor) = factorize(&normal[pixel * n_pairs..(pixel + 1) * n_pairs], n_terms) {
-                let right = DVector::from_column_slice(&right[pixel * n_terms..(pixel + 1) * n_terms]);
-                theta.set_column(pixel, &factor.solve(&right));
+            let normal = &mut normal[pixel * n_pairs..(pixel + 1) * n_pairs];
+            let right = &mut right[pixel * n_terms..(pixel + 1) * n_terms];
+            self.hold(normal, right, first_pixel + pixel);
+            if let Some(factor) = factorize(normal, n_terms) {
+                theta.set_column(pixel, &factor.solve(&DVector::from_column_slice(right)));
                 columns.push(pixel);
             }
         }
@@ -289,6 +296,17 @@ impl<'a, 's> Trainer<'a, 's> {
         }
     }
 
+    /// Makes the coefficients of terms that must not act in a pixel nil in its least squares.
+    fn hold(&self, normal: &mut [f64], right: &mut [f64], pixel: usize) {
+        let n_terms = right.len();
+        let acts: Vec<bool> = (0..n_terms).map(|term| self.acts(term, pixel)).collect();
+        let pairs = (0..n_terms).flat_map(|a| (a..n_terms).map(move |b| (a, b)));
+        for (entry, (a, b)) in normal.iter_mut().zip(pairs).filter(|(_, (a, b))| !(acts[*a] && acts[*b])) {
+            *entry = f64::from(u8::from(a == b));
+        }
+        right.iter_mut().zip(&acts).filter(|(_, acts)| !**acts).for_each(|(right, _)| *right = 0.0);
+    }
+
     /// The trainable pixels of a block in their units. `pixels` are their numbers in the spectrum.
     fn objective(&self, flux: Tensor<2>, ivar: Tensor<2>, start: &Start, pixels: &[usize]) -> (BlockObjective, Basis) {
         let (n_stars, n_terms) = self.host_design.shape();
@@ -307,10 +325,8 @@ impl<'a, 's> Trainer<'a, 's> {
         let orthonormal = if real_theta { None } else { Basis::orthonormal(&self.host_design, &star_weight) };
         let basis = orthonormal.unwrap_or_else(|| Basis::scaled(&self.host_design, &star_weight));
         let stretch: Vec<f64> = start.n_informative.iter().map(|n| (n_stars as f64 / n).sqrt()).collect();
-        let acts = |term: usize, pixel: usize| self.labels_of_terms[term].iter().all(|k| self.acts[*k][pixel]);
-        let on_terms = |value: &dyn Fn(usize, usize) -> f64| {
-            let values: Vec<f64> = (0..n_terms * n_pixels).map(|i| value(i / n_pixels, i % n_pixels)).collect();
-            self.compute.tensor(&values, [n_terms, n_pixels])
+        let on_terms = |value: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+            (0..n_terms * n_pixels).map(|i| value(i / n_pixels, i % n_pixels)).collect()
         };
         // Half of Lambda, since the objective is -ln L; a star's share of it, since the objective is a mean.
         let penalty = |term: usize, column: usize| {
@@ -323,9 +339,11 @@ impl<'a, 's> Trainer<'a, 's> {
             flux,
             ivar,
             stretch: row(&stretch),
-            allowed: (!self.acts.is_empty())
-                .then(|| on_terms(&|term, column| f64::from(u8::from(acts(term, pixels[column]))))),
-            penalty: (self.config.l1 > 0.0).then(|| on_terms(&penalty)),
+            allowed: (!self.acts.is_empty()).then(|| {
+                let allowed = on_terms(&|term, column| f64::from(u8::from(self.acts(term, pixels[column]))));
+                self.compute.tensor(&allowed, [n_terms, n_pixels])
+            }),
+            penalty: (self.config.l1 > 0.0).then(|| Penalty::new(&on_terms(&penalty), n_pixels, self.compute)),
         };
         (objective, basis)
     }

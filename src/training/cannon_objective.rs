@@ -13,9 +13,11 @@ use crate::models::likelihood::log_likelihood;
 /// Width of the rounded tip of |a| in an L1 penalty, in units of the noise of one star in one pixel: far below the formal
 /// error of a coefficient, which is that noise over the root of the number of stars.
 const TIP: f64 = 1e-3;
-/// Coefficients below this were held at nil by the penalty: the rounded tip leaves them at `TIP p / sqrt(1 - p^2)`, with p
-/// the share of the penalty's slope that the data pull with, and this is p = 0.98.
-const NIL: f64 = 5.0 * TIP;
+/// Largest curvature of the tip, where the curvature of the likelihood is one; a strong penalty's tip is wider for it.
+const SHARPEST: f64 = 3e3;
+/// Coefficients below so many widths were held at nil by the penalty: its tip leaves them at `p / sqrt(1 - p^2)` widths,
+/// with p the share of the penalty's slope that the data pull with, and this is p = 0.98.
+const NIL: f64 = 5.0;
 
 /// Functions of the labels that replace the terms in a descent: values = terms . to_theta.
 ///
@@ -89,8 +91,36 @@ pub(super) struct BlockObjective {
     pub stretch: Tensor<2>,
     /// 1 where a term may act, 0 elsewhere, [n_terms, n_pixels]; none if all may.
     pub allowed: Option<Tensor<2>>,
-    /// Penalty per unit of a coefficient and star, [n_terms, n_pixels].
-    pub penalty: Option<Tensor<2>>,
+    /// What takes coefficients away.
+    pub penalty: Option<Penalty>,
+}
+
+/// An L1 penalty, its tip rounded: `strength (sqrt(a^2 + tip^2) - tip)`.
+pub(super) struct Penalty {
+    /// Per unit of a coefficient, [n_terms, n_pixels]; nil for the constant.
+    strength: Tensor<2>,
+    tip: Tensor<2>,
+    /// Coefficients below this are nil, [n_terms, n_pixels] row-major.
+    nil: Vec<f64>,
+}
+
+impl Penalty {
+    /// From its strengths, [n_terms, n_pixels] row-major.
+    pub fn new(strength: &[f64], n_pixels: usize, compute: &Compute) -> Self {
+        let shape = [strength.len() / n_pixels, n_pixels];
+        let tip: Vec<f64> = strength.iter().map(|strength| TIP.max(strength / SHARPEST)).collect();
+        Self {
+            strength: compute.tensor(strength, shape),
+            nil: tip.iter().zip(strength).map(|(tip, strength)| if *strength > 0.0 { NIL * tip } else { 0.0 }).collect(),
+            tip: compute.tensor(&tip, shape),
+        }
+    }
+
+    /// The penalty of coefficients that record.
+    fn of(&self, coefficients: Tensor<2>) -> Tensor<1> {
+        let [strength, tip] = [&self.strength, &self.tip].map(|tensor| Tensor::<2>::from_inner(tensor.clone()));
+        (strength * ((coefficients.square() + tip.clone().square()).sqrt() - tip)).sum()
+    }
 }
 
 impl BlockObjective {
@@ -129,18 +159,14 @@ impl BlockObjective {
         let rows: Vec<usize> = (0..self.n_rows()).collect();
         let likelihood = self.likelihood(module, &rows);
         let log_likelihood = to_f64(likelihood.clone().inner()).into_iter().sum();
-        let mut loss = likelihood.sum().neg() / rows.len() as f64;
-        if let Some(penalty) = self.penalty(module) {
-            loss = loss + penalty;
-        }
-        let gradients = loss.backward();
+        let gradients = self.penalized(likelihood, module).backward();
         let gradient = |tensor: Tensor<2>| tensor.grad(&gradients).map(to_f64).expect("every parameter has a gradient");
         let (slope, scatter_slope) = (gradient(module.coefficients.val()), gradient(module.scatter.val()));
         let mut coefficients = to_f64(self.acting(module.coefficients.val()).inner());
         let n_pixels = scatter_slope.len();
         let mut squares: Vec<f64> = scatter_slope.iter().map(|slope| slope * slope).collect();
         for (entry, coefficient) in coefficients.iter_mut().enumerate() {
-            if self.penalty.is_some() && entry >= n_pixels && coefficient.abs() < NIL {
+            if self.penalty.as_ref().is_some_and(|penalty| coefficient.abs() < penalty.nil[entry]) {
                 *coefficient = 0.0;
             } else {
                 squares[entry % n_pixels] += slope[entry] * slope[entry];
@@ -158,10 +184,14 @@ impl BlockObjective {
         }
     }
 
-    fn penalty(&self, module: &PixelUnits) -> Option<Tensor<1>> {
-        let strength = Tensor::<2>::from_inner(self.penalty.clone()?);
-        let size = (self.acting(module.coefficients.val()).square() + TIP * TIP).sqrt() - TIP;
-        Some((strength * size).sum())
+    /// The loss, from ln L of some stars, [n_rows, 1].
+    fn penalized(&self, likelihood: Tensor<2>, module: &PixelUnits) -> Tensor<1> {
+        let [n_rows, _] = likelihood.dims();
+        let loss = likelihood.sum().neg() / n_rows as f64;
+        match &self.penalty {
+            Some(penalty) => loss + penalty.of(self.acting(module.coefficients.val())),
+            None => loss,
+        }
     }
 }
 
@@ -171,11 +201,7 @@ impl Objective<PixelUnits> for BlockObjective {
     }
 
     fn loss(&self, module: &PixelUnits, rows: &[usize], _random: &mut ChaCha8Rng) -> Tensor<1> {
-        let loss = self.likelihood(module, rows).sum().neg() / rows.len() as f64;
-        match self.penalty(module) {
-            Some(penalty) => loss + penalty,
-            None => loss,
-        }
+        self.penalized(self.likelihood(module, rows), module)
     }
 }
 
