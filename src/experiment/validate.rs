@@ -32,6 +32,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     }
     check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
     check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
+    config.fit.method.check().map_err(|(key, problem)| (format!("fit.method.{key}"), problem.to_string()))?;
     check(config.fit.batch_stars > 0, "fit.batch_stars", "must be at least 1")?;
     check(config.fit.tolerance > 0.0 && config.fit.tolerance <= 1.0, "fit.tolerance", "must be above 0 and at most 1")?;
     check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
