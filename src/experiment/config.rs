@@ -16,10 +16,10 @@ use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::mock::MockSettings;
-use crate::training::cannon_config::CannonConfig;
 use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;
+use crate::training::cannon_config::CannonConfig;
 use crate::training::emulator::EmulatorConfig;
 use crate::training::label_regression::NetworkConfig;
 

@@ -11,14 +11,14 @@ use crate::data::catalogue::Catalogue;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
-use crate::training::cannon_config::{CannonConfig, CannonTraining};
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::split::Fold;
-use crate::training::checkpoint::{Preparation, TrainedCannon};
+use crate::training::cannon_config::{CannonConfig, CannonTraining};
 use crate::training::cannon_descent::{self, CannonStars};
+use crate::training::checkpoint::{Preparation, TrainedCannon};
 use crate::training::closed_form::{self, TrainingReport};
 use crate::training::label_regression::MemberReport;
 

@@ -97,6 +97,7 @@ mod tests {
             ids: (0..40).map(|n| n.to_string()).collect(),
             label_names: vec!["teff".into()],
             labels: Array2::from_shape_fn((40, 1), |(n, _)| label(n)),
+            label_errors: Array2::from_elem((40, 1), f64::NAN),
             snr: vec![100.0; 40],
             flux: Array2::from_shape_fn((40, 50), |(n, j)| (1.0 - 0.1 * label(n) + noise(n, j)) as f32),
             ivar: Array2::from_elem((40, 50), 1e4),

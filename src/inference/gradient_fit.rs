@@ -208,8 +208,8 @@ fn spread(curvature: &[f64], n: usize) -> Vec<f64> {
 
 /// An optimizer in motion.
 enum Walker {
-    Adam { adam: Adam, state: Option<AdamState<2>>, rate: f64, decay: f64 },
-    Lbfgs(History),
+    Adam(Box<FallingAdam>),
+    Lbfgs(Box<History>),
 }
 
 impl Walker {
@@ -217,50 +217,60 @@ impl Walker {
     fn new(method: &FitMethod, tolerance: f64) -> (Self, usize) {
         match method {
             FitMethod::LevenbergMarquardt => panic!("Levenberg-Marquardt is no descent by gradients"),
-            FitMethod::Adam(AdamFit { steps, learning_rate }) => {
+            FitMethod::Adam(AdamFit { steps, learning_rate: rate }) => {
                 let adam = AdamConfig::new().with_beta_2(BETA_2).with_epsilon(1e-12).build();
-                let fall = (LAST_RATE * tolerance / learning_rate).min(1.0);
-                (Self::Adam { adam, state: None, rate: *learning_rate, decay: fall.powf(1.0 / *steps as f64) }, *steps)
+                let fall = (LAST_RATE * tolerance / rate).min(1.0).powf(1.0 / *steps as f64);
+                (Self::Adam(Box::new(FallingAdam { adam, state: None, rate: *rate, fall })), *steps)
             }
-            FitMethod::Lbfgs(LbfgsFit { steps, history }) => (
-                Self::Lbfgs(History { here: None, steps: Vec::new(), changes: Vec::new(), most: *history }),
-                *steps,
-            ),
+            FitMethod::Lbfgs(LbfgsFit { steps, history: most }) => {
+                let history = History { here: None, steps: Vec::new(), changes: Vec::new(), most: *most };
+                (Self::Lbfgs(Box::new(history)), *steps)
+            }
         }
     }
 
     fn step<C: ChiSquare>(&mut self, whitened: &Whitened<C>, z: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Adam { adam, state, rate, decay } => {
-                let (_, gradient) = whitened.value_and_gradient(z.clone());
-                let (next, moved) = adam.step(*rate, z.clone(), gradient, state.take());
-                *state = moved;
-                *rate *= *decay;
-                let shorter = shortening(&whitened.spread(next.clone() - z.clone()));
-                z.clone() + (next - z) * shorter
-            }
+            Self::Adam(adam) => adam.step(whitened, z),
             Self::Lbfgs(history) => history.step(whitened, z),
         }
     }
 
+    /// Keeps the stars at these positions only.
     fn select(&mut self, rows: &Tensor<1, Int>) {
-        let pick = |tensor: &Tensor<2>| tensor.clone().select(0, rows.clone());
         match self {
-            Self::Adam { state, .. } => {
-                *state = state.take().map(|AdamState { momentum }| AdamState {
-                    momentum: AdaptiveMomentumState {
-                        moment_1: pick(&momentum.moment_1),
-                        moment_2: pick(&momentum.moment_2),
-                        ..momentum
-                    },
-                });
-            }
-            Self::Lbfgs(history) => {
-                history.here = history.here.take().map(|(value, gradient)| (pick(&value), pick(&gradient)));
-                history.steps = history.steps.iter().map(pick).collect();
-                history.changes = history.changes.iter().map(pick).collect();
-            }
+            Self::Adam(adam) => adam.select(rows),
+            Self::Lbfgs(history) => history.select(rows),
         }
+    }
+}
+
+/// Adam with a learning rate that falls by a factor each step.
+struct FallingAdam {
+    adam: Adam,
+    state: Option<AdamState<2>>,
+    rate: f64,
+    fall: f64,
+}
+
+impl FallingAdam {
+    fn step<C: ChiSquare>(&mut self, whitened: &Whitened<C>, z: Tensor<2>) -> Tensor<2> {
+        let (_, gradient) = whitened.value_and_gradient(z.clone());
+        let (next, state) = self.adam.step(self.rate, z.clone(), gradient, self.state.take());
+        self.state = state;
+        self.rate *= self.fall;
+        let move_by = next - z.clone();
+        z + move_by.clone() * shortening(&whitened.spread(move_by))
+    }
+
+    fn select(&mut self, rows: &Tensor<1, Int>) {
+        self.state = self.state.take().map(|AdamState { momentum }| AdamState {
+            momentum: AdaptiveMomentumState {
+                moment_1: momentum.moment_1.select(0, rows.clone()),
+                moment_2: momentum.moment_2.select(0, rows.clone()),
+                ..momentum
+            },
+        });
     }
 }
 
@@ -321,6 +331,13 @@ impl History {
         trial
     }
 
+    fn select(&mut self, rows: &Tensor<1, Int>) {
+        let pick = |tensor: &Tensor<2>| tensor.clone().select(0, rows.clone());
+        self.here = self.here.take().map(|(value, gradient)| (pick(&value), pick(&gradient)));
+        self.steps = self.steps.iter().map(pick).collect();
+        self.changes = self.changes.iter().map(pick).collect();
+    }
+
     /// Minus the gradient times the inverse Hessian as the history knows it; as it is in these units, one, without any.
     fn direction(&self, gradient: &Tensor<2>) -> Tensor<2> {
         let inverse: Vec<Tensor<2>> =
@@ -354,4 +371,24 @@ fn reciprocal(x: Tensor<2>) -> Tensor<2> {
 /// A mask of stars, [n_stars, 1], for all their labels.
 fn wide(mask: &Tensor<2, Bool>, like: &Tensor<2>) -> Tensor<2, Bool> {
     mask.clone().expand(like.dims())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fit::FitSettings;
+    use super::*;
+
+    #[test]
+    fn the_method_is_a_word_or_a_table() {
+        let parsed = |text: &str| toml::from_str::<FitSettings>(text).map(|settings| settings.method);
+        assert_eq!(parsed("method = \"levenberg-marquardt\"").unwrap(), FitMethod::LevenbergMarquardt);
+        assert_eq!(parsed("method.lbfgs = {}").unwrap(), FitMethod::Lbfgs(LbfgsFit::default()));
+        let adam = FitMethod::Adam(AdamFit { steps: 7, ..AdamFit::default() });
+        assert_eq!(parsed("[method.adam]\nsteps = 7").unwrap(), adam);
+        assert!(parsed("method.adam = { history = 7 }").is_err());
+        assert_eq!(parsed("method.lbfgs.steps = 0").unwrap().check().unwrap_err().0, "lbfgs.steps");
+        assert_eq!(parsed("method.adam.learning_rate = -1.0").unwrap().check().unwrap_err().0, "adam.learning_rate");
+        let written = toml::to_string(&FitSettings { method: adam.clone(), ..FitSettings::default() }).unwrap();
+        assert_eq!(parsed(&written).unwrap(), adam);
+    }
 }

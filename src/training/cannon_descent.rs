@@ -13,6 +13,9 @@
 //! nil; and variances `sigma^2 + s2 + (df/dl)^T Sigma_l (df/dl)` of stars whose labels have errors. Gradients flow through
 //! that variance: a line search needs a loss that its gradient is the gradient of. It weighs stars by how well their labels
 //! are known; an error that all stars share only takes the place of s2 and leaves theta as attenuated as before.
+//!
+//! Unlike the closed form, which brackets the highest maximum in s2 first, a descent ends on the hill it starts on. That
+//! matters in pixels that hardly more stars know than there are terms.
 
 use std::ops::Range;
 
@@ -227,11 +230,8 @@ impl<'a, 's> Trainer<'a, 's> {
         let company =
             Company { observer: &mut Unwatched, state: None, progress: &OneOfMany { progress: self.progress } };
         let descended = descend(module, &objective, &self.descent.settings(), self.seed, company)?.module;
-        let module = PixelUnits::new(
-            &to_f64(descended.coefficients.val()),
-            &to_f64(descended.scatter.val()),
-            &recording,
-        );
+        let module =
+            PixelUnits::new(&to_f64(descended.coefficients.val()), &to_f64(descended.scatter.val()), &recording);
         let Finished { coefficients, variance, to_gain, log_likelihood } = objective.finish(&module);
         let coefficients = DMatrix::from_row_slice(n_terms, start.columns.len(), &coefficients);
         trained.theta = &basis.to_theta * coefficients;
@@ -360,13 +360,11 @@ impl<'a, 's> Trainer<'a, 's> {
 
     /// Where a block's descent starts.
     fn first(&self, start: &Start, basis: &Basis, objective: &BlockObjective, recording: &Compute) -> PixelUnits {
-        let n_pixels = start.unit.len();
-        let stretch = to_f64(objective.stretch.clone());
         let mut coefficients =
             basis.to_theta.solve_upper_triangular(&start.theta).expect("a basis has no nil on its diagonal");
-        let mut scatter = Vec::with_capacity(n_pixels);
-        for column in 0..n_pixels {
-            let unit = start.unit[column] * stretch[column];
+        let mut scatter = Vec::with_capacity(start.unit.len());
+        for (column, stretch) in to_f64(objective.stretch.clone()).into_iter().enumerate() {
+            let unit = start.unit[column] * stretch;
             coefficients.column_mut(column).unscale_mut(unit);
             scatter.push(start.s2[column].sqrt() / unit);
         }

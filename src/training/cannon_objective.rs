@@ -111,7 +111,11 @@ impl Penalty {
         let tip: Vec<f64> = strength.iter().map(|strength| TIP.max(strength / SHARPEST)).collect();
         Self {
             strength: compute.tensor(strength, shape),
-            nil: tip.iter().zip(strength).map(|(tip, strength)| if *strength > 0.0 { NIL * tip } else { 0.0 }).collect(),
+            nil: tip
+                .iter()
+                .zip(strength)
+                .map(|(tip, strength)| if *strength > 0.0 { NIL * tip } else { 0.0 })
+                .collect(),
             tip: compute.tensor(&tip, shape),
         }
     }
@@ -135,7 +139,8 @@ impl BlockObjective {
         let coefficients = self.acting(module.coefficients.val()) * stretch.clone();
         let mut variance = (module.scatter.val() * stretch).square();
         if let Some(noise) = &self.label_noise {
-            let noise = Tensor::<3>::from_inner(if all { noise.clone() } else { noise.clone().select(0, index.clone()) });
+            let noise =
+                Tensor::<3>::from_inner(if all { noise.clone() } else { noise.clone().select(0, index.clone()) });
             let [n_stars, n_labels, n_terms] = noise.dims();
             let [_, n_pixels] = coefficients.dims();
             let slope = noise.reshape([n_stars * n_labels, n_terms]).matmul(coefficients.clone());

@@ -12,7 +12,7 @@ use maury::training::closed_form::{self, TrainingReport};
 use maury::training::optimizer::{OptimizerSettings, Schedule};
 use ndarray::{Array2, s};
 
-use crate::support::{Normal, Truth, quadratic_terms, truth};
+use crate::support::{Normal, Truth, quadratic_terms, refused, succeeded, survey, truth};
 
 fn lbfgs() -> CannonDescent {
     CannonDescent::default()
@@ -244,4 +244,33 @@ fn batches_of_stars_come_near_the_optimum_too() {
     let best = log_likelihoods(&descended(&config, &lbfgs(), &truth).0, &truth);
     let worst = best.iter().zip(&found).fold(0.0_f64, |a, (best, found)| a.max(best - found));
     assert!(worst < 0.1, "ln L lower by {worst}");
+}
+
+#[test]
+fn an_experiment_trains_by_descent_and_refuses_what_has_no_closed_form() {
+    let folder = survey(60);
+    let text = std::fs::read_to_string(folder.path().join("lab.toml")).unwrap();
+    let models = "\
+[models.exact.cannon]
+order = 1
+[models.descended.cannon]
+order = 1
+censor.fe_h = [[15000.0, 16000.0]]
+training.descent = { epochs = 2 }
+";
+    std::fs::write(folder.path().join("descent.toml"), format!("{text}{models}")).unwrap();
+    succeeded(folder.path(), &["run", "descent.toml", "--set", "fit.method.lbfgs={}"]);
+    let metrics = std::fs::read_to_string(folder.path().join("experiments/descent/latest/metrics.json")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
+    let training = |model: &str| metrics["models"][model]["training"][0].clone();
+    assert!(training("exact")["descent"].is_null());
+    let descent = training("descended")["descent"].clone();
+    assert_eq!(descent["epochs"], 2);
+    assert!(descent["final_loss"].as_f64().unwrap() < 0.0 && descent["n_zero_coefficients"].as_u64().unwrap() > 2000);
+    for set in ["models.exact.cannon.l1=3.0", "models.exact.cannon.label_errors=true"] {
+        let key = set.split('=').next().unwrap();
+        refused(folder.path(), &["run", "descent.toml", "--set", set], 2, &[key, "training.descent"]);
+    }
+    let stranger = "models.descended.cannon.censor.mg_fe=[[1.0, 2.0]]";
+    refused(folder.path(), &["run", "descent.toml", "--set", stranger], 2, &["censor.mg_fe", "teff, logg, fe_h"]);
 }
