@@ -64,7 +64,8 @@ pub struct CannonDescent {
     pub batch_rows: usize,
     /// Learning rate the schedule starts from, in units of the noise of one star in one pixel. L-BFGS finds its own.
     pub learning_rate: f64,
-    /// The rule of the steps.
+    /// The rule of the steps. L-BFGS wants `device.precision = "f64"`: in f32 it comes to a halt before all pixels have
+    /// converged, and more epochs change nothing.
     pub optimizer: OptimizerSettings,
     /// How the learning rate changes.
     pub schedule: Schedule,
