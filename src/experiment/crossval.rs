@@ -11,14 +11,15 @@ use crate::data::catalogue::Catalogue;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
-use crate::models::cannon::CannonConfig;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::split::Fold;
+use crate::training::cannon_config::{CannonConfig, CannonTraining};
+use crate::training::cannon_descent::{self, CannonStars};
 use crate::training::checkpoint::{Preparation, TrainedCannon};
-use crate::training::closed_form::{TrainingReport, train};
+use crate::training::closed_form::{self, TrainingReport};
 use crate::training::label_regression::MemberReport;
 
 /// What one model made of one fold.
@@ -137,7 +138,8 @@ impl CrossValidation<'_> {
         timings: &mut Timings,
     ) -> Result<FoldResult> {
         let (trained, training) = timings.measure("train", || self.train_cannon(fold, config))?;
-        let n_parameters = trained.cannon.n_parameters();
+        let nil = training.descent.map_or(0, |descent| descent.n_zero_coefficients);
+        let n_parameters = trained.cannon.n_parameters() - nil;
         tracing::info!(
             "trained on {} stars: {} pixels ({} without information), {n_parameters} parameters",
             training.n_stars,
@@ -159,8 +161,25 @@ impl CrossValidation<'_> {
         let labels = set.labels.select(ndarray::Axis(0), &trainable);
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
         let (flux, ivar) = spectra_of_rows(set, &trainable);
-        let (cannon, report) =
-            train(config, scaler.scale(labels.view()).view(), flux.view(), ivar.view(), self.compute)?;
+        let scaled = scaler.scale(labels.view());
+        let (cannon, report) = match &config.training {
+            CannonTraining::ClosedForm => {
+                closed_form::train(config, scaled.view(), flux.view(), ivar.view(), self.compute)?
+            }
+            CannonTraining::Descent(descent) => {
+                let mut errors = set.label_errors.select(ndarray::Axis(0), &trainable);
+                errors.rows_mut().into_iter().for_each(|mut row| row /= &ndarray::aview1(&scaler.scale));
+                let stars = CannonStars {
+                    label_names: &set.label_names,
+                    wavelength: &set.grid.wavelength,
+                    scaled_labels: scaled.view(),
+                    scaled_label_errors: errors.view(),
+                    flux: flux.view(),
+                    ivar: ivar.view(),
+                };
+                cannon_descent::train(config, descent, &stars, self.config.seed, self.compute, self.progress)?
+            }
+        };
         Ok((TrainedCannon { cannon, scaler, preparation: self.preparation(), training_labels: labels }, report))
     }
 

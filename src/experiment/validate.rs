@@ -28,10 +28,11 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
-        validate_model(name, model, config.data.library.is_some(), check)?;
+        validate_model(name, model, config, check)?;
     }
     check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
     check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
+    config.fit.method.check().map_err(|(key, problem)| (format!("fit.method.{key}"), problem.to_string()))?;
     check(config.fit.batch_stars > 0, "fit.batch_stars", "must be at least 1")?;
     check(config.fit.tolerance > 0.0 && config.fit.tolerance <= 1.0, "fit.tolerance", "must be above 0 and at most 1")?;
     check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
@@ -60,16 +61,15 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
 fn validate_model(
     name: &str,
     model: &ModelConfig,
-    on_library: bool,
+    config: &ExperimentConfig,
     check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
 ) -> Result<(), (String, String)> {
+    let on_library = config.data.library.is_some();
     match model {
         ModelConfig::Cannon(cannon) => {
             let key = |field: &str| format!("models.{name}.cannon.{field}");
             check(!on_library, &key("order"), "cannot be learned from data.library; that is for [models.NAME.payne]")?;
-            check((1..=3).contains(&cannon.order), &key("order"), "must be 1, 2 or 3")?;
-            check(cannon.block_pixels > 0, &key("block_pixels"), "must be at least 1")?;
-            check((2..=50).contains(&cannon.scatter_trials), &key("scatter_trials"), "must be 2 to 50")
+            cannon.check(&config.labels).map_err(|(field, problem)| (key(&field), problem))
         }
         ModelConfig::Payne(payne) => {
             let key = |field: &str| format!("models.{name}.payne.{field}");

@@ -164,6 +164,13 @@ impl<T: LabelTerms> ChiSquare for CompressedSpectra<T> {
         }
     }
 
+    fn chi2(&self, scaled_labels: Tensor<2>) -> Tensor<2> {
+        let [n_stars, n, _] = self.m.dims();
+        let x = self.label_terms.terms(scaled_labels).narrow(1, 1, n).reshape([n_stars, n, 1]);
+        let residual = self.m.clone().matmul(x.clone()) - self.v.clone() * 2.0;
+        (x * residual).sum_dim(1).reshape([n_stars, 1]) + self.c.clone()
+    }
+
     fn select(&self, rows: Tensor<1, Int>) -> Self {
         Self {
             label_terms: self.label_terms.clone(),

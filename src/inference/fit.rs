@@ -7,6 +7,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
+use super::gradient_fit::{self, FitMethod};
 use super::solve::{invert, solve};
 use crate::device::{Compute, to_bool, to_f64};
 
@@ -16,7 +17,9 @@ use crate::device::{Compute, to_bool, to_f64};
 pub struct FitSettings {
     /// Starts per star: the training labels of lowest chi^2 that are not neighbours.
     pub starts: usize,
-    /// Steps per start at most.
+    /// How the lowest chi^2 is found.
+    pub method: FitMethod,
+    /// Steps per start at most, of Levenberg-Marquardt.
     pub max_steps: usize,
     /// A fit has converged when its step is shorter than this, in units of the formal error.
     pub tolerance: f64,
@@ -26,7 +29,7 @@ pub struct FitSettings {
 
 impl Default for FitSettings {
     fn default() -> Self {
-        Self { starts: 3, max_steps: 60, tolerance: 1e-3, batch_stars: 256 }
+        Self { starts: 3, method: FitMethod::default(), max_steps: 60, tolerance: 1e-3, batch_stars: 256 }
     }
 }
 
@@ -34,6 +37,8 @@ impl Default for FitSettings {
 pub trait ChiSquare {
     /// Value and derivatives at scaled labels, `[n_stars, n_labels]`.
     fn evaluate(&self, scaled_labels: Tensor<2>) -> Evaluation;
+    /// The value alone, `[n_stars, 1]`, as an expression that can be differentiated.
+    fn chi2(&self, scaled_labels: Tensor<2>) -> Tensor<2>;
     /// The stars at these positions, in this order; positions may repeat.
     fn select(&self, rows: Tensor<1, Int>) -> Self;
 }
@@ -84,7 +89,10 @@ pub fn fit<C: ChiSquare>(
     compute: &Compute,
     is_inside: impl Fn(ArrayView1<f64>) -> bool,
 ) -> Minimum {
-    let mut runs = starts.iter().map(|start| descend(problem, start.view(), settings, compute));
+    let mut runs = starts.iter().map(|start| match &settings.method {
+        FitMethod::LevenbergMarquardt => descend(problem, start.view(), settings, compute),
+        method => gradient_fit::descend(problem, start.view(), method, settings.tolerance, compute),
+    });
     let mut best = runs.next().expect("a fit needs a start");
     let mut minima: Vec<Vec<Vec<f64>>> = vec![Vec::new(); best.chi2.len()];
     best.add_to(&mut minima);
@@ -107,13 +115,7 @@ pub fn fit<C: ChiSquare>(
 /// Levenberg-Marquardt from one start per star; stars leave the batch as they converge.
 fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSettings, compute: &Compute) -> Minimum {
     let (n_stars, n_labels) = start.dim();
-    let mut minimum = Minimum {
-        scaled_labels: start.to_owned(),
-        covariance: Array3::from_elem((n_stars, n_labels, n_labels), f64::NAN),
-        chi2: vec![f64::NAN; n_stars],
-        converged: vec![false; n_stars],
-        n_minima: vec![1; n_stars],
-    };
+    let mut minimum = Minimum::at(start);
     if n_stars == 0 {
         return minimum;
     }
@@ -189,7 +191,7 @@ impl Evaluation {
         }
     }
 
-    fn select(&self, rows: Tensor<1, Int>) -> Self {
+    pub(super) fn select(&self, rows: Tensor<1, Int>) -> Self {
         Self {
             chi2: self.chi2.clone().select(0, rows.clone()),
             half_gradient: self.half_gradient.clone().select(0, rows.clone()),
@@ -200,6 +202,18 @@ impl Evaluation {
 }
 
 impl Minimum {
+    /// Nothing found yet: still at the start, [n_stars, n_labels].
+    pub(super) fn at(start: ArrayView2<f64>) -> Self {
+        let (n_stars, n_labels) = start.dim();
+        Self {
+            scaled_labels: start.to_owned(),
+            covariance: Array3::from_elem((n_stars, n_labels, n_labels), f64::NAN),
+            chi2: vec![f64::NAN; n_stars],
+            converged: vec![false; n_stars],
+            n_minima: vec![1; n_stars],
+        }
+    }
+
     /// Adds each star's minimum to those known, if it converged and is another.
     fn add_to(&self, minima: &mut [Vec<Vec<f64>>]) {
         for (star, minima) in minima.iter_mut().enumerate() {
@@ -224,7 +238,8 @@ impl Minimum {
         self.converged[star] = from.converged[star];
     }
 
-    fn record(&mut self, stars: &[usize], converged: &[bool], labels: Tensor<2>, here: Evaluation) {
+    /// Takes note of where some stars ended.
+    pub(super) fn record(&mut self, stars: &[usize], converged: &[bool], labels: Tensor<2>, here: Evaluation) {
         let n_labels = labels.dims()[1];
         let (labels, chi2) = (to_f64(labels), to_f64(here.chi2));
         let covariance = to_f64(invert(here.curvature));

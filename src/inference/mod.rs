@@ -4,6 +4,7 @@ pub mod compress;
 pub mod fill;
 pub mod fit;
 pub mod fitted;
+pub mod gradient_fit;
 pub mod hull;
 pub mod marginal;
 pub mod network_estimator;

@@ -107,6 +107,13 @@ impl<C: ChiSquare> ChiSquare for Penalized<C> {
         }
     }
 
+    fn chi2(&self, scaled_labels: Tensor<2>) -> Tensor<2> {
+        let [_, n] = scaled_labels.dims();
+        let offset = scaled_labels.clone() - self.centre.clone();
+        let gradient = offset.clone().matmul(self.precision.clone().reshape([n, n]));
+        self.problem.chi2(scaled_labels) + (offset * gradient).sum_dim(1)
+    }
+
     fn select(&self, rows: Tensor<1, Int>) -> Self {
         Self { problem: self.problem.select(rows), precision: self.precision.clone(), centre: self.centre.clone() }
     }

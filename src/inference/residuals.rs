@@ -44,6 +44,11 @@ impl ChiSquare for DirectChiSquare {
         }
     }
 
+    fn chi2(&self, scaled_labels: Tensor<2>) -> Tensor<2> {
+        let model = self.cannon.predict_flux(scaled_labels);
+        chi2(self.spectra.flux.clone(), self.spectra.ivar.clone(), &model)
+    }
+
     fn select(&self, rows: Tensor<1, Int>) -> Self {
         let spectra = SpectraBatch {
             flux: self.spectra.flux.clone().select(0, rows.clone()),

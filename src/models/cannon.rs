@@ -2,7 +2,6 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
 use super::vectorizer::Vectorizer;
 use super::{FluxPrediction, SpectralModel};
@@ -10,24 +9,6 @@ use crate::device::{Compute, to_f64};
 
 /// Scatter variance of a pixel the model knows nothing about: its weight in every fit is nil.
 pub const NO_INFORMATION: f64 = 1e30;
-
-/// `[models.<name>.cannon]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CannonConfig {
-    /// Highest degree of the polynomial in the labels: 1, 2 or 3.
-    pub order: usize,
-    /// Pixels trained together; fewer need less memory.
-    pub block_pixels: usize,
-    /// Trial values of s^2 that first bracket the maximum of each pixel's likelihood; pixels that need more get more.
-    pub scatter_trials: usize,
-}
-
-impl Default for CannonConfig {
-    fn default() -> Self {
-        Self { order: 2, block_pixels: 256, scatter_trials: 5 }
-    }
-}
 
 /// A trained Cannon (Ness et al. 2015).
 ///

@@ -9,14 +9,15 @@ use burn::tensor::Tensor;
 use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
+use super::cannon_config::CannonConfig;
 use super::pixel_block::{Block, TrainedBlock};
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::models::cannon::{Cannon, CannonConfig, NO_INFORMATION};
+use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::vectorizer::Vectorizer;
 
 /// What training found, for the run's report.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingReport {
     /// Stars that trained.
     pub n_stars: usize,
@@ -28,11 +29,27 @@ pub struct TrainingReport {
     pub n_several_hills_pixels: usize,
     /// Valid pixels best described without intrinsic scatter.
     pub n_zero_scatter_pixels: usize,
-    /// Valid pixels whose alternation stopped before it converged.
+    /// Valid pixels whose training stopped before it converged.
     pub n_unconverged_pixels: usize,
+    /// How the descent went; none where there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub descent: Option<DescentReport>,
+}
+
+/// What only a descent has to report.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DescentReport {
+    /// Epochs of every block of pixels.
+    pub epochs: usize,
+    /// Mean of -ln L of Ness et al. 2015, Eq. 4, per star and pixel with information; no penalty counts.
+    pub final_loss: f64,
+    /// Coefficients, constants aside, that an L1 penalty or a window made exactly 0, in valid pixels.
+    pub n_zero_coefficients: usize,
 }
 
 /// Trains a Cannon.
+///
+/// Of the settings only those count that a closed form has.
 ///
 /// # Shapes
 /// - scaled_labels: `[n_stars, n_labels]`, finite
@@ -51,14 +68,7 @@ pub fn train(
     let n_pixels = flux.ncols();
     let vectorizer = Vectorizer::new(n_labels, config.order);
     let n_terms = vectorizer.n_terms();
-    if n_stars <= n_terms {
-        return Err(Error::TooFewStars {
-            stage: format!("training {n_terms} coefficients per pixel"),
-            n_stars,
-            needed: n_terms + 1,
-            remedy: "widen the selection, or lower the order of the model".into(),
-        });
-    }
+    enough_stars(n_stars, n_terms)?;
     let labels: Vec<f64> = scaled_labels.iter().copied().collect();
     let design = vectorizer.design_matrix(compute.tensor(&labels, [n_stars, n_labels]));
     let pairs = products_of_columns(&design, compute);
@@ -92,6 +102,19 @@ pub fn train(
     report.n_valid_pixels = n_pixels - report.n_invalid_pixels;
     report.n_zero_scatter_pixels = s2.iter().filter(|s2| **s2 == 0.0).count();
     Ok((Cannon::from_coefficients(vectorizer, &theta, &s2, compute), report))
+}
+
+/// Refuses to train with as many stars as coefficients or fewer.
+pub(super) fn enough_stars(n_stars: usize, n_terms: usize) -> Result<()> {
+    if n_stars > n_terms {
+        return Ok(());
+    }
+    Err(Error::TooFewStars {
+        stage: format!("training {n_terms} coefficients per pixel"),
+        n_stars,
+        needed: n_terms + 1,
+        remedy: "widen the selection, or lower the order of the model".into(),
+    })
 }
 
 /// Products of every pair of columns, [n_rows, n (n + 1) / 2]: (0,0), (0,1), ..., (1,1), ...

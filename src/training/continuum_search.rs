@@ -3,10 +3,11 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use super::cannon_config::CannonConfig;
 use super::closed_form;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
-use crate::models::cannon::{Cannon, CannonConfig};
+use crate::models::cannon::Cannon;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumSettings, FindSettings};
 use crate::spectra::continuum_pixels::{brightest, choose};
 use crate::spectra::grid::WavelengthGrid;

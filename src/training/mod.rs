@@ -2,6 +2,9 @@
 
 pub mod augment;
 mod average;
+pub mod cannon_config;
+pub mod cannon_descent;
+mod cannon_objective;
 pub mod checkpoint;
 pub mod closed_form;
 pub mod continuum_search;

@@ -372,7 +372,7 @@ impl Solution {
 }
 
 /// Cholesky factor of a packed symmetric matrix; `None` if it is not positive definite.
-fn factorize(packed: &[f64], n: usize) -> Option<Cholesky<f64, Dyn>> {
+pub(super) fn factorize(packed: &[f64], n: usize) -> Option<Cholesky<f64, Dyn>> {
     let mut matrix = DMatrix::zeros(n, n);
     let mut entry = packed.iter();
     for row in 0..n {

@@ -1,7 +1,8 @@
 //! Training all pixels at once against the obvious way: one pixel after the other, in f64, by brute force.
 
 use maury::device::{Compute, Precision, to_f64};
-use maury::models::cannon::{CannonConfig, NO_INFORMATION};
+use maury::models::cannon::NO_INFORMATION;
+use maury::training::cannon_config::CannonConfig;
 use maury::training::closed_form::train;
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array1, ArrayView1, ArrayView2};

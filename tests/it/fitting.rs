@@ -4,8 +4,11 @@ use maury::device::{Compute, Precision, to_f64};
 use maury::inference::compress::Compressor;
 use maury::inference::fit::{ChiSquare, FitSettings};
 use maury::inference::fitted::{FittedCannon, estimate_arrays};
+use maury::inference::gradient_fit::{AdamFit, FitMethod, LbfgsFit};
+use maury::inference::prior::{GaussianPrior, Nuisances, Penalized};
 use maury::inference::residuals::DirectChiSquare;
-use maury::models::cannon::{Cannon, CannonConfig, NO_INFORMATION};
+use maury::models::cannon::{Cannon, NO_INFORMATION};
+use maury::models::payne::Network;
 use maury::models::vectorizer::Vectorizer;
 use maury::models::{LabelEstimates, LabelEstimator};
 use maury::spectra::batch::SpectraBatch;
@@ -14,9 +17,11 @@ use maury::spectra::grid::WavelengthGrid;
 use maury::spectra::labels::LabelScaler;
 use maury::spectra::pixmask::PixmaskSettings;
 use maury::spectra::quality::star_flags;
+use maury::training::cannon_config::CannonConfig;
 use maury::training::checkpoint::{Preparation, TrainedCannon};
 use maury::training::closed_form::train;
 use ndarray::{Array2, s};
+use rand::SeedableRng;
 
 use crate::support::{Truth, truth};
 
@@ -161,4 +166,80 @@ fn spectra_on_another_grid_are_refused() {
     let batch = SpectraBatch::new(truth.flux.slice(s![.., ..30]), truth.ivar.slice(s![.., ..30]), &compute);
     let refusal = fitted.estimate_labels(&batch).unwrap_err().to_string();
     assert!(refusal.contains("30 pixels, the model 40"), "{refusal}");
+}
+
+#[test]
+fn optimizers_that_see_only_gradients_end_in_the_same_minima() {
+    let compute = Compute::flex(Precision::F64);
+    let truth = truth(400, 3, 300, 71);
+    let trained = model(&truth, &compute);
+    let with = |method: FitMethod| {
+        let settings = FitSettings { method, ..FitSettings::default() };
+        let fitted = FittedCannon::new(&trained, &settings, &compute);
+        let started = std::time::Instant::now();
+        let estimates = estimate_arrays(&fitted, truth.flux.view(), truth.ivar.view(), 256, &compute, &|_| ()).unwrap();
+        (estimates, started.elapsed().as_secs_f64())
+    };
+    let (expected, usual) = with(FitMethod::LevenbergMarquardt);
+    for (name, method) in
+        [("Adam", FitMethod::Adam(AdamFit::default())), ("L-BFGS", FitMethod::Lbfgs(LbfgsFit::default()))]
+    {
+        let (found, seconds) = with(method);
+        let off = |n: usize| {
+            let sigma = |k: usize| (found.labels[[n, k]] - expected.labels[[n, k]]).abs() / expected.error(n, k);
+            (0..3).map(sigma).fold(0.0, f64::max)
+        };
+        let same = (0..400).filter(|n| off(*n) < 0.01).count();
+        let unconverged = found.flags.iter().filter(|flags| **flags & star_flags::NOT_CONVERGED != 0).count();
+        let flags = (0..400).filter(|n| found.flags[*n] == expected.flags[*n]).count();
+        crate::support::say(&format!(
+            "{name}: {same} of 400 stars agree, {unconverged} unconverged, {flags} with the same flags, {:.1} times as \
+             long as Levenberg-Marquardt",
+            seconds / usual
+        ));
+        assert!(same >= 396 && unconverged <= 4 && flags >= 396, "{name}");
+        for n in (0..400).filter(|n| off(*n) < 0.01) {
+            assert!((found.error(n, 1) / expected.error(n, 1) - 1.0).abs() < 0.01, "{name}, star {n}");
+            assert!((found.chi2[n] - expected.chi2[n]).abs() < 1e-3, "{name}, star {n}");
+        }
+    }
+}
+
+#[test]
+fn chi_square_by_automatic_differentiation_has_the_written_gradient() {
+    let compute = Compute::flex(Precision::F64);
+    let truth = truth(7, 2, 50, 81);
+    let mut normal = crate::support::Normal::new(82);
+    let theta: Vec<f64> = (0..6 * 50).map(|_| 0.3 * normal.draw()).collect();
+    let cannon = Cannon::from_coefficients(Vectorizer::new(2, 2), &theta, &[1e-4; 50], &compute);
+    let spectra = SpectraBatch::new(truth.flux.view(), truth.ivar.view(), &compute);
+    let terms = cannon.vectorizer().clone();
+    let compressed = Compressor::new(terms, cannon.theta.val(), cannon.s2.val(), &compute).compress(&spectra).0;
+    let scaled: Vec<f64> = truth.labels.iter().copied().collect();
+    let prior = GaussianPrior::conditional(truth.labels.view(), 1, Nuisances::Free).expect("seven stars suffice");
+    let penalized = Penalized::new(compressed.clone(), &prior, &compute);
+    let direct = DirectChiSquare { cannon, spectra };
+    check(&compressed, &scaled, &compute);
+    check(&direct, &scaled, &compute);
+    check(&penalized, &scaled, &compute);
+    // Terms that are a network's: its weights do not record, the labels do.
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(83);
+    let skip: Vec<f64> = (0..6).map(|_| normal.draw()).collect();
+    let network = Network::from_linear(2, &[5], 3, &skip, &mut random, &compute);
+    let theta = compute.tensor(&theta[..200], [4, 50]);
+    let compressor = Compressor::new(network, theta, compute.tensor(&[1e-4; 50], [50]), &compute);
+    check(&compressor.compress(&direct.spectra).0, &scaled, &compute);
+
+    fn check(problem: &impl ChiSquare, scaled: &[f64], compute: &Compute) {
+        let labels = compute.tensor(scaled, [7, 2]);
+        let written = problem.evaluate(labels.clone());
+        let labels = compute.autodiff().tensor(scaled, [7, 2]).require_grad();
+        let chi2 = problem.chi2(labels.clone());
+        let gradient = to_f64(labels.grad(&chi2.clone().sum().backward()).unwrap());
+        let pairs = to_f64(chi2.inner()).into_iter().zip(to_f64(written.chi2));
+        let slopes = gradient.into_iter().zip(to_f64(written.half_gradient).into_iter().map(|half| 2.0 * half));
+        for (ours, expected) in pairs.chain(slopes) {
+            assert!((ours - expected).abs() < 1e-8 * (1.0 + expected.abs()), "{ours} {expected}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Integration tests: the program from outside, the layers from above, and real data where it is to be had.
 
 mod backends;
+mod cannon_descent;
 mod cli;
 mod closed_form;
 mod compare;

@@ -1,0 +1,200 @@
+//! What an experiment says of a Cannon: its polynomial, how it is trained, and what is known of it beforehand.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::descent::DescentSettings;
+use super::optimizer::{OptimizerSettings, Schedule};
+
+/// `[models.<name>.cannon]` of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CannonConfig {
+    /// Highest degree of the polynomial in the labels: 1, 2 or 3.
+    pub order: usize,
+    /// Pixels trained together; fewer need less memory.
+    pub block_pixels: usize,
+    /// Trial values of s^2 that first bracket the maximum of each pixel's likelihood; pixels that need more get more. Of
+    /// the closed form only.
+    pub scatter_trials: usize,
+    /// How coefficients and scatter are found.
+    pub training: CannonTraining,
+    /// Strength Lambda of the L1 penalty on all coefficients but the constant (Casey et al. 2016); 0 for none.
+    pub l1: f64,
+    /// Wavelength windows [from, to] in Angstrom, by label: outside its windows every term that contains the label is nil.
+    /// Labels that are not named act everywhere.
+    pub censor: BTreeMap<String, Vec<[f64; 2]>>,
+    /// Whether the catalogue's errors of the labels add to the variance in training.
+    pub label_errors: bool,
+}
+
+impl Default for CannonConfig {
+    fn default() -> Self {
+        Self {
+            order: 2,
+            block_pixels: 256,
+            scatter_trials: 5,
+            training: CannonTraining::default(),
+            l1: 0.0,
+            censor: BTreeMap::new(),
+            label_errors: false,
+        }
+    }
+}
+
+/// `[models.<name>.cannon.training]`: how coefficients and scatter are found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CannonTraining {
+    /// By linear algebra, and Newton steps in the scatter; see `closed_form.rs`.
+    #[default]
+    ClosedForm,
+    /// By automatic differentiation and an optimizer; see `cannon_descent.rs`.
+    Descent(CannonDescent),
+}
+
+/// `[models.<name>.cannon.training.descent]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CannonDescent {
+    /// Passes through the training stars.
+    pub epochs: usize,
+    /// Stars per step; 0 for all. L-BFGS always takes all.
+    pub batch_rows: usize,
+    /// Learning rate the schedule starts from, in units of the noise of one star in one pixel. L-BFGS finds its own.
+    pub learning_rate: f64,
+    /// The rule of the steps. L-BFGS wants `device.precision = "f64"`: in f32 it comes to a halt before all pixels have
+    /// converged, and more epochs change nothing.
+    pub optimizer: OptimizerSettings,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// Share of the epochs, the last ones, whose coefficients are averaged; 0 for no average.
+    pub average_last: f64,
+}
+
+impl Default for CannonDescent {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            batch_rows: 0,
+            learning_rate: 0.05,
+            optimizer: OptimizerSettings::Lbfgs { history: 20, steps: 10 },
+            schedule: Schedule::default(),
+            average_last: 0.0,
+        }
+    }
+}
+
+impl CannonDescent {
+    /// What the one loop of all descents is told.
+    pub fn settings(&self) -> DescentSettings {
+        let whole = matches!(self.optimizer, OptimizerSettings::Lbfgs { .. });
+        DescentSettings {
+            epochs: self.epochs,
+            batch_rows: if self.batch_rows == 0 { usize::MAX } else { self.batch_rows },
+            // The line search of L-BFGS begins with the full step, which is nearly always right.
+            learning_rate: if whole { 1.0 } else { self.learning_rate },
+            optimizer: self.optimizer,
+            schedule: if whole { Schedule::Constant {} } else { self.schedule },
+            patience: 0,
+            average_last: self.average_last,
+        }
+    }
+}
+
+impl CannonConfig {
+    /// The first setting that makes no sense among models of these labels: its key below `cannon`, and what is wrong.
+    ///
+    /// # Errors
+    /// Key and problem.
+    pub fn check(&self, labels: &[String]) -> Result<(), (String, String)> {
+        let check = |holds: bool, key: &str, problem: &str| {
+            if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
+        };
+        check((1..=3).contains(&self.order), "order", "must be 1, 2 or 3")?;
+        check(self.block_pixels > 0, "block_pixels", "must be at least 1")?;
+        check((2..=50).contains(&self.scatter_trials), "scatter_trials", "must be 2 to 50")?;
+        check(self.l1 >= 0.0 && self.l1.is_finite(), "l1", "must be 0, for no penalty, or positive")?;
+        for (label, windows) in &self.censor {
+            let key = format!("censor.{label}");
+            let known = labels.iter().any(|name| name.eq_ignore_ascii_case(label));
+            check(known, &key, &format!("is of no label of this experiment (it has {})", labels.join(", ")))?;
+            check(!windows.is_empty(), &key, "has no window; leave the label out of `labels` if it acts nowhere")?;
+            let ordered = windows.iter().all(|[from, to]| from < to && from.is_finite() && to.is_finite());
+            check(ordered, &key, "must be a list of windows [from, to] with from below to")?;
+        }
+        match &self.training {
+            CannonTraining::ClosedForm => {
+                let only = "has no closed form; train by descent, with [models.NAME.cannon.training.descent]";
+                check(self.l1 == 0.0, "l1", only)?;
+                check(self.censor.is_empty(), "censor", only)?;
+                check(!self.label_errors, "label_errors", only)
+            }
+            CannonTraining::Descent(descent) => descent
+                .settings()
+                .check()
+                .and_then(|()| {
+                    let rate = descent.learning_rate > 0.0 && descent.learning_rate <= 1.0;
+                    if rate { Ok(()) } else { Err(("learning_rate", "must be above 0 and at most 1")) }
+                })
+                .map_err(|(key, problem)| (format!("training.descent.{key}"), problem.to_string())),
+        }
+    }
+
+    /// In which of some wavelengths a label acts, `[n_pixels]`; everywhere if it is not censored.
+    pub fn acts(&self, label: &str, wavelength: &[f64]) -> Vec<bool> {
+        let windows = self.censor.iter().find(|(name, _)| name.eq_ignore_ascii_case(label)).map(|(_, windows)| windows);
+        let inside = |wavelength: &f64| {
+            windows.is_none_or(|windows| windows.iter().any(|[from, to]| (*from..=*to).contains(wavelength)))
+        };
+        wavelength.iter().map(inside).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> CannonConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    fn refusal(text: &str) -> (String, String) {
+        parsed(text).check(&["teff".to_string(), "fe_h".to_string()]).unwrap_err()
+    }
+
+    #[test]
+    fn training_is_a_word_or_a_table() {
+        assert_eq!(parsed("training = \"closed-form\""), CannonConfig::default());
+        let CannonTraining::Descent(descent) = parsed("[training.descent]\noptimizer.adam = {}\nepochs = 7").training
+        else {
+            panic!("a table `descent` asks for a descent")
+        };
+        assert_eq!((descent.epochs, descent.optimizer), (7, OptimizerSettings::Adam {}));
+        assert_eq!(parsed("training.descent = {}").training, CannonTraining::Descent(CannonDescent::default()));
+        assert!(toml::from_str::<CannonConfig>("[training.descent]\npatience = 3").is_err());
+        let written = toml::to_string(&parsed("censor.fe_h = [[15000.0, 15500.0]]\n[training.descent]")).unwrap();
+        assert_eq!(parsed(&written).censor["fe_h"], [[15000.0, 15500.0]]);
+    }
+
+    #[test]
+    fn what_has_no_closed_form_is_refused_with_its_key() {
+        for key in ["l1 = 3.0", "censor.fe_h = [[1.0, 2.0]]", "label_errors = true"] {
+            let (blamed, problem) = refusal(key);
+            assert!(key.starts_with(&blamed) && problem.contains("training.descent"), "{blamed} {problem}");
+            assert!(parsed(&format!("{key}\n[training.descent]")).check(&["fe_h".to_string()]).is_ok());
+        }
+        assert_eq!(refusal("censor.mg_fe = [[1.0, 2.0]]").0, "censor.mg_fe");
+        assert_eq!(refusal("censor.fe_h = [[2.0, 1.0]]").0, "censor.fe_h");
+        assert_eq!(refusal("training.descent.epochs = 0").0, "training.descent.epochs");
+        assert_eq!(refusal("training.descent.learning_rate = 0.0").0, "training.descent.learning_rate");
+    }
+
+    #[test]
+    fn a_label_acts_in_its_windows_and_others_everywhere() {
+        let config = parsed("censor.fe_h = [[10.0, 11.0], [13.0, 14.0]]");
+        assert_eq!(config.acts("FE_H", &[9.0, 10.5, 12.0, 13.0]), [false, true, false, true]);
+        assert_eq!(config.acts("teff", &[9.0, 10.5]), [true, true]);
+    }
+}
