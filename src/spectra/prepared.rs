@@ -224,7 +224,7 @@ mod tests {
             ids: vec!["2M1".into(), "a star".into()],
             label_names: vec!["teff".into(), "fe_h".into()],
             labels: array![[4500.0, -0.25], [4600.0, 0.1]],
-            label_errors: array![[12.0, 0.01], [15.0, f64::NAN]],
+            label_errors: array![[12.0, 0.01], [15.0, 0.02]],
             snr: vec![100.0, 50.0],
             flux: array![[1.0, 0.9, 0.8, 1.0], [1.0, 1.0, 0.5, 0.7]],
             ivar: array![[1e4, 0.0, 1.0, 1.0], [3.0, 2.0, 1.0, 0.0]],

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use ndarray::Array2;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::files;
@@ -78,6 +79,29 @@ pub fn kind(folder: &Path) -> Result<String> {
     Ok(kind.kind)
 }
 
+/// What `model.json` of a folder says, which must be of this kind and of the format this maury reads.
+///
+/// # Errors
+/// [`Error::Checkpoint`].
+pub(super) fn description<T: DeserializeOwned>(folder: &Path, expected: &str) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Format {
+        format_version: u32,
+    }
+    let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+    let unreadable = |err: serde_json::Error| failed(format!("{MODEL_FILE} is not readable: {err}"));
+    let kind = kind(folder)?;
+    if kind != expected {
+        return Err(failed(format!("this is a `{kind}`, not a `{expected}`")));
+    }
+    let text = files::read_text(&folder.join(MODEL_FILE))?;
+    let Format { format_version } = serde_json::from_str(&text).map_err(unreadable)?;
+    if format_version != FORMAT_VERSION {
+        return Err(failed(format!("this is of format {format_version}, this maury reads format {FORMAT_VERSION}")));
+    }
+    serde_json::from_str(&text).map_err(unreadable)
+}
+
 /// A trained Cannon with its labels' scaling and the preparation of its spectra.
 #[derive(Debug, Clone)]
 pub struct TrainedCannon {
@@ -134,17 +158,7 @@ impl TrainedCannon {
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        let kind = kind(folder)?;
-        if kind != "cannon" {
-            return Err(failed(format!("this is a `{kind}`, not a `cannon`")));
-        }
-        let text = files::read_text(&folder.join(MODEL_FILE))?;
-        let file: ModelFile =
-            serde_json::from_str(&text).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
-        if file.format_version != FORMAT_VERSION {
-            let found = file.format_version;
-            return Err(failed(format!("this is of format {found}, this maury reads format {FORMAT_VERSION}")));
-        }
+        let file: ModelFile = description(folder, "cannon")?;
         let n_labels = file.scaler.n_labels();
         let n_pixels = file.preparation.grid.n_pixels();
         if !(1..=3).contains(&file.order)

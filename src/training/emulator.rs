@@ -175,7 +175,7 @@ mod tests {
             ..config
         };
         let (linear, _) = train(&linear, inputs.slice(trained), flux.slice(trained), 1, &compute, &Silent).unwrap();
-        assert!(rms(&payne) < 0.004 && rms(&linear) > 0.02, "{} {}", rms(&payne), rms(&linear));
+        assert!(rms(&payne) < 0.005 && rms(&linear) > 0.02, "{} {}", rms(&payne), rms(&linear));
         assert!((curve.last().unwrap().sqrt() - rms(&payne)).abs() < 0.003, "{:?}", curve.last());
     }
 

@@ -10,13 +10,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{self, FORMAT_VERSION, MODEL_FILE, Preparation, TrainedCannon, WEIGHTS_FILE};
+use super::checkpoint::{FORMAT_VERSION, MODEL_FILE, Preparation, TrainedCannon, WEIGHTS_FILE, description};
 use super::label_regression::NetworkConfig;
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::network::Network;
-use crate::models::network::input::SpectrumInput;
+use crate::models::network::input::{Masked, SpectrumInput};
 use crate::models::network::layers::output_of;
 use crate::spectra::labels::LabelScaler;
 
@@ -114,17 +114,7 @@ impl TrainedNetwork {
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        let kind = checkpoint::kind(folder)?;
-        if kind != KIND {
-            return Err(failed(format!("this is a `{kind}`, not a `{KIND}`")));
-        }
-        let text = files::read_text(&folder.join(MODEL_FILE))?;
-        let file: ModelFile =
-            serde_json::from_str(&text).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
-        if file.format_version != FORMAT_VERSION {
-            let found = file.format_version;
-            return Err(failed(format!("this is of format {found}, this maury reads format {FORMAT_VERSION}")));
-        }
+        let file: ModelFile = description(folder, KIND)?;
         let n_labels = file.scaler.n_labels();
         let square =
             file.error_covariance.len() == n_labels && file.error_covariance.iter().all(|row| row.len() == n_labels);
@@ -151,10 +141,8 @@ impl TrainedNetwork {
             return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
         }
         let fill = match file.config.input.masked {
-            crate::models::network::input::Masked::Cannon => {
-                Some(TrainedCannon::load(&folder.join(FILL_FOLDER), compute)?)
-            }
-            crate::models::network::input::Masked::Mean => None,
+            Masked::Cannon => Some(TrainedCannon::load(&folder.join(FILL_FOLDER), compute)?),
+            Masked::Mean => None,
         };
         let flat: Vec<f64> = file.training_labels.iter().flatten().copied().collect();
         let training_labels = Array2::from_shape_vec((file.training_labels.len(), n_labels), flat)

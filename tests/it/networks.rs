@@ -235,7 +235,8 @@ fn project(folder: &Path, network: &str) {
     };
     write("flux.npy", &truth.flux);
     write("ivar.npy", &truth.ivar);
-    let label = |n: usize, k: usize| if (n + k) % 11 == 0 { String::new() } else { truth.labels[[n, k]].to_string() };
+    let label =
+        |n: usize, k: usize| if (n + k).is_multiple_of(11) { String::new() } else { truth.labels[[n, k]].to_string() };
     let rows: String = (0..200).map(|n| format!("s{n},{},0.1,{}\n", label(n, 0), label(n, 1))).collect();
     std::fs::write(folder.join("labels.csv"), format!("id,teff,teff_err,logg\n{rows}")).unwrap();
     let experiment = format!(
