@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::experiment::config::Experiment;
 
-/// Stellar labels from spectra: The Cannon, learned on Burn tensors and compared honestly.
+/// Stellar labels from spectra: The Cannon and neural networks, learned on Burn tensors and compared honestly.
 ///
 /// One TOML file is one experiment. `maury run` takes it from catalogue and spectra to a table of bias and scatter on
 /// stars the model has not seen; the folder it leaves holds models, predictions, figures and metrics.
