@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn::module::Param;
+use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::SeedableRng;
@@ -181,15 +181,21 @@ pub fn train(stars: &LabelledSpectra, training: Training) -> Result<Member> {
     }
     let recording = compute.autodiff();
     let select = |rows: &[usize]| Stars::new(stars, rows, config, scaler, compute);
-    let objective = LabelRegression {
+    let mut objective = LabelRegression {
         training: select(&rows),
         validation: (!validation.is_empty()).then(|| select(validation)),
         loss: config.loss,
         augmentation: (config.augment != AugmentSettings::default())
             .then(|| Augmentation::new(&config.augment, stars.grid, compute)),
         scaler: scaler.clone(),
+        seen: None,
     };
     let input = objective.training.input(&config.input, seed, compute, &recording);
+    let is_fixed = objective.augmentation.is_none() && !config.input.components.as_ref().is_some_and(|c| c.trainable);
+    if is_fixed {
+        let Stars { spectra, fill, .. } = &objective.training;
+        objective.seen = Some(input.valid().forward(spectra, fill.clone()));
+    }
     output_of(&config.architecture.layers(), input.shape())
         .map_err(|problem| Error::Config(format!("layers of the network: {problem}")))?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -298,6 +304,8 @@ struct LabelRegression {
     loss: Loss,
     augmentation: Option<Augmentation>,
     scaler: LabelScaler,
+    /// What the layers get of the training stars, [n_stars, channels, length], where it is the same in every epoch.
+    seen: Option<Tensor<3>>,
 }
 
 impl Objective<Network> for LabelRegression {
@@ -309,18 +317,22 @@ impl Objective<Network> for LabelRegression {
         let Stars { spectra, fill, targets, .. } = &self.training;
         let rows = indices(rows, &spectra.flux.device());
         let of_rows = |all: &Tensor<2>| all.clone().select(0, rows.clone());
-        let mut spectra = SpectraBatch { flux: of_rows(&spectra.flux), ivar: of_rows(&spectra.ivar) };
-        if let Some(augmentation) = &self.augmentation {
-            spectra = augmentation.apply(spectra, random);
-        }
         let recorded = |tensor: Tensor<2>| Tensor::<2>::from_inner(tensor);
-        let spectra = SpectraBatch { flux: recorded(spectra.flux), ivar: recorded(spectra.ivar) };
         let targets = Targets {
             labels: recorded(of_rows(&targets.labels)),
             known: recorded(of_rows(&targets.known)),
             variance: recorded(of_rows(&targets.variance)),
         };
+        if let Some(seen) = &self.seen {
+            let seen = Tensor::<3>::from_inner(seen.clone().select(0, rows));
+            return self.loss.mean(network.read(seen, Drops::Random), targets);
+        }
+        let mut spectra = SpectraBatch { flux: of_rows(&spectra.flux), ivar: of_rows(&spectra.ivar) };
+        if let Some(augmentation) = &self.augmentation {
+            spectra = augmentation.apply(spectra, random);
+        }
         let fill = fill.as_ref().map(|fill| recorded(of_rows(fill)));
+        let spectra = SpectraBatch { flux: recorded(spectra.flux), ivar: recorded(spectra.ivar) };
         self.loss.mean(network.forward(&spectra, fill, Drops::Random), targets)
     }
 

@@ -67,7 +67,12 @@ impl Network {
 
     /// Labels of the stars of a batch; `fill`, [n_stars, n_pixels], stands for masked flux, or else the mean.
     pub fn forward(&self, spectra: &SpectraBatch, fill: Option<Tensor<2>>, drops: Drops) -> NetworkOutput {
-        let top = through(&self.layers, self.input.forward(spectra, fill), drops);
+        self.read(self.input.forward(spectra, fill), drops)
+    }
+
+    /// Labels from what [`SpectrumInput::forward`] made of spectra, [n_stars, channels, length].
+    pub fn read(&self, input: Tensor<3>, drops: Drops) -> NetworkOutput {
+        let top = through(&self.layers, input, drops);
         let output = self.head.forward(top.flatten::<2>(1, 2));
         let n_labels = self.n_labels;
         if !self.with_variance() {
