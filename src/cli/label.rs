@@ -152,7 +152,8 @@ fn table(stars: &[LabelledStar], label_names: &[String]) -> String {
             let number = |value: f64| in_unit(value, unit(label));
             text += &format!("{:>20}", format!("{} ± {}", number(*value), number(*error)));
         }
-        text += &format!("{:>10.2}  {}\n", star.chi2_reduced, star_flags::describe(star.flags));
+        let chi2 = if star.chi2_reduced.is_nan() { "-".into() } else { format!("{:.2}", star.chi2_reduced) };
+        text += &format!("{chi2:>10}  {}\n", star_flags::describe(star.flags));
     }
     text
 }

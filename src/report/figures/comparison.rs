@@ -95,8 +95,9 @@ fn scatters(comparison: &Comparison, contestants: &[Contestant]) -> Result<Vec<N
             title: format!("scatter of {}", title_with_unit(label)),
             rows: comparison.models.iter().map(|model| row(model, label)).collect(),
         };
+        let n_stars = metrics.values().flat_map(|of| of.values()).map(|of| of.n_stars).max().unwrap_or(0);
         let figure = ForestFigure {
-            title: &format!("scatter of estimate \u{2212} {what}, {} stars tested", comparison.n_stars),
+            title: &format!("scatter of estimate \u{2212} {what}, {n_stars} stars"),
             names: &comparison.models,
             colors: (&colors, colors.len()),
             styles: [ROBUST, STANDARD],
