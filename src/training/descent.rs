@@ -167,7 +167,6 @@ pub fn descend<M: Module>(
     };
     let steps_per_epoch = n_rows.div_ceil(batch_rows);
     let average_from = settings.epochs - (settings.epochs as f64 * settings.average_last).round() as usize;
-    let device = module.devices().into_iter().next().expect("a module to be trained has weights");
     let saved = company.state.map(|folder| SavedDescent::new(folder, settings, seed, n_rows, &module));
     let resumed = saved.as_ref().map(|saved| saved.load(&module)).transpose()?.flatten();
     let mut rate = Rate::new(settings.schedule, settings.learning_rate, settings.epochs, steps_per_epoch)?;
@@ -186,43 +185,9 @@ pub fn descend<M: Module>(
     while state.curve.len() < settings.epochs && !state.is_exhausted(settings.patience) {
         let epoch = state.curve.len();
         let started = std::time::Instant::now();
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        random.set_stream(epoch as u64);
-        let mut rows: Vec<usize> = (0..n_rows).collect();
-        rows.shuffle(&mut random);
-        let mut losses = Losses::default();
-        let (mut learning_rate, mut gradient_norm) = (0.0, 0.0);
-        for (step, batch) in rows.chunks(batch_rows).enumerate() {
-            learning_rate = rate.step();
-            let draws =
-                seed.wrapping_add(((epoch * steps_per_epoch + step) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            device.seed(draws);
-            state.module = match &mut optimizer {
-                Optimizer::Batches(optimizer) => {
-                    let loss = objective.loss(&state.module, batch, &mut random);
-                    losses.add(&loss, batch.len());
-                    let gradients = GradientsParams::from_grads(loss.backward(), &state.module);
-                    if step + 1 == steps_per_epoch {
-                        gradient_norm = norm(&gradients, &state.module);
-                    }
-                    optimizer.step(learning_rate, state.module, gradients)
-                }
-                Optimizer::Whole(optimizer) => {
-                    // Every evaluation of a line search must see the same random numbers.
-                    let (module, loss) = optimizer.step(learning_rate, state.module, |module: M| {
-                        device.seed(draws);
-                        let loss = objective.loss(&module, batch, &mut random.clone());
-                        let value = to_f64(loss.clone().inner())[0];
-                        let gradients = GradientsParams::from_grads(loss.backward(), &module);
-                        gradient_norm = norm(&gradients, &module);
-                        (value, gradients)
-                    });
-                    losses.set(loss, batch.len());
-                    module
-                }
-            };
-        }
-        let training_loss = losses.mean();
+        let Steps { module, training_loss, learning_rate, gradient_norm } =
+            take_steps(state.module, objective, &mut optimizer, &mut rate, &Epoch { number: epoch, batch_rows, seed });
+        state.module = module;
         let mut candidate = state.module.valid();
         if epoch >= average_from {
             let average = Average::updated(state.average.take(), &candidate);
@@ -276,6 +241,75 @@ pub fn descend<M: Module>(
     company.progress.finish();
     let best = state.best.expect("at least one epoch has passed");
     Ok(Descended { module: best.module, epoch: best.epoch, curve: state.curve })
+}
+
+/// What the random numbers and the batches of an epoch follow from.
+struct Epoch {
+    /// Counted from 0.
+    number: usize,
+    batch_rows: usize,
+    seed: u64,
+}
+
+/// Where the steps of an epoch led.
+struct Steps<M> {
+    module: M,
+    training_loss: f64,
+    /// Of the last step.
+    learning_rate: f64,
+    gradient_norm: f64,
+}
+
+/// The golden ratio in 64 bits: its multiples spread over all seeds.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// One pass through all rows in random order.
+fn take_steps<M: Module>(
+    mut module: M,
+    objective: &impl Objective<M>,
+    optimizer: &mut Optimizer,
+    rate: &mut Rate,
+    epoch: &Epoch,
+) -> Steps<M> {
+    let device = module.devices().into_iter().next().expect("a module to be trained has weights");
+    let mut random = ChaCha8Rng::seed_from_u64(epoch.seed);
+    random.set_stream(epoch.number as u64);
+    let mut rows: Vec<usize> = (0..objective.n_rows()).collect();
+    rows.shuffle(&mut random);
+    let n_steps = rows.len().div_ceil(epoch.batch_rows);
+    let mut losses = Losses::default();
+    let (mut learning_rate, mut gradient_norm) = (0.0, 0.0);
+    for (step, batch) in rows.chunks(epoch.batch_rows).enumerate() {
+        learning_rate = rate.step();
+        let number = (epoch.number * n_steps + step) as u64;
+        let draws = epoch.seed.wrapping_add(number.wrapping_mul(GOLDEN));
+        device.seed(draws);
+        module = match optimizer {
+            Optimizer::Batches(optimizer) => {
+                let loss = objective.loss(&module, batch, &mut random);
+                losses.add(&loss, batch.len());
+                let gradients = GradientsParams::from_grads(loss.backward(), &module);
+                if step + 1 == n_steps {
+                    gradient_norm = norm(&gradients, &module);
+                }
+                optimizer.step(learning_rate, module, gradients)
+            }
+            Optimizer::Whole(optimizer) => {
+                // Every evaluation of a line search must see the same random numbers.
+                let (module, loss) = optimizer.step(learning_rate, module, |module: M| {
+                    device.seed(draws);
+                    let loss = objective.loss(&module, batch, &mut random.clone());
+                    let value = to_f64(loss.clone().inner())[0];
+                    let gradients = GradientsParams::from_grads(loss.backward(), &module);
+                    gradient_norm = norm(&gradients, &module);
+                    (value, gradients)
+                });
+                losses.set(loss, batch.len());
+                module
+            }
+        };
+    }
+    Steps { module, training_loss: losses.mean(), learning_rate, gradient_norm }
 }
 
 /// Mean loss of the batches of an epoch, summed up where they are computed: reading each would wait for the device.
