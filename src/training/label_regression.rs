@@ -18,7 +18,7 @@ use crate::device::{Compute, indices, to_f64};
 use crate::error::{Error, Result};
 use crate::models::network::Network;
 use crate::models::network::architecture::Architecture;
-use crate::models::network::input::{ComponentsConfig, InputConfig, SpectrumInput};
+use crate::models::network::input::{ComponentsConfig, InputConfig, SpectrumInput, deviation};
 use crate::models::network::layers::{Drops, output_of};
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
@@ -254,14 +254,11 @@ impl Stars {
     fn input(&self, config: &InputConfig, seed: u64, compute: &Compute, recording: &Compute) -> SpectrumInput {
         let known = self.spectra.ivar.clone().greater_elem(0.0).float().cast(self.spectra.flux.dtype());
         let masked = self.spectra.ivar.clone().lower_equal_elem(0.0);
-        let flux = self.spectra.flux.clone().mask_fill(masked.clone(), 0.0);
+        let flux = self.spectra.flux.clone().mask_fill(masked, 0.0);
         // A pixel that no star knows gets mean 0; nobody will ever see it.
         let count = known.sum_dim(0).clamp_min(1.0);
         let mean = flux.sum_dim(0) / count;
-        let filled = match &self.fill {
-            Some(fill) => self.spectra.flux.clone().mask_where(masked, fill.clone()) - mean.clone(),
-            None => (self.spectra.flux.clone() - mean.clone()).mask_fill(masked, 0.0),
-        };
+        let filled = deviation(&self.spectra, self.fill.clone(), mean.clone());
         let spread = to_f64(filled.clone().powf_scalar(2.0).mean())[0].sqrt().max(f64::MIN_POSITIVE);
         let n_pixels = self.spectra.n_pixels();
         let components = config.components.as_ref().map(|components| {
@@ -272,7 +269,7 @@ impl Stars {
                 .into_iter()
                 .map(|square| (square / n_stars as f64).sqrt().max(f64::MIN_POSITIVE))
                 .collect();
-            // The first component keeps its size in units of all together, so that inputs are of order one.
+            // All together have mean square one, so that inputs are of order one.
             let scale: Vec<f64> = spreads.iter().map(|spread| spread.powf(-components.whitening)).collect();
             let total = spreads.iter().zip(&scale).map(|(a, b)| (a * b).powi(2)).sum::<f64>() / spreads.len() as f64;
             let scale: Vec<f64> = scale.iter().map(|scale| scale / total.sqrt()).collect();

@@ -1,7 +1,7 @@
 //! What a network sees of a spectrum: how masked pixels, units and the number of inputs are dealt with.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::layers::Shape;
@@ -72,16 +72,13 @@ impl SpectrumInput {
     ///
     /// The flux of masked pixels counts nowhere; `fill`, [n_stars, n_pixels], or else the mean stands in its place.
     pub fn forward(&self, spectra: &SpectraBatch, fill: Option<Tensor<2>>) -> Tensor<3> {
-        let masked = spectra.ivar.clone().lower_equal_elem(0.0);
-        let known = masked.clone().bool_not().float().cast(spectra.flux.dtype());
-        let flux = match fill {
-            Some(fill) => spectra.flux.clone().mask_where(masked, fill) - self.mean.val(),
-            None => (spectra.flux.clone() - self.mean.val()).mask_fill(masked, 0.0),
-        };
-        let deviation = flux / self.unit.val();
+        let deviation = deviation(spectra, fill, self.mean.val()) / self.unit.val();
         match &self.components {
             Some(components) => deviation.matmul(components.val()).unsqueeze_dim(1),
-            None if self.mask_channel => Tensor::stack(vec![deviation, known.neg() + 1.0], 1),
+            None if self.mask_channel => {
+                let masked = masked(spectra).float().cast(spectra.flux.dtype());
+                Tensor::stack(vec![deviation, masked], 1)
+            }
             None => deviation.unsqueeze_dim(1),
         }
     }
@@ -95,5 +92,18 @@ impl SpectrumInput {
                 Shape::Sequence { channels, length: self.mean.dims()[1] }
             }
         }
+    }
+}
+
+/// Which pixels carry no information, [n_stars, n_pixels].
+fn masked(spectra: &SpectraBatch) -> Tensor<2, Bool> {
+    spectra.ivar.clone().lower_equal_elem(0.0)
+}
+
+/// Flux above a mean spectrum, [1, n_pixels]; where it is masked, that of the fill, or nil.
+pub fn deviation(spectra: &SpectraBatch, fill: Option<Tensor<2>>, mean: Tensor<2>) -> Tensor<2> {
+    match fill {
+        Some(fill) => spectra.flux.clone().mask_where(masked(spectra), fill) - mean,
+        None => (spectra.flux.clone() - mean).mask_fill(masked(spectra), 0.0),
     }
 }
