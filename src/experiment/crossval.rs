@@ -21,6 +21,7 @@ use crate::training::cannon_descent::{self, CannonStars};
 use crate::training::checkpoint::{Preparation, TrainedCannon};
 use crate::training::closed_form::{self, TrainingReport};
 use crate::training::label_regression::MemberReport;
+use crate::training::latent;
 
 /// What one model made of one fold.
 #[derive(Debug, Clone)]
@@ -162,6 +163,20 @@ impl CrossValidation<'_> {
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
         let (flux, ivar) = spectra_of_rows(set, &trainable);
         let scaled = scaler.scale(labels.view());
+        if let Some(latent) = &config.latent {
+            let (flux, ivar) = (flux.view(), ivar.view());
+            let trained = latent::train(config, latent, scaled.view(), flux, ivar, self.compute, self.progress)?;
+            // Stars that were left out say nothing of where the model holds.
+            let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
+            let model = TrainedCannon {
+                cannon: trained.cannon,
+                scaler,
+                preparation: self.preparation(),
+                training_labels: labels.select(ndarray::Axis(0), &kept),
+                latent_labels: trained.latent_labels.select(ndarray::Axis(0), &kept),
+            };
+            return Ok((model, trained.report));
+        }
         let (cannon, report) = match &config.training {
             CannonTraining::ClosedForm => {
                 closed_form::train(config, scaled.view(), flux.view(), ivar.view(), self.compute)?
@@ -180,7 +195,9 @@ impl CrossValidation<'_> {
                 cannon_descent::train(config, descent, &stars, self.config.seed, self.compute, self.progress)?
             }
         };
-        Ok((TrainedCannon { cannon, scaler, preparation: self.preparation(), training_labels: labels }, report))
+        let latent_labels = ndarray::Array2::zeros((labels.nrows(), 0));
+        let preparation = self.preparation();
+        Ok((TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels }, report))
     }
 
     pub(super) fn preparation(&self) -> Preparation {

@@ -11,6 +11,7 @@ use burn::tensor::{Int, Tensor};
 use ndarray::{Array2, ArrayView2};
 
 use super::fit::{ChiSquare, Evaluation};
+use super::marginal::LinearNuisance;
 use crate::device::{Compute, to_f64};
 use crate::models::LabelTerms;
 use crate::models::cannon::NO_INFORMATION;
@@ -27,8 +28,10 @@ pub struct Compressor<T> {
     s2: Tensor<2>,
     /// 1 in pixels the model can predict, 0 elsewhere, [n_pixels, 1].
     valid: Tensor<2>,
-    /// Coefficients without the constant term, and products of their pairs, [n_pixels, ...].
+    /// Coefficients without the constant term, [n_pixels, n_terms - 1].
     slopes: Tensor<2>,
+    /// The same with the nuisance spectra behind them, and products of pairs of these columns, [n_pixels, ...].
+    columns: Tensor<2>,
     pairs: Tensor<2>,
     compute: Compute,
 }
@@ -60,10 +63,19 @@ impl<T: LabelTerms> Compressor<T> {
             pivot_flux: theta.narrow(0, 0, 1),
             valid: s2.clone().lower_scalar(NO_INFORMATION).float().cast(compute.dtype()).transpose(),
             pairs: products_of_columns(&slopes, compute),
+            columns: slopes.clone(),
             slopes,
             s2,
             compute: compute.clone(),
         }
+    }
+
+    /// The same with nuisance spectra, [n_nuisances, n_pixels], whose amplitudes are standard normal: they are integrated
+    /// out of every compression.
+    #[must_use]
+    pub fn with_nuisances(self, spectra: Tensor<2>) -> Self {
+        let columns = Tensor::cat(vec![self.slopes.clone(), spectra.transpose()], 1);
+        Self { pairs: products_of_columns(&columns, &self.compute), columns, ..self }
     }
 
     /// Number of pixels of the model.
@@ -97,15 +109,25 @@ impl<T: LabelTerms> Compressor<T> {
         let weighted = weight.clone() * residual.clone();
         let small = Compute::small_systems();
         let packed = small.bring(weight.matmul(self.pairs.clone()));
-        let n = self.slopes.dims()[1];
+        let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
         let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
         let n_stars = spectra.n_stars();
-        let compressed = CompressedSpectra {
+        let m = packed.select(1, small.indices(&full)).reshape([n_stars, n, n]);
+        let v = small.bring(weighted.clone().matmul(self.columns.clone())).reshape([n_stars, n, 1]);
+        let mut compressed = CompressedSpectra {
             label_terms: self.label_terms.clone(),
-            m: packed.select(1, small.indices(&full)).reshape([n_stars, n, n]),
-            v: small.bring(weighted.clone().matmul(self.slopes.clone())).reshape([n_stars, n, 1]),
+            m: m.clone().narrow(1, 0, n_slopes).narrow(2, 0, n_slopes),
+            v: v.clone().narrow(1, 0, n_slopes),
             c: small.bring((weighted * residual).sum_dim(1)),
         };
+        if n > n_slopes {
+            let below = m.narrow(1, n_slopes, n - n_slopes);
+            compressed = compressed.marginalize(LinearNuisance {
+                with_terms: below.clone().narrow(2, 0, n_slopes),
+                with_itself: below.narrow(2, n_slopes, n - n_slopes),
+                with_flux: v.narrow(1, n_slopes, n - n_slopes),
+            });
+        }
         (compressed, counted.into_iter().map(|count| count as usize).collect())
     }
 }

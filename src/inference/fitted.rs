@@ -40,12 +40,16 @@ pub struct Fitted<T> {
 pub type FittedCannon = Fitted<Vectorizer>;
 
 impl FittedCannon {
-    /// Prepares a Cannon for fitting.
+    /// Prepares a Cannon for fitting: its latent labels are fitted beside the labels, its nuisance spectra integrated out.
     pub fn new(model: &TrainedCannon, settings: &FitSettings, compute: &Compute) -> Self {
-        let (cannon, scaler) = (&model.cannon, model.scaler.clone());
-        let compressor = Compressor::new(cannon.vectorizer().clone(), cannon.theta.val(), cannon.s2.val(), compute);
-        let n_labels = scaler.n_labels();
-        Self::with_prior(compressor, scaler, model.training_labels.view(), n_labels, None, settings)
+        let cannon = &model.cannon;
+        let mut compressor = Compressor::new(cannon.vectorizer().clone(), cannon.theta.val(), cannon.s2.val(), compute);
+        if let Some(spectra) = &cannon.nuisance_spectra {
+            compressor = compressor.with_nuisances(spectra.val());
+        }
+        let (scaler, n_labels) = (model.input_scaler(), model.scaler.n_labels());
+        let prior = GaussianPrior::standard_normal(n_labels, scaler.n_labels());
+        Self::with_prior(compressor, scaler, model.training_inputs().view(), n_labels, prior, settings)
     }
 }
 

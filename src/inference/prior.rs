@@ -30,6 +30,13 @@ pub struct GaussianPrior {
 }
 
 impl GaussianPrior {
+    /// Nothing known of the labels, and all other inputs standard normal; `None` where there are no others.
+    pub fn standard_normal(n_labels: usize, n_inputs: usize) -> Option<Self> {
+        let is_known = |k: usize| f64::from(u8::from(k >= n_labels));
+        let precision = DMatrix::from_diagonal(&DVector::from_fn(n_inputs, |k, _| is_known(k)));
+        (n_inputs > n_labels).then(|| Self { precision, centre: DVector::zeros(n_inputs) })
+    }
+
     /// The prior of the nuisances given the labels, with nothing said of the labels themselves.
     ///
     /// ```text

@@ -10,17 +10,22 @@ use crate::device::{Compute, to_f64};
 /// Scatter variance of a pixel the model knows nothing about: its weight in every fit is nil.
 pub const NO_INFORMATION: f64 = 1e30;
 
-/// A trained Cannon (Ness et al. 2015).
+/// A trained Cannon (Ness et al. 2015), and what it learned beside its labels.
 ///
 /// ```text
-/// f_nj = sum_t x_t(l_n) theta_tj + noise,   variance sigma_nj^2 + s2_j
+/// f_nj = sum_t x_t(l_n) theta_tj + sum_k z_nk B_kj + noise,   variance sigma_nj^2 + s2_j,   z ~ N(0, 1)
 /// ```
+///
+/// Inputs of the polynomial are the labels and, behind them, latent labels that no catalogue gives, if it was trained with
+/// any (`training/latent.rs`).
 #[derive(Module, Debug)]
 pub struct Cannon {
     /// Coefficients, [n_terms, n_pixels]; row 0 is the pivot star's spectrum.
     pub theta: Param<Tensor<2>>,
     /// Scatter variance, `[n_pixels]`; [`NO_INFORMATION`] in pixels that could not be trained.
     pub s2: Param<Tensor<1>>,
+    /// Nuisance spectra B, [n_nuisances, n_pixels]: what stars differ in beside the inputs of the polynomial.
+    pub nuisance_spectra: Option<Param<Tensor<2>>>,
     #[module(skip)]
     vectorizer: Vectorizer,
 }
@@ -36,8 +41,27 @@ impl Cannon {
         Self {
             theta: Param::from_tensor(compute.tensor(theta, [n_terms, n_pixels])),
             s2: Param::from_tensor(compute.tensor(s2, [n_pixels])),
+            nuisance_spectra: None,
             vectorizer,
         }
+    }
+
+    /// The same with nuisance spectra, [n_nuisances, n_pixels] row-major.
+    ///
+    /// # Panics
+    /// If they have another number of pixels.
+    #[must_use]
+    pub fn with_nuisance_spectra(mut self, spectra: &[f64], compute: &Compute) -> Self {
+        let n_pixels = self.n_pixels();
+        assert!(spectra.len().is_multiple_of(n_pixels), "nuisance spectra must have {n_pixels} pixels");
+        let shape = [spectra.len() / n_pixels, n_pixels];
+        self.nuisance_spectra = (shape[0] > 0).then(|| Param::from_tensor(compute.tensor(spectra, shape)));
+        self
+    }
+
+    /// Number of nuisance spectra.
+    pub fn n_nuisances(&self) -> usize {
+        self.nuisance_spectra.as_ref().map_or(0, |spectra| spectra.val().dims()[0])
     }
 
     /// The terms of the polynomial.
@@ -52,7 +76,7 @@ impl Cannon {
 
     /// Number of free parameters: every coefficient and every scatter, 8575 x 22 = 188,650 for five labels.
     pub fn n_parameters(&self) -> usize {
-        (self.vectorizer.n_terms() + 1) * self.n_pixels()
+        (self.vectorizer.n_terms() + self.n_nuisances() + 1) * self.n_pixels()
     }
 
     /// Which pixels the model can predict, `[n_pixels]`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::descent::DescentSettings;
+use super::latent::LatentSettings;
 use super::optimizer::{OptimizerSettings, Schedule};
 
 /// `[models.<name>.cannon]` of an experiment.
@@ -27,6 +28,9 @@ pub struct CannonConfig {
     pub censor: BTreeMap<String, Vec<[f64; 2]>>,
     /// Whether the catalogue's errors of the labels add to the variance in training.
     pub label_errors: bool,
+    /// What is learned beside the labels: latent labels and nuisance spectra.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latent: Option<LatentSettings>,
 }
 
 impl Default for CannonConfig {
@@ -39,6 +43,7 @@ impl Default for CannonConfig {
             l1: 0.0,
             censor: BTreeMap::new(),
             label_errors: false,
+            latent: None,
         }
     }
 }
@@ -123,6 +128,21 @@ impl CannonConfig {
             check(!windows.is_empty(), &key, "has no window; leave the label out of `labels` if it acts nowhere")?;
             let ordered = windows.iter().all(|[from, to]| from < to && from.is_finite() && to.is_finite());
             check(ordered, &key, "must be a list of windows [from, to] with from below to")?;
+        }
+        if let Some(latent) = &self.latent {
+            let closed = self.training == CannonTraining::ClosedForm;
+            check(closed, "latent", "needs training = \"closed-form\", from which it starts")?;
+            check(
+                self.order < 3,
+                "order",
+                "must be 1 or 2 beside latent labels: a cubic of so many has too many terms",
+            )?;
+            check(latent.count() > 0, "latent.labels", "and latent.spectra are both 0; leave `latent` out instead")?;
+            check(latent.labels <= 20, "latent.labels", "must be at most 20")?;
+            check(latent.spectra <= 200, "latent.spectra", "must be at most 200")?;
+            check((1..=100).contains(&latent.rounds), "latent.rounds", "must be 1 to 100")?;
+            let clip = latent.clip == 0.0 || (latent.clip > 1.0 && latent.clip.is_finite());
+            check(clip, "latent.clip", "must be 0, for none, or above 1")?;
         }
         match &self.training {
             CannonTraining::ClosedForm => {

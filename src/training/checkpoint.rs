@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::store::{ModuleSnapshot, SafetensorsStore};
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,8 @@ pub struct TrainedCannon {
     pub preparation: Preparation,
     /// Labels of the training stars, [n_stars, n_labels]: starts of the fit, and the hull.
     pub training_labels: Array2<f64>,
+    /// Latent labels of the training stars, [n_stars, n_latent_labels]; no columns where the model has none.
+    pub latent_labels: Array2<f64>,
 }
 
 /// What `model.json` holds.
@@ -125,9 +127,39 @@ struct ModelFile {
     scaler: LabelScaler,
     preparation: Preparation,
     training_labels: Vec<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    latent_labels: Vec<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "is_nil")]
+    n_latent_labels: usize,
+    #[serde(default, skip_serializing_if = "is_nil")]
+    n_nuisances: usize,
+}
+
+fn is_nil(n: &usize) -> bool {
+    *n == 0
+}
+
+fn rows(array: &Array2<f64>) -> Vec<Vec<f64>> {
+    array.rows().into_iter().map(|row| row.to_vec()).collect()
 }
 
 impl TrainedCannon {
+    /// Inputs of its polynomial for the training stars, [n_stars, n_labels + n_latent_labels]: labels in their own units.
+    pub fn training_inputs(&self) -> Array2<f64> {
+        concatenate![Axis(1), self.training_labels, self.latent_labels]
+    }
+
+    /// Scaling of these inputs; latent labels are standard normal as they are.
+    pub fn input_scaler(&self) -> LabelScaler {
+        let mut scaler = self.scaler.clone();
+        for latent in 1..=self.latent_labels.ncols() {
+            scaler.names.push(format!("latent{latent}"));
+            scaler.pivot.push(0.0);
+            scaler.scale.push(1.0);
+        }
+        scaler
+    }
+
     /// Writes the folder. Each file appears whole or not at all, the description last.
     ///
     /// # Errors
@@ -146,7 +178,10 @@ impl TrainedCannon {
             order: self.cannon.vectorizer().order(),
             scaler: self.scaler.clone(),
             preparation: self.preparation.clone(),
-            training_labels: self.training_labels.rows().into_iter().map(|row| row.to_vec()).collect(),
+            training_labels: rows(&self.training_labels),
+            n_latent_labels: self.latent_labels.ncols(),
+            latent_labels: if self.latent_labels.ncols() > 0 { rows(&self.latent_labels) } else { Vec::new() },
+            n_nuisances: self.cannon.n_nuisances(),
         };
         let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
         files::write_bytes(&folder.join(MODEL_FILE), text)
@@ -165,29 +200,40 @@ impl TrainedCannon {
             || !file.scaler.is_consistent()
             || !file.preparation.is_consistent()
             || file.training_labels.iter().any(|row| row.len() != n_labels)
+            || file.latent_labels.iter().any(|row| row.len() != file.n_latent_labels)
+            || (file.n_latent_labels > 0 && file.latent_labels.len() != file.training_labels.len())
+            || file.n_latent_labels > 100
+            || file.n_nuisances > 1000
         {
             return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
         }
-        let vectorizer = Vectorizer::new(n_labels, file.order);
+        let vectorizer = Vectorizer::new(n_labels + file.n_latent_labels, file.order);
         let theta = vec![0.0; vectorizer.n_terms() * n_pixels];
-        let mut cannon = Cannon::from_coefficients(vectorizer, &theta, &vec![NO_INFORMATION; n_pixels], compute);
-        let expected = (cannon.theta.val().dims(), cannon.s2.val().dims());
+        let mut cannon = Cannon::from_coefficients(vectorizer, &theta, &vec![NO_INFORMATION; n_pixels], compute)
+            .with_nuisance_spectra(&vec![0.0; file.n_nuisances * n_pixels], compute);
+        let shapes = |cannon: &Cannon| (cannon.theta.val().dims(), cannon.s2.val().dims(), cannon.n_nuisances());
+        let expected = shapes(&cannon);
         let mut store = SafetensorsStore::from_file(folder.join(WEIGHTS_FILE));
         let applied =
             cannon.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
-        if !applied.errors.is_empty() || (cannon.theta.val().dims(), cannon.s2.val().dims()) != expected {
+        if !applied.errors.is_empty() || shapes(&cannon) != expected {
             return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
         }
         let (theta, s2) = (to_f64(cannon.theta.val()), to_f64(cannon.s2.val()));
-        if theta.iter().chain(&s2).any(|weight| !weight.is_finite()) || s2.iter().any(|s2| *s2 < 0.0) {
+        let spectra = cannon.nuisance_spectra.as_ref().map(|spectra| to_f64(spectra.val())).unwrap_or_default();
+        if theta.iter().chain(&s2).chain(&spectra).any(|weight| !weight.is_finite()) || s2.iter().any(|s2| *s2 < 0.0) {
             return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
         }
         // Made anew: the file may hold the other precision, and a cast parameter would be no leaf of an autodiff graph.
-        let cannon = Cannon::from_coefficients(cannon.vectorizer().clone(), &theta, &s2, compute);
-        let flat: Vec<f64> = file.training_labels.iter().flatten().copied().collect();
-        let training_labels = Array2::from_shape_vec((file.training_labels.len(), n_labels), flat)
-            .map_err(|err| failed(err.to_string()))?;
-        Ok(Self { cannon, scaler: file.scaler, preparation: file.preparation, training_labels })
+        let cannon = Cannon::from_coefficients(cannon.vectorizer().clone(), &theta, &s2, compute)
+            .with_nuisance_spectra(&spectra, compute);
+        let array = |rows: &[Vec<f64>], n_columns: usize| {
+            let flat: Vec<f64> = rows.iter().flatten().copied().collect();
+            Array2::from_shape_vec((file.training_labels.len(), n_columns), flat).map_err(|err| failed(err.to_string()))
+        };
+        let training_labels = array(&file.training_labels, n_labels)?;
+        let latent_labels = array(&file.latent_labels, file.n_latent_labels)?;
+        Ok(Self { cannon, scaler: file.scaler, preparation: file.preparation, training_labels, latent_labels })
     }
 }
 
@@ -213,6 +259,7 @@ mod tests {
                 continuum_pixels: vec![1, 3],
             },
             training_labels: ndarray::array![[4400.0, 0.1], [4600.0, -0.3]],
+            latent_labels: Array2::zeros((2, 0)),
         }
     }
 

@@ -118,6 +118,7 @@ pub fn import(foreign: &ForeignCannon, compute: &Compute) -> Result<TrainedCanno
             pixmask: PixmaskSettings::default(),
             continuum: foreign.continuum.clone(),
         },
+        latent_labels: Array2::zeros((training_labels.nrows(), 0)),
         training_labels,
     })
 }

@@ -4,15 +4,12 @@ use burn::tensor::{DType, Tensor};
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
 use super::scatter_bracket::{Bracket, ProfilePoint, bracket, trial_values};
+use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
 
 /// Trial values of s2 at most; a pixel with several hills then climbs the highest trial's, and is counted.
 const MOST_TRIALS: usize = 50;
-/// Newton steps in s2 per theta at most.
-const NEWTON_STEPS: usize = 6;
-/// Relative step below which Newton's next would change nothing that matters: they converge quadratically.
-const LAST_NEWTON_STEP: f64 = 3e-4;
 /// Fresh normal matrices per pixel at most; most pixels need one.
 const MOST_ROUNDS: usize = 20;
 
@@ -303,53 +300,11 @@ impl Block {
             .collect()
     }
 
-    /// Root of dL/ds2 = 1/2 sum (w^2 r^2 - w) at fixed residuals, inside each bracket; 0 where L falls from 0 on.
+    /// Root of dL/ds2 at fixed residuals, inside each bracket.
     fn scatter_root(&self, solution: &Solution, start: &[f64], brackets: &[Bracket]) -> Vec<f64> {
-        let mut s2 = start.to_vec();
-        let (mut low, mut high): (Vec<f64>, Vec<f64>) = brackets.iter().map(|b| (b.low, b.high)).unzip();
-        for _ in 0..NEWTON_STEPS {
-            let weight = self.weight(&s2);
-            let scaled_chi2 = weight.clone().square() * solution.squared.clone();
-            let sum = |tensor: Tensor<2>| to_f64(tensor.sum_dim(0));
-            let (sum_w, sum_w2) = (sum(weight.clone()), sum(weight.clone().square()));
-            let (sum_w2r2, sum_w3r2) = (sum(scaled_chi2.clone()), sum(scaled_chi2 * weight));
-            let mut largest_change = 0.0_f64;
-            for pixel in 0..s2.len() {
-                let slope = sum_w2r2[pixel] - sum_w[pixel];
-                let curvature = sum_w2[pixel] - 2.0 * sum_w3r2[pixel];
-                if slope > 0.0 {
-                    low[pixel] = s2[pixel];
-                } else {
-                    high[pixel] = s2[pixel];
-                }
-                let next = safeguarded(
-                    s2[pixel] - slope / curvature,
-                    curvature,
-                    low[pixel],
-                    high[pixel],
-                    self.smallest_variance[pixel],
-                );
-                largest_change = largest_change.max((next - s2[pixel]).abs() / (self.smallest_variance[pixel] + next));
-                s2[pixel] = next;
-            }
-            if largest_change < LAST_NEWTON_STEP {
-                break;
-            }
-        }
-        s2
-    }
-}
-
-/// Newton's proposal where it is a step towards a maximum inside (low, high), else the middle in log variance.
-fn safeguarded(newton: f64, curvature: f64, low: f64, high: f64, smallest_variance: f64) -> f64 {
-    if high <= low {
-        high
-    } else if curvature < 0.0 && newton > low && newton < high {
-        newton
-    } else if curvature < 0.0 && low == 0.0 && newton <= 0.0 {
-        0.0
-    } else {
-        ((low + smallest_variance) * (high + smallest_variance)).sqrt() - smallest_variance
+        let limits = brackets.iter().map(|bracket| (bracket.low, bracket.high)).unzip();
+        let smallest = &self.smallest_variance;
+        scatter_root(&self.variance, &solution.squared, start, limits, smallest, &self.compute)
     }
 }
 

@@ -60,7 +60,8 @@ fn halves(set: &Hipparcos, training: &[usize]) -> Vec<(f64, f64, f64)> {
         continuum: ContinuumSettings::default(),
         continuum_pixels: Vec::new(),
     };
-    let trained = TrainedCannon { cannon, scaler, preparation, training_labels: labels };
+    let latent_labels = Array2::zeros((labels.nrows(), 0));
+    let trained = TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels };
     let fitted = FittedCannon::new(&trained, &FitSettings::default(), &compute);
     let (flux, ivar) = (rows(&set.flux, &test), rows(&set.ivar, &test));
     let estimates = estimate_arrays(&fitted, flux.view(), ivar.view(), 256, &compute, &|_| ()).unwrap();
