@@ -39,6 +39,19 @@ impl Emulator {
         self.model.training_inputs.view()
     }
 
+    /// Change of normalized flux, on the apStar grid, for one standard deviation of an input among [`Emulator::library`], at the
+    /// mean of all others; none for a name that is no input.
+    pub fn response(&self, name: &str) -> Option<Vec<f64>> {
+        let input = self.names().iter().position(|known| known == name)?;
+        let scaler = &self.model.scaler;
+        let sides = [0.5, -0.5];
+        let inputs = Array2::from_shape_fn((2, scaler.pivot.len()), |(side, of)| {
+            scaler.pivot[of] + if of == input { sides[side] * scaler.scale[of] } else { 0.0 }
+        });
+        let flux = self.spectra(inputs.view());
+        Some(flux.row(0).iter().zip(flux.row(1)).map(|(above, below)| f64::from(above - below)).collect())
+    }
+
     /// Flux normalized by the true continuum, [n_stars, 8575] on the apStar grid, of inputs [n_stars, n_inputs].
     pub fn spectra(&self, inputs: ArrayView2<f64>) -> Array2<f32> {
         let scaled = self.model.scaler.scale(inputs);

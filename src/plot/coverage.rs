@@ -147,11 +147,7 @@ pub(super) fn band_words(of: &str) -> String {
 pub(super) fn kind_entries(kinds: &[String], curves: impl Iterator<Item = (usize, bool)> + Clone) -> Vec<Entry<'_>> {
     let n = kinds.len();
     let line = |index: usize| Entry::Line(Stroke::solid(kind(index, n), 2.2), kinds[index].as_str());
-    let mut entries: Vec<Entry> = match n {
-        0 | 1 => Vec::new(),
-        n if n <= MOST_NAMED => (0..n).map(line).collect(),
-        n => vec![line(0), Entry::Words("..."), line(n - 1)],
-    };
+    let mut entries = if n > 1 { Entry::of_kinds(n, MOST_NAMED, line) } else { Vec::new() };
     for (is_calibrated, words) in [(false, "formal errors"), (true, "calibrated errors")] {
         if curves.clone().any(|curve| curve.1 == is_calibrated) {
             let stroke = style(0, n, is_calibrated);

@@ -113,10 +113,7 @@ pub(super) fn chain_names(n_chains: usize) -> Vec<String> {
 /// Lines of a legend for chains.
 pub(super) fn chain_entries(names: &[String]) -> Vec<Entry<'_>> {
     let line = |chain: usize| Entry::Line(Stroke::solid(color(chain, names.len()), 2.2), names[chain].as_str());
-    match names.len() {
-        n if n <= MOST_NAMED => (0..n).map(line).collect(),
-        n => vec![line(0), Entry::Words("..."), line(n - 1)],
-    }
+    Entry::of_kinds(names.len(), MOST_NAMED, line)
 }
 
 /// Colour of a chain; paled, not translucent, since lines cross themselves.
