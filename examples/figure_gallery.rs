@@ -102,7 +102,7 @@ fn calibration(random: &mut impl Rng) -> Result<Vec<(&'static str, Figure)>> {
     let kinds = ["cannon", "cnn"].map(String::from);
     let n_stars = 940;
     // PIT of stars whose pulls have this width.
-    let mut values = |width: f64, random: &mut dyn FnMut() -> f64| -> Vec<f64> {
+    let values = |width: f64, random: &mut dyn FnMut() -> f64| -> Vec<f64> {
         let cumulative = |x: f64| 1.0 / (1.0 + (-1.702 * x).exp());
         (0..n_stars).map(|_| cumulative(width * random())).collect()
     };

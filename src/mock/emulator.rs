@@ -62,3 +62,28 @@ impl Emulator {
             .expect("one flux per star and pixel")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::linelist::co_band_heads;
+    use crate::spectra::grid::WavelengthGrid;
+
+    #[test]
+    fn carbon_deepens_the_bands_of_carbon_monoxide_right_of_their_heads() {
+        let (emulator, grid) = (Emulator::shipped().unwrap(), WavelengthGrid::apogee());
+        let carbon = emulator.response("c_fe").unwrap();
+        let mean = |low: f64, high: f64| {
+            let values = grid.wavelength.iter().zip(&carbon).filter(|(w, _)| (low..high).contains(*w));
+            let (sum, n) = values.fold((0.0, 0), |(sum, n), (_, value)| (sum + value, n + 1));
+            sum / f64::from(n)
+        };
+        // The heads that no other molecule's lines blend.
+        for head in co_band_heads().into_iter().filter(|head| (5..=8).contains(&head.transition.0)) {
+            let (left, right) =
+                (mean(head.wavelength - 4.0, head.wavelength - 1.0), mean(head.wavelength, head.wavelength + 3.0));
+            assert!(right < -0.008 && right < 3.0 * left, "{head:?}: {left} {right}");
+        }
+        assert!(emulator.response("nothing").is_none());
+    }
+}

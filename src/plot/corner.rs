@@ -46,11 +46,13 @@ const FRACTIONS: [f64; 2] = [0.393_469, 0.864_665];
 /// Draws outside the contours that are shown in one panel.
 const MOST_DOTS: usize = 400;
 /// A truth or catalogue value stretches a range by no more than this; beyond, it is a triangle on the edge.
-const MOST_STRETCH: f64 = 2.5;
+const MOST_STRETCH: f64 = 1.8;
 const GAP: f64 = 6.0;
 const RIGHT_MARGIN: f64 = 14.0;
 /// Above every panel of the diagonal: the name, and a line for each set of draws.
 const CAPTION_LINE: f64 = 13.0;
+/// Between errors and unit.
+const UNIT_GAP: f64 = 3.5;
 const FILLS: [Color; 2] = [Color::new(190, 217, 235), Color::new(102, 170, 209)];
 const FIRST: Stroke = Stroke::solid(BLUE, 0.8);
 const SECOND: Stroke = Stroke::solid(VERMILLION, 1.1);
@@ -106,7 +108,11 @@ pub fn corner(title: &str, data: &CornerData) -> Result<Figure> {
                 x: (row + 1 == n).then_some(axis_titles[column].as_str()),
                 y: (column == 0).then_some(axis_titles[row].as_str()),
             };
-            axes.draw_frame(canvas, titles);
+            let (x_marks, y_marks) = (side_marks(&axes, true), side_marks(&axes, false));
+            axes.draw_frame_with(canvas, titles, &x_marks, &y_marks);
+            if joints.iter().all(|joint| joint.is_empty) {
+                draw_reason(canvas, axes.frame, "no draws");
+            }
         }
         for label in 0..n {
             let frame = frame(label, label);
@@ -115,10 +121,21 @@ pub fn corner(title: &str, data: &CornerData) -> Result<Figure> {
             let x = (label + 1 == n).then_some(axis_titles[label].as_str());
             let axes = Axes { frame, x: ranges[label], y: (0.0, 1.0) };
             let no_marks = Marks { major: Vec::new(), minor: Vec::new() };
-            axes.draw_frame_with(canvas, Titles { x, y: None }, &axes.x_marks(linear(axes.x)), &no_marks);
+            axes.draw_frame_with(canvas, Titles { x, y: None }, &side_marks(&axes, true), &no_marks);
+            if sets.iter().all(|set| set.draws.is_empty()) {
+                draw_reason(canvas, frame, "no draws");
+            }
         }
         legend.draw(canvas, (width / 2.0, height - legend.height() - 3.0));
     })
+}
+
+/// Ticks along x or y whose labels keep clear of the neighbouring panel's.
+fn side_marks(axes: &Axes, is_x: bool) -> Marks {
+    match is_x {
+        true => axes.x_labels_within(axes.x_marks(linear(axes.x)), GAP / 2.0 - 1.5),
+        false => axes.y_labels_within(axes.y_marks(linear(axes.y)), GAP / 2.0 - 1.5),
+    }
 }
 
 fn check(data: &CornerData) -> Result<()> {
@@ -229,9 +246,6 @@ impl Joint {
 }
 
 fn draw_joint(canvas: &mut Canvas, axes: &Axes, joints: &[Joint]) {
-    if joints.iter().all(|joint| joint.is_empty) {
-        draw_reason(canvas, axes.frame, "no draws");
-    }
     for (index, joint) in joints.iter().enumerate() {
         let is_first = index == 0;
         for &dot in joint.dots.iter().filter(|_| is_first) {
@@ -253,9 +267,6 @@ fn draw_joint(canvas: &mut Canvas, axes: &Axes, joints: &[Joint]) {
 }
 
 fn draw_marginal(canvas: &mut Canvas, data: &CornerData, sets: &[Set], label: usize, axes: Axes, n_labels: usize) {
-    if sets.iter().all(|set| set.draws.is_empty()) {
-        draw_reason(canvas, axes.frame, "no draws");
-    }
     // As fine as the panel can show.
     let finest = if n_labels > 2 { 28 } else { 48 };
     let histograms: Vec<Vec<f64>> =
@@ -296,10 +307,13 @@ fn draw_summary(canvas: &mut Canvas, data: &CornerData, sets: &[Set], label: usi
     for (index, set) in sets.iter().enumerate().filter(|(_, set)| !set.draws.is_empty()) {
         let [value, up, down] = in_few_digits(set.summary(label));
         let color = if index == 0 { BLACK } else { SECOND.color };
-        let spaced = if unit.is_empty() { String::new() } else { format!(" {unit}") };
         let widest = if up.len() > down.len() { &up } else { &down };
         let (letters, small) = (Lettering { color, ..Lettering::new(9.5) }, 0.72);
-        let natural = letters.width_of(&format!("{value}{spaced}")) + small * letters.width_of(widest) + 2.0;
+        let natural = letters.width_of(value.as_str())
+            + letters.width_of(unit)
+            + small * letters.width_of(widest)
+            + 1.0
+            + UNIT_GAP;
         let scale = (frame.width / natural).clamp(0.5, 1.0);
         let letters = Lettering { size: letters.size * scale, ..letters };
         let errors = Lettering { size: letters.size * small, ..letters };
@@ -308,7 +322,7 @@ fn draw_summary(canvas: &mut Canvas, data: &CornerData, sets: &[Set], label: usi
         x += letters.width_of(&value) + 1.0;
         canvas.text((x, y - 0.45 * letters.size), &up, errors);
         canvas.text((x, y + 0.22 * letters.size), &down, errors);
-        canvas.text((x + errors.width_of(widest) + 1.0, y), spaced.trim_start(), letters);
+        canvas.text((x + errors.width_of(widest) + UNIT_GAP, y), unit, letters);
     }
 }
 
@@ -316,6 +330,7 @@ fn draw_summary(canvas: &mut Canvas, data: &CornerData, sets: &[Set], label: usi
 struct Words {
     sets: Vec<String>,
     left_out: String,
+    is_drawn: bool,
 }
 
 impl Words {
@@ -323,6 +338,7 @@ impl Words {
         let names = std::iter::once(&data.draws).chain(&data.second);
         let left_out: usize = sets.iter().map(|set| set.n_left_out).sum();
         Self {
+            is_drawn: sets.iter().any(|set| !set.draws.is_empty()),
             sets: names.zip(sets).map(|(of, set)| format!("{}: {} draws", of.name, set.draws.len())).collect(),
             left_out: if left_out > 0 {
                 format!("{left_out} draws that are not finite left out")
@@ -335,8 +351,12 @@ impl Words {
     fn entries<'t>(&'t self, data: &CornerData<'t>) -> Vec<Entry<'t>> {
         let mut entries = vec![Entry::Symbol(Marker::Square, FILLS[1], self.sets[0].as_str())];
         entries.extend(self.sets.get(1).map(|words| Entry::Line(SECOND, words)));
-        entries.push(Entry::Words("contours hold 39% and 86% of the draws"));
-        entries.push(Entry::Line(QUANTILES, "median, 16% and 84%"));
+        if self.is_drawn && data.names.len() > 1 {
+            entries.push(Entry::Words("contours hold 39% and 86% of the draws"));
+        }
+        if self.is_drawn {
+            entries.push(Entry::Line(QUANTILES, "median, 16% and 84%"));
+        }
         let any = |values: &[f64]| values.iter().any(|value| value.is_finite());
         if data.truth.is_some_and(any) {
             entries.push(Entry::Track(TRUTH, Marker::Square, "truth"));

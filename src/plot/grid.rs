@@ -3,6 +3,7 @@
 use super::axes::{BOTTOM_MARGIN, LEFT_MARGIN};
 use super::canvas::Canvas;
 use super::marks::{Anchor, Lettering, Level, Rect};
+use super::palette::WHITE;
 use super::{COLUMN_WIDTH, PAGE_WIDTH};
 
 const RIGHT_MARGIN: f64 = 14.0;
@@ -70,7 +71,10 @@ pub(super) fn draw_heading(canvas: &mut Canvas, frame: Rect, name: &str, remark:
 pub(super) fn draw_reason(canvas: &mut Canvas, frame: Rect, reason: &str) {
     let middle = (frame.left + frame.width / 2.0, frame.top + frame.height / 2.0);
     let letters = Lettering { level: Level::Middle, ..Lettering::new(10.5).centred() };
-    canvas.text(middle, reason, letters.fitted(reason, frame.width - 6.0));
+    let letters = letters.fitted(reason, frame.width - 6.0);
+    let (width, height) = (letters.width_of(reason) + 8.0, 1.6 * letters.size);
+    canvas.rect(Rect { left: middle.0 - width / 2.0, top: middle.1 - height / 2.0, width, height }, WHITE);
+    canvas.text(middle, reason, letters);
 }
 
 #[cfg(test)]

@@ -238,8 +238,9 @@ fn draw_row(
         let title = reference.map_or(row.title.as_str(), |reference| reference.name.as_str());
         let has_numbers = is_last && (index == 1 || row.reference.is_none());
         let titles = Titles { x: has_numbers.then_some("vacuum wavelength [Å]"), y: is_first.then_some(title) };
-        let y_marks = axes.y_marks(linear(axes.y).split_off(3));
-        axes.draw_frame_with(canvas, titles, &axes.x_marks(linear(axes.x)), &y_marks);
+        let y_marks = axes.y_labels_within(axes.y_marks(linear(axes.y).split_off(3)), 0.0);
+        let x_marks = axes.x_labels_within(axes.x_marks(linear(axes.x)), GAP / 2.0 - 1.5);
+        axes.draw_frame_with(canvas, titles, &x_marks, &y_marks);
         if let Some(reference) = reference.filter(|_| is_first) {
             let words = match reference.correlation.is_finite() {
                 true => format!("r = {:.2}", reference.correlation).replace('-', "\u{2212}"),

@@ -10,7 +10,7 @@ use super::grid::{PanelGrid, draw_heading, draw_reason};
 use super::legend::{Entry, Legend};
 use super::marks::{Marker, Rect, Stroke};
 use super::palette::{BAND, BLACK, Color, GREY, WHITE, kind};
-use super::traces::{TraceData, chain_names, check, diagnostics, longest};
+use super::traces::{TraceData, chain_names, check, longest, r_hat};
 use crate::error::Result;
 
 /// Draws that a bin should expect of each chain.
@@ -68,7 +68,7 @@ pub fn rank_plots(title: &str, data: &TraceData) -> Result<Figure> {
         grid.draw_title(canvas, title);
         for (label, ranks) in labels.iter().enumerate() {
             let frame = grid.frame(label, frame_height);
-            draw_heading(canvas, frame, &data.names[label], &diagnostics(data, label));
+            draw_heading(canvas, frame, &data.names[label], &r_hat(data, label));
             ranks.draw(canvas, frame);
         }
         legend.draw(canvas, (grid.width / 2.0, height - legend.height() - 3.0));
@@ -199,7 +199,7 @@ mod tests {
         let svg = rank_plots("ranks", &data(&names, &mixed)).expect("draws").svg;
         // The page, the legend; two labels x four chains: a band and 16 bars.
         assert_eq!(svg.matches("<polygon").count(), 2 + 2 * 4 * (1 + 16));
-        assert!(svg.contains("R-hat 1.001") && svg.contains("95% of the bins"));
+        assert!(svg.contains(">\nR-hat 1.001\n<") && svg.contains("95% of the bins"));
         for (chains, words) in [(vec![], "no draws"), (vec![vec![vec![1.0; 2]; 9]; 3], "all draws are equal")] {
             assert_eq!(rank_plots("", &data(&names, &chains)).expect("draws").svg.matches(words).count(), 2);
         }

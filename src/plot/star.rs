@@ -43,7 +43,7 @@ pub struct NamedSpectrum<'a> {
 }
 
 const FLUX_HEIGHT: f64 = 104.0;
-const RESIDUAL_HEIGHT: f64 = 52.0;
+const RESIDUAL_HEIGHT: f64 = 56.0;
 const GAP: f64 = 5.0;
 const RIGHT_MARGIN: f64 = 14.0;
 const LINE_HEIGHT: f64 = 13.0;
@@ -115,7 +115,7 @@ pub fn star_and_model(star: &StarAndModel) -> Result<Figure> {
 
 /// How a model is drawn.
 fn stroke(index: usize) -> Stroke {
-    Stroke::solid([VERMILLION, BLUE, GREEN, ORANGE][index % 4], 0.8)
+    Stroke::solid([VERMILLION, BLUE, GREEN, ORANGE][index % 4], 0.65)
 }
 
 fn entries<'a>(star: &StarAndModel<'a>) -> Vec<Entry<'a>> {

@@ -2,11 +2,12 @@
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles, linear};
 use super::canvas::{Canvas, render};
-use super::draws::{ascending, histogram, n_bins, range_of, steps};
+use super::draws::{ascending, histogram, n_bins, steps};
 use super::grid::{draw_heading, draw_reason, draw_title};
 use super::legend::{Entry, Legend};
 use super::marks::{Marker, Rect, Stroke};
 use super::palette::{BLACK, Color, WHITE, kind};
+use super::ticks::padded_range;
 use super::{Figure, PAGE_WIDTH};
 use crate::error::{Error, Result};
 
@@ -96,14 +97,19 @@ pub(super) fn longest(data: &TraceData) -> usize {
     data.chains.iter().map(Vec::len).max().unwrap_or(0)
 }
 
-/// What is known of a label's chains.
-pub(super) fn diagnostics(data: &TraceData, label: usize) -> String {
-    let number = |value: f64, decimals: usize| match value.is_finite() {
-        true => format!("{value:.decimals$}"),
-        false => "\u{2212}".to_owned(),
-    };
-    let (r_hat, bulk, tail) = (data.r_hat[label], data.ess_bulk[label], data.ess_tail[label]);
-    format!("R-hat {}   ESS {} bulk, {} tail", number(r_hat, 3), number(bulk, 0), number(tail, 0))
+/// R-hat of a label.
+pub(super) fn r_hat(data: &TraceData, label: usize) -> String {
+    format!("R-hat {}", number(data.r_hat[label], 3))
+}
+
+/// All that is known of a label's chains.
+fn diagnostics(data: &TraceData, label: usize) -> String {
+    let (bulk, tail) = (number(data.ess_bulk[label], 0), number(data.ess_tail[label], 0));
+    format!("{}   ESS {bulk} bulk, {tail} tail", r_hat(data, label))
+}
+
+fn number(value: f64, decimals: usize) -> String {
+    if value.is_finite() { format!("{value:.decimals$}") } else { "\u{2212}".to_owned() }
 }
 
 pub(super) fn chain_names(n_chains: usize) -> Vec<String> {
@@ -124,7 +130,7 @@ pub(super) fn color(chain: usize, n_chains: usize) -> Color {
 fn draw_row(canvas: &mut Canvas, data: &TraceData, label: usize, every: usize, [course, beside]: [Rect; 2]) {
     let (n_draws, n_chains) = (longest(data), data.chains.len());
     let sorted = ascending(data.chains.iter().flatten().map(|draw| draw[label]));
-    let y = range_of(&sorted);
+    let y = padded_range(sorted.iter().copied(), 0.06);
     let axes = Axes { frame: course, x: (0.0, n_draws.max(1) as f64), y };
     if sorted.is_empty() {
         draw_reason(canvas, course, "no draws");
