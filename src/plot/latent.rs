@@ -265,7 +265,9 @@ fn range(row: &LatentRow) -> (f64, f64) {
 
 /// The factor that brings a reference nearest to a spectrum in the sense of least squares; one if there is none.
 fn scale(values: &[f64], reference: &[f64]) -> f64 {
-    let pairs = || values.iter().zip(reference).filter(|(value, known)| value.is_finite() && known.is_finite());
+    // A spectrum that is nil says nothing.
+    let is_told = |(value, known): &(&f64, &f64)| value.is_finite() && known.is_finite() && **value != 0.0;
+    let pairs = || values.iter().zip(reference).filter(is_told);
     let squares: f64 = pairs().map(|(_, known)| known * known).sum();
     let scale = pairs().map(|(value, known)| value * known).sum::<f64>() / squares;
     if scale.is_finite() && scale != 0.0 { scale } else { 1.0 }
@@ -336,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_reference_is_scaled_by_least_squares() {
-        assert!((scale(&[2.0, -4.0, f64::NAN], &[-1.0, 2.0, 7.0]) + 2.0).abs() < 1e-12);
+        assert!((scale(&[2.0, -4.0, f64::NAN, 0.0], &[-1.0, 2.0, 7.0, 9.0]) + 2.0).abs() < 1e-12);
         assert_eq!(scale(&[1.0, 2.0], &[0.0, 0.0]), 1.0);
         assert_eq!(scale(&[], &[]), 1.0);
     }

@@ -92,8 +92,8 @@ fn at(values: &[f64], pixels: &[usize]) -> Vec<f64> {
 /// Pixels that a component says something about.
 fn seen_pixels(grid: &WavelengthGrid, components: &[Vec<f64>], responses: &[Response]) -> Result<Vec<usize>> {
     let n_pixels = grid.n_pixels();
-    let lengths = components.iter().chain(responses.iter().map(|response| &response.values)).map(Vec::len);
-    if let Some(other) = lengths.into_iter().find(|length| *length != n_pixels) {
+    let mut lengths = components.iter().chain(responses.iter().map(|response| &response.values)).map(Vec::len);
+    if let Some(other) = lengths.find(|length| *length != n_pixels) {
         let detail = format!("a spectrum of {other} pixels on a grid of {n_pixels}");
         return Err(Error::Figure { figure: "latent spectra".into(), detail });
     }
@@ -145,20 +145,23 @@ mod tests {
     #[test]
     fn components_made_of_responses_are_recognised() {
         let (grid, emulator) = (WavelengthGrid::apogee(), Emulator::shipped().unwrap());
-        let known: Vec<Response> = ["c_fe", "n_fe", "o_fe"]
-            .into_iter()
-            .map(|name| Response { name: name.into(), values: emulator.response(name).unwrap() })
-            .collect();
+        let of_unit_size = |name: &str| {
+            let values = emulator.response(name).unwrap();
+            let size = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+            Response { name: name.into(), values: values.iter().map(|value| value / size).collect() }
+        };
+        let known = ["c_fe", "n_fe", "o_fe"].map(of_unit_size);
         let mixed = |c: f64, n: f64| -> Vec<f64> {
             let parts = known[0].values.iter().zip(&known[1].values);
             parts.enumerate().map(|(pixel, (a, b))| if pixel < 300 { 0.0 } else { c * a + n * b }).collect()
         };
         let rows = [mixed(1.0, -0.1), mixed(0.1, 1.0)];
         let svg = components("B", &grid, &rows, &known, &[]).unwrap().svg;
-        for words in ["component 1", "c_fe", "n_fe", "r = 0.9", "r = 1.00", "CO 6\u{2212}3"] {
+        for words in ["component 1", ">\nc_fe\n<", ">\nn_fe\n<", "CO 6\u{2212}3"] {
             assert!(svg.contains(words), "{words}");
         }
-        let svg = responses("B", &grid, &rows, &known, &[(15_970.0, 16_010.0)]).unwrap().svg;
+        assert!(!svg.contains("o_fe"));
+        let svg = super::responses("B", &grid, &rows, &known, &[(15_970.0, 16_010.0)]).unwrap().svg;
         // Carbon and nitrogen are spanned, oxygen is not.
         assert_eq!(svg.matches("components: 100%").count(), 2);
         assert!(components("B", &grid, &[vec![0.1; 7]], &known, &[]).is_err());
