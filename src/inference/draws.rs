@@ -56,8 +56,9 @@ pub struct Draws {
     pub n_chains: usize,
     /// The draws, [n_chains * n_draws, n_parameters], chain after chain.
     pub values: Array2<f64>,
-    /// Draws whose trajectory diverged: where the posterior is too steep for the step size, and draws are not to be trusted.
-    pub divergences: usize,
+    /// Of each chain, the draws whose trajectory diverged: where the posterior is too steep for the step size, and draws are
+    /// not to be trusted.
+    pub divergent: Vec<Vec<usize>>,
     /// Trajectories that ended beyond a wall of the prior.
     pub beyond_walls: usize,
     /// Mean probability of acceptance.
@@ -72,6 +73,11 @@ impl Draws {
     /// Draws of each chain.
     pub fn n_draws(&self) -> usize {
         self.values.nrows() / self.n_chains.max(1)
+    }
+
+    /// Number of draws whose trajectory diverged.
+    pub fn divergences(&self) -> usize {
+        self.divergent.iter().map(Vec::len).sum()
     }
 
     /// The first parameters in other units: each draw times `scale`, plus `pivot`.
@@ -145,7 +151,7 @@ mod tests {
         let draws = Draws {
             n_chains: 2,
             values: Array2::from_shape_fn((200, 2), |(n, k)| ((n * (k + 3)) as f64 * 0.37).sin()),
-            divergences: 0,
+            divergent: Vec::new(),
             beyond_walls: 0,
             acceptance: 1.0,
             step_size: 1.0,

@@ -346,12 +346,14 @@ impl<C: ChiSquare> Block<C> {
         let mut rng = jitter(seed);
         rng.set_word_pos(1 << 40);
         let mut values = vec![0.0; n_stars * n_chains * n_draws * n];
-        let mut sums = vec![(0, 0, 0.0); n_stars];
+        let mut sums = vec![(vec![Vec::new(); n_chains], 0, 0.0); n_stars];
         for draw in 0..n_draws {
             let ends = self.advance(&step_sizes, rng.random_range(steps.clone()));
             for row in 0..n_stars * n_chains {
-                let (diverged, beyond, acceptance) = &mut sums[row / n_chains];
-                *diverged += usize::from(ends.diverged[row]);
+                let (divergent, beyond, acceptance) = &mut sums[row / n_chains];
+                if ends.diverged[row] {
+                    divergent[row % n_chains].push(draw);
+                }
                 *beyond += usize::from(ends.beyond_walls[row]);
                 *acceptance += ends.acceptance[row];
                 let to = (row * n_draws + draw) * n;
@@ -360,13 +362,13 @@ impl<C: ChiSquare> Block<C> {
         }
         let mut values = values.chunks_exact(n_chains * n_draws * n);
         (self.chains.iter().zip(sums).zip(step_sizes))
-            .map(|((chains, (divergences, beyond_walls, acceptance)), step_size)| Draws {
+            .map(|((chains, (divergent, beyond_walls, acceptance)), step_size)| Draws {
                 n_chains,
                 values: values
                     .next()
                     .and_then(|values| Array2::from_shape_vec((n_chains * n_draws, n), values.to_vec()).ok())
                     .unwrap_or_default(),
-                divergences,
+                divergent,
                 beyond_walls,
                 acceptance: acceptance / (n_chains * n_draws) as f64,
                 step_size,

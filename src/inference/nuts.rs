@@ -41,18 +41,19 @@ pub fn sample<C: ChiSquare + Sync>(
     let mean = |of: &dyn Fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / n_chains as f64;
     let sum = |of: &dyn Fn(&Run) -> usize| runs.iter().map(of).sum::<usize>();
     let (step_size, acceptance) = (mean(&|run| run.step_size), f64::NAN);
-    let (divergences, beyond_walls) = (sum(&|run| run.divergences), sum(&|run| run.beyond_walls));
+    let beyond_walls = sum(&|run| run.beyond_walls);
+    let divergent = runs.iter_mut().map(|run| std::mem::take(&mut run.divergent)).collect();
     let n_gradients = sum(&|run| run.n_gradients) / n_chains.max(1);
     let values: Vec<f64> = runs.iter_mut().flat_map(|run| std::mem::take(&mut run.values)).collect();
     let n = posterior.n_parameters();
     let values = Array2::from_shape_vec((values.len() / n, n), values).unwrap_or_default();
-    Ok(Draws { n_chains, values, divergences, beyond_walls, acceptance, step_size, n_gradients })
+    Ok(Draws { n_chains, values, divergent, beyond_walls, acceptance, step_size, n_gradients })
 }
 
 /// What one chain left.
 struct Run {
     values: Vec<f64>,
-    divergences: usize,
+    divergent: Vec<usize>,
     beyond_walls: usize,
     step_size: f64,
     n_gradients: usize,
@@ -86,7 +87,7 @@ fn run_chain<C: ChiSquare>(
         options.new_chain(chain, CpuMath::new(density), &mut rng).map_err(|err| failed(format!("{err:#}")))?;
     sampler.set_position(&start).map_err(|err| failed(format!("{err:#}")))?;
     let transform = Whitening::new(approximation);
-    let mut run = Run { values: Vec::new(), divergences: 0, beyond_walls: 0, step_size: 0.0, n_gradients: 0 };
+    let mut run = Run { values: Vec::new(), divergent: Vec::new(), beyond_walls: 0, step_size: 0.0, n_gradients: 0 };
     for draw in 0..settings.warm_up + settings.draws {
         met_wall.set(false);
         let (position, progress) = sampler.draw().map_err(|err| failed(format!("{err:#}")))?;
@@ -98,7 +99,7 @@ fn run_chain<C: ChiSquare>(
         run.step_size = progress.step_size;
         match (progress.diverging, met_wall.get()) {
             (true, true) => run.beyond_walls += 1,
-            (true, false) => run.divergences += 1,
+            (true, false) => run.divergent.push(draw - settings.warm_up),
             _ => {}
         }
     }

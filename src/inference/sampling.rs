@@ -125,7 +125,7 @@ impl StarPosterior {
         if !marginals.iter().chain(&noise).all(mixed) {
             flags |= star_flags::NOT_MIXED;
         }
-        if draws.divergences as f64 > TOLERATED_DIVERGENCES * draws.values.nrows() as f64 {
+        if draws.divergences() as f64 > TOLERATED_DIVERGENCES * draws.values.nrows() as f64 {
             flags |= star_flags::DIVERGENT;
         }
         if was_excluded {
@@ -135,7 +135,7 @@ impl StarPosterior {
             covariance: draws.covariance(n_labels),
             marginals,
             noise,
-            divergences: draws.divergences,
+            divergences: draws.divergences(),
             beyond_walls: draws.beyond_walls,
             acceptance: draws.acceptance,
             step_size: draws.step_size,

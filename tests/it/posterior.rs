@@ -195,7 +195,7 @@ fn a_gaussian_posterior_is_sampled_as_its_closed_form_says() {
             ("NUTS", nuts::sample(&posterior, star, &starts[star], &settings(2500), 6).unwrap()),
         ];
         for (name, draws) in draws {
-            assert_eq!((draws.divergences, draws.beyond_walls, draws.n_draws()), (0, 0, 2500), "{name}");
+            assert_eq!((draws.divergences(), draws.beyond_walls, draws.n_draws()), (0, 0, 2500), "{name}");
             let sampled = draws.covariance(3);
             for (k, marginal) in draws.marginals(3).iter().enumerate() {
                 let sd = covariance[(k, k)].sqrt();
@@ -237,7 +237,7 @@ fn a_bent_posterior_is_sampled_as_brute_force_says() {
         let hmc = hmc_draws(&posterior, &starts, &settings(3000)).swap_remove(star);
         let nuts = nuts::sample(&posterior, star, &starts[star], &settings(3000), 6).unwrap();
         for (name, draws) in [("HMC", &hmc), ("NUTS", &nuts)] {
-            assert_eq!(draws.divergences, 0, "{name}");
+            assert_eq!(draws.divergences(), 0, "{name}");
             for (k, marginal) in draws.marginals(2).iter().enumerate() {
                 let moment = |power: i32| {
                     let sum = weight.iter().enumerate().map(|(i, w)| w * grid[2 * i + k].powi(power)).sum::<f64>();
@@ -394,7 +394,7 @@ fn a_model_that_is_not_finite_and_a_start_far_away_cost_no_other_star_its_poster
     let starts = vec![None, starts[0].clone()];
     let stuck = hmc::sample(&posterior, &starts, &settings(20), 5, |_, draws| draws)[1].clone().unwrap();
     assert_eq!(stuck.acceptance, 0.0);
-    assert_eq!(stuck.divergences, 80);
+    assert_eq!(stuck.divergences(), 80);
     assert!(nuts::sample(&posterior, 1, starts[1].as_ref().unwrap(), &settings(20), 5).is_err());
 }
 
