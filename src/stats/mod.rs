@@ -6,3 +6,4 @@ pub mod diagnostics;
 pub mod normal;
 pub mod paired;
 pub mod robust;
+pub mod span;
