@@ -13,6 +13,7 @@ mod labelling;
 mod mock;
 mod networks;
 mod posterior;
+mod posterior_cli;
 mod real_data;
 mod regression;
 mod support;
