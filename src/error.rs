@@ -106,6 +106,9 @@ pub enum Error {
         /// What happened, and what to try.
         detail: String,
     },
+    /// A posterior could not be sampled.
+    #[error("sampling: {0}")]
+    Sampling(String),
     /// The user asked to stop.
     #[error("stopped as asked{}", if *.kept { "; go on with the same command and --resume" } else { "" })]
     Interrupted {

@@ -7,6 +7,7 @@ mod import;
 mod label;
 mod logging;
 mod mock;
+mod posterior;
 mod prepare;
 mod run;
 
@@ -38,6 +39,7 @@ enum Command {
     /// Only prepare the spectra of an experiment, and say what was masked and lost.
     Prepare(prepare::PrepareArgs),
     Label(label::LabelArgs),
+    Posterior(posterior::PosteriorArgs),
     Compare(compare::CompareArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.
     Check(ExperimentArgs),
@@ -85,6 +87,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run::execute(&args, &bars),
         Command::Prepare(args) => prepare::execute(&args, &bars),
         Command::Label(args) => label::execute(&args, &bars),
+        Command::Posterior(args) => posterior::execute(&args, &bars),
         Command::Compare(args) => compare::execute(&args),
         Command::Check(args) => check::execute(&args),
         Command::Mock(args) => mock::execute(&args, &bars),

@@ -98,7 +98,11 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     outcome.write(folder)?;
     let compared = outcome.comparison.as_ref().map(report::comparison::table).unwrap_or_default();
     let metrics = tables::metrics_table(&outcome);
-    let tables = [metrics, compared, tables::timings_table(&outcome.timings)];
+    let posteriors = outcome.models.iter().filter_map(|model| Some((&model.name, model.posteriors.as_ref()?)));
+    let posteriors: String = posteriors
+        .map(|(name, found)| report::posterior::model_lines(name, &found.metrics(&outcome.sampler)))
+        .collect();
+    let tables = [metrics, compared, posteriors, tables::timings_table(&outcome.timings)];
     let tables = tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n");
     let has_networks = folder.join("tensorboard").is_dir();
     let files: &[_] = &["metrics.json", "predictions.csv", "figures", "tensorboard (tensorboard --logdir)"];

@@ -16,6 +16,7 @@ use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
+use crate::inference::sampling::PosteriorSettings;
 use crate::mock::MockSettings;
 use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::pixmask::PixmaskSettings;
@@ -55,6 +56,9 @@ pub struct ExperimentConfig {
     pub models: BTreeMap<String, ModelConfig>,
     /// How labels are fitted.
     pub fit: FitSettings,
+    /// Posteriors of all test stars, for models with a likelihood; none unless named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posterior: Option<PosteriorSettings>,
     /// Intervals of the metrics.
     pub bootstrap: BootstrapSettings,
     /// How models are compared.
@@ -83,6 +87,7 @@ impl Default for ExperimentConfig {
             max_training_stars: 0,
             models: BTreeMap::new(),
             fit: FitSettings::default(),
+            posterior: None,
             bootstrap: BootstrapSettings::default(),
             comparison: ComparisonSettings::default(),
             tensorboard: TensorBoardSettings::default(),

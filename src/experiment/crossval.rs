@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::config::{ExperimentConfig, ModelConfig};
+use super::posteriors::Posteriors;
 use super::prepare::spectra_of_rows;
 use super::timings::Timings;
 use crate::data::catalogue::Catalogue;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
+use crate::inference::sampling::{sample_arrays, scaled_prior};
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
 use crate::spectra::labels::LabelScaler;
@@ -34,6 +36,8 @@ pub struct FoldResult {
     pub training: Training,
     /// Free parameters of the model.
     pub n_parameters: usize,
+    /// Posteriors of the fold's test rows, in their order, where they are asked for and the model has a likelihood.
+    pub posteriors: Option<Posteriors>,
 }
 
 /// How training went.
@@ -152,7 +156,9 @@ impl CrossValidation<'_> {
         }
         let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
         let estimates = timings.measure("fit", || self.label("fitting labels", &fold.test, &fitted))?;
-        Ok(FoldResult { n_train: training.n_stars, estimates, training: Training::Cannon(training), n_parameters })
+        let posteriors = timings.measure("posterior", || self.posteriors(&fold.test, &trained, &fitted))?;
+        let n_train = training.n_stars;
+        Ok(FoldResult { n_train, estimates, training: Training::Cannon(training), n_parameters, posteriors })
     }
 
     /// A Cannon of the training stars that have all their labels.
@@ -198,6 +204,20 @@ impl CrossValidation<'_> {
         let latent_labels = ndarray::Array2::zeros((labels.nrows(), 0));
         let preparation = self.preparation();
         Ok((TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels }, report))
+    }
+
+    /// Posteriors of some rows, if the experiment asks for them.
+    fn posteriors(&self, rows: &[usize], trained: &TrainedCannon, fitted: &FittedCannon) -> Result<Option<Posteriors>> {
+        let Some(settings) = &self.config.posterior else { return Ok(None) };
+        let started = std::time::Instant::now();
+        let training = trained.training_labels.view();
+        let prior = scaled_prior(fitted, training, &settings.prior)?;
+        let (flux, ivar) = spectra_of_rows(self.set, rows);
+        let (grid, seed) = (&self.set.grid, self.config.seed);
+        let (flux, ivar) = (flux.view(), ivar.view());
+        let stars = sample_arrays(fitted, flux, ivar, grid, &prior, settings, seed, self.compute, self.progress)?;
+        let words = settings.words(&self.set.label_names, training.nrows());
+        Ok(Some(Posteriors { stars, wall_s: started.elapsed().as_secs_f64(), words }))
     }
 
     pub(super) fn preparation(&self) -> Preparation {

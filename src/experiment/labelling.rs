@@ -13,9 +13,10 @@ use crate::inference::fit::FitSettings;
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
 use crate::inference::network_estimator::NetworkEstimator;
 use crate::inference::refine::{FittedPayne, RefineSettings};
-use crate::models::LabelEstimator;
+use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
 use crate::spectra::continuum::ContinuumMethod;
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::quality::Quality;
 use crate::training::checkpoint::{self, Preparation, TrainedCannon};
 use crate::training::network_checkpoint::{self, TrainedNetwork};
@@ -24,8 +25,7 @@ use crate::training::payne_checkpoint::{self, TrainedPayne};
 /// A trained model, whatever its kind, ready to label raw spectra.
 pub struct Labeller {
     estimator: Box<dyn LabelEstimator>,
-    preparation: Preparation,
-    normalizer: Normalizer,
+    spectra: RawSpectra,
     label_names: Vec<String>,
     batch_stars: usize,
     compute: Compute,
@@ -79,18 +79,10 @@ impl Labeller {
                 (Box::new(FittedCannon::new(&model, fit, compute)), model.preparation, names)
             }
         };
-        if !preparation.grid.is_apogee() || preparation.continuum.method == ContinuumMethod::None {
-            return Err(Error::Mismatch {
-                what: "model".into(),
-                detail: "it was not trained on apStar spectra that maury normalized; label arrays with `maury run`"
-                    .into(),
-            });
-        }
-        let normalizer = Normalizer::new(&preparation.grid, &preparation.is_continuum(), &preparation.continuum)?;
+        let spectra = RawSpectra::new(preparation)?;
         Ok(Self {
             estimator,
-            normalizer,
-            preparation,
+            spectra,
             label_names,
             batch_stars: fit.batch_stars,
             compute: compute.clone(),
@@ -130,6 +122,67 @@ impl Labeller {
     }
 
     fn label_batch(&self, paths: &[PathBuf], progress: &dyn Progress) -> Result<Vec<LabelledStar>> {
+        let RawBatch { flux, ivar, mut stars, errors } = self.spectra.read(paths);
+        errors.iter().for_each(|err| tracing::warn!("{err}"));
+        let report = |stars: usize| progress.advance(stars);
+        let estimates =
+            estimate_arrays(&*self.estimator, flux.view(), ivar.view(), self.batch_stars, &self.compute, &report)?;
+        for (row, star) in stars.iter_mut().enumerate() {
+            star.set_estimates(&estimates, row);
+        }
+        Ok(stars)
+    }
+}
+
+impl LabelledStar {
+    /// Takes a star's row of some estimates.
+    pub(super) fn set_estimates(&mut self, estimates: &LabelEstimates, row: usize) {
+        self.labels = estimates.labels.row(row).to_vec();
+        self.errors = (0..self.labels.len()).map(|k| estimates.error(row, k)).collect();
+        self.chi2_reduced = estimates.chi2_reduced(row);
+        self.flags |= estimates.flags[row];
+    }
+}
+
+/// Reads apStar files and prepares them as a model wants them.
+pub(super) struct RawSpectra {
+    preparation: Preparation,
+    normalizer: Normalizer,
+}
+
+/// Spectra of some files, one row per file.
+pub(super) struct RawBatch {
+    /// Normalized flux and inverse variance, [n_stars, n_pixels]; without information where a file could not be read.
+    pub flux: Array2<f32>,
+    pub ivar: Array2<f32>,
+    /// The stars, without labels as yet.
+    pub stars: Vec<LabelledStar>,
+    /// What kept files from being read.
+    pub errors: Vec<Error>,
+}
+
+impl RawSpectra {
+    /// # Errors
+    /// [`Error::Mismatch`] if the preparation is not one of apStar spectra; [`Error::Continuum`].
+    pub fn new(preparation: Preparation) -> Result<Self> {
+        if !preparation.grid.is_apogee() || preparation.continuum.method == ContinuumMethod::None {
+            return Err(Error::Mismatch {
+                what: "model".into(),
+                detail: "it was not trained on apStar spectra that maury normalized; label arrays with `maury run`"
+                    .into(),
+            });
+        }
+        let normalizer = Normalizer::new(&preparation.grid, &preparation.is_continuum(), &preparation.continuum)?;
+        Ok(Self { preparation, normalizer })
+    }
+
+    /// Where the pixels lie.
+    pub fn grid(&self) -> &WavelengthGrid {
+        &self.preparation.grid
+    }
+
+    /// Reads some files; one that cannot be read gets a flag.
+    pub fn read(&self, paths: &[PathBuf]) -> RawBatch {
         let (grid, pixmask, normalizer) = (&self.preparation.grid, &self.preparation.pixmask, &self.normalizer);
         let read: Vec<_> = paths
             .par_iter()
@@ -142,6 +195,7 @@ impl Labeller {
         let mut flux = Array2::from_elem((paths.len(), grid.n_pixels()), 1.0_f32);
         let mut ivar = Array2::zeros((paths.len(), grid.n_pixels()));
         let mut stars = Vec::with_capacity(paths.len());
+        let mut errors = Vec::new();
         for (row, (result, path)) in read.into_iter().zip(paths).enumerate() {
             let (id, snr, quality) = match result {
                 Ok((id, snr, normalized, quality)) => {
@@ -150,7 +204,7 @@ impl Labeller {
                     (id, snr, quality)
                 }
                 Err(err) => {
-                    tracing::warn!("{err}");
+                    errors.push(err);
                     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                     (stem, f64::NAN, Quality { unreadable: true, ..Quality::default() })
                 }
@@ -166,15 +220,6 @@ impl Labeller {
                 flags: quality.flags(),
             });
         }
-        let report = |stars: usize| progress.advance(stars);
-        let estimates =
-            estimate_arrays(&*self.estimator, flux.view(), ivar.view(), self.batch_stars, &self.compute, &report)?;
-        for (row, star) in stars.iter_mut().enumerate() {
-            star.labels = estimates.labels.row(row).to_vec();
-            star.errors = (0..star.labels.len()).map(|k| estimates.error(row, k)).collect();
-            star.chi2_reduced = estimates.chi2_reduced(row);
-            star.flags |= estimates.flags[row];
-        }
-        Ok(stars)
+        RawBatch { flux, ivar, stars, errors }
     }
 }

@@ -10,11 +10,13 @@ use super::config::BootstrapSettings;
 use super::crossval::Training;
 use super::look_alikes::LookAlikes;
 use super::metrics::ModelMetrics;
+use super::posteriors::{self, PosteriorMetrics, Posteriors};
 use super::predictions::{Predictions, write_table};
 use super::timings::{Timings, peak_memory_mb};
 use crate::data::files;
 use crate::data::selection::Cut;
 use crate::error::{Error, Result};
+use crate::inference::draws::SamplerSettings;
 
 /// Everything found about one model.
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ pub struct ModelOutcome {
     pub training: Vec<Training>,
     /// Times of the steps that were this model's own.
     pub timings: Timings,
+    /// Posteriors of its test stars, where they were asked for.
+    pub posteriors: Option<Posteriors>,
 }
 
 impl ModelOutcome {
@@ -57,6 +61,8 @@ pub struct Outcome {
     pub seed: u64,
     /// Probability the intervals of the metrics hold.
     pub interval_level: f64,
+    /// How posteriors were sampled.
+    pub sampler: SamplerSettings,
     /// Times by step.
     pub timings: Timings,
 }
@@ -101,6 +107,9 @@ pub struct TrainedMetrics {
     pub metrics: ModelMetrics,
     /// Training by fold.
     pub training: Vec<Training>,
+    /// Posteriors of the test stars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posterior: Option<PosteriorMetrics>,
 }
 
 impl Outcome {
@@ -115,7 +124,9 @@ impl Outcome {
         let [smallest, median, largest] = self.fraction_masked;
         let bit_fraction = |(bit, name, fraction): &(usize, &str, f64)| (format!("{bit} {name}"), *fraction);
         let by_model = |model: &ModelOutcome| {
-            let trained = TrainedMetrics { metrics: model.metrics.clone(), training: model.training.clone() };
+            let posterior = model.posteriors.as_ref().map(|posteriors| posteriors.metrics(&self.sampler));
+            let (metrics, training) = (model.metrics.clone(), model.training.clone());
+            let trained = TrainedMetrics { metrics, training, posterior };
             (model.name.clone(), trained)
         };
         RunMetrics {
@@ -150,6 +161,11 @@ impl Outcome {
             }
             if self.models.len() > 1 {
                 write_table(&folder.join(format!("predictions-{}", model.name)), "PREDICTIONS", &columns)?;
+            }
+            if let Some(Posteriors { stars, .. }) = &model.posteriors {
+                let Predictions { ids, label_names, flags, .. } = &model.predictions;
+                let columns = posteriors::columns(ids, label_names, stars, flags);
+                write_table(&folder.join(format!("posterior-{}", model.name)), "POSTERIOR", &columns)?;
             }
         }
         if let Some(Comparison { dependence: found, models, labels, .. }) = &self.comparison {

@@ -9,6 +9,7 @@ use super::crossval::{CrossValidation, ModelPlace, STATES, Training, folds};
 use super::look_alikes;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome};
+use super::posteriors::Posteriors;
 use super::predictions::Predictions;
 use super::prepare::{Source, prepare};
 use super::timings::Timings;
@@ -120,7 +121,13 @@ pub fn run_on(
                 let training = results.iter().map(|result| result.training.clone()).collect();
                 let n_train = results.iter().map(|result| result.n_train).sum::<usize>() / results.len().max(1);
                 let n_parameters = results.first().map_or(0, |result| result.n_parameters);
-                results.into_iter().for_each(|result| estimates.append(result.estimates));
+                let mut posteriors: Option<Posteriors> = None;
+                for result in results {
+                    estimates.append(result.estimates);
+                    if let Some(found) = result.posteriors {
+                        posteriors.get_or_insert_default().append(found);
+                    }
+                }
                 let predictions = Predictions {
                     ids: stars.id.clone(),
                     label_names: config.labels.clone(),
@@ -131,7 +138,7 @@ pub fn run_on(
                     estimates,
                 };
                 let metrics = summarize(&predictions, n_train, n_parameters, &config.bootstrap, config.seed);
-                ModelOutcome { name: name.clone(), predictions, metrics, training, timings: own_timings }
+                ModelOutcome { name: name.clone(), predictions, metrics, training, timings: own_timings, posteriors }
             })
             .collect()
     });
@@ -147,6 +154,7 @@ pub fn run_on(
         look_alikes,
         seed: config.seed,
         interval_level: config.bootstrap.level,
+        sampler: config.posterior.clone().unwrap_or_default().sampler,
         timings,
     })
 }

@@ -35,6 +35,8 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     config.fit.method.check().map_err(|(key, problem)| (format!("fit.method.{key}"), problem.to_string()))?;
     check(config.fit.batch_stars > 0, "fit.batch_stars", "must be at least 1")?;
     check(config.fit.tolerance > 0.0 && config.fit.tolerance <= 1.0, "fit.tolerance", "must be above 0 and at most 1")?;
+    let posterior = config.posterior.as_ref().map_or(Ok(()), |posterior| posterior.check(labels));
+    posterior.map_err(|(key, problem)| (format!("posterior.{key}"), problem))?;
     check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
     check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
     check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;

@@ -10,7 +10,7 @@
 use burn::tensor::{Int, Tensor};
 use ndarray::{Array2, ArrayView2};
 
-use super::fit::{ChiSquare, Evaluation};
+use super::fit::{ChiSquare, Evaluation, Slope};
 use super::marginal::LinearNuisance;
 use crate::device::{Compute, to_f64};
 use crate::models::LabelTerms;
@@ -91,6 +91,16 @@ impl<T: LabelTerms> Compressor<T> {
     /// Coefficients without the constant term, [n_pixels, n_terms - 1].
     pub fn slopes(&self) -> &Tensor<2> {
         &self.slopes
+    }
+
+    /// The functions of the labels.
+    pub(super) fn label_terms(&self) -> &T {
+        &self.label_terms
+    }
+
+    /// Where spectra are summed up.
+    pub(super) fn compute(&self) -> &Compute {
+        &self.compute
     }
 
     /// Weight of every pixel in chi^2, [n_stars, n_pixels]: `1 / (sigma^2 + s^2)`.
@@ -191,6 +201,20 @@ impl<T: LabelTerms> ChiSquare for CompressedSpectra<T> {
         let x = self.label_terms.terms(scaled_labels).narrow(1, 1, n).reshape([n_stars, n, 1]);
         let residual = self.m.clone().matmul(x.clone()) - self.v.clone() * 2.0;
         (x * residual).sum_dim(1).reshape([n_stars, 1]) + self.c.clone()
+    }
+
+    /// All points of a star share its M.
+    fn slope(&self, scaled_labels: Tensor<3>) -> Slope {
+        let [n_stars, n_points, n_labels] = scaled_labels.dims();
+        let [_, n, _] = self.m.dims();
+        let pulled = self.label_terms.pull_back(scaled_labels.reshape([n_stars * n_points, n_labels]));
+        let x = pulled.terms.narrow(1, 1, n).reshape([n_stars, n_points, n]);
+        let v = self.v.clone().swap_dims(1, 2);
+        // M is symmetric: x^T M, a row per point, is M x.
+        let residual = x.clone().matmul(self.m.clone()) - v.clone();
+        let value = (x * (residual.clone() - v)).sum_dim(2).reshape([n_stars, n_points]) + self.c.clone();
+        let half_gradient = (pulled.gradient)(residual.reshape([n_stars * n_points, n]));
+        Slope { chi2: value, half_gradient: half_gradient.reshape([n_stars, n_points, n_labels]) }
     }
 
     fn select(&self, rows: Tensor<1, Int>) -> Self {

@@ -39,6 +39,17 @@ pub trait ChiSquare {
     fn evaluate(&self, scaled_labels: Tensor<2>) -> Evaluation;
     /// The value alone, `[n_stars, 1]`, as an expression that can be differentiated.
     fn chi2(&self, scaled_labels: Tensor<2>) -> Tensor<2>;
+    /// Value and gradient at several points of each star, `[n_stars, n_points, n_labels]`: what samplers ask for, without
+    /// the cost of second derivatives where an implementation knows how.
+    fn slope(&self, scaled_labels: Tensor<3>) -> Slope {
+        let [n_stars, n_points, n_labels] = scaled_labels.dims();
+        let at = |point: usize| {
+            let here = self.evaluate(scaled_labels.clone().narrow(1, point, 1).reshape([n_stars, n_labels]));
+            (here.chi2, here.half_gradient.reshape([n_stars, 1, n_labels]))
+        };
+        let (chi2, half_gradient) = (0..n_points).map(at).unzip();
+        Slope { chi2: Tensor::cat(chi2, 1), half_gradient: Tensor::cat(half_gradient, 1) }
+    }
     /// The stars at these positions, in this order; positions may repeat.
     fn select(&self, rows: Tensor<1, Int>) -> Self;
 }
@@ -54,6 +65,15 @@ pub struct Evaluation {
     pub half_hessian: Tensor<3>,
     /// Half the Gauss-Newton matrix, `[n_stars, n_labels, n_labels]`; its inverse is the formal covariance.
     pub curvature: Tensor<3>,
+}
+
+/// chi^2 and its gradient at several points of each star.
+#[derive(Debug, Clone)]
+pub struct Slope {
+    /// `[n_stars, n_points]`
+    pub chi2: Tensor<2>,
+    /// Half the gradient, `[n_stars, n_points, n_labels]`.
+    pub half_gradient: Tensor<3>,
 }
 
 /// The best minimum of each star.

@@ -100,6 +100,21 @@ impl<T: LabelTerms> Fitted<T> {
         &self.compressor
     }
 
+    /// Scaling of the model's inputs; labels come first.
+    pub fn scaler(&self) -> &LabelScaler {
+        &self.scaler
+    }
+
+    /// How labels are fitted.
+    pub fn settings(&self) -> &FitSettings {
+        &self.settings
+    }
+
+    /// What is known of inputs that are not labels.
+    pub fn prior(&self) -> Option<&GaussianPrior> {
+        self.prior.as_ref()
+    }
+
     /// Lowest minimum of every star.
     ///
     /// Starts from `near`, [n_stars, n_inputs], or where that is not given from the references of lowest chi^2.

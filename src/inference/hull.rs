@@ -50,6 +50,11 @@ impl Hull {
         Self { directions, extent }
     }
 
+    /// Unit vectors, [n_directions, n_labels], and how far the training stars reach along each.
+    pub(super) fn half_spaces(&self) -> (&Array2<f64>, &[f64]) {
+        (&self.directions, &self.extent)
+    }
+
     /// Whether scaled labels, `[n_labels]`, lie beyond the training stars in some direction.
     pub fn is_outside(&self, scaled_labels: ArrayView1<f64>) -> bool {
         // Rounding of labels that equal a training star's is no extrapolation.

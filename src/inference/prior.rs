@@ -5,7 +5,7 @@ use nalgebra::{DMatrix, DVector};
 use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
-use super::fit::{ChiSquare, Evaluation};
+use super::fit::{ChiSquare, Evaluation, Slope};
 use crate::device::Compute;
 
 /// What a fit does with the inputs of a model that are not labels.
@@ -25,8 +25,8 @@ const FIXED_PRECISION: f64 = 1e6;
 /// A quadratic penalty on scaled inputs, `(u - centre)^T precision (u - centre)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GaussianPrior {
-    precision: DMatrix<f64>,
-    centre: DVector<f64>,
+    pub(super) precision: DMatrix<f64>,
+    pub(super) centre: DVector<f64>,
 }
 
 impl GaussianPrior {
@@ -119,6 +119,17 @@ impl<C: ChiSquare> ChiSquare for Penalized<C> {
         let offset = scaled_labels.clone() - self.centre.clone();
         let gradient = offset.clone().matmul(self.precision.clone().reshape([n, n]));
         self.problem.chi2(scaled_labels) + (offset * gradient).sum_dim(1)
+    }
+
+    fn slope(&self, scaled_labels: Tensor<3>) -> Slope {
+        let [n_stars, n_points, n] = scaled_labels.dims();
+        let bare = self.problem.slope(scaled_labels.clone());
+        let offset = scaled_labels.reshape([n_stars * n_points, n]) - self.centre.clone();
+        let gradient = offset.clone().matmul(self.precision.clone().reshape([n, n]));
+        Slope {
+            chi2: bare.chi2 + (offset * gradient.clone()).sum_dim(1).reshape([n_stars, n_points]),
+            half_gradient: bare.half_gradient + gradient.reshape([n_stars, n_points, n]),
+        }
     }
 
     fn select(&self, rows: Tensor<1, Int>) -> Self {

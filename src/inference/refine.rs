@@ -8,18 +8,21 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::compress::Compressor;
+use super::compress::{CompressedSpectra, Compressor};
 use super::fit::{FitSettings, Minimum};
 use super::fitted::Fitted;
 use super::marginal::LinearNuisance;
+use super::nuisance::{NuisanceSettings, chip_polynomials, in_whole_spectrum, on_chip, velocity_column};
 use super::prior::{GaussianPrior, Nuisances};
+use super::problem::{Problem, Samplable, near};
 use super::solve::solve;
 use crate::device::{Compute, to_f64};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::payne::{Network, Payne};
 use crate::models::{LabelEstimates, LabelEstimator, SpectralModel};
 use crate::spectra::batch::SpectraBatch;
-use crate::spectra::continuum::chebyshev_basis;
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::labels::LabelScaler;
 use crate::stats::robust::median_in_place;
 use crate::training::payne_checkpoint::TrainedPayne;
 
@@ -68,14 +71,9 @@ impl FittedPayne {
         let network = payne.network.brought(&compute.on_cpu());
         let compressor = Compressor::new(network, payne.theta(), payne.s2.val(), compute);
         let scaler = model.scaler.clone();
-        let chips = model.preparation.grid.chips.iter().map(|chip| {
-            let basis = chebyshev_basis(chip.len(), settings.continuum_order);
-            let row_major: Vec<f64> = basis.transpose().as_slice().to_vec();
-            (chip.start, compute.tensor(&row_major, [chip.len(), settings.continuum_order + 1]))
-        });
         Self {
             fitted: Fitted::with_prior(compressor, scaler, inputs, model.n_labels, prior, fit),
-            chips: chips.collect(),
+            chips: chip_polynomials(&model.preparation.grid, settings.continuum_order, compute),
             payne,
             settings: settings.clone(),
             fit: fit.clone(),
@@ -109,44 +107,41 @@ impl FittedPayne {
         SpectraBatch { flux: spectra.flux.clone() / level.clone(), ivar: spectra.ivar.clone() * level.clone() * level }
     }
 
-    /// The polynomials of one chip as linear nuisances about a continuum of 1: `m (1 + P a) = m + (m P) a`.
-    fn continuum_nuisance(
-        &self,
-        chip: &(usize, Tensor<2>),
-        spectra: &SpectraBatch,
-        model: &Tensor<2>,
-    ) -> LinearNuisance {
-        let (start, basis) = chip;
-        let [n_pixels, n_terms] = basis.dims();
-        let n_stars = spectra.n_stars();
-        let compressor = self.fitted.compressor();
-        let of_chip = |matrix: Tensor<2>| matrix.narrow(1, *start, n_pixels);
-        let m = of_chip(model.clone());
-        let weighted = of_chip(compressor.weight(spectra)) * m.clone();
-        let polynomials = basis.clone().transpose().reshape([1, n_terms, n_pixels]);
-        let columns = weighted.clone().reshape([n_stars, 1, n_pixels]) * polynomials;
-        let slopes = compressor.slopes().clone().narrow(0, *start, n_pixels);
-        let n_slopes = slopes.dims()[1];
-        let flux = of_chip(spectra.flux.clone() - compressor.pivot_flux().clone());
-        LinearNuisance {
-            with_terms: columns
-                .clone()
-                .reshape([n_stars * n_terms, n_pixels])
-                .matmul(slopes)
-                .reshape([n_stars, n_terms, n_slopes]),
-            with_itself: (columns * m.reshape([n_stars, 1, n_pixels]))
-                .reshape([n_stars * n_terms, n_pixels])
-                .matmul(basis.clone())
-                .reshape([n_stars, n_terms, n_terms]),
-            with_flux: (weighted * flux).matmul(basis.clone()).reshape([n_stars, n_terms, 1]),
-        }
-    }
-
     /// Spectrum of each minimum, [n_stars, n_pixels].
     fn model_flux(&self, minimum: &Minimum) -> Tensor<2> {
         let (n_stars, n_inputs) = minimum.scaled_labels.dim();
         let flat: Vec<f64> = minimum.scaled_labels.iter().map(|v| if v.is_finite() { *v } else { 0.0 }).collect();
         self.payne.predict_flux(self.compute.tensor(&flat, [n_stars, n_inputs])).mean
+    }
+
+    /// Rounds of fitting, normalizing by the fitted model, and weighting.
+    fn refine(&self, spectra: &SpectraBatch) -> Result<Refined> {
+        // Before the last round there is nothing to be exact about: the spectra are still to change.
+        let rough = FitSettings { tolerance: ROUGH_TOLERANCE.max(self.fit.tolerance), ..self.fit.clone() };
+        let n_rounds = self.settings.rounds.max(1);
+        let effort = |round: usize| if round + 1 == n_rounds { &self.fit } else { &rough };
+        let (compressed, n_pixels) = self.fitted.compress(spectra)?;
+        let minimum = self.fitted.minimize(compressed.clone(), None, effort(0));
+        let n_minima = minimum.n_minima.clone();
+        let chi2 = minimum.chi2.clone();
+        let mut refined = Refined { compressed, minimum, n_pixels, chi2, weighted: spectra.clone() };
+        for round in 1..n_rounds {
+            let model = self.model_flux(&refined.minimum);
+            let followed = self.follow_model(spectra, &refined.weighted.ivar, &model);
+            let (weight, chi2) = self.robust_weights(&followed, &model);
+            let weighted = SpectraBatch { flux: followed.flux, ivar: weight };
+            let (mut compressed, n_pixels) = self.fitted.compress(&weighted)?;
+            for chip in &self.chips {
+                let columns = on_chip(&model, chip);
+                let nuisance = LinearNuisance::of_columns(self.fitted.compressor(), &weighted, chip.0, columns);
+                compressed = compressed.marginalize(nuisance);
+            }
+            let start = near(&refined.minimum);
+            let minimum = self.fitted.minimize(compressed.clone(), Some(start), effort(round));
+            refined = Refined { compressed, minimum, n_pixels, chi2, weighted };
+        }
+        refined.minimum.n_minima = n_minima;
+        Ok(refined)
     }
 
     /// Inverse variances that make room for the star's own misfit, and less of it in its worst pixels; and chi^2 with the
@@ -190,36 +185,64 @@ impl FittedPayne {
     }
 }
 
+/// What the rounds of [`FittedPayne::refine`] end with.
+struct Refined {
+    /// chi^2 of the last round, its continuum integrated out.
+    compressed: CompressedSpectra<Network>,
+    minimum: Minimum,
+    n_pixels: Vec<usize>,
+    /// chi^2 with the errors as given.
+    chi2: Vec<f64>,
+    /// The spectra of the last round: divided by their polynomials, and with its weights.
+    weighted: SpectraBatch,
+}
+
 impl LabelEstimator for FittedPayne {
     fn n_labels(&self) -> usize {
         self.fitted.n_labels()
     }
 
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
-        // Before the last round there is nothing to be exact about: the spectra are still to change.
-        let rough = FitSettings { tolerance: ROUGH_TOLERANCE.max(self.fit.tolerance), ..self.fit.clone() };
-        let n_rounds = self.settings.rounds.max(1);
-        let effort = |round: usize| if round + 1 == n_rounds { &self.fit } else { &rough };
-        let (compressed, mut n_pixels) = self.fitted.compress(spectra)?;
-        let mut minimum = self.fitted.minimize(compressed, None, effort(0));
-        let n_minima = minimum.n_minima.clone();
-        let mut weight = spectra.ivar.clone();
-        let mut chi2 = minimum.chi2.clone();
-        for round in 1..n_rounds {
-            let model = self.model_flux(&minimum);
-            let followed = self.follow_model(spectra, &weight, &model);
-            (weight, chi2) = self.robust_weights(&followed, &model);
-            let start = minimum.scaled_labels.mapv(|v| if v.is_finite() { v.clamp(-20.0, 20.0) } else { 0.0 });
-            let weighted = SpectraBatch { flux: followed.flux, ivar: weight.clone() };
-            let (mut compressed, counted) = self.fitted.compress(&weighted)?;
-            for chip in &self.chips {
-                compressed = compressed.marginalize(self.continuum_nuisance(chip, &weighted, &model));
-            }
-            minimum = self.fitted.minimize(compressed, Some(start), effort(round));
-            n_pixels = counted;
+        let Refined { minimum, n_pixels, chi2, .. } = self.refine(spectra)?;
+        Ok(self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels))
+    }
+}
+
+impl Samplable for FittedPayne {
+    type ChiSquare = CompressedSpectra<Network>;
+
+    /// The last round's: chip by chip the continuum is integrated out, and the errors make room for the misfit.
+    fn problem(
+        &self,
+        spectra: &SpectraBatch,
+        nuisances: &NuisanceSettings,
+        grid: &WavelengthGrid,
+    ) -> Result<Problem<CompressedSpectra<Network>>> {
+        if nuisances.continuum.is_some() {
+            let refusal = "nuisances.continuum: an emulator's continuum is integrated out as it is; leave it out";
+            return Err(Error::Config(refusal.into()));
         }
-        minimum.n_minima = n_minima;
-        minimum.chi2 = chi2;
-        Ok(self.fitted.describe(&minimum, n_pixels))
+        let Refined { mut compressed, mut minimum, n_pixels, weighted, .. } = self.refine(spectra)?;
+        if let Some(velocity) = nuisances.velocity_kms {
+            // Together with the polynomials: the two share their pixels.
+            let model = self.model_flux(&minimum);
+            let polynomials = self.chips.iter().map(|chip| in_whole_spectrum(on_chip(&model, chip), chip.0, &model));
+            let shift = velocity_column(&model, grid, velocity, &self.compute);
+            let columns = Tensor::cat(polynomials.chain([shift]).collect(), 1);
+            let nuisance = LinearNuisance::of_columns(self.fitted.compressor(), &weighted, 0, columns);
+            compressed = self.fitted.compress(&weighted)?.0.marginalize(nuisance);
+            let n_minima = minimum.n_minima.clone();
+            minimum = self.fitted.minimize(compressed.clone(), Some(near(&minimum)), &self.fit);
+            minimum.n_minima = n_minima;
+        }
+        Ok(Problem { chi_square: compressed, penalty: self.fitted.prior().cloned(), minimum, n_pixels })
+    }
+
+    fn scaler(&self) -> &LabelScaler {
+        self.fitted.scaler()
+    }
+
+    fn describe(&self, minimum: &Minimum, n_pixels: Vec<usize>) -> LabelEstimates {
+        self.fitted.describe(minimum, n_pixels)
     }
 }

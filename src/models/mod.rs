@@ -40,6 +40,25 @@ pub trait LabelTerms: Clone {
     fn terms(&self, scaled_labels: Tensor<2>) -> Tensor<2>;
     /// x(labels) with its derivatives.
     fn expand(&self, scaled_labels: Tensor<2>) -> TermExpansion;
+    /// x(labels) with no more of its first derivatives than the gradient of a weighted sum of terms takes.
+    fn pull_back(&self, scaled_labels: Tensor<2>) -> TermPullBack {
+        let TermExpansion { terms, derivative, .. } = self.expand(scaled_labels);
+        let [n_stars, n_terms, n_labels] = derivative.dims();
+        let derivative = derivative.narrow(1, 1, n_terms - 1);
+        let gradient = move |weights: Tensor<2>| {
+            weights.reshape([n_stars, 1, n_terms - 1]).matmul(derivative).reshape([n_stars, n_labels])
+        };
+        TermPullBack { terms, gradient: Box::new(gradient) }
+    }
+}
+
+/// Terms, and the gradient of sums of them.
+pub struct TermPullBack {
+    /// [n_stars, n_terms]
+    pub terms: Tensor<2>,
+    /// From one weight per term but the constant, [n_stars, n_terms - 1], the gradient of the weighted sum with respect to
+    /// scaled labels, [n_stars, n_labels].
+    pub gradient: Box<dyn FnOnce(Tensor<2>) -> Tensor<2>>,
 }
 
 /// Terms and their derivatives with respect to scaled labels.

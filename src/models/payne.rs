@@ -8,7 +8,7 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, activation};
 use rand::{Rng, RngExt};
 
-use super::{FluxPrediction, LabelTerms, SpectralModel, TermExpansion};
+use super::{FluxPrediction, LabelTerms, SpectralModel, TermExpansion, TermPullBack};
 use crate::device::Compute;
 
 /// Scaled inputs to component coefficients: hidden layers with SiLU, and a linear map past them.
@@ -190,6 +190,38 @@ impl LabelTerms for Network {
             }),
         }
     }
+
+    fn pull_back(&self, scaled_labels: Tensor<2>) -> TermPullBack {
+        pull_back(self, scaled_labels)
+    }
+}
+
+/// One forward sweep, and one back per gradient.
+fn pull_back(network: &Network, scaled_inputs: Tensor<2>) -> TermPullBack {
+    let wide = scaled_inputs.dtype();
+    let narrow = network.skip.weight.val().dtype();
+    let inputs = scaled_inputs.cast(narrow);
+    let (last, hidden) = network.layers.split_last().expect("a network has layers");
+    let mut h = inputs.clone();
+    let mut swept = Vec::with_capacity(hidden.len());
+    for layer in hidden {
+        let a = layer.forward(h);
+        let gate = activation::sigmoid(a.clone());
+        // silu' = g + a g (1 - g)
+        let first = gate.clone() + a.clone() * gate.clone() * (gate.clone().neg() + 1.0);
+        swept.push((layer.weight.val(), first));
+        h = a * gate;
+    }
+    let coefficients = last.forward(h) + network.skip.forward(inputs);
+    let (last, skip) = (last.weight.val(), network.skip.weight.val());
+    let gradient = move |weights: Tensor<2>| {
+        let weights = weights.cast(narrow);
+        let top = weights.clone().matmul(last.transpose());
+        let through =
+            |back: Tensor<2>, (weight, first): (Tensor<2>, Tensor<2>)| (back * first).matmul(weight.transpose());
+        (swept.into_iter().rev().fold(top, through) + weights.matmul(skip.transpose())).cast(wide)
+    };
+    TermPullBack { terms: with_constant(coefficients.cast(wide)), gradient: Box::new(gradient) }
 }
 
 /// The column of ones before the coefficients.

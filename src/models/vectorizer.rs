@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{LabelTerms, TermExpansion};
+use super::{LabelTerms, TermExpansion, TermPullBack};
 use crate::device::indices;
 
 /// Turns scaled labels into the design matrix x(l) = [1, l_i, l_i l_j (i <= j), ...] (Ness et al. 2015, Eq. 6).
@@ -153,6 +153,26 @@ impl LabelTerms for Vectorizer {
             }),
             terms,
         }
+    }
+
+    /// Of the derivatives of all terms by all labels most are nil: only the others are formed.
+    fn pull_back(&self, scaled_labels: Tensor<2>) -> TermPullBack {
+        let terms = self.design_matrix(scaled_labels);
+        let n_labels = self.n_labels;
+        let present: Vec<usize> = (0..self.quotients.len()).filter(|entry| self.quotients[*entry].1 > 0).collect();
+        let quotients: Vec<usize> = present.iter().map(|entry| self.quotients[*entry].0).collect();
+        // The constant term, which has no weight, is the first.
+        let weights_of: Vec<usize> = present.iter().map(|entry| entry / n_labels - 1).collect();
+        let mut counts = vec![0.0; present.len() * n_labels];
+        for (row, entry) in present.iter().enumerate() {
+            counts[row * n_labels + entry % n_labels] = self.quotients[*entry].1 as f64;
+        }
+        let (device, dtype) = (terms.device().inner(), terms.dtype());
+        let counts = Tensor::<2>::from_data(TensorData::new(counts, [present.len(), n_labels]), (&device, dtype));
+        let left = terms.clone().select(1, indices(&quotients, &device));
+        let weights_of = indices(&weights_of, &device);
+        let gradient = move |weights: Tensor<2>| (weights.select(1, weights_of) * left).matmul(counts);
+        TermPullBack { terms, gradient: Box::new(gradient) }
     }
 }
 

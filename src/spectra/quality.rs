@@ -44,9 +44,17 @@ pub mod star_flags {
     pub const LABEL_MISSING: i64 = 1 << 6;
     /// The spectrum's file could not be read.
     pub const UNREADABLE: i64 = 1 << 7;
+    /// The posterior could not be sampled: no data, no finite model, or nothing that holds the labels.
+    pub const NO_POSTERIOR: i64 = 1 << 16;
+    /// The best fit lies where the prior says it cannot.
+    pub const PRIOR_AGAINST_DATA: i64 = 1 << 17;
+    /// More than one draw in a thousand diverged.
+    pub const DIVERGENT: i64 = 1 << 18;
+    /// The chains disagree, or are worth too few draws.
+    pub const NOT_MIXED: i64 = 1 << 19;
 
     /// Every flag with its name, in the order of the bits.
-    pub const NAMES: [(i64, &str); 8] = [
+    pub const NAMES: [(i64, &str); 12] = [
         (NO_DATA, "NO_DATA"),
         (CHIP_LOST, "CHIP_LOST"),
         (MOSTLY_MASKED, "MOSTLY_MASKED"),
@@ -55,6 +63,10 @@ pub mod star_flags {
         (OUTSIDE_HULL, "OUTSIDE_HULL"),
         (LABEL_MISSING, "LABEL_MISSING"),
         (UNREADABLE, "UNREADABLE"),
+        (NO_POSTERIOR, "NO_POSTERIOR"),
+        (PRIOR_AGAINST_DATA, "PRIOR_AGAINST_DATA"),
+        (DIVERGENT, "DIVERGENT"),
+        (NOT_MIXED, "NOT_MIXED"),
     ];
 
     /// The names of the set flags, joined by `|`.

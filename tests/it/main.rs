@@ -12,6 +12,8 @@ mod house;
 mod labelling;
 mod mock;
 mod networks;
+mod posterior;
+mod posterior_cli;
 mod real_data;
 mod regression;
 mod support;

@@ -1,0 +1,183 @@
+//! `maury posterior`: the posterior of the labels of single spectra, from the raw file to the corner plot.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{bars::Bars, say};
+use crate::data::files;
+use crate::device::{Compute, DeviceSettings, Precision};
+use crate::error::{Error, Result};
+use crate::experiment::posteriors;
+use crate::experiment::predictions::write_table;
+use crate::experiment::single_posterior::{PosteriorSampler, sampler_settings, spectra_of};
+use crate::inference::fit::FitSettings;
+use crate::inference::label_prior::LabelPrior;
+use crate::inference::prior::Nuisances;
+use crate::inference::refine::RefineSettings;
+use crate::inference::sampling::{PosteriorSettings, Sampler};
+use crate::progress::Progress;
+use crate::report;
+
+/// Sample the posterior of the labels of apStar spectra: from raw files to corner plots.
+///
+/// Prints, for each spectrum, median and 68% interval of every label, whether the chains agree (R-hat), what they are worth (ESS),
+/// and the priors in words; leaves the draws, a summary table and figures in a folder.
+///
+/// The model is a Cannon (`models/<name>` of a run, or made by `maury import`) or `checkpoints/payne-hband`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  maury posterior --model checkpoints/payne-hband apStar-dr17-2M19485057+5005279.fits\n  \
+    maury posterior --model dr10 --prior teff=normal:4500:200 --prior logg=uniform:0:4 star.fits\n  \
+    maury posterior --model dr10 --priors priors.toml --sampler nuts star.fits\n\n\
+    A file of priors holds what [posterior] of an experiment does:\n  \
+    prior.joint = \"training\"\n  prior.labels.teff.normal = { mean = 4500, sigma = 200 }\n  nuisances.noise_inflation = 1.0"
+)]
+pub struct PosteriorArgs {
+    /// apStar files, or folders of them.
+    #[arg(required = true)]
+    spectra: Vec<PathBuf>,
+    /// Folder of a trained model.
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder for draws, summary and figures.
+    #[arg(long, value_name = "FOLDER", default_value = "posterior")]
+    out: PathBuf,
+    /// Which sampler.
+    #[arg(long, value_enum, default_value_t)]
+    sampler: Sampler,
+    /// Chains; 4 unless the file of priors says otherwise.
+    #[arg(long)]
+    chains: Option<usize>,
+    /// Draws of each chain that only tune the sampler; 300 unless the file of priors says otherwise.
+    #[arg(long)]
+    warmup: Option<usize>,
+    /// Draws of each chain that are kept; 1000 unless the file of priors says otherwise.
+    #[arg(long)]
+    draws: Option<usize>,
+    /// Prior of a label: `LABEL=flat`, `LABEL=normal:MEAN:SIGMA` or `LABEL=uniform:MIN:MAX`. May be given again.
+    #[arg(long = "prior", value_name = "LABEL=PRIOR")]
+    prior: Vec<String>,
+    /// TOML file with priors, nuisances and sampler settings, as in [posterior] of an experiment.
+    #[arg(long, value_name = "FILE")]
+    priors: Option<PathBuf>,
+    /// Seed of the chains.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What an emulator's fit does with abundances and broadening that are not labels.
+    #[arg(long, value_enum, default_value_t)]
+    nuisances: Nuisances,
+    /// CPU threads; 0 means all cores.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
+    let settings = args.settings()?;
+    // One star's numbers are few: nothing is gained by narrow ones.
+    let device = DeviceSettings { precision: Precision::F64, threads: args.threads, ..DeviceSettings::default() };
+    let compute = Compute::open(&device)?;
+    let refine = RefineSettings { nuisances: args.nuisances, ..RefineSettings::default() };
+    let sampler = PosteriorSampler::load(&args.model, &FitSettings::default(), &refine, &compute)?;
+    let names = sampler.label_names();
+    settings.check(names).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
+    let spectra = spectra_of(&args.spectra)?;
+    let words = sampler.words(&settings);
+    let (mut ids, mut found, mut flags) = (Vec::new(), Vec::new(), Vec::new());
+    let mut failed: Option<Error> = None;
+    files::create_folder(&args.out)?;
+    let mut answer = String::new();
+    bars.start("sampling posteriors", spectra.len());
+    for path in &spectra {
+        let sampled = match sampler.sample(path, &settings, args.sampler, args.seed) {
+            Ok(sampled) => sampled,
+            Err(err) => {
+                tracing::warn!("{err}");
+                failed.get_or_insert(err);
+                continue;
+            }
+        };
+        answer += &report::posterior::star_table(&sampled, names);
+        let name = unique(&ids, &sampled.star.id);
+        let columns = sampled.draw_columns(names);
+        if !columns.is_empty() {
+            write_table(&args.out.join(format!("draws-{name}")), "DRAWS", &columns)?;
+        }
+        report::posterior::draw(&args.out.join("figures"), &name, &sampled, names)?;
+        ids.push(name);
+        flags.push(sampled.star.flags);
+        found.push(sampled.posterior);
+        bars.advance(1);
+    }
+    bars.finish();
+    if let (true, Some(err)) = (ids.is_empty(), failed) {
+        return Err(err.into());
+    }
+    write_table(&args.out.join("summary"), "POSTERIOR", &posteriors::columns(&ids, names, &found, &flags))?;
+    answer += &report::posterior::priors(&words);
+    say(&format!("{answer}{}: summary, draws, figures\n", args.out.display()))
+}
+
+/// A star's name among files: its identifier, numbered where it comes again.
+fn unique(known: &[String], id: &str) -> String {
+    let plain: String =
+        id.chars().map(|c| if c.is_ascii_alphanumeric() || "+-_.".contains(c) { c } else { '_' }).collect();
+    let plain = if plain.is_empty() { "star".to_string() } else { plain };
+    let numbered = (2..).map(|n| format!("{plain}-{n}"));
+    std::iter::once(plain.clone()).chain(numbered).find(|name| !known.contains(name)).unwrap_or(plain)
+}
+
+impl PosteriorArgs {
+    /// The file of priors with what the command line changes in it.
+    fn settings(&self) -> Result<PosteriorSettings> {
+        let mut settings = match &self.priors {
+            Some(path) => toml::from_str(&files::read_text(path)?)
+                .map_err(|err| Error::Config(format!("{}: {}", path.display(), err.to_string().trim_end())))?,
+            None => PosteriorSettings::default(),
+        };
+        settings.sampler = sampler_settings(settings.sampler, self.chains, self.warmup, self.draws);
+        for text in &self.prior {
+            let (name, prior) = label_prior(text).ok_or_else(|| {
+                Error::Config(format!(
+                    "--prior '{text}': LABEL=flat, LABEL=normal:MEAN:SIGMA or LABEL=uniform:MIN:MAX expected, as in --prior \
+                     teff=normal:4500:200"
+                ))
+            })?;
+            settings.prior.labels.insert(name, prior);
+        }
+        Ok(settings)
+    }
+}
+
+/// `teff=normal:4500:200` and the like.
+fn label_prior(text: &str) -> Option<(String, LabelPrior)> {
+    let (name, prior) = text.split_once('=')?;
+    let mut parts = prior.split(':');
+    let kind = parts.next()?;
+    let numbers: Vec<f64> = parts.map(|part| part.trim().parse().ok()).collect::<Option<_>>()?;
+    let prior = match (kind, numbers.as_slice()) {
+        ("flat", []) => LabelPrior::Flat,
+        ("normal", [mean, sigma]) => LabelPrior::Normal { mean: *mean, sigma: *sigma },
+        ("uniform", [min, max]) => LabelPrior::Uniform { min: *min, max: *max },
+        _ => return None,
+    };
+    Some((name.trim().to_string(), prior))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priors_are_read_from_the_command_line() {
+        let normal = Some(("teff".to_string(), LabelPrior::Normal { mean: 4500.0, sigma: 200.0 }));
+        assert_eq!(label_prior("teff=normal:4500:200"), normal);
+        let uniform = Some(("logg".to_string(), LabelPrior::Uniform { min: -0.5, max: 4.0 }));
+        assert_eq!(label_prior("logg=uniform:-0.5:4"), uniform);
+        for wrong in ["teff", "teff=normal:4500", "teff=normal:a:b", "teff=gauss:1:2", "teff=flat:1"] {
+            assert_eq!(label_prior(wrong), None, "{wrong}");
+        }
+        assert_eq!(unique(&["a".into(), "a-2".into()], "a"), "a-3");
+        assert_eq!((unique(&[], "a/b c"), unique(&[], "")), ("a_b_c".to_string(), "star".to_string()));
+    }
+}

@@ -1,0 +1,220 @@
+//! The posterior of single spectra: apStar files, no catalogue, a model with a likelihood.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ndarray::{Array2, s};
+
+use super::labelling::{LabelledStar, RawSpectra};
+use crate::data::fits::Column;
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::inference::draws::{Draws, SamplerSettings};
+use crate::inference::fit::FitSettings;
+use crate::inference::fitted::FittedCannon;
+use crate::inference::posterior::Unsampled;
+use crate::inference::problem::Samplable;
+use crate::inference::refine::{FittedPayne, RefineSettings};
+use crate::inference::sampling::{
+    PosteriorSettings, Sampler, StarPosterior, draw_star, label_scaler, prepare, scaled_prior,
+};
+use crate::spectra::batch::SpectraBatch;
+use crate::spectra::labels::unit;
+use crate::training::checkpoint::{self, TrainedCannon};
+use crate::training::network_checkpoint;
+use crate::training::payne_checkpoint::{self, TrainedPayne};
+
+/// A trained model of either kind that has a likelihood, ready for raw spectra.
+pub struct PosteriorSampler {
+    model: Model,
+    spectra: RawSpectra,
+    label_names: Vec<String>,
+    /// Labels it was trained on, [n_stars, n_labels].
+    training_labels: Array2<f64>,
+    compute: Compute,
+}
+
+enum Model {
+    Cannon(Box<FittedCannon>),
+    Payne(Box<FittedPayne>),
+}
+
+/// What one spectrum gave.
+#[derive(Debug, Clone)]
+pub struct SampledStar {
+    /// The spectrum, and the labels of its best fit.
+    pub star: LabelledStar,
+    /// The draws, labels in their own units; `None` if it could not be sampled.
+    pub draws: Option<Draws>,
+    /// Why it could not be sampled.
+    pub reason: Option<Unsampled>,
+    /// What the draws say.
+    pub posterior: StarPosterior,
+    /// Seconds for reading, normalizing and fitting the spectrum.
+    pub fit_s: f64,
+    /// Seconds for sampling, warm-up and all, and for the diagnostics.
+    pub sampling_s: f64,
+}
+
+impl PosteriorSampler {
+    /// Loads a model folder.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model has no likelihood or was not trained on apStar spectra;
+    /// [`Error::Continuum`].
+    pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
+        let (model, preparation, label_names, training) = match checkpoint::kind(folder)?.as_str() {
+            payne_checkpoint::KIND => {
+                let model = TrainedPayne::load(folder, compute)?;
+                let names = model.scaler.names[..model.n_labels].to_vec();
+                let training = model.training_inputs.slice(s![.., ..model.n_labels]).to_owned();
+                let fitted = FittedPayne::new(&model, fit, refine, compute);
+                (Model::Payne(Box::new(fitted)), model.preparation, names, training)
+            }
+            network_checkpoint::KIND => {
+                return Err(Error::Mismatch {
+                    what: "model".into(),
+                    detail: "a network that reads labels off a spectrum has no likelihood to sample; give a Cannon or \
+                             an emulator"
+                        .into(),
+                });
+            }
+            _ => {
+                let model = TrainedCannon::load(folder, compute)?;
+                let fitted = FittedCannon::new(&model, fit, compute);
+                (Model::Cannon(Box::new(fitted)), model.preparation, model.scaler.names, model.training_labels)
+            }
+        };
+        let spectra = RawSpectra::new(preparation)?;
+        Ok(Self { model, spectra, label_names, training_labels: training, compute: compute.clone() })
+    }
+
+    /// Names of the labels.
+    pub fn label_names(&self) -> &[String] {
+        &self.label_names
+    }
+
+    /// Priors and nuisances in words, those that the model brings along included.
+    pub fn words(&self, settings: &PosteriorSettings) -> Vec<String> {
+        let mut words = settings.words(&self.label_names, self.training_labels.nrows());
+        if let Model::Payne(_) = self.model {
+            words.push(
+                "inputs of the emulator that are not labels: Gaussian about what is usual at the labels; continuum of each \
+                 chip: polynomial, flat, integrated out; errors: as large as the misfit"
+                    .into(),
+            );
+        }
+        words
+    }
+
+    /// Samples the posterior of one spectrum.
+    ///
+    /// # Errors
+    /// Those of reading; [`Error::Config`] for priors that make no sense; [`Error::Sampling`].
+    pub fn sample(
+        &self,
+        path: &Path,
+        settings: &PosteriorSettings,
+        sampler: Sampler,
+        seed: u64,
+    ) -> Result<SampledStar> {
+        match &self.model {
+            Model::Cannon(model) => self.sample_with(&**model, path, settings, sampler, seed),
+            Model::Payne(model) => self.sample_with(&**model, path, settings, sampler, seed),
+        }
+    }
+
+    fn sample_with(
+        &self,
+        model: &impl Samplable,
+        path: &Path,
+        settings: &PosteriorSettings,
+        sampler: Sampler,
+        seed: u64,
+    ) -> Result<SampledStar> {
+        let started = Instant::now();
+        let prior = scaled_prior(model, self.training_labels.view(), &settings.prior)?;
+        let mut batch = self.spectra.read(&[path.to_path_buf()]);
+        if let Some(err) = batch.errors.pop() {
+            return Err(err);
+        }
+        let spectra = SpectraBatch::new(batch.flux.view(), batch.ivar.view(), &self.compute);
+        let prepared = prepare(model, &spectra, &prior, &settings.nuisances, self.spectra.grid())?;
+        let mut star = batch.stars.remove(0);
+        star.set_estimates(&prepared.estimates, 0);
+        let fit_s = started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(model), seed)?;
+        let approximation = &prepared.approximations[0];
+        let excluded = approximation.as_ref().is_ok_and(|approximation| approximation.was_excluded);
+        let n_labels = self.label_names.len();
+        let inflates = prepared.posterior.inflates_noise();
+        let posterior = draws.as_ref().map_or_else(
+            || StarPosterior::none(n_labels),
+            |draws| StarPosterior::of(draws, n_labels, inflates, excluded),
+        );
+        star.flags |= posterior.flags;
+        let sampling_s = started.elapsed().as_secs_f64();
+        Ok(SampledStar { star, draws, reason: approximation.as_ref().err().copied(), posterior, fit_s, sampling_s })
+    }
+}
+
+impl SampledStar {
+    /// The draws as a table: chain, draw, labels, and the logarithm of the factor on the variances where there is one.
+    pub fn draw_columns(&self, label_names: &[String]) -> Vec<Column> {
+        let Some(draws) = &self.draws else { return Vec::new() };
+        let n_draws = draws.n_draws().max(1);
+        let number = |of: &dyn Fn(usize) -> usize| (0..draws.values.nrows()).map(|row| of(row) as i64).collect();
+        let mut columns =
+            vec![Column::i64("chain", number(&|row| row / n_draws)), Column::i64("draw", number(&|row| row % n_draws))];
+        for (k, name) in label_names.iter().enumerate() {
+            columns.push(Column::f64(name.clone(), unit(name), draws.values.column(k).to_vec()));
+        }
+        if self.posterior.noise.is_some() {
+            columns.push(Column::f64("ln_noise", "", draws.values.column(draws.values.ncols() - 1).to_vec()));
+        }
+        columns
+    }
+
+    /// Bulk effective draws of the worst label per second of sampling.
+    pub fn ess_per_s(&self) -> f64 {
+        self.posterior.worst()[1] / self.sampling_s
+    }
+}
+
+/// What is said of a star that could not be sampled.
+pub fn reason(reason: Unsampled) -> &'static str {
+    match reason {
+        Unsampled::NoData => "it has no more usable pixels than labels",
+        Unsampled::NotFinite => "the model is not finite at its best fit",
+        Unsampled::Unbounded => "neither data nor prior hold its labels; give a prior",
+        Unsampled::NothingAllowed => "the prior excludes everything",
+    }
+}
+
+/// Sampler settings that a command line may change one by one.
+pub fn sampler_settings(
+    base: SamplerSettings,
+    chains: Option<usize>,
+    warm_up: Option<usize>,
+    draws: Option<usize>,
+) -> SamplerSettings {
+    SamplerSettings {
+        chains: chains.unwrap_or(base.chains),
+        warm_up: warm_up.unwrap_or(base.warm_up),
+        draws: draws.unwrap_or(base.draws),
+        ..base
+    }
+}
+
+/// Paths of spectra, folders walked.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn spectra_of(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut spectra = Vec::new();
+    for path in named {
+        spectra.extend(crate::data::files::files_below(path, &[".fits", ".fits.gz"])?);
+    }
+    Ok(spectra)
+}

@@ -1,0 +1,135 @@
+//! Posteriors for people: a table of one star, its figures, and a line per model of a run.
+
+use std::path::Path;
+
+use super::{figures, in_unit, label_title, percent, plain};
+use crate::data::files;
+use crate::error::Result;
+use crate::experiment::posteriors::PosteriorMetrics;
+use crate::experiment::single_posterior::{SampledStar, reason};
+use crate::inference::draws::{Draws, Marginal};
+use crate::plot::corner::{CornerData, DrawSet, corner};
+use crate::plot::ranks::rank_plots;
+use crate::plot::traces::{TraceData, traces};
+use crate::spectra::labels::unit;
+use crate::spectra::quality::star_flags;
+
+/// The posterior of one star, a row per label, and what sampling it took.
+pub fn star_table(sampled: &SampledStar, label_names: &[String]) -> String {
+    let SampledStar { star, posterior, .. } = sampled;
+    let mut text = format!("{}: ", star.id);
+    if let Some(unsampled) = sampled.reason {
+        return text + &format!("no posterior: {}\n", reason(unsampled));
+    }
+    text += &format!(
+        "S/N {}, reduced chi^2 of the best fit {}{}\n",
+        plain(star.snr, 0),
+        plain(star.chi2_reduced, 2),
+        if star.flags == 0 { String::new() } else { format!(", flagged {}", star_flags::describe(star.flags)) }
+    );
+    let heads = ["median", "16%", "84%", "mean", "sd", "best fit", "R-hat", "ESS bulk", "ESS tail"];
+    text += &format!("  {:<16}", "");
+    heads.iter().for_each(|head| text += &format!("{head:>10}"));
+    text.push('\n');
+    let mut row = |title: &str, unit: &str, marginal: &Marginal, best: f64| {
+        let [low, middle, high] = marginal.quantiles;
+        let found = &marginal.diagnostics;
+        text += &format!("  {title:<16}");
+        for value in [middle, low, high, marginal.mean, marginal.sd, best] {
+            text += &format!("{:>10}", in_unit(value, unit));
+        }
+        text +=
+            &format!("{:>10}{:>10}{:>10}\n", plain(found.r_hat, 4), plain(found.ess_bulk, 0), plain(found.ess_tail, 0));
+    };
+    for ((name, marginal), best) in label_names.iter().zip(&posterior.marginals).zip(&star.labels) {
+        let title = format!("{} [{}]", label_title(name), unit(name));
+        row(title.trim_end_matches(" []"), unit(name), marginal, *best);
+    }
+    if let Some(noise) = &posterior.noise {
+        row("ln noise factor", "", noise, f64::NAN);
+    }
+    let (n_chains, n_draws) = sampled.draws.as_ref().map_or((0, 0), |draws| (draws.n_chains, draws.n_draws()));
+    text += &format!(
+        "  {n_chains} chains of {n_draws} draws: {} diverged, {} ended beyond a wall of the prior; {} gradients a chain, step \
+         {}, accepted {}\n  {} s to read and fit, {} s to sample: {} effective draws a second\n",
+        posterior.divergences,
+        posterior.beyond_walls,
+        posterior.n_gradients,
+        plain(posterior.step_size, 2),
+        percent(posterior.acceptance),
+        plain(sampled.fit_s, 2),
+        plain(sampled.sampling_s, 2),
+        plain(sampled.ess_per_s(), 0)
+    );
+    text
+}
+
+/// The priors, a line each.
+pub fn priors(words: &[String]) -> String {
+    words.iter().map(|words| format!("  prior: {words}\n")).collect()
+}
+
+/// What the posteriors of a run come to, for one model.
+pub fn model_lines(name: &str, metrics: &PosteriorMetrics) -> String {
+    format!(
+        "{name}: posteriors of {} stars ({} without), {} with R-hat < 1.01, worst {}; bulk ESS at least {}, median {}, tail at \
+         least {}; {} divergences; {} s, {} effective draws a second\n{}",
+        metrics.n_sampled,
+        metrics.n_without,
+        percent(metrics.fraction_mixed),
+        plain(metrics.r_hat_max, 4),
+        plain(metrics.ess_bulk_min, 0),
+        plain(metrics.ess_bulk_median, 0),
+        plain(metrics.ess_tail_min, 0),
+        metrics.divergences,
+        plain(metrics.wall_s, 1),
+        plain(metrics.ess_per_s, 0),
+        priors(&metrics.priors)
+    )
+}
+
+/// Draws corner plot, traces and rank plots of one star into a folder, as `corner-<name>` and so on.
+///
+/// # Errors
+/// [`crate::error::Error::Figure`]; [`crate::error::Error::Io`].
+pub fn draw(folder: &Path, name: &str, sampled: &SampledStar, label_names: &[String]) -> Result<()> {
+    let Some(draws) = &sampled.draws else { return Ok(()) };
+    files::create_folder(folder)?;
+    let n_labels = label_names.len();
+    let names: Vec<String> = label_names.iter().map(|name| label_title(name)).collect();
+    let units: Vec<&str> = label_names.iter().map(|name| unit(name)).collect();
+    let rows: Vec<Vec<f64>> =
+        draws.values.rows().into_iter().map(|row| row.iter().take(n_labels).copied().collect()).collect();
+    let data = CornerData {
+        names: &names,
+        units: &units,
+        draws: DrawSet { name: "posterior", draws: &rows },
+        second: None,
+        truth: None,
+        catalogue: None,
+        remark: "",
+    };
+    let id = &sampled.star.id;
+    figures::write(folder, &format!("corner-{name}"), &corner(id, &data)?)?;
+    let chains = chains(draws, n_labels);
+    let of = |of: &dyn Fn(&Marginal) -> f64| sampled.posterior.marginals.iter().map(of).collect::<Vec<f64>>();
+    let data = TraceData {
+        names: &names,
+        units: &units,
+        chains: &chains,
+        r_hat: &of(&|marginal| marginal.diagnostics.r_hat),
+        ess_bulk: &of(&|marginal| marginal.diagnostics.ess_bulk),
+        ess_tail: &of(&|marginal| marginal.diagnostics.ess_tail),
+        divergent: &draws.divergent,
+    };
+    figures::write(folder, &format!("traces-{name}"), &traces(id, &data)?)?;
+    figures::write(folder, &format!("ranks-{name}"), &rank_plots(id, &data)?)
+}
+
+/// `[n_chains][n_draws][n_labels]`
+fn chains(draws: &Draws, n_labels: usize) -> Vec<Vec<Vec<f64>>> {
+    let n_draws = draws.n_draws();
+    let draw =
+        |chain: usize, draw: usize| draws.values.row(chain * n_draws + draw).iter().take(n_labels).copied().collect();
+    (0..draws.n_chains).map(|chain| (0..n_draws).map(|i| draw(chain, i)).collect()).collect()
+}
