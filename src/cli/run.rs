@@ -98,7 +98,8 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     outcome.write(folder)?;
     let compared = outcome.comparison.as_ref().map(report::comparison::table).unwrap_or_default();
     let metrics = tables::metrics_table(&outcome);
-    let tables = [metrics, compared, tables::timings_table(&outcome.timings)];
+    let calibration = report::calibration::table(&outcome);
+    let tables = [metrics, calibration, compared, tables::timings_table(&outcome.timings)];
     let tables = tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n");
     let has_networks = folder.join("tensorboard").is_dir();
     let files: &[_] = &["metrics.json", "predictions.csv", "figures", "tensorboard (tensorboard --logdir)"];

@@ -1,6 +1,10 @@
-//! Statistics of plain slices: robust moments, bootstrap intervals, paired differences, correlations. No Burn, no astronomy.
+//! Statistics of plain slices: robust moments, bootstrap intervals, paired differences, correlations, variances and what they
+//! are made of. No Burn, no astronomy.
 
 pub mod bootstrap;
 pub mod correlation;
+pub mod normal;
 pub mod paired;
 pub mod robust;
+pub mod robust_covariance;
+pub mod variance_components;
