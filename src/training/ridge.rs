@@ -61,8 +61,8 @@ pub struct TrainedByClosedForm {
 ///
 /// Labels y of training spectra with kernel matrix K are regressed by `alpha = (K + strength I)^-1 (y - mean)`; the estimate of
 /// star i by all others is `y_i - alpha_i / [(K + strength I)^-1]_ii`, so that strength and width of every label are chosen by
-/// leave-one-out errors at no cost beyond one decomposition of K. Mean spectrum and mean label still know the star, as one of n.
-/// Wrong labels are drawn towards what the others say (Huber's pseudo-values), and count little in the choice.
+/// leave-one-out errors at no cost beyond one decomposition of K. A constant is added to K: an intercept that is hardly
+/// penalized, without which a mean spectrum that knows every star would make their errors vanish. Wrong labels are drawn towards what the others say (Huber's pseudo-values), and count little in the choice.
 ///
 /// # Errors
 /// [`Error::TooFewStars`].
@@ -185,6 +185,8 @@ struct Decomposed {
     strengths: Vec<f64>,
     /// Unit of the strengths.
     unit: f64,
+    /// What was added to every element of the kernel.
+    constant: f64,
 }
 
 /// The best strength for one label.
@@ -199,14 +201,17 @@ struct Choice {
 
 impl Decomposed {
     fn new(kernel: &DMatrix<f64>) -> Self {
-        let eigen = kernel.clone().symmetric_eigen();
+        /// Variance of the intercept in units of the mean eigenvalue.
+        const INTERCEPT: f64 = 10.0;
+        let unit = kernel.diagonal().mean().max(f64::MIN_POSITIVE);
+        let constant = INTERCEPT * unit;
+        let eigen = kernel.add_scalar(constant).symmetric_eigen();
         // Rounding makes eigenvalues of nil negative.
         let eigenvalues = eigen.eigenvalues.map(|value| value.max(0.0));
-        let unit = eigenvalues.mean().max(f64::MIN_POSITIVE);
         let power = |i: usize| WEAKEST + (STRONGEST - WEAKEST) * i as f64 / (N_STRENGTHS - 1) as f64;
         let strengths = (0..N_STRENGTHS).map(|i| unit * 10_f64.powf(power(i))).collect();
         let squares = eigen.eigenvectors.component_mul(&eigen.eigenvectors);
-        Self { eigenvalues, eigenvectors: eigen.eigenvectors, squares, strengths, unit }
+        Self { eigenvalues, eigenvectors: eigen.eigenvectors, squares, strengths, unit, constant }
     }
 
     /// Weights of the training stars, and diagonal of (K + strength I)^-1.
@@ -241,6 +246,7 @@ impl Decomposed {
             trusted = DVector::from_fn(n_stars, |star, _| left_out[star] + limited(label[star] - left_out[star]));
             let degrees_of_freedom = self.eigenvalues.map(|value| value / (value + strength)).sum();
             let (loss, strength) = (losses[index], strength / self.unit);
+            let intercept = intercept + self.constant * weights.sum();
             best = Some(Choice { strength, intercept, weights, left_out, loss, degrees_of_freedom });
         }
         best.expect("there is at least one round")
@@ -308,11 +314,11 @@ mod tests {
 
     #[test]
     fn left_out_estimates_are_those_of_regressions_without_the_star() {
-        let compute = Compute::flex(Precision::F64);
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let rows = DMatrix::from_fn(25, 8, |_, _| normal(&mut rng));
         let kernel = &rows * rows.transpose();
         let decomposed = Decomposed::new(&kernel);
+        let kernel = kernel.add_scalar(decomposed.constant);
         let label = DVector::from_fn(25, |_, _| normal(&mut rng));
         for strength in [1e-3, 0.5, 20.0] {
             let (weights, diagonal) = decomposed.solve(&label, strength);
@@ -328,7 +334,6 @@ mod tests {
                 assert!((short - estimate).abs() < 1e-8 * estimate.abs().max(1.0), "{strength}, star {star}");
             }
         }
-        drop(compute);
     }
 
     #[test]
