@@ -86,6 +86,9 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
             let figure = figures::one_to_one::draw(model)?;
             figures::write(&folder.join("figures"), &format!("one_to_one-{}", model.name), &figure)?;
         }
+        for (name, figure) in figures::calibration::draw(&outcome.models)? {
+            figures::write(&folder.join("figures"), &name, &figure)?;
+        }
         if let Some(comparison) = &outcome.comparison {
             let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
             for (name, figure) in figures::comparison::draw(comparison, &contestants)? {

@@ -8,5 +8,6 @@ pub mod files;
 pub mod fits;
 mod fits_writer;
 pub mod library;
+pub mod linelist;
 pub mod selection;
 pub mod table;

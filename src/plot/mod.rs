@@ -15,21 +15,42 @@
 //! - [`one_to_one`]: estimated against catalogue labels, with residuals
 //! - [`forest`]: values with their intervals, one row per model
 //! - [`lines`]: measured values with their intervals against what was varied
+//! - [`corner`]: posterior draws of every label and pair of labels
+//! - [`traces`], [`ranks`]: the chains of a sampler, and whether they have mixed
+//! - [`coverage`], [`pit`], [`snr`]: whether errors are honest
+//! - [`chips`]: spectra over the chips of a detector
+//! - [`latent`]: spectra of what labels do not tell
+//! - [`star`]: one star's spectrum, models of it and residuals
 
 pub mod axes;
 pub mod canvas;
 pub mod caption;
+pub mod chips;
+pub mod corner;
 pub mod counts;
+pub mod coverage;
+mod density;
+mod draws;
+mod expected;
 pub mod forest;
+mod grid;
+pub mod latent;
 pub mod legend;
 pub mod lines;
 pub mod marks;
 pub mod one_to_one;
 pub mod palette;
 mod pen;
+pub mod pit;
+pub mod ranks;
 mod sample;
 pub mod scale;
+pub mod snr;
+pub mod star;
+#[cfg(test)]
+mod testing;
 pub mod ticks;
+pub mod traces;
 
 /// Width of a figure that fills one column of a two-column page [1/96 inch].
 pub const COLUMN_WIDTH: f64 = 340.0;

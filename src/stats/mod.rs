@@ -7,4 +7,5 @@ pub mod normal;
 pub mod paired;
 pub mod robust;
 pub mod robust_covariance;
+pub mod span;
 pub mod variance_components;

@@ -1,7 +1,9 @@
 //! The figures of a run, each from plain data to SVG and PNG.
 
+pub mod calibration;
 pub mod comparison;
 pub mod emulator;
+pub mod latent;
 pub mod one_to_one;
 pub mod spectrum;
 pub mod sweep;
