@@ -212,7 +212,7 @@ mod tests {
     fn config(networks: &str) -> ExperimentConfig {
         let text = format!(
             "labels = ['a', 'b']\n[calibration]\nfolds = 3\nnetworks = '{networks}'\n[models.plain.cannon]\norder = 1\n\
-             [models.ridge.ridge]\n[models.net.network]\narchitecture.mlp = {{ hidden = [16] }}\nmembers = 3\n\
+             [models.ridge.ridge]\nkernel = 'linear'\nmasked = 'mean'\n[models.net.network]\narchitecture.mlp = {{ hidden = [16] }}\nmembers = 3\n\
              validation = 0.3\ndescent = {{ epochs = 30, batch_rows = 16, learning_rate = 3e-3 }}\n\
              [models.both.combination]\nof = ['plain', 'ridge', 'net']\n"
         );

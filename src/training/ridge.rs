@@ -277,7 +277,6 @@ mod tests {
     use super::*;
     use crate::device::Precision;
     use crate::inference::calibration::tests::normal;
-    use crate::models::network::input::Masked;
     use crate::spectra::grid::WavelengthGrid;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -306,6 +305,10 @@ mod tests {
 
     fn scaler() -> LabelScaler {
         LabelScaler { names: vec!["a".into(), "b".into()], pivot: vec![0.0, 0.1], scale: vec![1.0, 2.0] }
+    }
+
+    fn linear() -> RidgeConfig {
+        RidgeConfig { kernel: Kernel::Linear, ..RidgeConfig::default() }
     }
 
     fn rms(residuals: impl Iterator<Item = f64>) -> f64 {
@@ -349,7 +352,7 @@ mod tests {
             (Kernel::Linear, PixelWeights::Noise),
             (Kernel::Rbf, PixelWeights::Equal),
         ] {
-            let config = RidgeConfig { kernel, masked: Masked::Mean, pixels, ..RidgeConfig::default() };
+            let config = RidgeConfig { kernel, pixels, ..RidgeConfig::default() };
             let trained = train(&config, &training, &scaler(), 1, &compute).unwrap();
             let estimates = Array2::from_shape_vec((1000, 2), to_f64(trained.ridge.forward(&spectra, None))).unwrap();
             let estimates = scaler().unscale(estimates.view());
@@ -383,7 +386,7 @@ mod tests {
         let spectra = SpectraBatch::new(new.flux.view(), new.ivar.view(), &compute);
         let error = |wrong: f64| {
             let (training, _) = stars(&grid, 300, wrong, 1);
-            let trained = train(&RidgeConfig::default(), &training, &scaler(), 1, &compute).unwrap();
+            let trained = train(&linear(), &training, &scaler(), 1, &compute).unwrap();
             let estimates = Array2::from_shape_vec((1000, 2), to_f64(trained.ridge.forward(&spectra, None))).unwrap();
             let estimates = scaler().unscale(estimates.view());
             let residuals: Vec<f64> = (0..1000).map(|star| estimates[[star, 1]] - truth[[star, 1]]).collect();

@@ -10,9 +10,9 @@ folds = 3
 [models.plain.cannon]
 order = 1
 [models.ridge.ridge]
+kernel = \"linear\"
+masked = \"mean\"
 [models.smooth.ridge]
-kernel = \"rbf\"
-masked = \"cannon\"
 [models.both.combination]
 of = [\"plain\", \"ridge\"]
 ";
