@@ -169,7 +169,7 @@ impl CrossValidation<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
@@ -187,7 +187,7 @@ mod tests {
     const N_PIXELS: usize = 40;
 
     /// Stars whose two labels move the flux of every pixel; the catalogue errs a little.
-    fn set() -> PreparedSet {
+    pub fn set() -> PreparedSet {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);
         let slopes = Array2::from_shape_fn((2, N_PIXELS), |_| 0.05 * normal(&mut rng));
         let truth = Array2::from_shape_fn((N_STARS, 2), |_| normal(&mut rng));

@@ -7,6 +7,7 @@ pub mod config;
 pub mod crossval;
 pub mod emulate;
 pub mod error_check;
+mod fill;
 pub mod label_journal;
 pub mod labelling;
 pub mod layers;

@@ -9,20 +9,14 @@ use super::calibration::HeldOutByNetworks;
 use super::crossval::{CrossValidation, FoldResult, ModelPlace, Training as TrainingSummary};
 use super::prepare::spectra_of_rows;
 use super::timings::Timings;
-use crate::device::to_f64;
 use crate::error::{Error, Result};
 use crate::inference::calibration::HeldOut;
-use crate::inference::fill::CannonFill;
 use crate::inference::member_answers::MemberAnswers;
 use crate::inference::network_estimator::NetworkEstimator;
-use crate::models::network::input::Masked;
-use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::quality::star_flags;
 use crate::spectra::split::{Fold, hold_out};
 use crate::stats::robust_covariance::limited_covariance;
-use crate::training::cannon_config::CannonConfig;
-use crate::training::checkpoint::TrainedCannon;
 use crate::training::label_regression::{LabelledSpectra, Member, MemberReport, NetworkConfig, Training, train};
 use crate::training::network_checkpoint::TrainedNetwork;
 use crate::training::observer::{Observer, Unwatched};
@@ -82,7 +76,7 @@ impl CrossValidation<'_> {
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
         let (flux, ivar) = spectra_of_rows(set, &trainable);
         let fill = timings.measure("fill", || self.fill(fold, config.input.masked))?;
-        let filled = fill.as_ref().map(|cannon| self.filled(cannon, &flux, &ivar)).transpose()?;
+        let filled = fill.as_ref().map(|whole| self.filled_by_others(whole, &trainable, timings)).transpose()?;
         let label_errors = set.label_errors.select(Axis(0), &trainable);
         let stars = LabelledSpectra { grid: &set.grid, flux, ivar, fill: filled, labels, label_errors };
         let ids: Vec<&str> = trainable.iter().map(|row| set.ids[*row].as_str()).collect();
@@ -184,22 +178,6 @@ impl CrossValidation<'_> {
         let settings = toml::to_string_pretty(config).map_err(|err| Error::Config(err.to_string()))?;
         board.text("settings", &format!("```toml\n{settings}```"));
         Ok(Box::new(board))
-    }
-
-    /// The Cannon that fills masked pixels, if one is to.
-    pub(super) fn fill(&self, fold: &Fold, masked: Masked) -> Result<Option<TrainedCannon>> {
-        match masked {
-            Masked::Mean => Ok(None),
-            Masked::Cannon => Ok(Some(self.train_cannon(fold, &CannonConfig::default())?.0)),
-        }
-    }
-
-    /// What the Cannon says of each star, [n_stars, n_pixels].
-    pub(super) fn filled(&self, cannon: &TrainedCannon, flux: &Array2<f32>, ivar: &Array2<f32>) -> Result<Array2<f32>> {
-        let fill = CannonFill::new(cannon, &self.config.fit, self.compute);
-        let spectra = fill.spectra(&SpectraBatch::new(flux.view(), ivar.view(), self.compute))?;
-        let values = to_f64(spectra).into_iter().map(|value| value as f32).collect();
-        Ok(Array2::from_shape_vec(flux.raw_dim(), values).expect("one value per star and pixel"))
     }
 }
 

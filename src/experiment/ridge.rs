@@ -36,7 +36,7 @@ impl CrossValidation<'_> {
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
         let (flux, ivar) = spectra_of_rows(set, &rows);
         let fill = timings.measure("fill", || self.fill(fold, config.masked))?;
-        let filled = fill.as_ref().map(|cannon| self.filled(cannon, &flux, &ivar)).transpose()?;
+        let filled = fill.as_ref().map(|whole| self.filled_by_others(whole, &rows, timings)).transpose()?;
         let stars = LabelledSpectra { grid: &set.grid, flux, ivar, fill: filled, labels, label_errors };
         let TrainedByClosedForm { ridge, leave_one_out, report } =
             timings.measure("train", || train(config, &stars, &scaler, self.config.seed, self.compute))?;
