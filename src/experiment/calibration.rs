@@ -246,7 +246,12 @@ pub(super) mod tests {
         let (_, after) = results(&changed, &config);
         for (name, result) in &before {
             let calibration = |result: &FoldResult| result.calibrated.as_ref().unwrap().calibration.clone();
-            assert_eq!(result.held_out, after[name].held_out, "{name}");
+            // chi^2 may be NaN, which equals nothing.
+            let known = |result: &FoldResult| {
+                let HeldOut { rows, estimates, excess, .. } = result.held_out.clone().unwrap();
+                (rows, estimates.labels, estimates.covariance, excess)
+            };
+            assert_eq!(known(result), known(&after[name]), "{name}");
             assert_eq!(calibration(result), calibration(&after[name]), "{name}");
             let held_out = result.held_out.as_ref().unwrap();
             assert!(held_out.rows.iter().all(|row| fold.training.contains(row)), "{name}");
@@ -283,7 +288,7 @@ pub(super) mod tests {
                     };
                     let pulls: Vec<f64> = fold.test.iter().enumerate().map(pull).collect();
                     let width = crate::stats::robust::standard_deviation(&pulls);
-                    // 120 stars (58 held out by members) calibrate, 120 judge: 7% to 10% each, and models of two thirds
+                    // 120 stars (79 held out by members) calibrate, 120 judge: 7% to 10% each, and models of two thirds
                     // of 120 stars err a little more.
                     assert!((0.7..1.35).contains(&width), "{networks}, {name}, {k}: {width}");
                 }

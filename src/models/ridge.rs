@@ -217,8 +217,9 @@ mod tests {
             let variance = to_f64(ridge.variance(&spectrum(&flux, &ivar, &compute), None));
             for (k, found) in variance.into_iter().enumerate() {
                 let noise = (0..6).filter(|j| ivar[*j] > 0.0).map(|j| derivative(j, k).powi(2) / ivar[j]).sum::<f64>();
-                let through = |c: usize| (0..6).filter(|j| ivar[*j] == 0.0).map(|j| derivative(j, k) * hidden[[c, j]]);
-                let expected = noise + (0..2).map(|c| through(c).sum::<f64>().powi(2)).sum::<f64>();
+                let masked: Vec<usize> = (0..6).filter(|j| ivar[*j] == 0.0).collect();
+                let through = |c: usize| masked.iter().map(|j| derivative(*j, k) * hidden[[c, *j]]).sum::<f64>();
+                let expected = noise + (0..2).map(|c| through(c).powi(2)).sum::<f64>();
                 assert!((found / expected - 1.0).abs() < 1e-7, "{kernel:?}, label {k}: {found} {expected}");
             }
         }
