@@ -150,7 +150,9 @@ fn check_label(
 fn along_snr(stars: &[Compared]) -> Vec<SnrBin> {
     let mut stars: Vec<&Compared> = stars.iter().filter(|star| star.snr.is_finite()).collect();
     stars.sort_by(|a, b| a.snr.total_cmp(&b.snr));
-    let n_bins = SNR_BINS.min(stars.len() / STARS_PER_BIN);
+    // One SNR for all makes no bins.
+    let varies = stars.first().zip(stars.last()).is_some_and(|(first, last)| first.snr < last.snr);
+    let n_bins = if varies { SNR_BINS.min(stars.len() / STARS_PER_BIN) } else { 0 };
     let bin = |index: usize| {
         let stars = &stars[index * stars.len() / n_bins..(index + 1) * stars.len() / n_bins];
         let of = |value: fn(&Compared) -> f64| -> Vec<f64> { stars.iter().map(|star| value(star)).collect() };

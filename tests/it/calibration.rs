@@ -67,6 +67,9 @@ fn every_model_has_calibrated_errors_and_labels_single_spectra_with_them() {
             }
         }
     }
+    for figure in ["coverage.svg", "pit.png"] {
+        assert!(run.join("figures").join(figure).is_file(), "{figure}");
+    }
     let weights = &metrics["models"]["both"]["training"][0]["weights"]["teff"];
     let sum = weights["plain"].as_f64().unwrap() + weights["ridge"].as_f64().unwrap();
     assert!((sum - 1.0).abs() < 0.05, "{weights}");
