@@ -148,7 +148,9 @@ fn table(stars: &[LabelledStar], label_names: &[String]) -> String {
     text += &format!("{:>10}  flags\n", "chi2_red");
     for star in stars {
         text += &format!("{:<24}", star.id);
-        for ((label, value), error) in label_names.iter().zip(&star.labels).zip(&star.errors) {
+        // Calibrated errors are the ones to believe.
+        let errors = if star.calibrated_errors.is_empty() { &star.errors } else { &star.calibrated_errors };
+        for ((label, value), error) in label_names.iter().zip(&star.labels).zip(errors) {
             let number = |value: f64| in_unit(value, unit(label));
             text += &format!("{:>20}", format!("{} ± {}", number(*value), number(*error)));
         }

@@ -86,6 +86,9 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
             let figure = figures::one_to_one::draw(model)?;
             figures::write(&folder.join("figures"), &format!("one_to_one-{}", model.name), &figure)?;
         }
+        for (name, figure) in figures::calibration::draw(&outcome.models)? {
+            figures::write(&folder.join("figures"), &name, &figure)?;
+        }
         if let Some(comparison) = &outcome.comparison {
             let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
             for (name, figure) in figures::comparison::draw(comparison, &contestants)? {
@@ -102,7 +105,8 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     let posteriors: String = posteriors
         .map(|(name, found)| report::posterior::model_lines(name, &found.metrics(&outcome.sampler)))
         .collect();
-    let tables = [metrics, compared, posteriors, tables::timings_table(&outcome.timings)];
+    let calibration = report::calibration::table(&outcome);
+    let tables = [metrics, calibration, compared, posteriors, tables::timings_table(&outcome.timings)];
     let tables = tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n");
     let has_networks = folder.join("tensorboard").is_dir();
     let files: &[_] = &["metrics.json", "predictions.csv", "figures", "tensorboard (tensorboard --logdir)"];

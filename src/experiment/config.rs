@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::calibration::CalibrationSettings;
+use super::combination::CombinationConfig;
 use super::comparison::ComparisonSettings;
 use super::layers::Layers;
 use super::run_folder::RESOLVED;
@@ -18,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::inference::sampling::PosteriorSettings;
 use crate::mock::MockSettings;
+use crate::models::ridge::RidgeConfig;
 use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;
@@ -59,6 +62,8 @@ pub struct ExperimentConfig {
     /// Posteriors of all test stars, for models with a likelihood; none unless named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posterior: Option<PosteriorSettings>,
+    /// How errors are held against stars that trained.
+    pub calibration: CalibrationSettings,
     /// Intervals of the metrics.
     pub bootstrap: BootstrapSettings,
     /// How models are compared.
@@ -88,6 +93,7 @@ impl Default for ExperimentConfig {
             models: BTreeMap::new(),
             fit: FitSettings::default(),
             posterior: None,
+            calibration: CalibrationSettings::default(),
             bootstrap: BootstrapSettings::default(),
             comparison: ComparisonSettings::default(),
             tensorboard: TensorBoardSettings::default(),
@@ -104,6 +110,13 @@ impl ExperimentConfig {
         if self.models.is_empty() {
             self.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
         }
+    }
+
+    /// The models in an order in which each comes after those it combines: by name, combinations last.
+    pub fn models_in_order(&self) -> impl Iterator<Item = (&String, &ModelConfig)> {
+        let is_combination = |model: &ModelConfig| matches!(model, ModelConfig::Combination(_));
+        let alone = self.models.iter().filter(move |(_, model)| !is_combination(model));
+        alone.chain(self.models.iter().filter(move |(_, model)| is_combination(model)))
     }
 
     /// All settings, defaults filled in: itself an experiment.
@@ -201,6 +214,10 @@ pub enum ModelConfig {
     Payne(EmulatorConfig),
     /// A neural network that reads labels straight off the spectrum.
     Network(Box<NetworkConfig>),
+    /// Kernel ridge regression of the labels on the spectra.
+    Ridge(RidgeConfig),
+    /// Other models of the experiment, combined.
+    Combination(CombinationConfig),
 }
 
 /// `[bootstrap]`.
@@ -303,6 +320,21 @@ mod tests {
         assert!(set.contains("--set") && set.contains("did you mean `continuum`"), "{set}");
         let both = refusal("[data.apstar]\ncatalogue = \"a\"\nspectra = \"b\"", &[]);
         assert!(both.contains("keep one"), "{both}");
+    }
+
+    #[test]
+    fn combinations_name_models_of_the_experiment_and_come_after_them() {
+        let ridge = "[models.ridge.ridge]\n[models.latent.cannon]\n";
+        let of = |of: &str, rest: &str| format!("{rest}{ridge}[models.both.combination]\nof = {of}\n{DATA}");
+        let good = load(&of("[\"latent\", \"ridge\"]", ""), &[]).unwrap();
+        assert_eq!(good.config.models_in_order().map(|(name, _)| name.as_str()).last(), Some("both"));
+        let refusal = |of_what: &str, rest: &str| load(&of(of_what, rest), &[]).unwrap_err().to_string();
+        let unknown = refusal("[\"latnt\", \"ridge\"]", "");
+        assert!(unknown.contains("models.both.combination.of") && unknown.contains("did you mean latent"), "{unknown}");
+        assert!(refusal("[\"both\", \"ridge\"]", "").contains("cannot combine both"));
+        assert!(refusal("[\"ridge\", \"ridge\"]", "").contains("twice"));
+        assert!(refusal("[\"ridge\"]", "").contains("at least two"));
+        assert!(refusal("[\"latent\", \"ridge\"]", "calibration.folds = 0\n").contains("calibration.folds"));
     }
 
     #[test]

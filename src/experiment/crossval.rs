@@ -1,9 +1,12 @@
 //! Train on some stars, test on others: the same folds for every model.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ndarray::Array2;
 use serde::Serialize;
 
+use super::combination::CombinationReport;
 use super::config::{ExperimentConfig, ModelConfig};
 use super::posteriors::Posteriors;
 use super::prepare::spectra_of_rows;
@@ -11,6 +14,7 @@ use super::timings::Timings;
 use crate::data::catalogue::Catalogue;
 use crate::device::Compute;
 use crate::error::{Error, Result};
+use crate::inference::calibration::{ErrorCalibration, HeldOut};
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
 use crate::inference::sampling::{sample_arrays, scaled_prior};
 use crate::models::{LabelEstimates, LabelEstimator};
@@ -24,6 +28,7 @@ use crate::training::checkpoint::{Preparation, TrainedCannon};
 use crate::training::closed_form::{self, TrainingReport};
 use crate::training::label_regression::MemberReport;
 use crate::training::latent;
+use crate::training::ridge::RidgeReport;
 
 /// What one model made of one fold.
 #[derive(Debug, Clone)]
@@ -38,6 +43,19 @@ pub struct FoldResult {
     pub n_parameters: usize,
     /// Posteriors of the fold's test rows, in their order, where they are asked for and the model has a likelihood.
     pub posteriors: Option<Posteriors>,
+    /// Estimates of training stars by models that had not seen them; none where there are too few stars for that.
+    pub held_out: Option<HeldOut>,
+    /// What those say about the model's errors, and the errors of the test stars by it.
+    pub calibrated: Option<Calibrated>,
+}
+
+/// A calibration and the errors it gives.
+#[derive(Debug, Clone)]
+pub struct Calibrated {
+    /// The calibration.
+    pub calibration: ErrorCalibration,
+    /// Calibrated errors of the fold's test rows, [n_test, n_labels].
+    pub errors: Array2<f64>,
 }
 
 /// How training went.
@@ -51,6 +69,10 @@ pub enum Training {
         /// Each network of the ensemble.
         members: Vec<MemberReport>,
     },
+    /// Of a kernel ridge regression.
+    Ridge(RidgeReport),
+    /// Of a combination.
+    Combination(CombinationReport),
 }
 
 /// Where a model of one fold keeps what it makes.
@@ -105,7 +127,8 @@ pub struct CrossValidation<'a> {
 }
 
 impl CrossValidation<'_> {
-    /// Trains a model on a fold's training stars, keeps it where there is a place, and labels the test stars.
+    /// Trains a model on a fold's training stars, keeps it where there is a place, and labels the test stars; a combination takes
+    /// what its members made of the same fold from `earlier`.
     ///
     /// Scaling and model see training stars with labels and some data, and nothing else.
     ///
@@ -115,6 +138,7 @@ impl CrossValidation<'_> {
         &self,
         fold: &Fold,
         model: &ModelConfig,
+        earlier: &BTreeMap<String, FoldResult>,
         place: Option<&ModelPlace>,
         timings: &mut Timings,
     ) -> Result<FoldResult> {
@@ -126,13 +150,17 @@ impl CrossValidation<'_> {
                 remedy: "no star is left to test; widen the selection or use fewer folds".into(),
             });
         }
-        match model {
+        let mut result = match model {
             ModelConfig::Cannon(config) => self.run_cannon(fold, config, place, timings),
             ModelConfig::Network(config) => self.run_network(fold, config, place, timings),
+            ModelConfig::Ridge(config) => self.run_ridge(fold, config, place, timings),
+            ModelConfig::Combination(config) => self.run_combination(fold, config, earlier, place, timings),
             ModelConfig::Payne(_) => {
                 Err(Error::Config("models of stars must not be emulators; those learn from data.library".into()))
             }
-        }
+        }?;
+        self.calibrate(fold, &mut result, place)?;
+        Ok(result)
     }
 
     fn run_cannon(
@@ -157,8 +185,15 @@ impl CrossValidation<'_> {
         let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
         let estimates = timings.measure("fit", || self.label("fitting labels", &fold.test, &fitted))?;
         let posteriors = timings.measure("posterior", || self.posteriors(&fold.test, &trained, &fitted))?;
-        let n_train = training.n_stars;
-        Ok(FoldResult { n_train, estimates, training: Training::Cannon(training), n_parameters, posteriors })
+        let held_out = timings.measure("calibrate", || {
+            self.held_out_by_folds(fold, &fitted, |inner| {
+                let (trained, _) = self.train_cannon(inner, config)?;
+                let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
+                self.label("fitting labels held out", &inner.test, &fitted)
+            })
+        })?;
+        let (n_train, training) = (training.n_stars, Training::Cannon(training));
+        Ok(FoldResult { n_train, estimates, training, n_parameters, held_out, calibrated: None, posteriors })
     }
 
     /// A Cannon of the training stars that have all their labels.

@@ -160,6 +160,9 @@ struct Row {
     id: String,
     /// snr, chi2_reduced, fraction_masked; then the labels; then their errors.
     numbers: Vec<String>,
+    /// The calibrated errors, where there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    calibrated: Vec<String>,
     flags: i64,
 }
 
@@ -167,15 +170,18 @@ impl From<&LabelledStar> for Row {
     fn from(star: &LabelledStar) -> Self {
         let head = [star.snr, star.chi2_reduced, star.fraction_masked];
         let numbers = head.iter().chain(&star.labels).chain(&star.errors).map(f64::to_string).collect();
-        Self { file: star.file.clone(), id: star.id.clone(), numbers, flags: star.flags }
+        let calibrated = star.calibrated_errors.iter().map(f64::to_string).collect();
+        Self { file: star.file.clone(), id: star.id.clone(), numbers, calibrated, flags: star.flags }
     }
 }
 
 impl TryFrom<Row> for LabelledStar {
     type Error = std::num::ParseFloatError;
 
-    fn try_from(row: Row) -> std::result::Result<Self, Self::Error> {
-        let numbers = row.numbers.iter().map(|text| text.parse()).collect::<std::result::Result<Vec<f64>, _>>()?;
+    fn try_from(row: Row) -> Result<Self, Self::Error> {
+        let parsed =
+            |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<f64>, Self::Error>>();
+        let numbers = parsed(&row.numbers)?;
         let n_labels = numbers.len().saturating_sub(3) / 2;
         let number = |index: usize| numbers.get(index).copied().unwrap_or(f64::NAN);
         Ok(Self {
@@ -186,6 +192,7 @@ impl TryFrom<Row> for LabelledStar {
             fraction_masked: number(2),
             labels: (0..n_labels).map(|k| number(3 + k)).collect(),
             errors: (0..n_labels).map(|k| number(3 + n_labels + k)).collect(),
+            calibrated_errors: parsed(&row.calibrated)?,
             flags: row.flags,
         })
     }
@@ -197,8 +204,10 @@ struct LabelTable {
     row_of: HashMap<String, usize>,
     id: Vec<String>,
     flags: Vec<i64>,
-    /// snr, chi2_reduced, fraction_masked; then label and error in turn.
+    /// snr, chi2_reduced, fraction_masked; then label, error and calibrated error in turn.
     numbers: Vec<Vec<f64>>,
+    /// Whether any star has calibrated errors.
+    is_calibrated: bool,
 }
 
 impl LabelTable {
@@ -208,15 +217,17 @@ impl LabelTable {
             row_of: HashMap::new(),
             id: Vec::new(),
             flags: Vec::new(),
-            numbers: vec![Vec::new(); 3 + 2 * label_names.len()],
+            numbers: vec![Vec::new(); 3 + 3 * label_names.len()],
+            is_calibrated: false,
         }
     }
 
     /// Gives a file its row; one that was tried again has the row of its last trial.
     fn set(&mut self, star: LabelledStar) {
-        let pairs = (0..self.label_names.len()).flat_map(|k| [star.labels.get(k), star.errors.get(k)]);
-        let pairs = pairs.map(|value| value.copied().unwrap_or(f64::NAN));
-        let numbers = [star.snr, star.chi2_reduced, star.fraction_masked].into_iter().chain(pairs);
+        self.is_calibrated |= !star.calibrated_errors.is_empty();
+        let of_label = |k: usize| [star.labels.get(k), star.errors.get(k), star.calibrated_errors.get(k)];
+        let of_labels = (0..self.label_names.len()).flat_map(of_label).map(|value| value.copied().unwrap_or(f64::NAN));
+        let numbers = [star.snr, star.chi2_reduced, star.fraction_masked].into_iter().chain(of_labels);
         let n_rows = self.row_of.len();
         let row = *self.row_of.entry(star.file).or_insert(n_rows);
         if row == n_rows {
@@ -240,6 +251,8 @@ impl LabelTable {
         for name in &self.label_names {
             columns.push(next(format!("{name}_estimate"), unit(name)));
             columns.push(next(format!("{name}_error"), unit(name)));
+            let calibrated = next(format!("{name}_error_calibrated"), unit(name));
+            columns.extend(Some(calibrated).filter(|_| self.is_calibrated));
         }
         columns.extend([chi2, masked, Column::i64("flags", self.flags)]);
         columns
@@ -257,6 +270,7 @@ mod tests {
             snr: 100.0 + n as f64 / 3.0,
             labels: vec![4500.1, f64::NAN],
             errors: vec![0.1 + 0.2, f64::INFINITY],
+            calibrated_errors: vec![1.0 / 7.0, f64::NAN],
             chi2_reduced: f64::NAN,
             fraction_masked: 1.0 / 3.0,
             flags: 1 << 40,
@@ -292,6 +306,7 @@ mod tests {
         assert!(!path.exists());
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         assert_eq!(csv.lines().count(), 4, "{csv}");
+        assert!(csv.lines().next().unwrap().contains("teff_error,teff_error_calibrated,logg_estimate"), "{csv}");
         for n in 0..3 {
             assert_eq!(csv.matches(&format!("apStar-{n}.fits")).count(), 1);
         }

@@ -9,24 +9,30 @@ use super::prepare::{Normalizer, read_apstar};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
+use crate::inference::calibration::{CALIBRATION_FILE, ErrorCalibration};
+use crate::inference::combination_estimator::{self, CombinationEstimator};
 use crate::inference::fit::FitSettings;
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
 use crate::inference::network_estimator::NetworkEstimator;
 use crate::inference::refine::{FittedPayne, RefineSettings};
+use crate::inference::ridge_estimator::RidgeEstimator;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::noise::Conditions;
 use crate::spectra::quality::Quality;
 use crate::training::checkpoint::{self, Preparation, TrainedCannon};
 use crate::training::network_checkpoint::{self, TrainedNetwork};
 use crate::training::payne_checkpoint::{self, TrainedPayne};
+use crate::training::ridge_checkpoint::{self, TrainedRidge};
 
 /// A trained model, whatever its kind, ready to label raw spectra.
 pub struct Labeller {
     estimator: Box<dyn LabelEstimator>,
     spectra: RawSpectra,
     label_names: Vec<String>,
+    calibration: Option<ErrorCalibration>,
     batch_stars: usize,
     compute: Compute,
     fingerprint: String,
@@ -45,6 +51,8 @@ pub struct LabelledStar {
     pub labels: Vec<f64>,
     /// Their formal errors.
     pub errors: Vec<f64>,
+    /// Their calibrated errors; empty where the model has no calibration.
+    pub calibrated_errors: Vec<f64>,
     /// chi^2 per degree of freedom.
     pub chi2_reduced: f64,
     /// Fraction of pixels masked.
@@ -59,28 +67,11 @@ impl Labeller {
     /// # Errors
     /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model was not trained on apStar spectra; [`Error::Continuum`].
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
-        let kind = checkpoint::kind(folder)?;
-        let fingerprint = files::content_hash(&checkpoint::files_of(folder))?;
-        let (estimator, preparation, label_names): (Box<dyn LabelEstimator>, _, _) = match kind.as_str() {
-            payne_checkpoint::KIND => {
-                let model = TrainedPayne::load(folder, compute)?;
-                let names = model.scaler.names[..model.n_labels].to_vec();
-                (Box::new(FittedPayne::new(&model, fit, refine, compute)), model.preparation, names)
-            }
-            network_checkpoint::KIND => {
-                let model = TrainedNetwork::load(folder, compute)?;
-                let names = model.scaler.names.clone();
-                let preparation = model.preparation.clone();
-                (Box::new(NetworkEstimator::new(&model, fit, compute)), preparation, names)
-            }
-            _ => {
-                let model = TrainedCannon::load(folder, compute)?;
-                let names = model.scaler.names.clone();
-                (Box::new(FittedCannon::new(&model, fit, compute)), model.preparation, names)
-            }
-        };
+        let (estimator, preparation, label_names) = load_estimator(folder, fit, refine, compute)?;
+        let fingerprint = files::content_hash(&files_of_model(folder)?)?;
         let spectra = RawSpectra::new(preparation)?;
         Ok(Self {
+            calibration: ErrorCalibration::load(folder, &label_names)?,
             estimator,
             spectra,
             label_names,
@@ -127,8 +118,11 @@ impl Labeller {
         let report = |stars: usize| progress.advance(stars);
         let estimates =
             estimate_arrays(&*self.estimator, flux.view(), ivar.view(), self.batch_stars, &self.compute, &report)?;
+        let conditions = Conditions::of(ivar.view(), &self.spectra.preparation.grid.chips);
+        let calibrated = self.calibration.as_ref().map(|calibration| calibration.errors(&estimates, &conditions));
         for (row, star) in stars.iter_mut().enumerate() {
             star.set_estimates(&estimates, row);
+            star.calibrated_errors = calibrated.as_ref().map(|errors| errors.row(row).to_vec()).unwrap_or_default();
         }
         Ok(stars)
     }
@@ -215,6 +209,7 @@ impl RawSpectra {
                 snr,
                 labels: Vec::new(),
                 errors: Vec::new(),
+                calibrated_errors: Vec::new(),
                 chi2_reduced: f64::NAN,
                 fraction_masked: quality.fraction_masked(),
                 flags: quality.flags(),
@@ -222,4 +217,69 @@ impl RawSpectra {
         }
         RawBatch { flux, ivar, stars, errors }
     }
+}
+
+/// A model of any kind, with the preparation of its spectra and the names of its labels.
+fn load_estimator(
+    folder: &Path,
+    fit: &FitSettings,
+    refine: &RefineSettings,
+    compute: &Compute,
+) -> Result<(Box<dyn LabelEstimator>, Preparation, Vec<String>)> {
+    Ok(match checkpoint::kind(folder)?.as_str() {
+        payne_checkpoint::KIND => {
+            let model = TrainedPayne::load(folder, compute)?;
+            let names = model.scaler.names[..model.n_labels].to_vec();
+            (Box::new(FittedPayne::new(&model, fit, refine, compute)), model.preparation, names)
+        }
+        network_checkpoint::KIND => {
+            let model = TrainedNetwork::load(folder, compute)?;
+            let (names, preparation) = (model.scaler.names.clone(), model.preparation.clone());
+            (Box::new(NetworkEstimator::new(&model, fit, compute)), preparation, names)
+        }
+        ridge_checkpoint::KIND => {
+            let model = TrainedRidge::load(folder, compute)?;
+            let (names, preparation) = (model.scaler.names.clone(), model.preparation.clone());
+            (Box::new(RidgeEstimator::new(&model, fit, compute)), preparation, names)
+        }
+        combination_estimator::KIND => {
+            let (combination, names, folders) = combination_estimator::load(folder)?;
+            let mut members = Vec::with_capacity(folders.len());
+            let mut shared: Option<Preparation> = None;
+            for member in &folders {
+                let (estimator, preparation, own_names) = load_estimator(member, fit, refine, compute)?;
+                let differs = shared.as_ref().is_some_and(|shared| *shared != preparation) || own_names != names;
+                if differs {
+                    let detail =
+                        "it has other labels or treats spectra otherwise than the combination it is part of".into();
+                    return Err(Error::Checkpoint { path: member.clone(), detail });
+                }
+                shared = Some(preparation);
+                members.push(estimator);
+            }
+            let preparation = shared.expect("a combination has members");
+            let grid = preparation.grid.clone();
+            (Box::new(CombinationEstimator { combination, members, grid }), preparation, names)
+        }
+        _ => {
+            let model = TrainedCannon::load(folder, compute)?;
+            let names = model.scaler.names.clone();
+            (Box::new(FittedCannon::new(&model, fit, compute)), model.preparation, names)
+        }
+    })
+}
+
+/// Every file that the labels of a model depend on.
+fn files_of_model(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    if checkpoint::kind(folder)? == combination_estimator::KIND {
+        files.push(folder.join(checkpoint::MODEL_FILE));
+        for member in combination_estimator::load(folder)?.2 {
+            files.extend(files_of_model(&member)?);
+        }
+    } else {
+        files.extend(checkpoint::files_of(folder));
+    }
+    files.extend(Some(folder.join(CALIBRATION_FILE)).filter(|path| path.is_file()));
+    Ok(files)
 }

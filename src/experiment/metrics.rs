@@ -6,6 +6,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::config::BootstrapSettings;
+use super::error_check::{ErrorChecks, error_checks};
 use super::predictions::Predictions;
 use super::pulls::Pulls;
 use super::truth::Truth;
@@ -66,6 +67,9 @@ pub struct ModelMetrics {
     /// Where the truth tells what is wrong with stars: the same for the healthy ones (`healthy`) and those of each kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub by_pathology: BTreeMap<String, GroupMetrics>,
+    /// Formal and calibrated errors beside the residuals: by the stars and their references, then by label.
+    #[serde(default)]
+    pub error_checks: ErrorChecks,
     /// Training stars (mean over folds).
     pub n_train: usize,
     /// Stars tested.
@@ -163,6 +167,7 @@ pub fn summarize(
         labels: against(&predictions.catalogue, &all),
         labels_vs_truth: predictions.truth.as_ref().map(|truth| against(&truth.labels, &all)).unwrap_or_default(),
         by_pathology,
+        error_checks: error_checks(predictions),
         n_train,
         n_test: predictions.n_stars(),
         chi2_reduced_median: median(&chi2),
@@ -195,6 +200,8 @@ mod tests {
             ids: (0..5).map(|star| star.to_string()).collect(),
             label_names: vec!["teff".into()],
             catalogue: array![[4000.0], [4100.0], [4200.0], [f64::NAN], [4300.0]],
+            catalogue_errors: Array2::from_elem((5, 1), f64::NAN),
+            calibrated_errors: Array2::from_elem((5, 1), f64::NAN),
             truth: None,
             snr: vec![f64::NAN; 5],
             estimates,

@@ -1,9 +1,13 @@
 //! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
 
+pub mod calibration;
+pub mod combination;
 pub mod comparison;
 pub mod config;
 pub mod crossval;
 pub mod emulate;
+pub mod error_check;
+mod fill;
 pub mod label_journal;
 pub mod labelling;
 pub mod layers;
@@ -15,6 +19,7 @@ pub mod posteriors;
 pub mod predictions;
 pub mod prepare;
 pub mod pulls;
+mod ridge;
 pub mod run;
 pub mod run_folder;
 pub mod single_posterior;

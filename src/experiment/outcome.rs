@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::comparison::{Comparison, ComparisonSettings, Contestant, dependence};
 use super::config::BootstrapSettings;
 use super::crossval::Training;
+use super::error_check::LEVELS;
 use super::look_alikes::LookAlikes;
 use super::metrics::ModelMetrics;
 use super::posteriors::{self, PosteriorMetrics, Posteriors};
@@ -16,6 +17,7 @@ use super::timings::{Timings, peak_memory_mb};
 use crate::data::files;
 use crate::data::selection::Cut;
 use crate::error::{Error, Result};
+use crate::inference::calibration::ErrorCalibration;
 use crate::inference::draws::SamplerSettings;
 
 /// Everything found about one model.
@@ -29,6 +31,8 @@ pub struct ModelOutcome {
     pub metrics: ModelMetrics,
     /// How training went, by fold.
     pub training: Vec<Training>,
+    /// What training stars held out say of its errors, by fold; empty without calibration.
+    pub calibration: Vec<ErrorCalibration>,
     /// Times of the steps that were this model's own.
     pub timings: Timings,
     /// Posteriors of its test stars, where they were asked for.
@@ -86,6 +90,8 @@ pub struct RunMetrics {
     pub fraction_per_mask_bit: BTreeMap<String, f64>,
     /// How alike the spectra of stars with like labels are.
     pub look_alikes: Option<LookAlikes>,
+    /// Probabilities whose `coverage` the models' `error_checks` tell.
+    pub coverage_levels: Vec<f64>,
     /// Metrics and training reports, by model.
     pub models: BTreeMap<String, TrainedMetrics>,
     /// The models beside each other.
@@ -110,6 +116,9 @@ pub struct TrainedMetrics {
     /// Posteriors of the test stars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posterior: Option<PosteriorMetrics>,
+    /// Calibration of the errors by fold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calibration: Vec<ErrorCalibration>,
 }
 
 impl Outcome {
@@ -124,9 +133,12 @@ impl Outcome {
         let [smallest, median, largest] = self.fraction_masked;
         let bit_fraction = |(bit, name, fraction): &(usize, &str, f64)| (format!("{bit} {name}"), *fraction);
         let by_model = |model: &ModelOutcome| {
-            let posterior = model.posteriors.as_ref().map(|posteriors| posteriors.metrics(&self.sampler));
-            let (metrics, training) = (model.metrics.clone(), model.training.clone());
-            let trained = TrainedMetrics { metrics, training, posterior };
+            let trained = TrainedMetrics {
+                metrics: model.metrics.clone(),
+                training: model.training.clone(),
+                calibration: model.calibration.clone(),
+                posterior: model.posteriors.as_ref().map(|posteriors| posteriors.metrics(&self.sampler)),
+            };
             (model.name.clone(), trained)
         };
         RunMetrics {
@@ -138,6 +150,7 @@ impl Outcome {
             fraction_masked: BTreeMap::from([("smallest", smallest), ("median", median), ("largest", largest)]),
             fraction_per_mask_bit: self.bit_fractions.iter().map(bit_fraction).collect(),
             look_alikes: self.look_alikes,
+            coverage_levels: LEVELS.to_vec(),
             models: self.models.iter().map(by_model).collect(),
             comparison: self.comparison.clone(),
             model_timings: self.models.iter().map(|model| (model.name.clone(), model.timings.clone())).collect(),

@@ -22,12 +22,16 @@ pub struct Predictions {
     pub label_names: Vec<String>,
     /// Catalogue labels, [n_stars, n_labels]; NaN where missing.
     pub catalogue: Array2<f64>,
+    /// Errors the catalogue gives its labels, [n_stars, n_labels]; NaN where unknown. In no file: the catalogue has them.
+    pub catalogue_errors: Array2<f64>,
     /// The truth, where a table of it was given.
     pub truth: Option<Truth>,
     /// Signal-to-noise ratio per pixel; NaN where unknown.
     pub snr: Vec<f64>,
     /// The estimates.
     pub estimates: LabelEstimates,
+    /// Errors by what training stars held out taught, [n_stars, n_labels]; NaN where there is no calibration.
+    pub calibrated_errors: Array2<f64>,
     /// Flags of spectrum, catalogue and fit together.
     pub flags: Vec<i64>,
 }
@@ -54,6 +58,8 @@ impl Predictions {
             ids: stars.iter().map(|star| self.ids[*star].clone()).collect(),
             label_names: labels.iter().map(|label| self.label_names[*label].clone()).collect(),
             catalogue: of(&self.catalogue),
+            catalogue_errors: of(&self.catalogue_errors),
+            calibrated_errors: of(&self.calibrated_errors),
             truth: self.truth.as_ref().map(|truth| {
                 let rows = truth.rows(stars);
                 Truth { labels: rows.labels.select(Axis(1), labels), pathology: rows.pathology }
@@ -62,9 +68,8 @@ impl Predictions {
             estimates: LabelEstimates {
                 labels: of(&estimates.labels),
                 covariance,
-                chi2: stars.iter().map(|star| estimates.chi2[*star]).collect(),
                 n_pixels: stars.iter().map(|star| estimates.n_pixels[*star].saturating_sub(freed)).collect(),
-                flags: stars.iter().map(|star| estimates.flags[*star]).collect(),
+                ..estimates.select(stars)
             },
             flags: stars.iter().map(|star| self.flags[*star]).collect(),
         }
@@ -98,6 +103,7 @@ impl Predictions {
         };
         let (catalogue, labels) = (matrix("catalogue", true)?, matrix("estimate", true)?);
         let (errors, truth) = (matrix("error", false)?, matrix("truth", false)?);
+        let calibrated_errors = matrix("error_calibrated", false)?;
         let has_truth = table.names().iter().any(|name| name.ends_with("_truth"));
         let mut optional = |name: &str| match table.has(name) {
             true => table.numbers(name, rows.clone(), remedy),
@@ -117,17 +123,23 @@ impl Predictions {
         let n_pixels = vec![n_labels + 1; rows.len()];
         let estimates = LabelEstimates { labels, covariance, chi2, n_pixels, flags: vec![0; rows.len()] };
         let truth = has_truth.then_some(Truth { labels: truth, pathology });
-        Ok(Self { ids, label_names, catalogue, truth, snr, estimates, flags })
+        let catalogue_errors = Array2::from_elem(catalogue.raw_dim(), f64::NAN);
+        Ok(Self { ids, label_names, catalogue, catalogue_errors, truth, snr, estimates, calibrated_errors, flags })
     }
 
     /// The columns of `predictions.fits` and `.csv`.
     pub fn columns(&self) -> Vec<Column> {
         let mut columns = vec![Column::text("id", self.ids.clone())];
+        let has_calibrated = self.calibrated_errors.iter().any(|error| error.is_finite());
         for (k, name) in self.label_names.iter().enumerate() {
             let errors = (0..self.n_stars()).map(|n| self.estimates.error(n, k)).collect();
             columns.push(Column::f64(format!("{name}_catalogue"), unit(name), self.catalogue.column(k).to_vec()));
             columns.push(Column::f64(format!("{name}_estimate"), unit(name), self.estimates.labels.column(k).to_vec()));
             columns.push(Column::f64(format!("{name}_error"), unit(name), errors));
+            if has_calibrated {
+                let errors = self.calibrated_errors.column(k).to_vec();
+                columns.push(Column::f64(format!("{name}_error_calibrated"), unit(name), errors));
+            }
             if let Some(truth) = &self.truth {
                 columns.push(Column::f64(format!("{name}_truth"), unit(name), truth.labels.column(k).to_vec()));
             }
@@ -179,6 +191,8 @@ mod tests {
             ids: vec!["a".into(), "b".into()],
             label_names: vec!["teff".into()],
             catalogue: array![[4500.0], [f64::NAN]],
+            catalogue_errors: array![[20.0], [f64::NAN]],
+            calibrated_errors: array![[41.5], [f64::NAN]],
             truth: Some(Truth { labels: array![[4510.0], [4600.0]], pathology: None }),
             snr: vec![80.5, f64::NAN],
             estimates: LabelEstimates {
@@ -193,9 +207,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write_table(&folder.path().join("predictions"), "PREDICTIONS", &predictions.columns()).unwrap();
         let csv = std::fs::read_to_string(folder.path().join("predictions.csv")).unwrap();
-        let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_truth,snr,chi2_reduced,flags\n\
-                        a,4500.0,4505.5,2.0,4510.0,80.5,1.0,0\n\
-                        b,,4601.0,2.0,4600.0,,2.0,72\n";
+        let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_error_calibrated,teff_truth,snr,chi2_reduced,flags\n\
+                        a,4500.0,4505.5,2.0,41.5,4510.0,80.5,1.0,0\n\
+                        b,,4601.0,2.0,,4600.0,,2.0,72\n";
         assert_eq!(csv, expected);
         let mut file = fits::FitsReader::open(&folder.path().join("predictions.fits")).unwrap();
         assert_eq!(file.numbers(1, "teff_truth", 0..2).unwrap(), [4510.0, 4600.0]);

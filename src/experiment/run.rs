@@ -1,11 +1,12 @@
 //! The story of an experiment: select, split, prepare, train, estimate, compare.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use super::config::{Experiment, ExperimentConfig};
-use super::crossval::{CrossValidation, ModelPlace, STATES, Training, folds};
+use super::crossval::{CrossValidation, FoldResult, ModelPlace, STATES, Training, folds};
 use super::look_alikes;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome};
@@ -14,7 +15,6 @@ use super::predictions::Predictions;
 use super::prepare::{Source, prepare};
 use super::timings::Timings;
 use super::truth::Truth;
-use crate::data::catalogue::Catalogue;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
@@ -78,7 +78,8 @@ pub fn run_on(
 
     // Only continuum pixels found from training stars make the prepared set depend on the fold.
     let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
-    let mut results: Vec<(Vec<_>, Timings)> = config.models.iter().map(|_| Default::default()).collect();
+    let mut results: BTreeMap<&String, (Vec<FoldResult>, Timings)> =
+        config.models.keys().map(|name| (name, Default::default())).collect();
     let mut quality = vec![Quality::default(); source.n_stars()];
     let mut flags = vec![0; source.n_stars()];
     let mut bit_fractions = Vec::new();
@@ -100,29 +101,42 @@ pub fn run_on(
         bit_fractions = set.bit_fractions();
         look_alikes = timings.measure("look_alikes", || look_alikes::compare(&set));
         let crossval = CrossValidation { set: &set, config, compute, progress };
-        for ((name, model), (results, own_timings)) in config.models.iter().zip(&mut results) {
+        let mut of_fold: BTreeMap<String, FoldResult> = BTreeMap::new();
+        for (name, model) in config.models_in_order() {
             let place = place.keep_models.then(|| ModelPlace::new(place.folder, name, index + 1, folds.len()));
-            results.push(crossval.run_fold(fold, model, place.as_ref(), own_timings)?);
+            let (_, own_timings) = results.get_mut(name).expect("every model has its results");
+            let result = crossval.run_fold(fold, model, &of_fold, place.as_ref(), own_timings)?;
+            of_fold.insert(name.clone(), result);
+        }
+        for (name, result) in of_fold {
+            results.get_mut(&name).expect("every model has its results").0.push(result);
         }
         shared = (!per_fold).then_some(set);
     }
 
     let stars = source.stars.rows(&test);
-    let labels =
-        |rows: &Catalogue| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows.labels[n][k]);
-    results.iter().for_each(|(_, own_timings)| timings.add(own_timings));
+    let labels = |rows: &[Vec<f64>]| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows[n][k]);
+    results.values().for_each(|(_, own_timings)| timings.add(own_timings));
     let models: Vec<ModelOutcome> = timings.measure("compare", || {
-        config
-            .models
-            .keys()
-            .zip(results)
+        results
+            .into_iter()
             .map(|(name, (results, own_timings))| {
                 let mut estimates = LabelEstimates::empty(config.labels.len());
                 let training = results.iter().map(|result| result.training.clone()).collect();
                 let n_train = results.iter().map(|result| result.n_train).sum::<usize>() / results.len().max(1);
                 let n_parameters = results.first().map_or(0, |result| result.n_parameters);
                 let mut posteriors: Option<Posteriors> = None;
+                let mut calibrated_errors = Array2::zeros((0, config.labels.len()));
+                let mut calibration = Vec::new();
                 for result in results {
+                    let errors = match result.calibrated {
+                        Some(calibrated) => {
+                            calibration.push(calibrated.calibration);
+                            calibrated.errors
+                        }
+                        None => Array2::from_elem(result.estimates.labels.raw_dim(), f64::NAN),
+                    };
+                    calibrated_errors.append(Axis(0), errors.view()).expect("both have the same labels");
                     estimates.append(result.estimates);
                     if let Some(found) = result.posteriors {
                         posteriors.get_or_insert_default().append(found);
@@ -131,14 +145,17 @@ pub fn run_on(
                 let predictions = Predictions {
                     ids: stars.id.clone(),
                     label_names: config.labels.clone(),
-                    catalogue: labels(&stars),
+                    catalogue: labels(&stars.labels),
+                    catalogue_errors: labels(&stars.label_errors),
                     truth: truth.clone(),
                     snr: stars.snr.clone(),
                     flags: test.iter().zip(&estimates.flags).map(|(star, fit)| flags[*star] | fit).collect(),
                     estimates,
+                    calibrated_errors,
                 };
                 let metrics = summarize(&predictions, n_train, n_parameters, &config.bootstrap, config.seed);
-                ModelOutcome { name: name.clone(), predictions, metrics, training, timings: own_timings, posteriors }
+                let timings = own_timings;
+                ModelOutcome { name: name.clone(), predictions, metrics, training, calibration, timings, posteriors }
             })
             .collect()
     });
@@ -166,7 +183,7 @@ fn report_empty(models: &[ModelOutcome]) -> Result<()> {
         if !estimated {
             let known = |training: &Training| match training {
                 Training::Cannon(report) => Some(format!("it has {} pixels with information; ", report.n_valid_pixels)),
-                Training::Network { .. } => None,
+                _ => None,
             };
             let known = model.training.iter().find_map(known).unwrap_or_default();
             return Err(Error::TooFewStars {

@@ -1,6 +1,8 @@
 //! Whether the values of an experiment make sense.
 
+use super::combination::CombinationConfig;
 use super::config::{DataConfig, ExperimentConfig, ModelConfig};
+use crate::error::nearest_name;
 use crate::spectra::continuum::{ContinuumMethod, MOST_ORDER};
 use crate::spectra::split::Split;
 
@@ -37,6 +39,8 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check(config.fit.tolerance > 0.0 && config.fit.tolerance <= 1.0, "fit.tolerance", "must be above 0 and at most 1")?;
     let posterior = config.posterior.as_ref().map_or(Ok(()), |posterior| posterior.check(labels));
     posterior.map_err(|(key, problem)| (format!("posterior.{key}"), problem))?;
+    check(config.calibration.folds != 1, "calibration.folds", "must be 0 for no calibration, or at least 2")?;
+    check(config.calibration.folds <= 1000, "calibration.folds", "must be at most 1000")?;
     check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
     check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
     check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;
@@ -89,6 +93,32 @@ fn validate_model(
                 "cannot learn from data.library; that is for [models.NAME.payne]",
             )?;
             network.check().map_err(|(field, problem)| (key(&field), problem))
+        }
+        ModelConfig::Ridge(ridge) => {
+            let key = |field: &str| format!("models.{name}.ridge.{field}");
+            check(!on_library, &key("kernel"), "cannot learn from data.library; that is for [models.NAME.payne]")?;
+            ridge.check().map_err(|(field, problem)| (key(field), problem.to_string()))
+        }
+        ModelConfig::Combination(CombinationConfig { of }) => {
+            let key = format!("models.{name}.combination.of");
+            check(of.len() > 1, &key, "must name at least two models of this experiment")?;
+            for (index, member) in of.iter().enumerate() {
+                check(!of[..index].contains(member), &key, &format!("names {member} twice"))?;
+                match config.models.get(member) {
+                    Some(ModelConfig::Combination(_)) => {
+                        let problem = format!("cannot combine {member}, a combination; name the models it is made of");
+                        return Err((key, problem));
+                    }
+                    Some(_) => {}
+                    None => {
+                        let near = nearest_name(member, config.models.keys().map(String::as_str));
+                        let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                        return Err((key, format!("names {member}, which is no model of this experiment{near}")));
+                    }
+                }
+            }
+            let problem = "must be at least 2 for models to be combined: it is stars held out that teach how";
+            check(config.calibration.folds > 0, "calibration.folds", problem)
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod cannon;
 pub mod likelihood;
 pub mod network;
 pub mod payne;
+pub mod ridge;
 pub mod vectorizer;
 
 use burn::module::Module;
@@ -108,6 +109,17 @@ impl LabelEstimates {
     /// Formal error of label `k`.
     pub fn error(&self, star: usize, k: usize) -> f64 {
         self.covariance[[star, k, k]].sqrt()
+    }
+
+    /// The stars at these positions, in this order.
+    pub fn select(&self, stars: &[usize]) -> Self {
+        Self {
+            labels: self.labels.select(ndarray::Axis(0), stars),
+            covariance: self.covariance.select(ndarray::Axis(0), stars),
+            chi2: stars.iter().map(|star| self.chi2[*star]).collect(),
+            n_pixels: stars.iter().map(|star| self.n_pixels[*star]).collect(),
+            flags: stars.iter().map(|star| self.flags[*star]).collect(),
+        }
     }
 
     /// Appends the estimates of further stars.

@@ -1,5 +1,6 @@
 //! An outcome made visible: tables and figures. Computes nothing, only shows.
 
+pub mod calibration;
 pub mod comparison;
 pub mod comparison_page;
 pub mod figures;

@@ -1,4 +1,5 @@
-//! Statistics of plain slices: robust moments, bootstrap intervals, paired differences, correlations, Markov chains. No Burn, no astronomy.
+//! Statistics of plain slices: robust moments, bootstrap intervals, paired differences, correlations, variances and what they
+//! are made of, Markov chains. No Burn, no astronomy.
 
 pub mod bootstrap;
 pub mod correlation;
@@ -6,4 +7,6 @@ pub mod diagnostics;
 pub mod normal;
 pub mod paired;
 pub mod robust;
+pub mod robust_covariance;
 pub mod span;
+pub mod variance_components;

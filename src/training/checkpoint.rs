@@ -18,8 +18,8 @@ use crate::spectra::labels::LabelScaler;
 use crate::spectra::pixmask::PixmaskSettings;
 
 /// Layout version of the folder.
-pub(super) const FORMAT_VERSION: u32 = 1;
-pub(super) const MODEL_FILE: &str = "model.json";
+pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const MODEL_FILE: &str = "model.json";
 pub(super) const WEIGHTS_FILE: &str = "weights.safetensors";
 
 /// How raw spectra were turned into what the model was trained on; new spectra must be treated alike.
@@ -83,7 +83,7 @@ pub fn kind(folder: &Path) -> Result<String> {
 ///
 /// # Errors
 /// [`Error::Checkpoint`].
-pub(super) fn description<T: DeserializeOwned>(folder: &Path, expected: &str) -> Result<T> {
+pub(crate) fn description<T: DeserializeOwned>(folder: &Path, expected: &str) -> Result<T> {
     #[derive(Deserialize)]
     struct Format {
         format_version: u32,

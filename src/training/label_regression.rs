@@ -18,7 +18,7 @@ use crate::device::{Compute, indices, to_f64};
 use crate::error::{Error, Result};
 use crate::models::network::Network;
 use crate::models::network::architecture::Architecture;
-use crate::models::network::input::{ComponentsConfig, InputConfig, SpectrumInput, deviation};
+use crate::models::network::input::{ComponentsConfig, InputConfig, SpectrumInput, deviation, mean_spectrum};
 use crate::models::network::layers::{Drops, output_of};
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
@@ -252,12 +252,7 @@ impl Stars {
 
     /// Mean, unit and components of these stars' spectra.
     fn input(&self, config: &InputConfig, seed: u64, compute: &Compute, recording: &Compute) -> SpectrumInput {
-        let known = self.spectra.ivar.clone().greater_elem(0.0).float().cast(self.spectra.flux.dtype());
-        let masked = self.spectra.ivar.clone().lower_equal_elem(0.0);
-        let flux = self.spectra.flux.clone().mask_fill(masked, 0.0);
-        // A pixel that no star knows gets mean 0; nobody will ever see it.
-        let count = known.sum_dim(0).clamp_min(1.0);
-        let mean = flux.sum_dim(0) / count;
+        let mean = mean_spectrum(&self.spectra);
         let filled = deviation(&self.spectra, self.fill.clone(), mean.clone());
         let spread = to_f64(filled.clone().powf_scalar(2.0).mean())[0].sqrt().max(f64::MIN_POSITIVE);
         let n_pixels = self.spectra.n_pixels();

@@ -24,6 +24,8 @@ pub mod optimizer;
 pub mod payne_checkpoint;
 mod pixel_block;
 pub mod principal_components;
+pub mod ridge;
+pub mod ridge_checkpoint;
 mod scatter_bracket;
 mod scatter_root;
 pub mod tensorboard;

@@ -2,6 +2,7 @@
 
 mod backends;
 mod cannon_descent;
+mod calibration;
 mod cli;
 mod closed_form;
 mod compare;

@@ -169,6 +169,8 @@ pub(super) mod tests {
             ids: (0..n).map(|star| format!("s{star}")).collect(),
             label_names: vec!["teff".into()],
             truth: Some(Truth { labels: catalogue.clone(), pathology: None }),
+            catalogue_errors: Array2::from_elem((n, 1), f64::NAN),
+            calibrated_errors: Array2::from_elem((n, 1), f64::NAN),
             catalogue,
             snr: (0..n).map(|star| 50.0 + (star * 37 % n) as f64).collect(),
             estimates: LabelEstimates {

@@ -1,5 +1,6 @@
 //! The figures of a run, each from plain data to SVG and PNG.
 
+pub mod calibration;
 pub mod comparison;
 pub mod emulator;
 pub mod latent;

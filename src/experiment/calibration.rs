@@ -1,0 +1,314 @@
+//! Estimates of training stars by models that did not see them, and the errors calibrated with them. No test star takes part.
+
+use ndarray::{Array2, Axis, s};
+use serde::{Deserialize, Serialize};
+
+use super::crossval::{Calibrated, CrossValidation, FoldResult, ModelPlace};
+use super::prepare::spectra_of_rows;
+use crate::error::{Error, Result};
+use crate::inference::calibration::{ErrorCalibration, HeldOut, WithoutChip};
+use crate::inference::fitted::estimate_arrays;
+use crate::models::{LabelEstimates, LabelEstimator};
+use crate::spectra::noise::Conditions;
+use crate::spectra::quality::star_flags;
+use crate::spectra::split::{Fold, Split};
+
+/// `[calibration]`: how the training stars of each fold are held out in turn, to tell how far errors can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CalibrationSettings {
+    /// Parts of the training stars, each estimated by a model trained on the others; 0 for no calibration.
+    pub folds: usize,
+    /// Where the held-out stars of networks come from.
+    pub networks: HeldOutByNetworks,
+}
+
+impl Default for CalibrationSettings {
+    fn default() -> Self {
+        Self { folds: 3, networks: HeldOutByNetworks::Members }
+    }
+}
+
+/// Which networks estimate stars that they had not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldOutByNetworks {
+    /// The members of the ensemble, each its own validation stars, at no cost. A member errs more than the mean of all; by how
+    /// much follows from how far members are from each other (Krogh & Vedelsby 1995).
+    Members,
+    /// Whole ensembles trained on the other parts, like every other model; takes `folds` times as long.
+    Folds,
+}
+
+impl CrossValidation<'_> {
+    /// Estimates of a fold's training stars with data, each part of them by a model of the others. `estimate` trains on the
+    /// training rows of what it is given and labels its test rows; `whole` is the model of all of them.
+    ///
+    /// Continuum pixels that are found, and nothing else, are those of all training stars together. `None` where calibration
+    /// is off, or where a part of the training stars cannot train the model.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub(super) fn held_out_by_folds(
+        &self,
+        fold: &Fold,
+        whole: &dyn LabelEstimator,
+        mut estimate: impl FnMut(&Fold) -> Result<LabelEstimates>,
+    ) -> Result<Option<HeldOut>> {
+        /// Inner folds have nothing to do with the outer ones.
+        const SEED: u64 = 5_000_011;
+        let k = self.config.calibration.folds;
+        if k == 0 {
+            return Ok(None);
+        }
+        let has_data = |row: &usize| self.set.flags(*row) & star_flags::NO_DATA == 0;
+        let rows: Vec<usize> = fold.training.iter().copied().filter(has_data).collect();
+        let ids: Vec<String> = rows.iter().map(|row| self.set.ids[*row].clone()).collect();
+        let mut estimates = LabelEstimates::empty(self.set.label_names.len());
+        let mut order = Vec::with_capacity(rows.len());
+        for inner in (Split::Folds { k }).folds(&ids, self.config.seed.wrapping_add(SEED)) {
+            let of = |positions: &[usize]| positions.iter().map(|position| rows[*position]).collect::<Vec<usize>>();
+            let inner = Fold { training: of(&inner.training), test: of(&inner.test) };
+            if inner.test.is_empty() {
+                continue;
+            }
+            match estimate(&inner) {
+                Ok(found) => estimates.append(found),
+                Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
+                Err(err) => {
+                    tracing::warn!("no calibrated errors: {err}");
+                    return Ok(None);
+                }
+            }
+            order.extend(inner.test);
+        }
+        self.held_out(order, estimates, None, whole).map(Some)
+    }
+
+    /// What is known of these rows beside their estimates, in the order of the rows.
+    ///
+    /// # Errors
+    /// Those of `whole`, the model, asked what a lost chip does.
+    pub(super) fn held_out(
+        &self,
+        rows: Vec<usize>,
+        estimates: LabelEstimates,
+        excess: Option<Array2<f64>>,
+        whole: &dyn LabelEstimator,
+    ) -> Result<HeldOut> {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|position| rows[*position]);
+        let excess = excess.unwrap_or_else(|| Array2::zeros(estimates.labels.raw_dim()));
+        let rows: Vec<usize> = order.iter().map(|position| rows[*position]).collect();
+        let set = self.set;
+        Ok(HeldOut {
+            estimates: estimates.select(&order),
+            excess: excess.select(Axis(0), &order),
+            labels: set.labels.select(Axis(0), &rows),
+            label_errors: set.label_errors.select(Axis(0), &rows),
+            conditions: self.conditions(&rows),
+            without_chip: self.without_chips(&rows, whole)?,
+            rows,
+        })
+    }
+
+    /// How good the spectra of these rows are.
+    pub(super) fn conditions(&self, rows: &[usize]) -> Vec<Conditions> {
+        Conditions::of(self.set.ivar.select(Axis(0), rows).view(), &self.set.grid.chips)
+    }
+
+    /// What a model says of some training stars with all chips, and with each chip masked in turn. It needs no labels, and so may
+    /// have seen the stars.
+    ///
+    /// # Errors
+    /// Those of the model.
+    fn without_chips(&self, rows: &[usize], model: &dyn LabelEstimator) -> Result<Vec<WithoutChip>> {
+        /// Enough to know a size to 5%.
+        const MOST_STARS: usize = 200;
+        let chips = &self.set.grid.chips;
+        let conditions = self.conditions(rows);
+        let whole = rows.iter().zip(&conditions).filter(|(_, star)| star.lost_chips == 0).map(|(row, _)| *row);
+        let rows: Vec<usize> = whole.take(MOST_STARS).collect();
+        if self.config.calibration.folds == 0 || chips.len() < 2 || rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (flux, ivar) = spectra_of_rows(self.set, &rows);
+        let label = |ivar: &Array2<f32>| {
+            let batch_stars = self.config.fit.batch_stars;
+            estimate_arrays(model, flux.view(), ivar.view(), batch_stars, self.compute, &|_| ())
+        };
+        let whole = label(&ivar)?;
+        chips
+            .iter()
+            .map(|chip| {
+                let mut masked = ivar.clone();
+                masked.slice_mut(s![.., chip.clone()]).fill(0.0);
+                Ok(WithoutChip::new(&whole, &label(&masked)?))
+            })
+            .collect()
+    }
+
+    /// Calibrates the errors of a fold's result with its held-out stars, and keeps the calibration beside the model.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn calibrate(&self, fold: &Fold, result: &mut FoldResult, place: Option<&ModelPlace>) -> Result<()> {
+        let Some(held_out) = &result.held_out else { return Ok(()) };
+        let calibration = ErrorCalibration::fit(&self.set.label_names, held_out);
+        if calibration.labels.iter().all(Option::is_none) {
+            tracing::warn!("no calibrated errors: {} training stars held out are too few", held_out.rows.len());
+            return Ok(());
+        }
+        if let Some(place) = place {
+            calibration.save(&place.model)?;
+        }
+        let errors = calibration.errors(&result.estimates, &self.conditions(&fold.test));
+        result.calibrated = Some(Calibrated { calibration, errors });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::device::{Compute, Precision};
+    use crate::experiment::config::{ExperimentConfig, ModelConfig};
+    use crate::experiment::timings::Timings;
+    use crate::inference::calibration::tests::normal;
+    use crate::progress::Silent;
+    use crate::spectra::grid::WavelengthGrid;
+    use crate::spectra::prepared::PreparedSet;
+    use crate::spectra::quality::Quality;
+    use rand::SeedableRng;
+
+    const N_STARS: usize = 240;
+    const N_PIXELS: usize = 40;
+
+    /// Stars whose two labels move the flux of every pixel; the catalogue errs a little.
+    pub fn set() -> PreparedSet {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);
+        let slopes = Array2::from_shape_fn((2, N_PIXELS), |_| 0.05 * normal(&mut rng));
+        let truth = Array2::from_shape_fn((N_STARS, 2), |_| normal(&mut rng));
+        let flux = Array2::from_shape_fn((N_STARS, N_PIXELS), |(star, j)| {
+            (0.8 + truth.row(star).dot(&slopes.column(j)) + 0.02 * normal(&mut rng)) as f32
+        });
+        let quality = Quality { n_inside: N_PIXELS, n_good: N_PIXELS, ..Quality::default() };
+        PreparedSet {
+            grid: WavelengthGrid::from_pixel_numbers(N_PIXELS),
+            continuum_pixels: vec![false; N_PIXELS],
+            ids: (0..N_STARS).map(|star| format!("s{star}")).collect(),
+            label_names: vec!["a".into(), "b".into()],
+            labels: truth.mapv(|label| label + 0.02 * normal(&mut rng)),
+            label_errors: Array2::from_elem((N_STARS, 2), 0.02),
+            snr: vec![50.0; N_STARS],
+            flux,
+            ivar: Array2::from_elem((N_STARS, N_PIXELS), 2500.0),
+            quality: vec![quality; N_STARS],
+        }
+    }
+
+    fn config(networks: &str) -> ExperimentConfig {
+        let text = format!(
+            "labels = ['a', 'b']\n[calibration]\nfolds = 3\nnetworks = '{networks}'\n[models.plain.cannon]\norder = 1\n\
+             [models.ridge.ridge]\nkernel = 'linear'\nmasked = 'mean'\n[models.net.network]\narchitecture.mlp = {{ hidden = [16] }}\nmembers = 3\n\
+             validation = 0.3\ndescent = {{ epochs = 30, batch_rows = 16, learning_rate = 3e-3 }}\n\
+             [models.both.combination]\nof = ['plain', 'ridge', 'net']\n"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    /// What every model makes of one fold.
+    fn results(set: &PreparedSet, config: &ExperimentConfig) -> (Fold, BTreeMap<String, FoldResult>) {
+        let compute = Compute::flex(Precision::F32);
+        let crossval = CrossValidation { set, config, compute: &compute, progress: &Silent };
+        let fold = config.split.folds(&set.ids, config.seed).remove(0);
+        let mut results = BTreeMap::new();
+        for (name, model) in config.models_in_order() {
+            let result = crossval.run_fold(&fold, model, &results, None, &mut Timings::default()).unwrap();
+            results.insert(name.clone(), result);
+        }
+        (fold, results)
+    }
+
+    #[test]
+    fn test_stars_change_nothing_in_a_calibration_and_training_stars_do() {
+        let (set, config) = (set(), config("members"));
+        let (fold, before) = results(&set, &config);
+        let mut changed = set.clone();
+        for row in &fold.test {
+            changed.labels.row_mut(*row).fill(99.0);
+            changed.label_errors.row_mut(*row).fill(5.0);
+            changed.flux.row_mut(*row).fill(0.3);
+            changed.ivar.row_mut(*row).fill(7.0);
+        }
+        let (_, after) = results(&changed, &config);
+        for (name, result) in &before {
+            let calibration = |result: &FoldResult| result.calibrated.as_ref().unwrap().calibration.clone();
+            // chi^2 may be NaN, which equals nothing.
+            let known = |result: &FoldResult| {
+                let HeldOut { rows, estimates, excess, .. } = result.held_out.clone().unwrap();
+                (rows, estimates.labels, estimates.covariance, excess)
+            };
+            assert_eq!(known(result), known(&after[name]), "{name}");
+            assert_eq!(calibration(result), calibration(&after[name]), "{name}");
+            let held_out = result.held_out.as_ref().unwrap();
+            assert!(held_out.rows.iter().all(|row| fold.training.contains(row)), "{name}");
+        }
+        // A training star's own label does not enter its own held-out estimate, and does enter those of others.
+        let star = before["net"].held_out.as_ref().unwrap().rows[0];
+        let mut moved = set.clone();
+        moved.labels[[star, 0]] += 1.0;
+        let (_, after) = results(&moved, &config);
+        for name in ["plain", "ridge"] {
+            let of = |results: &BTreeMap<String, FoldResult>| results[name].held_out.clone().unwrap();
+            let (before, after) = (of(&before), of(&after));
+            let own = before.rows.iter().position(|row| *row == star).unwrap();
+            let change =
+                |position: usize| before.estimates.labels[[position, 0]] - after.estimates.labels[[position, 0]];
+            let others: Vec<f64> = (0..before.rows.len()).filter(|n| *n != own).map(|n| change(n).abs()).collect();
+            let most = others.iter().copied().fold(0.0, f64::max);
+            // The ridge's mean label knows each star as one of 120: 1/120 of the change of 1, shrunk.
+            assert!(most > 1e-4 && change(own).abs() < if name == "plain" { 1e-12 } else { 0.009 }, "{name}: {most}");
+        }
+    }
+
+    #[test]
+    fn calibrated_errors_are_those_of_the_test_stars_for_every_model_and_way() {
+        let set = set();
+        for networks in ["members", "folds"] {
+            let (fold, results) = results(&set, &config(networks));
+            for (name, result) in &results {
+                let errors = &result.calibrated.as_ref().unwrap().errors;
+                for k in 0..2 {
+                    let pull = |(place, row): (usize, &usize)| {
+                        let residual = result.estimates.labels[[place, k]] - set.labels[[*row, k]];
+                        residual / errors[[place, k]].hypot(0.02)
+                    };
+                    let pulls: Vec<f64> = fold.test.iter().enumerate().map(pull).collect();
+                    let width = crate::stats::robust::standard_deviation(&pulls);
+                    // 120 stars (79 held out by members) calibrate, 120 judge: 7% to 10% each, and models of two thirds
+                    // of 120 stars err a little more.
+                    assert!((0.7..1.35).contains(&width), "{networks}, {name}, {k}: {width}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_folds_nothing_is_calibrated_and_too_few_stars_are_no_failure() {
+        let set = set();
+        let mut config = config("members");
+        config.models.remove("both");
+        config.calibration.folds = 0;
+        let (_, off) = results(&set, &config);
+        assert!(off.values().all(|result| result.calibrated.is_none() && result.held_out.is_none()));
+        // Twelve training stars train an order of 2, six coefficients; two thirds of eight do not.
+        config.calibration.folds = 3;
+        config.models = BTreeMap::from([("plain".to_string(), ModelConfig::Cannon(Default::default()))]);
+        let few: Vec<usize> = (0..16).collect();
+        let (_, few) = results(&set.rows(&few), &config);
+        assert!(few["plain"].calibrated.is_none());
+    }
+}

@@ -1,0 +1,110 @@
+//! Models of a run combined, fold by fold, as the training stars that none of them had seen teach.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::Axis;
+use serde::{Deserialize, Serialize};
+
+use super::crossval::{CrossValidation, FoldResult, ModelPlace, Training};
+use super::timings::Timings;
+use crate::error::{Error, Result};
+use crate::inference::combination::{Combination, Member};
+use crate::inference::combination_estimator::save;
+use crate::models::LabelEstimates;
+use crate::spectra::split::Fold;
+use crate::stats::robust::median;
+
+/// `[models.<name>.combination]` of an experiment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CombinationConfig {
+    /// The models of the experiment that are combined.
+    pub of: Vec<String>,
+}
+
+/// How much each model counts, for the run's report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CombinationReport {
+    /// Stars that no member had seen.
+    pub n_held_out: usize,
+    /// By label, the median weight over the test stars of each member's estimate of that label; the other labels of all members
+    /// have weights that add up to nil.
+    pub weights: BTreeMap<String, BTreeMap<String, f64>>,
+}
+
+impl CrossValidation<'_> {
+    /// Combines what members made of a fold.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a member has no calibrated errors; [`Error::TooFewStars`].
+    pub(super) fn run_combination(
+        &self,
+        fold: &Fold,
+        config: &CombinationConfig,
+        earlier: &BTreeMap<String, FoldResult>,
+        place: Option<&ModelPlace>,
+        timings: &mut Timings,
+    ) -> Result<FoldResult> {
+        let results: Vec<(&String, &FoldResult)> =
+            config.of.iter().filter_map(|name| Some((name, earlier.get(name)?))).collect();
+        let members = results.iter().map(|(name, result)| match (&result.held_out, &result.calibrated) {
+            (Some(held_out), Some(calibrated)) => Ok(Member { name, held_out, calibration: &calibrated.calibration }),
+            _ => Err(Error::TooFewStars {
+                stage: format!("combining models: {name} has no calibrated errors"),
+                n_stars: fold.training.len(),
+                needed: fold.training.len() + 1,
+                remedy: "give more training stars, or leave it out of the combination".into(),
+            }),
+        });
+        let members = members.collect::<Result<Vec<Member>>>()?;
+        let (combination, held_out) = timings.measure("combine", || -> Result<_> {
+            Ok((Combination::fit(&members)?, Combination::held_out(&members)?))
+        })?;
+        let theirs: Vec<LabelEstimates> = results.iter().map(|(_, result)| result.estimates.clone()).collect();
+        let combined = timings.measure("combine", || combination.combine(&theirs, &self.conditions(&fold.test)));
+        if let Some(place) = place {
+            let folders: Vec<PathBuf> = config.of.iter().map(|member| from_combination(&place.model, member)).collect();
+            timings.measure("save", || save(&place.model, &combination, &self.set.label_names, &folders))?;
+        }
+        let n_labels = self.set.label_names.len();
+        let weight = |m: usize, k: usize| {
+            let of_star = combined.weights.index_axis(Axis(1), k);
+            median(&of_star.column(m * n_labels + k).to_vec())
+        };
+        let weights = |k: usize| config.of.iter().enumerate().map(|(m, name)| (name.clone(), weight(m, k))).collect();
+        let report = CombinationReport {
+            n_held_out: held_out.rows.len(),
+            weights: self.set.label_names.iter().enumerate().map(|(k, label)| (label.clone(), weights(k))).collect(),
+        };
+        tracing::info!("combined on {} training stars held out: {:?}", report.n_held_out, report.weights);
+        Ok(FoldResult {
+            n_train: results.iter().map(|(_, result)| result.n_train).max().unwrap_or(0),
+            estimates: combined.estimates,
+            training: Training::Combination(report),
+            n_parameters: results.iter().map(|(_, result)| result.n_parameters).sum(),
+            held_out: Some(held_out),
+            calibrated: None,
+            posteriors: None,
+        })
+    }
+}
+
+/// The way from a combination's folder to that of a member: beside it, or beside its parent where folds have folders.
+fn from_combination(own: &Path, member: &str) -> PathBuf {
+    let name = own.file_name().unwrap_or_default();
+    let is_fold = own.parent().and_then(Path::parent).is_some_and(|folder| folder.ends_with("models"));
+    if is_fold { Path::new("../..").join(member).join(name) } else { Path::new("..").join(member) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_found_beside_the_combination_with_folds_and_without() {
+        let way = |own: &str| from_combination(Path::new(own), "ridge");
+        assert_eq!(way("run/models/both"), Path::new("../ridge"));
+        assert_eq!(way("run/models/both/fold2"), Path::new("../../ridge/fold2"));
+    }
+}

@@ -1,0 +1,104 @@
+//! A combination of trained models as an estimator of labels, and the folder it is kept in beside theirs.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::combination::Combination;
+use crate::data::files;
+use crate::device::to_f64;
+use crate::error::{Error, Result};
+use crate::models::{LabelEstimates, LabelEstimator};
+use crate::spectra::batch::SpectraBatch;
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::noise::Conditions;
+use crate::training::checkpoint::{FORMAT_VERSION, MODEL_FILE, description, kind};
+
+/// The kind `model.json` names.
+pub const KIND: &str = "combination";
+
+/// Models that label together.
+pub struct CombinationEstimator {
+    /// How their estimates are combined.
+    pub combination: Combination,
+    /// The models, in the combination's order.
+    pub members: Vec<Box<dyn LabelEstimator>>,
+    /// The grid of their spectra.
+    pub grid: WavelengthGrid,
+}
+
+impl LabelEstimator for CombinationEstimator {
+    fn n_labels(&self) -> usize {
+        self.combination.n_labels()
+    }
+
+    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+        let estimates = self
+            .members
+            .iter()
+            .map(|member| member.estimate_labels(spectra))
+            .collect::<Result<Vec<LabelEstimates>>>()?;
+        let ivar = to_f64(spectra.ivar.clone()).into_iter().map(|ivar| ivar as f32).collect();
+        let ivar =
+            Array2::from_shape_vec((spectra.n_stars(), spectra.n_pixels()), ivar).expect("a tensor has its shape");
+        Ok(self.combination.combine(&estimates, &Conditions::of(ivar.view(), &self.grid.chips)).estimates)
+    }
+}
+
+/// What `model.json` holds.
+#[derive(Serialize, Deserialize)]
+struct ModelFile {
+    format_version: u32,
+    kind: String,
+    maury_version: String,
+    label_names: Vec<String>,
+    combination: Combination,
+    /// Folders of the models, from this one.
+    folders: Vec<PathBuf>,
+}
+
+/// Writes a combination's folder; the models stay in theirs, whose paths from this one are given.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn save(folder: &Path, combination: &Combination, label_names: &[String], folders: &[PathBuf]) -> Result<()> {
+    files::create_folder(folder)?;
+    let path = folder.join(MODEL_FILE);
+    let file = ModelFile {
+        format_version: FORMAT_VERSION,
+        kind: KIND.into(),
+        maury_version: env!("CARGO_PKG_VERSION").into(),
+        label_names: label_names.to_vec(),
+        combination: combination.clone(),
+        folders: folders.to_vec(),
+    };
+    let text = serde_json::to_string_pretty(&file).map_err(|err| Error::format(&path, err.to_string()))?;
+    files::write_bytes(&path, text + "\n")
+}
+
+/// Reads a combination's folder: how models are combined, their labels, and their folders.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if it is absent, of another kind or version, inconsistent, or without its models.
+pub fn load(folder: &Path) -> Result<(Combination, Vec<String>, Vec<PathBuf>)> {
+    let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+    let ModelFile { combination, label_names, folders, .. } = description(folder, KIND)?;
+    let is_whole = combination.is_consistent()
+        && combination.n_labels() == label_names.len()
+        && folders.len() == combination.members.len();
+    if !is_whole {
+        return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
+    }
+    let folders: Vec<PathBuf> = folders.into_iter().map(|below| folder.join(below)).collect();
+    match folders.iter().zip(&combination.members).find(|(folder, _)| !folder.join(MODEL_FILE).is_file()) {
+        Some((absent, member)) => Err(failed(format!(
+            "the model {member} it combines is not in {}; a combination moves only together with its models",
+            absent.display()
+        ))),
+        None => match folders.iter().find(|member| kind(member).is_ok_and(|kind| kind == KIND)) {
+            Some(member) => Err(failed(format!("{} is a combination itself; was it edited?", member.display()))),
+            None => Ok((combination, label_names, folders)),
+        },
+    }
+}

@@ -1,0 +1,184 @@
+//! Trained kernel ridge regressions in a folder: weights, and everything needed to use them on a raw spectrum.
+
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::tensor::Tensor;
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{FORMAT_VERSION, MODEL_FILE, Preparation, TrainedCannon, WEIGHTS_FILE, description};
+use crate::data::files;
+use crate::device::{Compute, to_f64};
+use crate::error::{Error, Result};
+use crate::models::network::input::Masked;
+use crate::models::ridge::{Kernel, Ridge, RidgeConfig};
+use crate::spectra::labels::LabelScaler;
+
+/// The kind `model.json` names.
+pub const KIND: &str = "ridge";
+
+/// Folder, below the model's, of the Cannon that fills masked pixels.
+const FILL_FOLDER: &str = "fill";
+
+/// A trained regression with its labels' scaling and the preparation of its spectra.
+#[derive(Debug, Clone)]
+pub struct TrainedRidge {
+    /// The regression.
+    pub ridge: Ridge,
+    /// What it was trained with.
+    pub config: RidgeConfig,
+    /// Labels to scaled labels.
+    pub scaler: LabelScaler,
+    /// Treatment of spectra.
+    pub preparation: Preparation,
+    /// Labels of the training stars, [n_stars, n_labels]: the hull.
+    pub training_labels: Array2<f64>,
+    /// Covariance of the scaled labels' leave-one-out errors, [n_labels, n_labels].
+    pub error_covariance: Array2<f64>,
+    /// The part of it that noise and masked pixels of a usual training star explain, by label.
+    pub usual_variance: Vec<f64>,
+    /// The Cannon that fills masked pixels, where one does.
+    pub fill: Option<TrainedCannon>,
+}
+
+/// What `model.json` holds.
+#[derive(Serialize, Deserialize)]
+struct ModelFile {
+    format_version: u32,
+    kind: String,
+    maury_version: String,
+    config: RidgeConfig,
+    scaler: LabelScaler,
+    preparation: Preparation,
+    training_labels: Vec<Vec<f64>>,
+    error_covariance: Vec<Vec<f64>>,
+    usual_variance: Vec<f64>,
+    n_anchors: usize,
+    n_hidden: usize,
+}
+
+impl TrainedRidge {
+    /// Free parameters.
+    pub fn n_parameters(&self) -> usize {
+        let [n_rows, n_labels] = self.ridge.weights.dims();
+        (n_rows + 1) * n_labels
+    }
+
+    /// Writes the folder. Each file appears whole or not at all, the description last.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Checkpoint`].
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        files::create_folder(folder)?;
+        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+        if let Some(cannon) = &self.fill {
+            cannon.save(&folder.join(FILL_FOLDER))?;
+        }
+        files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
+            let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
+            self.ridge.save_into(&mut store).map_err(|err| failed(format!("cannot write the weights: {err}")))
+        })?;
+        let rows = |matrix: &Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
+        let description = ModelFile {
+            format_version: FORMAT_VERSION,
+            kind: KIND.into(),
+            maury_version: env!("CARGO_PKG_VERSION").into(),
+            config: self.config.clone(),
+            scaler: self.scaler.clone(),
+            preparation: self.preparation.clone(),
+            training_labels: rows(&self.training_labels),
+            error_covariance: rows(&self.error_covariance),
+            usual_variance: self.usual_variance.clone(),
+            n_anchors: self.ridge.anchors.as_ref().map_or(0, |anchors| anchors.dims()[0]),
+            n_hidden: self.ridge.hidden.dims()[0],
+        };
+        let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
+        files::write_bytes(&folder.join(MODEL_FILE), text)
+    }
+
+    /// Reads a folder written by [`TrainedRidge::save`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
+    pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
+        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
+        let file: ModelFile = description(folder, KIND)?;
+        let (n_labels, n_pixels) = (file.scaler.n_labels(), file.preparation.grid.n_pixels());
+        let is_square =
+            file.error_covariance.len() == n_labels && file.error_covariance.iter().all(|row| row.len() == n_labels);
+        if !file.scaler.is_consistent()
+            || !file.preparation.is_consistent()
+            || file.config.check().is_err()
+            || file.training_labels.iter().any(|row| row.len() != n_labels)
+            || !is_square
+            || file.usual_variance.len() != n_labels
+            || (file.n_anchors == 0) != (file.config.kernel == Kernel::Linear)
+        {
+            return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
+        }
+        let zeros = |rows: usize, columns: usize| {
+            Param::from_tensor(compute.tensor_f32(vec![0.0; rows * columns], [rows, columns]))
+        };
+        let n_weights = if file.n_anchors == 0 { n_pixels } else { file.n_anchors };
+        let mut ridge = Ridge {
+            mean: zeros(1, n_pixels),
+            pixel_weights: zeros(1, n_pixels),
+            anchors: (file.n_anchors > 0).then(|| zeros(file.n_anchors, n_pixels)),
+            weights: zeros(n_weights, n_labels),
+            sharpness: zeros(1, n_labels),
+            intercept: zeros(1, n_labels),
+            hidden: zeros(file.n_hidden, n_pixels),
+        };
+        let expected = shapes(&ridge);
+        let mut store = SafetensorsStore::from_file(folder.join(WEIGHTS_FILE));
+        let applied =
+            ridge.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
+        if !applied.errors.is_empty() || !applied.missing.is_empty() || shapes(&ridge) != expected {
+            return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
+        }
+        let ridge = ridge.map(&mut Bring { compute });
+        if !tensors(&ridge).into_iter().all(|tensor| to_f64(tensor.sum())[0].is_finite()) {
+            return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
+        }
+        let fill = match file.config.masked {
+            Masked::Cannon => Some(TrainedCannon::load(&folder.join(FILL_FOLDER), compute)?),
+            Masked::Mean => None,
+        };
+        let matrix = |rows: &[Vec<f64>]| {
+            Array2::from_shape_vec((rows.len(), n_labels), rows.concat()).map_err(|err| failed(err.to_string()))
+        };
+        Ok(Self {
+            ridge,
+            training_labels: matrix(&file.training_labels)?,
+            error_covariance: matrix(&file.error_covariance)?,
+            usual_variance: file.usual_variance,
+            config: file.config,
+            scaler: file.scaler,
+            preparation: file.preparation,
+            fill,
+        })
+    }
+}
+
+fn tensors(ridge: &Ridge) -> Vec<Tensor<2>> {
+    let Ridge { mean, pixel_weights, anchors, weights, sharpness, intercept, hidden } = ridge;
+    let all = [mean, pixel_weights, weights, sharpness, intercept, hidden];
+    all.into_iter().chain(anchors).map(|param| param.val()).collect()
+}
+
+fn shapes(ridge: &Ridge) -> Vec<[usize; 2]> {
+    tensors(ridge).iter().map(|tensor| tensor.dims()).collect()
+}
+
+/// Every weight in the precision and place of a device; the file may hold another.
+struct Bring<'a> {
+    compute: &'a Compute,
+}
+
+impl ModuleMapper for Bring<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weights| self.compute.bring(weights))
+    }
+}

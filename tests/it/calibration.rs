@@ -1,0 +1,98 @@
+//! Calibrated errors and combined models from outside: what a run leaves, and what `maury label` makes of it.
+
+use std::path::Path;
+
+use crate::support::{refused, succeeded, survey};
+
+const MODELS: &str = "\
+[calibration]
+folds = 3
+[models.plain.cannon]
+order = 1
+[models.ridge.ridge]
+kernel = \"linear\"
+masked = \"mean\"
+[models.smooth.ridge]
+[models.both.combination]
+of = [\"plain\", \"ridge\"]
+";
+
+/// The small survey with three models and a combination, run.
+fn project(n: usize, more: &str) -> tempfile::TempDir {
+    let folder = survey(n);
+    let lab = std::fs::read_to_string(folder.path().join("lab.toml")).unwrap();
+    std::fs::write(folder.path().join("all.toml"), format!("{lab}{MODELS}{more}")).unwrap();
+    folder
+}
+
+fn cells(path: &Path, column: &str) -> Vec<(String, f64)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let place = |name: &str| text.lines().next().unwrap().split(',').position(|found| found == name);
+    let (id, column) =
+        (place("id").unwrap(), place(column).unwrap_or_else(|| panic!("{column} in {}", path.display())));
+    let cell = |line: &str, index: usize| line.split(',').nth(index).unwrap().to_string();
+    text.lines().skip(1).map(|line| (cell(line, id), cell(line, column).parse().unwrap_or(f64::NAN))).collect()
+}
+
+#[test]
+fn every_model_has_calibrated_errors_and_labels_single_spectra_with_them() {
+    let folder = project(120, "");
+    let table = succeeded(folder.path(), &["run", "all.toml"]);
+    assert!(table.contains("errors of both") && table.contains("held out") && table.contains("pulls"), "{table}");
+    let run = folder.path().join("experiments/all/latest");
+    let metrics: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(run.join("metrics.json")).unwrap()).unwrap();
+    for model in ["plain", "ridge", "smooth", "both"] {
+        assert!(run.join("models").join(model).join("calibration.json").is_file(), "{model}");
+        let entry = &metrics["models"][model];
+        let calibration = &entry["calibration"][0]["labels"][0];
+        assert!(calibration["floor"].is_number() && calibration["outlier_fraction"].is_number(), "{calibration}");
+        let check = &entry["error_checks"]["catalogue"]["teff"]["calibrated"];
+        let width = check["pulls"]["robust_width"].as_f64().unwrap();
+        // Sixty stars calibrate, sixty judge.
+        assert!((0.6..1.6).contains(&width), "{model}: {width}");
+        assert_eq!(check["coverage"].as_array().unwrap().len(), metrics["coverage_levels"].as_array().unwrap().len());
+
+        // Files, prepared once more, get the labels and errors they had in the run.
+        let words = ["label", "--model", &format!("experiments/all/latest/models/{model}"), "--out", model, "spectra"];
+        succeeded(folder.path(), &words);
+        for column in ["teff_estimate", "fe_h_error", "teff_error_calibrated"] {
+            let labels: std::collections::BTreeMap<String, f64> =
+                cells(&folder.path().join(format!("{model}.csv")), column).into_iter().collect();
+            let predicted = cells(&run.join(format!("predictions-{model}.csv")), column);
+            assert!(predicted.len() > 40);
+            for (star, value) in predicted {
+                // Batches differ, so sums run in another order in f32.
+                assert!((labels[&star] / value - 1.0).abs() < 2e-3, "{model}, {column}: {} {value}", labels[&star]);
+            }
+        }
+    }
+    for figure in ["coverage.svg", "pit.png"] {
+        assert!(run.join("figures").join(figure).is_file(), "{figure}");
+    }
+    let weights = &metrics["models"]["both"]["training"][0]["weights"]["teff"];
+    let sum = weights["plain"].as_f64().unwrap() + weights["ridge"].as_f64().unwrap();
+    assert!((sum - 1.0).abs() < 0.05, "{weights}");
+    // A combination without one of its models, or with a damaged regression, is refused by name.
+    std::fs::remove_dir_all(run.join("models/plain")).unwrap();
+    let both = "experiments/all/latest/models/both";
+    refused(folder.path(), &["label", "--model", both, "spectra"], 1, &["the model plain it combines"]);
+    std::fs::write(run.join("models/ridge/weights.safetensors"), "garbage").unwrap();
+    let ridge = "experiments/all/latest/models/ridge";
+    refused(folder.path(), &["label", "--model", ridge, "spectra"], 1, &["weights.safetensors"]);
+}
+
+#[test]
+fn folds_keep_a_combination_each_and_calibration_can_be_left_out() {
+    let folder = project(120, "[split.folds]\nk = 2\n");
+    succeeded(folder.path(), &["run", "all.toml"]);
+    let both = "experiments/all/latest/models/both/fold2";
+    let table = succeeded(folder.path(), &["label", "--model", both, "spectra"]);
+    assert!(table.contains("2M00000007+1234567"), "{table}");
+    let off = ["run", "lab.toml", "--set", "calibration.folds=0"];
+    assert!(!succeeded(folder.path(), &off).contains("held out"));
+    let predictions = folder.path().join("experiments/lab/latest/predictions.csv");
+    assert!(!std::fs::read_to_string(predictions).unwrap().contains("error_calibrated"));
+    let off = ["run", "all.toml", "--set", "calibration.folds=0"];
+    refused(folder.path(), &off, 2, &["calibration.folds", "at least 2 for models to be combined"]);
+}
