@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::ComparisonSettings;
 use super::layers::Layers;
+use super::outliers::OutlierSettings;
 use super::run_folder::RESOLVED;
 use super::sweep::Sweep;
 use super::sweep::points::{Point, expand};
@@ -59,6 +60,8 @@ pub struct ExperimentConfig {
     pub bootstrap: BootstrapSettings,
     /// How models are compared.
     pub comparison: ComparisonSettings,
+    /// Which stars are outliers, and how they are looked into.
+    pub outliers: OutlierSettings,
     /// What TensorBoard is told of networks in training.
     pub tensorboard: TensorBoardSettings,
     /// What computes.
@@ -85,6 +88,7 @@ impl Default for ExperimentConfig {
             fit: FitSettings::default(),
             bootstrap: BootstrapSettings::default(),
             comparison: ComparisonSettings::default(),
+            outliers: OutlierSettings::default(),
             tensorboard: TensorBoardSettings::default(),
             device: DeviceSettings::default(),
             sweep: Sweep::default(),

@@ -33,6 +33,8 @@ pub struct FoldResult {
     pub training: Training,
     /// Free parameters of the model.
     pub n_parameters: usize,
+    /// The trained model, if it is a Cannon.
+    pub cannon: Option<TrainedCannon>,
 }
 
 /// How training went.
@@ -151,7 +153,13 @@ impl CrossValidation<'_> {
         }
         let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
         let estimates = timings.measure("fit", || self.label("fitting labels", &fold.test, &fitted))?;
-        Ok(FoldResult { n_train: training.n_stars, estimates, training: Training::Cannon(training), n_parameters })
+        Ok(FoldResult {
+            n_train: training.n_stars,
+            estimates,
+            training: Training::Cannon(training),
+            n_parameters,
+            cannon: Some(trained),
+        })
     }
 
     /// A Cannon of the training stars that have all their labels.

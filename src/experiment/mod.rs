@@ -11,6 +11,7 @@ pub mod look_alikes;
 pub mod metrics;
 mod networks;
 pub mod outcome;
+pub mod outliers;
 pub mod predictions;
 pub mod prepare;
 pub mod pulls;

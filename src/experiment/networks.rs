@@ -97,7 +97,7 @@ impl CrossValidation<'_> {
         let estimates = timings.measure("estimate", || self.label("estimating labels", &fold.test, &estimator))?;
         let members = members.into_iter().map(|member| member.report).collect();
         let training = TrainingSummary::Network { members };
-        Ok(FoldResult { n_train: trainable.len(), estimates, training, n_parameters })
+        Ok(FoldResult { n_train: trainable.len(), estimates, training, n_parameters, cannon: None })
     }
 
     /// What watches a member's training: TensorBoard, if it has a folder.

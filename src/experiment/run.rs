@@ -9,6 +9,7 @@ use super::crossval::{CrossValidation, ModelPlace, STATES, Training, folds};
 use super::look_alikes;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome};
+use super::outliers::Investigation;
 use super::predictions::Predictions;
 use super::prepare::{Source, prepare};
 use super::timings::Timings;
@@ -73,7 +74,10 @@ pub fn run_on(
     let folds = folds(config, &source.stars);
     let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
     let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, config)).transpose()?;
-    let truth = truth.as_ref().map(|truth| truth.rows(&test));
+    let truth_of_all = truth;
+    let truth = truth_of_all.as_ref().map(|truth| truth.rows(&test));
+    // The points of a sweep ask other questions.
+    let mut outliers = Investigation::new(config, &source.stars).filter(|_| place.keep_models);
 
     // Only continuum pixels found from training stars make the prepared set depend on the fold.
     let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
@@ -103,6 +107,12 @@ pub fn run_on(
             let place = place.keep_models.then(|| ModelPlace::new(place.folder, name, index + 1, folds.len()));
             results.push(crossval.run_fold(fold, model, place.as_ref(), own_timings)?);
         }
+        if let Some(outliers) = &mut outliers
+            && let Some(result) = results[outliers.model()].0.last()
+        {
+            timings.measure("outliers", || outliers.add_fold(&crossval, fold, result))?;
+        }
+        results.iter_mut().filter_map(|(results, _)| results.last_mut()).for_each(|result| result.cannon = None);
         shared = (!per_fold).then_some(set);
     }
 
@@ -136,11 +146,13 @@ pub fn run_on(
             .collect()
     });
     report_empty(&models)?;
+    let outliers = timings.measure("outliers", || outliers?.finish(&models, &test, truth_of_all.as_ref()));
     let _ = std::fs::remove_dir_all(place.folder.join(STATES));
     let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
     Ok(Outcome {
         models,
         comparison: None,
+        outliers,
         cuts: source.cuts.clone(),
         bit_fractions,
         fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),

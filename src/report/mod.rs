@@ -5,6 +5,7 @@ pub mod comparison_page;
 pub mod figures;
 pub mod html;
 pub mod model_card;
+pub mod outliers_page;
 pub mod sweep;
 pub mod tables;
 

@@ -3,6 +3,7 @@
 pub mod comparison;
 pub mod emulator;
 pub mod one_to_one;
+pub mod outlier;
 pub mod spectrum;
 pub mod sweep;
 pub mod training_curves;
