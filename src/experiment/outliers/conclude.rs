@@ -67,7 +67,7 @@ pub(super) fn conclude(cases: &Cases, sigma: f64, most: usize) -> Vec<Finding> {
                 worst_label,
                 snr: cases.stars.snr[star],
                 fraction_masked: gathered.quality.fraction_masked(),
-                chips_lost: gathered.quality.chips_lost,
+                chips_lost: gathered.chips_lost,
                 n_emission: gathered.quality.n_emission,
                 // Spectra that came normalized have no continuum pixels, and nothing is wrong with that.
                 continuum_pixels: if n_continuum > 0.0 { gathered.n_continuum as f64 / n_continuum } else { f64::NAN },

@@ -26,6 +26,8 @@ pub(super) struct StarEvidence {
     pub quality: Quality,
     /// Continuum pixels with information.
     pub n_continuum: usize,
+    /// Chips without a usable continuum, or with next to no pixel that carries information.
+    pub chips_lost: usize,
     /// Only of stars that are nearly outliers in their fold, as are the next two.
     pub fits: Option<OtherFits>,
     /// Labels of the training stars that look like it.
@@ -79,6 +81,7 @@ pub(super) fn gather(
             spectrum,
             quality: set.quality[*row].clone(),
             n_continuum: n_continuum(set, *row),
+            chips_lost: set.quality[*row].chips_lost.max(empty_chips(set, *row)),
             fits: None,
             look_alikes: None,
             drawn: None,
@@ -117,6 +120,18 @@ fn examine_all(
 fn n_continuum(set: &PreparedSet, row: usize) -> usize {
     let ivar = set.ivar.row(row);
     set.continuum_pixels.iter().zip(ivar).filter(|(is_continuum, ivar)| **is_continuum && **ivar > 0.0).count()
+}
+
+/// Part of a chip's pixels below which nothing is left of it.
+const NEXT_TO_NONE: f64 = 0.02;
+
+fn empty_chips(set: &PreparedSet, row: usize) -> usize {
+    let ivar = set.ivar.row(row);
+    let is_empty = |chip: &&std::ops::Range<usize>| {
+        let good = (*chip).clone().filter(|pixel| ivar[*pixel] > 0.0).count();
+        (good as f64) < NEXT_TO_NONE * chip.len() as f64
+    };
+    set.grid.chips.iter().filter(is_empty).count()
 }
 
 fn draw(

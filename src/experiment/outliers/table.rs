@@ -1,6 +1,6 @@
 //! Outliers as a table: one row each, with all the numbers that led to the verdict.
 
-use super::{Evidence, Outlier, Outliers};
+use super::{Evidence, OtherFits, Outlier, Outliers};
 use crate::data::fits::Column;
 use crate::spectra::labels::unit;
 
@@ -30,10 +30,10 @@ impl Outliers {
             of_labels("error", unit(name), &|star| star.errors[k]);
             of_labels("deviation", "", &|star| star.evidence.deviations[k]);
         }
-        let fits = |value: &'static dyn Fn(&super::OtherFits) -> f64| {
-            move |evidence: &Evidence| evidence.fits.as_ref().map_or(f64::NAN, value)
-        };
-        let from_catalogue = |fits: &super::OtherFits| fits.from_catalogue.as_ref().map_or(f64::NAN, |fit| fit.chi2);
+        fn of_fits(evidence: &Evidence, value: impl Fn(&OtherFits) -> f64) -> f64 {
+            evidence.fits.as_ref().map_or(f64::NAN, value)
+        }
+        let from_catalogue = |fits: &OtherFits| fits.from_catalogue.as_ref().map_or(f64::NAN, |fit| fit.chi2);
         columns.extend([
             number("snr", "", &|e| e.snr),
             count("flags", &|e| e.flags),
@@ -61,10 +61,10 @@ impl Outliers {
             number("companion_light", "", &|e| e.spectrum.companion_light),
             number("companion_velocity", "km/s", &|e| e.spectrum.companion_velocity_kms),
             number("chi2", "", &|e| e.reported_chi2),
-            number("chi2_lowest", "", &fits(&|fits| fits.lowest.chi2)),
+            number("chi2_lowest", "", &|e| of_fits(e, |fits| fits.lowest.chi2)),
             number("lowest_deviation", "", &|e| e.lowest_deviation),
-            number("n_minima", "", &fits(&|fits| fits.n_minima as f64)),
-            number("chi2_from_catalogue", "", &fits(&from_catalogue)),
+            number("n_minima", "", &|e| of_fits(e, |fits| fits.n_minima as f64)),
+            number("chi2_from_catalogue", "", &|e| of_fits(e, from_catalogue)),
             number("from_catalogue_deviation", "", &|e| e.from_catalogue_deviation),
             count("n_models", &|e| e.opinions.n_models as i64),
             count("n_agree", &|e| e.opinions.n_agree as i64),
