@@ -188,6 +188,32 @@ impl Axes {
         first_with_room(candidates, self.y, self.frame.height, |_| 0.75 * TICK_SIZE)
     }
 
+    /// Marks without those labels that would stick out of the frame by more than `room`, into the next panel's.
+    pub fn x_labels_within(&self, marks: Marks, room: f64) -> Marks {
+        let letters = self.letters_side_by_side(&marks);
+        let reach = |label: &str| letters.width_of(label) / 2.0;
+        self.labels_within(marks, |axes, tick, label| {
+            let x = axes.place((tick, axes.y.0)).0;
+            x - reach(label) >= axes.frame.left - room && x + reach(label) <= axes.frame.right() + room
+        })
+    }
+
+    /// The same for the labels of panels above each other.
+    pub fn y_labels_within(&self, marks: Marks, room: f64) -> Marks {
+        self.labels_within(marks, |axes, tick, _| {
+            let (y, reach) = (axes.place((axes.x.0, tick)).1, 0.4 * TICK_SIZE);
+            y - reach >= axes.frame.top - room && y + reach <= axes.frame.bottom() + room
+        })
+    }
+
+    fn labels_within(&self, marks: Marks, has_room: impl Fn(&Self, f64, &str) -> bool) -> Marks {
+        let kept = |(tick, label): (f64, String)| {
+            let label = if has_room(self, tick, &label) { label } else { String::new() };
+            (tick, label)
+        };
+        Marks { major: marks.major.into_iter().map(kept).collect(), minor: marks.minor }
+    }
+
     /// The part of a page segment inside the frame (Liang-Barsky clipping).
     fn clipped(&self, from: (f64, f64), to: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
         let (dx, dy) = (to.0 - from.0, to.1 - from.1);
@@ -224,7 +250,14 @@ impl Axes {
 
 /// Round ticks along a linear range, the densest first.
 pub fn linear(range: (f64, f64)) -> Vec<Marks> {
-    (1..=7).rev().map(|count| Ticks::new(range, count).into()).collect()
+    let mut all = Vec::new();
+    for count in (1..=7).rev() {
+        let (ticks, sparser) = (Ticks::new(range, count), Ticks::new(range, count - 1));
+        let thinned = (ticks.major.len() > 2 && sparser.major.len() < 2).then(|| ticks.clone().thinned());
+        all.push(ticks.into());
+        all.extend(thinned.map(Marks::from));
+    }
+    all
 }
 
 /// The first marks along a side of this length whose labels, each taking `half` its room on either side, keep apart.
@@ -272,6 +305,16 @@ mod tests {
             AXES.line(canvas, &points, Stroke::solid(BLACK, 1.0));
         });
         assert_eq!(figure.expect("renders").svg.matches("<polyline").count(), 2);
+    }
+
+    #[test]
+    fn labels_at_the_ends_are_dropped_where_the_next_panel_begins() {
+        let labels = |marks: Marks| marks.major.into_iter().map(|(_, label)| label).collect::<Vec<_>>();
+        let marks = || Marks::from(Ticks::new(AXES.x, 4));
+        assert_eq!(labels(AXES.x_labels_within(marks(), 50.0)), ["3000", "4000", "5000", "6000", "7000"]);
+        assert_eq!(labels(AXES.x_labels_within(marks(), 3.0)), ["", "4000", "5000", "6000", ""]);
+        let marks = Marks::from(Ticks::new(AXES.y, 5));
+        assert_eq!(labels(AXES.y_labels_within(marks, 3.0)), ["", "1", "2", "3", "4", ""]);
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl Canvas<'_> {
             Marker::Dot => return self.surface.circle((x, y), r, None, color),
             Marker::Ring => return self.surface.circle((x, y), r, Some(0.6), color),
             Marker::Square => &[(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)],
+            Marker::Diamond => &[(x - 1.3 * r, y), (x, y - 1.3 * r), (x + 1.3 * r, y), (x, y + 1.3 * r)],
             Marker::Up => &[(x - r, y + r), (x + r, y + r), (x, y - r)],
             Marker::Down => &[(x - r, y - r), (x + r, y - r), (x, y + r)],
             Marker::Left => &[(x + r, y - r), (x + r, y + r), (x - r, y)],

@@ -2,6 +2,7 @@
 
 use super::axes::{Axes, BOTTOM_MARGIN, Marks, Titles};
 use super::canvas::{Canvas, render};
+use super::grid::{draw_reason, draw_title};
 use super::legend::{Entry, Legend};
 use super::marks::{Anchor, Lettering, Level, Marker, Rect, Stroke};
 use super::palette::{BLACK, GREY, kind};
@@ -73,8 +74,7 @@ pub fn forest(figure: &ForestFigure, panels: &[ForestPanel]) -> Result<Figure> {
     let n_lines = panels.len().div_ceil(columns);
     let page = title_height + cell_height * n_lines as f64 + legend.height() + 6.0;
     render("forest", (width, page), |canvas| {
-        let letters = Lettering::new(12.0).centred();
-        canvas.text((width / 2.0, 18.0), figure.title, letters.fitted(figure.title, width - 20.0));
+        draw_title(canvas, figure.title, width);
         for (i, panel) in panels.iter().enumerate() {
             let left = names + (i % columns) as f64 * (side + GAP);
             let top = title_height + (i / columns) as f64 * cell_height + TOP_MARGIN;
@@ -141,8 +141,7 @@ fn draw_panel(canvas: &mut Canvas, figure: &ForestFigure, panel: &ForestPanel, f
         }
     }
     if known().next().is_none() {
-        let at = (frame.left + frame.width / 2.0, frame.top + frame.height / 2.0);
-        canvas.text(at, "no values", Lettering { level: Level::Middle, ..Lettering::new(10.5).centred() });
+        draw_reason(canvas, frame, "no values");
     }
     let x_marks = axes.x_marks(scale.marks(axes.x));
     let no_marks = Marks { major: Vec::new(), minor: Vec::new() };

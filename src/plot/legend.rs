@@ -22,6 +22,14 @@ pub enum Entry<'t> {
 }
 
 impl<'t> Entry<'t> {
+    /// An entry for each of so many kinds; of more than `most_named` only the first and the last.
+    pub(super) fn of_kinds(n_kinds: usize, most_named: usize, entry: impl Fn(usize) -> Self) -> Vec<Self> {
+        match n_kinds {
+            n if n <= most_named => (0..n).map(entry).collect(),
+            n => vec![entry(0), Self::Words("..."), entry(n - 1)],
+        }
+    }
+
     fn words(&self) -> &'t str {
         match self {
             Self::Symbol(_, _, words) | Self::Line(_, words) | Self::Track(_, _, words) | Self::Words(words) => words,

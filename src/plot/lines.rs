@@ -1,13 +1,14 @@
 //! Measured values with their intervals against what was varied, in one panel per quantity.
 
-use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, SMALLEST_LETTERS, TICK_SIZE, Titles};
+use super::Figure;
+use super::axes::{Axes, Marks, SMALLEST_LETTERS, TICK_SIZE, Titles};
 use super::canvas::{Canvas, render};
+use super::grid::{PanelGrid, draw_reason};
 use super::legend::{Entry, Legend};
-use super::marks::{Lettering, Level, Marker, Rect, Stroke};
+use super::marks::{Lettering, Marker, Rect, Stroke};
 use super::palette::{BLACK, BLUE, Color, GREY, kind};
 use super::scale::Scale;
 use super::ticks::padded_range;
-use super::{COLUMN_WIDTH, Figure, PAGE_WIDTH};
 use crate::error::{Error, Result};
 
 /// A measured value and the interval it lies in.
@@ -65,7 +66,6 @@ const NOT_A_CROWD: usize = 4;
 /// More kinds than this are not named one by one.
 const MOST_NAMED: usize = 12;
 const TOP_MARGIN: f64 = 10.0;
-const RIGHT_MARGIN: f64 = 14.0;
 const ASPECT: f64 = 0.78;
 const ZERO: Stroke = Stroke::solid(GREY.faded(0.6), 0.8);
 
@@ -77,23 +77,15 @@ pub fn line_panels(figure: &LineFigure, panels: &[LinePanel]) -> Result<Figure> 
     if panels.is_empty() {
         return Err(Error::Figure { figure: "lines".to_owned(), detail: "no quantity to draw".to_owned() });
     }
-    let columns = if panels.len() == 4 { 2 } else { panels.len().min(3) };
-    let width = [COLUMN_WIDTH, 560.0, PAGE_WIDTH][columns - 1];
-    let cell = width / columns as f64;
-    let side = cell - LEFT_MARGIN - RIGHT_MARGIN;
-    let cell_height = TOP_MARGIN + ASPECT * side + BOTTOM_MARGIN;
-    let title_height = if figure.title.trim().is_empty() { 0.0 } else { 22.0 };
-    let legend = Legend::new(entries(figure), width - 20.0);
-    let height = title_height + cell_height * panels.len().div_ceil(columns) as f64 + legend.height() + 6.0;
-    render("lines", (width, height), |canvas| {
-        let letters = Lettering::new(12.0).centred();
-        canvas.text((width / 2.0, 18.0), figure.title, letters.fitted(figure.title, width - 20.0));
+    let grid = PanelGrid::new(figure.title, panels.len(), TOP_MARGIN, |side| ASPECT * side);
+    let legend = Legend::new(entries(figure), grid.width - 20.0);
+    let height = grid.height + legend.height() + 6.0;
+    render("lines", (grid.width, height), |canvas| {
+        grid.draw_title(canvas, figure.title);
         for (i, panel) in panels.iter().enumerate() {
-            let left = (i % columns) as f64 * cell + LEFT_MARGIN;
-            let top = title_height + (i / columns) as f64 * cell_height + TOP_MARGIN;
-            draw_panel(canvas, figure, panel, Rect { left, top, width: side, height: ASPECT * side });
+            draw_panel(canvas, figure, panel, grid.frame(i, ASPECT * grid.side));
         }
-        legend.draw(canvas, (width / 2.0, height - legend.height() - 3.0));
+        legend.draw(canvas, (grid.width / 2.0, height - legend.height() - 3.0));
     })
 }
 
@@ -126,8 +118,7 @@ fn draw_panel(canvas: &mut Canvas, figure: &LineFigure, panel: &LinePanel, frame
         draw_curve(canvas, curve, Looks::of(curve, figure.kinds.len()), place);
     }
     if points().next().is_none() {
-        let middle = (frame.left + frame.width / 2.0, frame.top + frame.height / 2.0);
-        canvas.text(middle, "no values", Lettering { level: Level::Middle, ..Lettering::new(10.5).centred() });
+        draw_reason(canvas, frame, "no values");
     }
     let x_marks = match figure.categories.len() {
         0 if figure.ticks_at_values => axes.x_marks(number_marks(points().map(|point| point.x).collect(), x_scale, x)),
@@ -197,11 +188,7 @@ fn style(is_second: bool, color: Color) -> (Stroke, Marker) {
 fn entries<'a>(figure: &LineFigure<'a>) -> Vec<Entry<'a>> {
     let kinds = figure.kinds;
     let line = |index: usize| Entry::Line(Stroke::solid(kind(index, kinds.len()), 2.2), kinds[index].as_str());
-    let mut entries: Vec<Entry> = match kinds.len() {
-        0 | 1 => Vec::new(),
-        n if n <= MOST_NAMED => (0..n).map(line).collect(),
-        n => vec![line(0), Entry::Words("..."), line(n - 1)],
-    };
+    let mut entries = if kinds.len() > 1 { Entry::of_kinds(kinds.len(), MOST_NAMED, line) } else { Vec::new() };
     let neutral = if kinds.len() > 1 { BLACK } else { BLUE };
     for (is_second, words) in [false, true].into_iter().zip(figure.styles).filter(|(_, words)| !words.is_empty()) {
         let (stroke, marker) = style(is_second, neutral);

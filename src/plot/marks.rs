@@ -65,6 +65,8 @@ pub enum Marker {
     Ring,
     /// A filled square.
     Square,
+    /// A filled square on its corner.
+    Diamond,
     /// A filled triangle pointing up.
     Up,
     /// A filled triangle pointing down.

@@ -18,16 +18,22 @@
 //! - [`corner`]: posterior draws of every label and pair of labels
 //! - [`traces`], [`ranks`]: the chains of a sampler, and whether they have mixed
 //! - [`coverage`], [`pit`], [`snr`]: whether errors are honest
+//! - [`chips`]: spectra over the chips of a detector
 //! - [`latent`]: spectra of what labels do not tell
 //! - [`star`]: one star's spectrum, models of it and residuals
 
 pub mod axes;
 pub mod canvas;
 pub mod caption;
+pub mod chips;
 pub mod corner;
 pub mod counts;
 pub mod coverage;
+mod density;
+mod draws;
+mod expected;
 pub mod forest;
+mod grid;
 pub mod latent;
 pub mod legend;
 pub mod lines;
@@ -41,6 +47,8 @@ mod sample;
 pub mod scale;
 pub mod snr;
 pub mod star;
+#[cfg(test)]
+mod testing;
 pub mod ticks;
 pub mod traces;
 

@@ -1,14 +1,15 @@
 //! Estimated against catalogue labels, with residuals: the figure that judges a model.
 
-use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Titles};
+use super::Figure;
+use super::axes::{Axes, Titles};
 use super::canvas::{Canvas, render};
 use super::caption::draw_caption;
 use super::counts::{HIGHLIGHTED_CELL, draw_counts};
+use super::grid::{PanelGrid, draw_reason};
 use super::legend::{Entry, Legend};
-use super::marks::{Lettering, Level, Marker, Rect, Stroke};
+use super::marks::{Marker, Rect, Stroke};
 use super::palette::{BLACK, BLUE, GREY, VERMILLION, depth};
 use super::sample::Sample;
-use super::{COLUMN_WIDTH, Figure, PAGE_WIDTH};
 use crate::error::{Error, Result};
 
 /// One label of every star, estimated and from the catalogue.
@@ -47,7 +48,6 @@ const MOST_STARS: usize = 5_000;
 const SMALLEST_CELL: f64 = 2.5;
 
 const TOP_MARGIN: f64 = 10.0;
-const RIGHT_MARGIN: f64 = 14.0;
 const PANEL_GAP: f64 = 9.0;
 const REFERENCE: Stroke = Stroke::solid(BLACK, 0.9);
 const SCATTER: Stroke = Stroke::dashed(VERMILLION, 1.0);
@@ -77,12 +77,9 @@ pub fn against(title: &str, sides: Sides, panels: &[OneToOnePanel]) -> Result<Fi
             return Err(fail(format!("{}: columns of different lengths {lengths:?}", panel.name)));
         }
     }
-    let columns = if panels.len() == 4 { 2 } else { panels.len().min(3) };
-    let width = [COLUMN_WIDTH, 560.0, PAGE_WIDTH][columns - 1];
-    let cell = width / columns as f64;
-    let side = cell - LEFT_MARGIN - RIGHT_MARGIN;
-    let residual_height = 0.42 * side;
-    let cell_height = TOP_MARGIN + side + PANEL_GAP + residual_height + BOTTOM_MARGIN;
+    let heights = |side: f64| (side, 0.42 * side);
+    let grid = PanelGrid::new(title, panels.len(), TOP_MARGIN, |side| heights(side).0 + PANEL_GAP + heights(side).1);
+    let (side, residual_height) = heights(grid.side);
     let area = side * (side + residual_height) * panels.len() as f64;
     let count_cell = SMALLEST_CELL.max((area / MOST_MARKS as f64).sqrt());
     let budget = (MOST_MARKS / (2 * panels.len())).min(MOST_STARS);
@@ -92,21 +89,17 @@ pub fn against(title: &str, sides: Sides, panels: &[OneToOnePanel]) -> Result<Fi
         format!("\u{b1} standard deviation, un{}", sides.highlighted),
         format!("{} only", sides.highlighted),
     ];
-    let legend = Legend::new(entries(&labels, &words, sides.highlighted), width - 20.0);
-    let title_height = if title.trim().is_empty() { 0.0 } else { 22.0 };
-    let height = title_height + cell_height * panels.len().div_ceil(columns) as f64 + legend.height() + 4.0;
+    let legend = Legend::new(entries(&labels, &words, sides.highlighted), grid.width - 20.0);
+    let height = grid.height + legend.height() + 4.0;
 
-    render("one-to-one", (width, height), |canvas| {
-        let letters = Lettering::new(12.0).centred();
-        canvas.text((width / 2.0, 18.0), title, letters.fitted(title, width - 20.0));
+    render("one-to-one", (grid.width, height), |canvas| {
+        grid.draw_title(canvas, title);
         for (i, label) in labels.iter().enumerate() {
-            let left = (i % columns) as f64 * cell + LEFT_MARGIN;
-            let top = title_height + (i / columns) as f64 * cell_height + TOP_MARGIN;
-            let upper = Rect { left, top, width: side, height: side };
-            let lower = Rect { left, top: upper.bottom() + PANEL_GAP, width: side, height: residual_height };
+            let upper = grid.frame(i, side);
+            let lower = Rect { top: upper.bottom() + PANEL_GAP, height: residual_height, ..upper };
             label.draw(canvas, sides, upper, lower);
         }
-        legend.draw(canvas, (width / 2.0, height - legend.height() - 2.0));
+        legend.draw(canvas, (grid.width / 2.0, height - legend.height() - 2.0));
     })
 }
 
@@ -160,9 +153,7 @@ impl Sample<'_> {
     fn draw_caption(&self, canvas: &mut Canvas, axes: &Axes, points: &[(f64, f64)]) {
         let frame = axes.frame;
         if self.stars.is_empty() {
-            let middle = (frame.left + frame.width / 2.0, frame.top + frame.height / 2.0);
-            let letters = Lettering { level: Level::Middle, ..Lettering::new(10.5).centred() };
-            return canvas.text(middle, "no stars", letters);
+            return draw_reason(canvas, frame, "no stars");
         }
         let note = self.cell.map(|_| format!("{} stars", self.stars.len()));
         let parts = self.panel.caption.split(", ").chain(note.as_deref());

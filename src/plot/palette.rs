@@ -53,6 +53,8 @@ pub const SKY: Color = Color::new(86, 180, 233);
 pub const WINE: Color = Color::new(136, 34, 85);
 /// Eighth kind of data.
 pub const SLATE: Color = Color::new(70, 70, 70);
+/// Where values lie by chance.
+pub const BAND: Color = Color::new(222, 222, 222);
 
 /// Colours of kinds in the order in which figures use them.
 pub const KINDS: [Color; 8] = [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, WINE, SLATE];

@@ -1,5 +1,6 @@
 //! The stars of one label as a one-to-one figure shows them: pairs, ranges that outliers do not stretch, scatter.
 
+use super::draws::{ascending, quantile};
 use super::one_to_one::OneToOnePanel;
 use super::ticks::padded_range;
 
@@ -46,12 +47,12 @@ impl<'a> Sample<'a> {
                 highlighted,
             })
             .collect();
-        let mut values: Vec<f64> = stars.iter().flat_map(|star| [star.catalogue, star.estimate]).collect();
-        let (low, high) = (quantile(&mut values, 0.005), quantile(&mut values, 0.995));
+        let values = ascending(stars.iter().flat_map(|star| [star.catalogue, star.estimate]));
+        let (low, high) = (quantile(&values, 0.005), quantile(&values, 0.995));
         let fence = 0.5 * (high - low);
         let range = padded_range(values.into_iter().filter(|v| (low - fence..=high + fence).contains(v)), 0.05);
-        let mut sizes: Vec<f64> = stars.iter().map(|star| star.residual().abs()).collect();
-        let typical = 1.2 * quantile(&mut sizes, 0.995);
+        let sizes = ascending(stars.iter().map(|star| star.residual().abs()));
+        let typical = 1.2 * quantile(&sizes, 0.995);
         let residual_range = if typical > 1e-12 * (range.1 - range.0) { typical } else { 0.1 * (range.1 - range.0) };
         let plain: Vec<f64> = stars.iter().filter(|star| !star.highlighted).map(Star::residual).collect();
         let cell = (stars.len() > budget).then_some(cell);
@@ -66,13 +67,6 @@ impl<'a> Sample<'a> {
         };
         self.stars.iter().any(leaves)
     }
-}
-
-/// The value below which a fraction of the values lie (nearest rank); zero without values.
-fn quantile(values: &mut [f64], fraction: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1);
-    values.get((fraction * last as f64).round() as usize).copied().unwrap_or(0.0)
 }
 
 /// Standard deviation; none for fewer than two values or for equal ones.
@@ -122,6 +116,5 @@ mod tests {
         );
         assert_eq!(sample.residual_range, 60.0);
         assert!(sample.leaves_a_range());
-        assert_eq!(quantile(&mut [3.0, 1.0, 2.0], 0.5), 2.0);
     }
 }

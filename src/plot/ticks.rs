@@ -36,6 +36,16 @@ impl Ticks {
         Self { major, minor, step }
     }
 
+    /// The same ticks with every second long one made short, so that more labels are left rather than fewer.
+    pub fn thinned(self) -> Self {
+        let is_even = |tick: &f64| (tick / self.step).round().rem_euclid(2.0) == 0.0;
+        let (even, odd): (Vec<f64>, Vec<f64>) = self.major.iter().partition(|tick| is_even(tick));
+        let (major, rest) = if odd.len() > even.len() { (odd, even) } else { (even, odd) };
+        let mut minor = [self.minor, rest].concat();
+        minor.sort_by(f64::total_cmp);
+        Self { major, minor, step: self.step }
+    }
+
     /// The label of a tick: enough decimals for the step, a true minus sign, no negative zero.
     pub fn label(&self, value: f64) -> String {
         if value.abs() < 1e-6 * self.step {
@@ -115,6 +125,15 @@ mod tests {
         assert_eq!(Ticks::new((0.0, 0.1), 4).label(0.05), "0.05");
         assert_eq!(Ticks::new((-1.0, 1.0), 4).label(-0.0), "0");
         assert_eq!(Ticks::new((0.0, 3e-5), 3).label(2e-5), "2e\u{2212}5");
+    }
+
+    #[test]
+    fn thinned_ticks_are_all_there_and_half_of_them_long() {
+        let ticks = Ticks::new((-5.0, 5.0), 5).thinned();
+        assert_eq!(ticks.major, [-4.0, 0.0, 4.0]);
+        assert!(ticks.minor.contains(&2.0) && ticks.minor.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(Ticks::new((1.0, 3.0), 2).thinned().major, [1.0, 3.0]);
+        assert!(Ticks::new((1.0, 1.0), 2).thinned().major.is_empty());
     }
 
     #[test]

@@ -4,3 +4,4 @@ pub mod bootstrap;
 pub mod correlation;
 pub mod paired;
 pub mod robust;
+pub mod span;

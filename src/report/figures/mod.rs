@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod emulator;
+pub mod latent;
 pub mod one_to_one;
 pub mod outlier;
 pub mod spectrum;

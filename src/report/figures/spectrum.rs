@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::experiment::star::StarSpectrum;
 use crate::plot::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Titles};
 use crate::plot::canvas::render;
+use crate::plot::chips::known;
 use crate::plot::legend::{Entry, Legend};
 use crate::plot::marks::{Lettering, Marker, Rect, Stroke};
 use crate::plot::palette::{BLUE, GREY, VERMILLION};
@@ -21,12 +22,7 @@ const GAP: f64 = 26.0;
 pub fn draw(star: &StarSpectrum) -> Result<Figure> {
     let grid = &star.grid;
     // A chip's frame spans what was measured on it, not the gaps.
-    let measured = |pixel: &usize| star.raw_flux[*pixel].is_finite();
-    let chips: Vec<std::ops::Range<usize>> = grid
-        .chips
-        .iter()
-        .filter_map(|chip| Some(chip.clone().find(measured)?..chip.clone().rfind(measured)? + 1))
-        .collect();
+    let chips = known(&grid.chips, |pixel| star.raw_flux[pixel].is_finite());
     let points = |values: &[f64], chip: &std::ops::Range<usize>| -> Vec<(f64, f64)> {
         chip.clone().map(|pixel| (grid.wavelength[pixel], values[pixel])).collect()
     };
