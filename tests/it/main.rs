@@ -12,6 +12,7 @@ mod house;
 mod labelling;
 mod mock;
 mod networks;
+mod outliers;
 mod real_data;
 mod regression;
 mod support;
