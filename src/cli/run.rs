@@ -1,5 +1,6 @@
 //! `maury run`: an experiment, or every point of its sweep, from its file to its folder.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
@@ -13,13 +14,13 @@ use crate::experiment::comparison::Contestant;
 use crate::experiment::config::Experiment;
 use crate::experiment::crossval::Training;
 use crate::experiment::emulate::emulate;
-use crate::experiment::outcome::ModelOutcome;
+use crate::experiment::outcome::{ModelOutcome, Outcome};
 use crate::experiment::run::run;
 use crate::experiment::run_folder::RunFolder;
 use crate::experiment::sweep;
 use crate::experiment::sweep::outcome::Reference;
 use crate::report::model_card::model_card;
-use crate::report::{self, figures, tables};
+use crate::report::{self, figures, outliers_page, tables};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples: maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n    \
@@ -97,6 +98,7 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
         }
         Ok(())
     })?;
+    timings.measure("figures", || write_outliers(&experiment.slug, &outcome, folder))?;
     outcome.timings = timings;
     outcome.write(folder)?;
     let compared = outcome.comparison.as_ref().map(report::comparison::table).unwrap_or_default();
@@ -111,6 +113,23 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     let has_networks = folder.join("tensorboard").is_dir();
     let files: &[_] = &["metrics.json", "predictions.csv", "figures", "tensorboard (tensorboard --logdir)"];
     Ok((tables, if has_networks { files } else { &files[..3] }))
+}
+
+/// The page of the outliers, and its figures beside the others. A star that cannot be drawn is named, and has none.
+fn write_outliers(name: &str, outcome: &Outcome, folder: &Path) -> Result<()> {
+    let Some(outliers) = &outcome.outliers else { return Ok(()) };
+    let mut drawn = BTreeMap::new();
+    for (index, star) in outliers.stars.iter().enumerate() {
+        match figures::outlier::draw(outliers, star) {
+            Ok(Some(figure)) => {
+                figures::write(&folder.join("figures/outliers"), &format!("{:02}", index + 1), &figure)?;
+                drawn.insert(index, figure);
+            }
+            Ok(None) => {}
+            Err(err) => tracing::warn!("{err}"),
+        }
+    }
+    files::write_bytes(&folder.join("outliers.html"), outliers_page::page(name, outliers, &drawn))
 }
 
 fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) -> Result<Answer> {

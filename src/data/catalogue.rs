@@ -71,7 +71,7 @@ impl Catalogue {
     /// Reads one block of rows.
     ///
     /// An empty `id_column` stands for the first of `apogee_id`, `id`, `star_id`, `source_id`, `name` that is there, and
-    /// else for the row number. Flag columns are only looked at `with_flags`, and are 0 where there are none.
+    /// else for the row number. Flags are 0 where there are none; a flag column that cannot be read matters only `with_flags`.
     ///
     /// Labels are columns of that name in any case. Where a release has no [X/Fe] column, it is [X/H] - [Fe/H]
     /// (`mg_fe = MG_H - FE_H`, DR12); `m_h` may be `PARAM_M_H`, `alpha_m` may be `PARAM_ALPHA_M`.
@@ -138,7 +138,13 @@ fn row_name(row: usize) -> String {
 }
 
 fn flags(table: &mut Table, column: &str, wanted: bool, rows: &Range<usize>) -> Result<Vec<i64>> {
-    if wanted && table.has(column) { table.flags(column, rows.clone()) } else { Ok(vec![0; rows.len()]) }
+    if !table.has(column) {
+        return Ok(vec![0; rows.len()]);
+    }
+    match table.flags(column, rows.clone()) {
+        Err(_) if !wanted => Ok(vec![0; rows.len()]),
+        flags => flags,
+    }
 }
 
 fn optional<T: Default + Clone>(

@@ -85,6 +85,7 @@ impl CrossValidation<'_> {
             n_parameters: results.iter().map(|(_, result)| result.n_parameters).sum(),
             held_out: Some(held_out),
             calibrated: None,
+            cannon: None,
             posteriors: None,
         })
     }

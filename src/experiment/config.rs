@@ -9,6 +9,7 @@ use super::calibration::CalibrationSettings;
 use super::combination::CombinationConfig;
 use super::comparison::ComparisonSettings;
 use super::layers::Layers;
+use super::outliers::OutlierSettings;
 use super::run_folder::RESOLVED;
 use super::sweep::Sweep;
 use super::sweep::points::{Point, expand};
@@ -68,6 +69,8 @@ pub struct ExperimentConfig {
     pub bootstrap: BootstrapSettings,
     /// How models are compared.
     pub comparison: ComparisonSettings,
+    /// Which stars are outliers, and how they are looked into.
+    pub outliers: OutlierSettings,
     /// What TensorBoard is told of networks in training.
     pub tensorboard: TensorBoardSettings,
     /// What computes.
@@ -96,6 +99,7 @@ impl Default for ExperimentConfig {
             calibration: CalibrationSettings::default(),
             bootstrap: BootstrapSettings::default(),
             comparison: ComparisonSettings::default(),
+            outliers: OutlierSettings::default(),
             tensorboard: TensorBoardSettings::default(),
             device: DeviceSettings::default(),
             sweep: Sweep::default(),

@@ -41,6 +41,8 @@ pub struct FoldResult {
     pub training: Training,
     /// Free parameters of the model.
     pub n_parameters: usize,
+    /// The trained model, if it is a Cannon.
+    pub cannon: Option<TrainedCannon>,
     /// Posteriors of the fold's test rows, in their order, where they are asked for and the model has a likelihood.
     pub posteriors: Option<Posteriors>,
     /// Estimates of training stars by models that had not seen them; none where there are too few stars for that.
@@ -193,7 +195,17 @@ impl CrossValidation<'_> {
             })
         })?;
         let (n_train, training) = (training.n_stars, Training::Cannon(training));
-        Ok(FoldResult { n_train, estimates, training, n_parameters, held_out, calibrated: None, posteriors })
+        Ok(FoldResult {
+            n_train,
+            estimates,
+            training,
+            n_parameters,
+            // Latent labels are no labels: what examines stars expects a model of the labels alone.
+            cannon: config.latent.is_none().then_some(trained),
+            held_out,
+            calibrated: None,
+            posteriors,
+        })
     }
 
     /// A Cannon of the training stars that have all their labels.

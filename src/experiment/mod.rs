@@ -15,6 +15,7 @@ pub mod look_alikes;
 pub mod metrics;
 mod networks;
 pub mod outcome;
+pub mod outliers;
 pub mod posteriors;
 pub mod predictions;
 pub mod prepare;

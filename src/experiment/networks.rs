@@ -56,7 +56,16 @@ impl CrossValidation<'_> {
             timings.measure("calibrate", || self.held_out_by_networks(fold, config, &members, &estimator))?;
         let n_train = members.rows.len();
         let training = TrainingSummary::Network { members: members.reports };
-        Ok(FoldResult { n_train, estimates, training, n_parameters, held_out, calibrated: None, posteriors: None })
+        Ok(FoldResult {
+            n_train,
+            estimates,
+            training,
+            n_parameters,
+            held_out,
+            calibrated: None,
+            cannon: None,
+            posteriors: None,
+        })
     }
 
     /// Trains every member of an ensemble.

@@ -11,6 +11,7 @@ use super::crossval::Training;
 use super::error_check::LEVELS;
 use super::look_alikes::LookAlikes;
 use super::metrics::ModelMetrics;
+use super::outliers::{OutlierMetrics, Outliers};
 use super::posteriors::{self, PosteriorMetrics, Posteriors};
 use super::predictions::{Predictions, write_table};
 use super::timings::{Timings, peak_memory_mb};
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub models: Vec<ModelOutcome>,
     /// The models beside each other, once [`Outcome::compare`] was called.
     pub comparison: Option<Comparison>,
+    /// Stars that disagree with the catalogue, with reasons; `None` where they were not asked for.
+    pub outliers: Option<Outliers>,
     /// The selection.
     pub cuts: Vec<Cut>,
     /// Fraction of the pixels inside the chips with each mask bit: (bit, name, fraction).
@@ -97,6 +100,9 @@ pub struct RunMetrics {
     /// The models beside each other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// Stars that disagree with the catalogue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outliers: Option<OutlierMetrics>,
     /// Times of the steps that were one model's own, by model.
     pub model_timings: BTreeMap<String, Timings>,
     /// Times by step.
@@ -153,6 +159,7 @@ impl Outcome {
             coverage_levels: LEVELS.to_vec(),
             models: self.models.iter().map(by_model).collect(),
             comparison: self.comparison.clone(),
+            outliers: self.outliers.as_ref().map(Outliers::metrics),
             model_timings: self.models.iter().map(|model| (model.name.clone(), model.timings.clone())).collect(),
             timings: self.timings.clone(),
             peak_memory_mb: peak_memory_mb(),
@@ -183,6 +190,9 @@ impl Outcome {
         }
         if let Some(Comparison { dependence: found, models, labels, .. }) = &self.comparison {
             write_table(&folder.join("dependence"), "DEPENDENCE", &dependence::columns(found, models, labels))?;
+        }
+        if let Some(outliers) = &self.outliers {
+            write_table(&folder.join("outliers"), "OUTLIERS", &outliers.columns())?;
         }
         let metrics = self.metrics();
         write_json(&folder.join("metrics.json"), &metrics)?;

@@ -78,6 +78,7 @@ impl CrossValidation<'_> {
             n_parameters,
             held_out,
             calibrated: None,
+            cannon: None,
             posteriors: None,
         })
     }

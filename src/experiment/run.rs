@@ -10,6 +10,7 @@ use super::crossval::{CrossValidation, FoldResult, ModelPlace, STATES, Training,
 use super::look_alikes;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome};
+use super::outliers::Investigation;
 use super::posteriors::Posteriors;
 use super::predictions::Predictions;
 use super::prepare::{Source, prepare};
@@ -74,7 +75,10 @@ pub fn run_on(
     let folds = folds(config, &source.stars);
     let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
     let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, config)).transpose()?;
-    let truth = truth.as_ref().map(|truth| truth.rows(&test));
+    let truth_of_all = truth;
+    let truth = truth_of_all.as_ref().map(|truth| truth.rows(&test));
+    // The points of a sweep ask other questions.
+    let mut outliers = Investigation::new(config, &source.stars).filter(|_| place.keep_models);
 
     // Only continuum pixels found from training stars make the prepared set depend on the fold.
     let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
@@ -111,6 +115,12 @@ pub fn run_on(
         for (name, result) in of_fold {
             results.get_mut(&name).expect("every model has its results").0.push(result);
         }
+        if let Some(outliers) = &mut outliers
+            && let Some(result) = results.values().nth(outliers.model()).and_then(|(results, _)| results.last())
+        {
+            timings.measure("outliers", || outliers.add_fold(&crossval, fold, result))?;
+        }
+        results.values_mut().filter_map(|(results, _)| results.last_mut()).for_each(|result| result.cannon = None);
         shared = (!per_fold).then_some(set);
     }
 
@@ -160,11 +170,13 @@ pub fn run_on(
             .collect()
     });
     report_empty(&models)?;
+    let outliers = timings.measure("outliers", || outliers?.finish(&models, &test, truth_of_all.as_ref()));
     let _ = std::fs::remove_dir_all(place.folder.join(STATES));
     let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
     Ok(Outcome {
         models,
         comparison: None,
+        outliers,
         cuts: source.cuts.clone(),
         bit_fractions,
         fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),

@@ -45,6 +45,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
     check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;
     check(config.comparison.suspect_sigma > 0.0, "comparison.suspect_sigma", "must be positive")?;
+    config.outliers.check().map_err(|(key, problem)| (format!("outliers.{key}"), problem.to_string()))?;
     check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;
     check(config.continuum.clip_sigma > 0.0, "continuum.clip_sigma", "must be positive")?;
     check(config.continuum.emission_limit > 1.0, "continuum.emission_limit", "must be above 1, the continuum")?;

@@ -14,7 +14,6 @@ mod detector;
 pub mod emulator;
 mod giants;
 mod instrument;
-mod night;
 pub mod pathology;
 mod plan;
 mod random;

@@ -16,7 +16,6 @@ use super::detector::Flaws;
 use super::emulator::Emulator;
 use super::giants::Giants;
 use super::instrument::{continuum, shifted};
-use super::night::Night;
 use super::pathology::Pathology;
 use super::plan::{self, Star, TEFF};
 use super::random::Random;
@@ -27,6 +26,7 @@ use crate::data::files;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::spectra::grid::{APOGEE_N_PIXELS, WavelengthGrid};
+use crate::spectra::night::Night;
 
 /// Stars whose spectra are in memory at a time.
 const BATCH: usize = 128;

@@ -2,9 +2,9 @@
 
 use super::detector::{Flaws, KMS_PER_PIXEL, Windows, bit, persistence_factor, place_on_chip, quoted_error, windows};
 use super::instrument::{Optics, broadened, shifted, throughput};
-use super::night::Night;
 use super::pathology::Pathology;
 use super::random::Random;
+use crate::spectra::night::Night;
 use crate::stats::robust::median;
 
 /// Read-out noise, as the flux that makes as much photon noise [1e-17 erg/s/cm^2/A].

@@ -6,6 +6,7 @@ pub mod comparison_page;
 pub mod figures;
 pub mod html;
 pub mod model_card;
+pub mod outliers_page;
 pub mod posterior;
 pub mod sweep;
 pub mod tables;

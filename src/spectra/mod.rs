@@ -5,6 +5,7 @@ pub mod continuum;
 pub mod continuum_pixels;
 pub mod grid;
 pub mod labels;
+pub mod night;
 pub mod noise;
 pub mod pixmask;
 pub mod prepared;

@@ -13,6 +13,7 @@ mod house;
 mod labelling;
 mod mock;
 mod networks;
+mod outliers;
 mod posterior;
 mod posterior_cli;
 mod real_data;

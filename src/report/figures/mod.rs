@@ -5,6 +5,7 @@ pub mod comparison;
 pub mod emulator;
 pub mod latent;
 pub mod one_to_one;
+pub mod outlier;
 pub mod spectrum;
 pub mod sweep;
 pub mod training_curves;

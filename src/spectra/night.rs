@@ -1,7 +1,7 @@
 //! The night sky above the telescope: airglow, the air's absorption, and where they are strong enough to be flagged.
 
+use super::grid::APOGEE_N_PIXELS;
 use crate::error::{Error, Result};
-use crate::spectra::grid::APOGEE_N_PIXELS;
 
 /// Measured in a real DR17 file; see `assets/README.md`.
 const MEASURED: &str = include_str!("../../assets/night_sky.csv");
@@ -9,14 +9,18 @@ const MEASURED: &str = include_str!("../../assets/night_sky.csv");
 const LINE: f64 = 300.0;
 
 /// Airglow and transmission on observed pixels: those of the apStar grid before a star's velocity is taken out.
-pub(super) struct Night {
+#[derive(Debug, Clone)]
+pub struct Night {
     sky: Vec<f64>,
     transmission: Vec<f64>,
 }
 
 impl Night {
     /// The night that comes with the program.
-    pub(super) fn shipped() -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the table in the program is damaged.
+    pub fn shipped() -> Result<Self> {
         // Beyond the measured pixels, at the chips' ends, a dark sky and clear air.
         let mut night = Self { sky: vec![30.0; APOGEE_N_PIXELS], transmission: vec![1.0; APOGEE_N_PIXELS] };
         for line in MEASURED.lines().skip(1) {
@@ -33,17 +37,17 @@ impl Night {
     }
 
     /// Airglow at an observed pixel [1e-17 erg/s/cm^2/A].
-    pub(super) fn sky(&self, pixel: f64) -> f64 {
+    pub fn sky(&self, pixel: f64) -> f64 {
         between(&self.sky, pixel)
     }
 
     /// Fraction of the light that comes through the air at an observed pixel.
-    pub(super) fn transmission(&self, pixel: f64) -> f64 {
+    pub fn transmission(&self, pixel: f64) -> f64 {
         between(&self.transmission, pixel)
     }
 
     /// How much airglow there is beyond the dark sky: 0 between the lines, near 1 in the strongest.
-    pub(super) fn line_share(sky: f64) -> f64 {
+    pub fn line_share(sky: f64) -> f64 {
         (sky - LINE).max(0.0) / (sky + 5.0 * LINE)
     }
 }

@@ -1,0 +1,275 @@
+//! The test stars that disagree most with the catalogue, each with a reason found from evidence, and what such stars do to
+//! a model that trains on them.
+//!
+//! Evidence is gathered fold by fold, while spectra and model are at hand ([`Investigation::add_fold`]); verdicts are given
+//! when all models have spoken ([`Investigation::finish`]). The truth of a mock survey enters only the score.
+
+mod conclude;
+mod deviations;
+mod effect;
+mod evidence;
+mod fits;
+mod gather;
+mod score;
+mod spectrum;
+mod table;
+mod templates;
+mod verdict;
+
+use std::collections::BTreeMap;
+
+use ndarray::ArrayView2;
+use serde::{Deserialize, Serialize};
+
+pub use effect::{Change, Effect, Spread};
+pub use evidence::{Evidence, Opinions, Unusual};
+pub use fits::{OtherFit, OtherFits};
+pub use gather::Spectra;
+pub use score::{FaultScore, NOT_LISTED, Score};
+pub use spectrum::SpectrumEvidence;
+pub use verdict::{Verdict, judge};
+
+use self::conclude::{Cases, conclude};
+use self::effect::{Retrained, retrain};
+use self::gather::{StarEvidence, gather};
+use super::config::{ExperimentConfig, ModelConfig};
+use super::crossval::{CrossValidation, FoldResult};
+use super::outcome::ModelOutcome;
+use super::truth::Truth;
+use crate::data::catalogue::Catalogue;
+use crate::error::Result;
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::split::Fold;
+use crate::training::cannon_config::{CannonConfig, CannonTraining};
+
+/// `[outliers]` of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutlierSettings {
+    /// Outliers that are judged at most, the farthest; 0 for none at all.
+    pub most: usize,
+    /// Deviation from the catalogue that makes an outlier, in robust scatters of all test stars, in any label.
+    pub sigma: f64,
+    /// Starts of the fit that looks for other minima.
+    pub starts: usize,
+    /// Outliers whose spectra are drawn at most.
+    pub figures: usize,
+    /// Whether training stars are judged too, and a Cannon is trained without those at fault.
+    pub retrain: bool,
+}
+
+impl Default for OutlierSettings {
+    fn default() -> Self {
+        Self { most: 50, sigma: 4.0, starts: 20, figures: 24, retrain: true }
+    }
+}
+
+impl OutlierSettings {
+    /// The first setting that makes no sense, and what is wrong with it.
+    ///
+    /// # Errors
+    /// Key and problem.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if !(self.sigma > 0.0 && self.sigma.is_finite()) {
+            return Err(("sigma", "must be positive"));
+        }
+        if !(1..=500).contains(&self.starts) {
+            return Err(("starts", "must be 1 to 500"));
+        }
+        Ok(())
+    }
+}
+
+/// A star that disagrees with the catalogue.
+#[derive(Debug, Clone)]
+pub struct Outlier {
+    /// The star.
+    pub id: String,
+    /// The likeliest reason.
+    pub verdict: Verdict,
+    /// The sentence that says why, with its numbers.
+    pub reason: String,
+    /// Catalogue labels.
+    pub catalogue: Vec<f64>,
+    /// Estimates of the model that was examined, and their formal errors.
+    pub estimates: Vec<f64>,
+    /// See `estimates`.
+    pub errors: Vec<f64>,
+    /// All that was known.
+    pub evidence: Evidence,
+    /// What was planted, where the truth tells; empty for a healthy star. No verdict has seen it.
+    pub planted: Option<String>,
+    /// Its spectrum, if it is among those to be drawn.
+    pub spectra: Option<Spectra>,
+}
+
+/// The outliers of a run.
+#[derive(Debug, Clone)]
+pub struct Outliers {
+    /// The model whose estimates were examined.
+    pub model: String,
+    /// Names of the labels.
+    pub label_names: Vec<String>,
+    /// The grid of the spectra.
+    pub grid: WavelengthGrid,
+    /// Deviation that made an outlier.
+    pub sigma: f64,
+    /// Test stars with an estimate.
+    pub n_stars: usize,
+    /// The outliers, the farthest first.
+    pub stars: Vec<Outlier>,
+    /// Verdicts against the truth, where there is one.
+    pub score: Option<Score>,
+    /// What suspicious training stars do.
+    pub effect: Option<Effect>,
+}
+
+/// What `metrics.json` says of outliers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OutlierMetrics {
+    /// The model whose estimates were examined.
+    pub model: String,
+    /// Deviation that made an outlier, in robust scatters.
+    pub sigma: f64,
+    /// Test stars with an estimate.
+    pub n_stars: usize,
+    /// Outliers judged.
+    pub n_outliers: usize,
+    /// Outliers by verdict.
+    pub verdicts: BTreeMap<&'static str, usize>,
+    /// Verdicts against the truth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<Score>,
+    /// Effect of suspicious training stars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+}
+
+impl Outliers {
+    /// The numbers.
+    pub fn metrics(&self) -> OutlierMetrics {
+        let mut verdicts = BTreeMap::new();
+        self.stars.iter().for_each(|star| *verdicts.entry(star.verdict.name()).or_default() += 1);
+        OutlierMetrics {
+            model: self.model.clone(),
+            sigma: self.sigma,
+            n_stars: self.n_stars,
+            n_outliers: self.stars.len(),
+            verdicts,
+            score: self.score.clone(),
+            effect: self.effect.clone(),
+        }
+    }
+}
+
+/// The search for reasons, while a run goes on.
+pub struct Investigation<'a> {
+    config: &'a ExperimentConfig,
+    stars: &'a Catalogue,
+    /// The model whose estimates are examined: the first Cannon without latent labels, or the first of all.
+    model: (usize, &'a str),
+    cannon: Option<&'a CannonConfig>,
+    gathered: Vec<StarEvidence>,
+    retrained: Option<Retrained>,
+    grid: Option<WavelengthGrid>,
+}
+
+impl<'a> Investigation<'a> {
+    /// Begins with all stars of a run; `None` where outliers are not asked for.
+    pub fn new(config: &'a ExperimentConfig, stars: &'a Catalogue) -> Option<Self> {
+        // Evidence of spectra is against a model of the labels alone.
+        let is_cannon = |model: &ModelConfig| matches!(model, ModelConfig::Cannon(cannon) if cannon.latent.is_none());
+        let first = config.models.values().position(is_cannon).unwrap_or(0);
+        let (name, model) = config.models.iter().nth(first).filter(|_| config.outliers.most > 0)?;
+        let cannon = match model {
+            ModelConfig::Cannon(cannon) if cannon.latent.is_none() => Some(cannon),
+            _ => None,
+        };
+        Some(Self { config, stars, model: (first, name), cannon, gathered: Vec::new(), retrained: None, grid: None })
+    }
+
+    /// Position of the model that is examined, among the run's models.
+    pub fn model(&self) -> usize {
+        self.model.0
+    }
+
+    /// Gathers evidence about a fold's test stars, of which `result` is what the model examined made.
+    ///
+    /// # Errors
+    /// Those of fits. Where too few stars are left to train again, that is only said.
+    pub fn add_fold(&mut self, crossval: &CrossValidation, fold: &Fold, result: &FoldResult) -> Result<()> {
+        let settings = &self.config.outliers;
+        let cannon = result.cannon.as_ref();
+        self.gathered.extend(gather(crossval, fold, cannon, &result.estimates, settings, settings.figures)?);
+        let is_first = self.grid.replace(crossval.set.grid.clone()).is_none();
+        // Training by descent takes too long to be done thrice for a side question.
+        let closed_form = self.cannon.filter(|cannon| matches!(cannon.training, CannonTraining::ClosedForm));
+        if let (true, true, Some(config)) = (is_first, settings.retrain, closed_form) {
+            match retrain(crossval, fold, config, self.stars, settings) {
+                Ok(retrained) => self.retrained = Some(retrained),
+                Err(err) => tracing::warn!("training stars were not judged: {err}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges all outliers. `test` are the rows of the test stars in the order of the models' predictions; `truth` is about
+    /// all stars.
+    pub fn finish(self, models: &[ModelOutcome], test: &[usize], truth: Option<&Truth>) -> Option<Outliers> {
+        let (first, name) = self.model;
+        let predictions = &models.get(first)?.predictions;
+        let others: Vec<ArrayView2<f64>> = models
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != first)
+            .map(|(_, model)| model.predictions.estimates.labels.view())
+            .collect();
+        let stars = self.stars.rows(test);
+        let cases = Cases {
+            label_names: &predictions.label_names,
+            stars: &stars,
+            estimates: &predictions.estimates,
+            flags: &predictions.flags,
+            gathered: &self.gathered,
+            others: &others,
+        };
+        let settings = &self.config.outliers;
+        let findings = conclude(&cases, settings.sigma, settings.most);
+        let pathology = predictions.truth.as_ref().and_then(|truth| truth.pathology.as_ref());
+        let score = pathology.map(|pathology| {
+            let mut verdicts = vec![None; stars.len()];
+            findings.iter().for_each(|finding| verdicts[finding.star] = Some(finding.verdict));
+            Score::new(&verdicts, pathology)
+        });
+        let positions: Vec<usize> = findings.iter().map(|finding| finding.star).collect();
+        let effect = self.retrained.as_ref().map(|retrained| retrained.effect(predictions, &positions, truth));
+        let mut drawn = 0;
+        let outliers = findings.into_iter().map(|finding| {
+            let star = finding.star;
+            let spectra = self.gathered[star].drawn.clone().filter(|_| drawn < settings.figures);
+            drawn += usize::from(spectra.is_some());
+            Outlier {
+                id: stars.id[star].clone(),
+                verdict: finding.verdict,
+                reason: finding.reason,
+                catalogue: predictions.catalogue.row(star).to_vec(),
+                estimates: predictions.estimates.labels.row(star).to_vec(),
+                errors: (0..predictions.label_names.len()).map(|k| predictions.estimates.error(star, k)).collect(),
+                evidence: finding.evidence,
+                planted: pathology.map(|pathology| pathology[star].clone()),
+                spectra,
+            }
+        });
+        let estimated = predictions.estimates.labels.rows().into_iter().filter(|row| row.iter().all(|l| l.is_finite()));
+        Some(Outliers {
+            model: name.to_string(),
+            label_names: predictions.label_names.clone(),
+            n_stars: estimated.count(),
+            sigma: settings.sigma,
+            stars: outliers.collect(),
+            grid: self.grid?,
+            score,
+            effect,
+        })
+    }
+}
