@@ -300,15 +300,15 @@ mod tests {
 
     const N_PIXELS: usize = 60;
 
-    /// Stars whose two labels move the flux, the first with a bend; some labels of the second are wrong.
+    /// Stars whose two labels move the flux, the first not evenly; some labels of the second are wrong.
     fn stars(grid: &WavelengthGrid, n: usize, wrong: f64, seed: u64) -> (LabelledSpectra<'_>, Array2<f64>) {
         let mut rng = ChaCha8Rng::seed_from_u64(77);
-        let slopes = Array2::from_shape_fn((3, N_PIXELS), |_| 0.05 * normal(&mut rng));
+        let slopes = Array2::from_shape_fn((2, N_PIXELS), |_| 0.05 * normal(&mut rng));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let truth = Array2::from_shape_fn((n, 2), |_| normal(&mut rng));
         let flux = Array2::from_shape_fn((n, N_PIXELS), |(star, j)| {
             let (a, b) = (truth[[star, 0]], truth[[star, 1]]);
-            let clean = 0.8 + slopes[[0, j]] * a + slopes[[1, j]] * b + 0.3 * slopes[[2, j]] * a * a;
+            let clean = 0.8 + slopes[[0, j]] * a * (1.0 + 0.15 * a) + slopes[[1, j]] * b;
             (clean + 0.01 * normal(&mut rng)) as f32
         });
         let ivar = Array2::from_shape_fn((n, N_PIXELS), |_| if rng.random_range(0.0..1.0) < 0.03 { 0.0 } else { 1e4 });
@@ -378,22 +378,24 @@ mod tests {
             for k in 0..2 {
                 let error = rms((0..1000).map(|star| estimates[[star, k]] - truth[[star, k]]));
                 let expected = rms((0..300).map(|star| left_out[[star, k]] - training.labels[[star, k]]));
-                // The catalogue's 0.02 is in the second only; 300 stars know a width to 4%.
+                // The catalogue's 0.02 is in the second only; 300 stars know a width to 4%, one of skew errors to 11%.
                 let expected = (expected * expected - 0.0004).max(0.0).sqrt();
-                assert!((error / expected - 1.0).abs() < 0.2, "{kernel:?} {pixels:?} {k}: {error} {expected}");
-                assert!(error < 0.15, "{kernel:?} {pixels:?} {k}: {error}");
+                let tolerance = if k == 0 { 0.4 } else { 0.2 };
+                assert!((error / expected - 1.0).abs() < tolerance, "{kernel:?} {pixels:?} {k}: {error} {expected}");
+                assert!(error < if k == 0 { 0.4 } else { 0.15 }, "{kernel:?} {pixels:?} {k}: {error}");
                 // What the regression itself says of noise and masks must be a good part of that, and no more.
                 let own = to_f64(trained.ridge.variance(&spectra, None));
                 let own =
                     mean(&own.iter().skip(k).step_by(2).copied().collect::<Vec<f64>>()).sqrt() * scaler().scale[k];
-                assert!(own < 1.25 * error && own > 0.2 * error, "{kernel:?} {pixels:?} {k}: {own} {error}");
-                if k == 0 {
+                if k == 1 {
+                    assert!(own < 1.25 * error && own > 0.2 * error, "{kernel:?} {pixels:?}: {own} {error}");
+                } else {
                     error_of_first.push(error);
                 }
             }
         }
-        // The bend is beyond a linear kernel.
-        assert!(error_of_first[2] < 0.9 * error_of_first[0], "{error_of_first:?}");
+        // An uneven label is beyond a linear kernel.
+        assert!(error_of_first[2] < 0.6 * error_of_first[0], "{error_of_first:?}");
     }
 
     #[test]
