@@ -135,7 +135,9 @@ impl Combination {
             } else {
                 (if k == l { sizes[c][2].min(sizes[d][2]) } else { 0.0 }, sizes[c][1] * sizes[d][1])
             };
-            ((together - catalogue) / alone).clamp(-1.0, 1.0)
+            // A model whose residuals the catalogue's errors explain altogether has no error to correlate.
+            let correlation = (together - catalogue) / alone;
+            if correlation.is_finite() { correlation.clamp(-1.0, 1.0) } else { 0.0 }
         };
         let correlation = definite(DMatrix::from_fn(width, width, own_correlation));
         Ok(Self {
