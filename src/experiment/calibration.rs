@@ -290,7 +290,9 @@ pub(super) mod tests {
                     let width = crate::stats::robust::standard_deviation(&pulls);
                     // 120 stars (79 held out by members) calibrate, 120 judge: 7% to 10% each, and models of two thirds
                     // of 120 stars err a little more.
-                    assert!((0.65..1.4).contains(&width), "{networks}, {name}, {k}: {width}");
+                    // A combination learns 15 correlations from those 79.
+                    let most = if name == "both" { 1.6 } else { 1.4 };
+                    assert!((0.65..most).contains(&width), "{networks}, {name}, {k}: {width}");
                 }
             }
         }
