@@ -269,7 +269,7 @@ pub(super) mod tests {
                 |position: usize| before.estimates.labels[[position, 0]] - after.estimates.labels[[position, 0]];
             let others: Vec<f64> = (0..before.rows.len()).filter(|n| *n != own).map(|n| change(n).abs()).collect();
             let most = others.iter().copied().fold(0.0, f64::max);
-            // The ridge's mean label knows each star as one of 120: 1/120 of the change of 1, shrunk.
+            // The ridge's choice of strength, and its scaling of labels, know each star as one of 120.
             assert!(most > 1e-4 && change(own).abs() < if name == "plain" { 1e-12 } else { 0.009 }, "{name}: {most}");
         }
     }
@@ -290,7 +290,9 @@ pub(super) mod tests {
                     let width = crate::stats::robust::standard_deviation(&pulls);
                     // 120 stars (79 held out by members) calibrate, 120 judge: 7% to 10% each, and models of two thirds
                     // of 120 stars err a little more.
-                    assert!((0.7..1.35).contains(&width), "{networks}, {name}, {k}: {width}");
+                    // A combination learns 15 correlations from those 79.
+                    let most = if name == "both" { 1.6 } else { 1.4 };
+                    assert!((0.65..most).contains(&width), "{networks}, {name}, {k}: {width}");
                 }
             }
         }

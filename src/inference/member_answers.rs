@@ -5,7 +5,7 @@ use ndarray::{Array2, Array3, Axis, s};
 use crate::stats::robust::{mean, robust_scatter};
 
 /// Pairs of members that had both not seen the same star, from which on they tell how far members are apart.
-const ENOUGH_PAIRS: usize = 30;
+const ENOUGH_PAIRS: usize = 15;
 
 /// The mean answer of the members that had not seen a star, and by how much its variance exceeds that of all members' mean.
 ///

@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::tensor::Tensor;
 use nalgebra::{DMatrix, DVector};
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::label_regression::LabelledSpectra;
@@ -12,6 +12,7 @@ use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::network::input::{deviation, masked, mean_spectrum};
 use crate::models::ridge::{Kernel, PixelWeights, Ridge, RidgeConfig};
+use crate::models::vectorizer::Vectorizer;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;
 use crate::stats::robust::{mean, median, robust_scatter};
@@ -87,10 +88,10 @@ pub fn train(
     let fill = stars.fill.as_ref().map(upload);
     let mean_flux = mean_spectrum(&spectra);
     let deviations = deviation(&spectra, fill.clone(), mean_flux.clone());
-    let pixel_weights = pixel_weights(config.pixels, stars, &deviations, compute);
+    let labels = scaler.scale(stars.labels.view());
+    let pixel_weights = pixel_weights(config.pixels, stars, &labels, &deviations, compute);
     let weighted = deviations.clone() * pixel_weights.clone();
     let kernels = kernels(config, &weighted);
-    let labels = scaler.scale(stars.labels.view());
     let mut chosen: Vec<(usize, Choice)> = Vec::with_capacity(scaler.n_labels());
     let decomposed: Vec<Decomposed> = kernels.iter().map(|(_, _, kernel)| Decomposed::new(kernel)).collect();
     for column in labels.axis_iter(Axis(1)) {
@@ -137,25 +138,41 @@ pub fn train(
 fn pixel_weights(
     weights: PixelWeights,
     stars: &LabelledSpectra,
+    scaled_labels: &Array2<f64>,
     deviations: &Tensor<2>,
     compute: &Compute,
 ) -> Tensor<2> {
     let n_pixels = stars.flux.ncols();
+    let inverse_error = |ivar: ArrayView1<f32>| {
+        let known: Vec<f64> = ivar.iter().filter(|ivar| **ivar > 0.0).map(|ivar| f64::from(*ivar)).collect();
+        if known.is_empty() { 0.0 } else { median(&known).sqrt() }
+    };
     let own = match weights {
         PixelWeights::Equal => vec![1.0; n_pixels],
-        PixelWeights::Noise => stars
-            .ivar
-            .columns()
-            .into_iter()
-            .map(|ivar| {
-                let known: Vec<f64> = ivar.iter().filter(|ivar| **ivar > 0.0).map(|ivar| f64::from(*ivar)).collect();
-                if known.is_empty() { 0.0 } else { median(&known).sqrt() }
-            })
-            .collect(),
+        PixelWeights::Noise | PixelWeights::Response => stars.ivar.columns().into_iter().map(inverse_error).collect(),
     };
-    let own = compute.tensor(&own, [1, n_pixels]);
+    let mut own = compute.tensor(&own, [1, n_pixels]);
+    if weights == PixelWeights::Response {
+        own = own.powf_scalar(1.5) * response(scaled_labels, deviations, compute).sqrt();
+    }
     let spread = to_f64((deviations.clone() * own.clone()).powf_scalar(2.0).mean())[0].sqrt();
     own / spread.max(f64::MIN_POSITIVE)
+}
+
+/// How much scaled labels move the flux of each pixel at the mean labels, [1, n_pixels]: the root of the sum of the squares of
+/// its slopes, by least squares with a quadratic function.
+fn response(scaled_labels: &Array2<f64>, deviations: &Tensor<2>, compute: &Compute) -> Tensor<2> {
+    let (n_stars, n_labels) = scaled_labels.dim();
+    let vectorizer = Vectorizer::new(n_labels, 2);
+    let labels: Vec<f64> = scaled_labels.iter().copied().collect();
+    let terms = to_f64(vectorizer.design_matrix(Compute::small_systems().tensor(&labels, [n_stars, n_labels])));
+    let n_terms = vectorizer.n_terms();
+    let design = DMatrix::from_row_slice(n_stars, n_terms, &terms);
+    // A touch of a ridge: labels may go together without exception, and stars may be few.
+    let normal = design.tr_mul(&design) + DMatrix::identity(n_terms, n_terms) * (1e-6 * n_stars as f64);
+    let solution = normal.cholesky().map_or_else(|| design.transpose(), |cholesky| cholesky.solve(&design.transpose()));
+    let slopes = solution.rows(1, n_labels).transpose();
+    compute.tensor(slopes.as_slice(), [n_labels, n_stars]).matmul(deviations.clone()).powf_scalar(2.0).sum_dim(0).sqrt()
 }
 
 /// Kernel matrices of all training stars with each other, with their widths and sharpnesses.
@@ -283,15 +300,15 @@ mod tests {
 
     const N_PIXELS: usize = 60;
 
-    /// Stars whose two labels move the flux, the first with a bend; some labels of the second are wrong.
+    /// Stars whose two labels move the flux, the first not evenly; some labels of the second are wrong.
     fn stars(grid: &WavelengthGrid, n: usize, wrong: f64, seed: u64) -> (LabelledSpectra<'_>, Array2<f64>) {
         let mut rng = ChaCha8Rng::seed_from_u64(77);
-        let slopes = Array2::from_shape_fn((3, N_PIXELS), |_| 0.05 * normal(&mut rng));
+        let slopes = Array2::from_shape_fn((2, N_PIXELS), |_| 0.05 * normal(&mut rng));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let truth = Array2::from_shape_fn((n, 2), |_| normal(&mut rng));
         let flux = Array2::from_shape_fn((n, N_PIXELS), |(star, j)| {
             let (a, b) = (truth[[star, 0]], truth[[star, 1]]);
-            let clean = 0.8 + slopes[[0, j]] * a + slopes[[1, j]] * b + 0.3 * slopes[[2, j]] * a * a;
+            let clean = 0.8 + slopes[[0, j]] * a * (1.0 + 0.15 * a) + slopes[[1, j]] * b;
             (clean + 0.01 * normal(&mut rng)) as f32
         });
         let ivar = Array2::from_shape_fn((n, N_PIXELS), |_| if rng.random_range(0.0..1.0) < 0.03 { 0.0 } else { 1e4 });
@@ -351,6 +368,7 @@ mod tests {
             (Kernel::Linear, PixelWeights::Equal),
             (Kernel::Linear, PixelWeights::Noise),
             (Kernel::Rbf, PixelWeights::Equal),
+            (Kernel::Rbf, PixelWeights::Response),
         ] {
             let config = RidgeConfig { kernel, pixels, ..RidgeConfig::default() };
             let trained = train(&config, &training, &scaler(), 1, &compute).unwrap();
@@ -360,22 +378,36 @@ mod tests {
             for k in 0..2 {
                 let error = rms((0..1000).map(|star| estimates[[star, k]] - truth[[star, k]]));
                 let expected = rms((0..300).map(|star| left_out[[star, k]] - training.labels[[star, k]]));
-                // The catalogue's 0.02 is in the second only; 300 stars know a width to 4%.
+                // The catalogue's 0.02 is in the second only; 300 stars know a width to 4%, one of skew errors to 11%.
                 let expected = (expected * expected - 0.0004).max(0.0).sqrt();
-                assert!((error / expected - 1.0).abs() < 0.2, "{kernel:?} {pixels:?} {k}: {error} {expected}");
-                assert!(error < 0.15, "{kernel:?} {pixels:?} {k}: {error}");
+                let tolerance = if k == 0 { 0.4 } else { 0.2 };
+                assert!((error / expected - 1.0).abs() < tolerance, "{kernel:?} {pixels:?} {k}: {error} {expected}");
+                assert!(error < if k == 0 { 0.4 } else { 0.15 }, "{kernel:?} {pixels:?} {k}: {error}");
                 // What the regression itself says of noise and masks must be a good part of that, and no more.
                 let own = to_f64(trained.ridge.variance(&spectra, None));
                 let own =
                     mean(&own.iter().skip(k).step_by(2).copied().collect::<Vec<f64>>()).sqrt() * scaler().scale[k];
-                assert!(own < 1.25 * error && own > 0.2 * error, "{kernel:?} {pixels:?} {k}: {own} {error}");
-                if k == 0 {
+                if k == 1 {
+                    assert!(own < 1.25 * error && own > 0.2 * error, "{kernel:?} {pixels:?}: {own} {error}");
+                } else {
                     error_of_first.push(error);
                 }
             }
         }
-        // The bend is beyond a linear kernel.
-        assert!(error_of_first[2] < 0.9 * error_of_first[0], "{error_of_first:?}");
+        // An uneven label is beyond a linear kernel.
+        assert!(error_of_first[2] < 0.6 * error_of_first[0], "{error_of_first:?}");
+    }
+
+    #[test]
+    fn the_response_of_a_pixel_is_that_of_its_slopes() {
+        let compute = Compute::flex(Precision::F64);
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let labels = Array2::from_shape_fn((200, 2), |_| normal(&mut rng));
+        // Slopes (3, 4) in the first pixel, none in the second.
+        let flux = |star: usize| [7.0 + 3.0 * labels[[star, 0]] + 4.0 * labels[[star, 1]], 2.0];
+        let deviations = compute.tensor(&(0..200).flat_map(flux).collect::<Vec<f64>>(), [200, 2]);
+        let found = to_f64(response(&labels, &deviations, &compute));
+        assert!((found[0] - 5.0).abs() < 1e-4 && found[1].abs() < 1e-4, "{found:?}");
     }
 
     #[test]
