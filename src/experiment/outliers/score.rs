@@ -15,6 +15,9 @@ pub const NOT_LISTED: &str = "not-listed";
 pub struct Score {
     /// Test stars by what was planted, and by verdict; `not-listed` are those that do not deviate enough.
     pub confusion: BTreeMap<String, BTreeMap<&'static str, usize>>,
+    /// Test stars that do not deviate by what was planted, and by what their spectra alone were found guilty of; a key
+    /// `none` stands for nothing.
+    pub confusion_of_others: BTreeMap<String, BTreeMap<&'static str, usize>>,
     /// By planted fault.
     pub faults: BTreeMap<String, FaultScore>,
     /// Part of the outliers with a planted fault that were given its name.
@@ -42,13 +45,12 @@ pub struct FaultScore {
 
 impl Score {
     /// Scores verdicts, one per test star and `None` where it is no outlier, against the pathologies' tags, empty for a
-    /// healthy star.
-    pub(super) fn new(verdicts: &[Option<Verdict>], pathology: &[String]) -> Self {
-        let mut confusion: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
-        for (verdict, tag) in verdicts.iter().zip(pathology) {
-            let row = confusion.entry(if tag.is_empty() { HEALTHY } else { tag }.to_string()).or_default();
-            *row.entry(verdict.map_or(NOT_LISTED, Verdict::name)).or_default() += 1;
-        }
+    /// healthy star. `spectra` are the verdicts on the spectra of stars that are no outliers.
+    pub(super) fn new(verdicts: &[Option<Verdict>], spectra: &[Option<Verdict>], pathology: &[String]) -> Self {
+        let all = verdicts.iter().copied().zip(pathology);
+        let confusion = table(all.clone(), NOT_LISTED);
+        let others = all.zip(spectra).filter(|((verdict, _), _)| verdict.is_none());
+        let confusion_of_others = table(others.map(|((_, tag), spectrum)| (*spectrum, tag)), "none");
         let is_right = |verdict: Verdict, tag: &str| match tag {
             "" => !verdict.is_fault_of_star(),
             tag => name_of(tag) == verdict.name(),
@@ -78,8 +80,21 @@ impl Score {
             (tag.clone(), score)
         });
         let faults = faults.collect();
-        Self { faults, accuracy_of_planted: part(&planted), accuracy: part(&listed), confusion }
+        Self { faults, accuracy_of_planted: part(&planted), accuracy: part(&listed), confusion, confusion_of_others }
     }
+}
+
+/// Stars by tag and verdict.
+fn table<'a>(
+    stars: impl Iterator<Item = (Option<Verdict>, &'a String)>,
+    without: &'static str,
+) -> BTreeMap<String, BTreeMap<&'static str, usize>> {
+    let mut table: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
+    for (verdict, tag) in stars {
+        let row = table.entry(if tag.is_empty() { HEALTHY } else { tag }.to_string()).or_default();
+        *row.entry(verdict.map_or(without, Verdict::name)).or_default() += 1;
+    }
+    table
 }
 
 /// The verdict's name that belongs to a pathology's tag.
@@ -96,7 +111,11 @@ mod tests {
         use Verdict::{Binary, LocalMinimum, WrongLabel};
         let verdicts = [Some(Binary), Some(WrongLabel), None, Some(WrongLabel), Some(LocalMinimum), Some(Binary), None];
         let tags = ["binary", "binary", "binary", "wrong_label", "", "", ""].map(String::from);
-        let score = Score::new(&verdicts, &tags);
+        let mut spectra = [None; 7];
+        spectra[2] = Some(Binary);
+        let score = Score::new(&verdicts, &spectra, &tags);
+        assert_eq!(score.confusion_of_others["binary"], BTreeMap::from([("binary", 1)]));
+        assert_eq!(score.confusion_of_others[HEALTHY], BTreeMap::from([("none", 1)]));
         assert_eq!(score.confusion["binary"], BTreeMap::from([("binary", 1), ("wrong-label", 1), (NOT_LISTED, 1)]));
         assert_eq!(score.confusion[HEALTHY], BTreeMap::from([("local-minimum", 1), ("binary", 1), (NOT_LISTED, 1)]));
         let binary = score.faults["binary"];
@@ -105,7 +124,7 @@ mod tests {
         assert_eq!(score.faults["wrong_label"].precision, 0.5);
         assert_eq!((score.accuracy_of_planted, score.accuracy), (2.0 / 3.0, 3.0 / 5.0));
         // Nothing listed: nothing to divide by.
-        let none = Score::new(&[None], &["binary".to_string()]);
+        let none = Score::new(&[None], &[None], &["binary".to_string()]);
         assert!(none.accuracy.is_nan() && none.faults["binary"].recall.is_nan());
         assert!(serde_json::to_value(&none).unwrap()["accuracy"].is_null());
     }
