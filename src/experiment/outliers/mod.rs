@@ -54,7 +54,8 @@ pub struct OutlierSettings {
     pub starts: usize,
     /// Outliers whose spectra are drawn at most.
     pub figures: usize,
-    /// Whether training stars are judged too, and a Cannon is trained without those at fault.
+    /// Whether training stars are judged too, and a Cannon is trained without those at fault; of the first fold, and in
+    /// closed form only.
     pub retrain: bool,
 }
 

@@ -22,7 +22,7 @@ pub struct Score {
     pub faults: BTreeMap<String, FaultScore>,
     /// Part of the outliers with a planted fault that were given its name.
     pub accuracy_of_planted: f64,
-    /// Part of all outliers that were given the planted fault's name, or, if healthy, that of no fault of the star.
+    /// Part of all outliers that were given the planted fault's name, or, without a fault, that of no fault of the star.
     pub accuracy: f64,
 }
 
@@ -51,9 +51,9 @@ impl Score {
         let confusion = table(all.clone(), NOT_LISTED);
         let others = all.zip(spectra).filter(|((verdict, _), _)| verdict.is_none());
         let confusion_of_others = table(others.map(|((_, tag), spectrum)| (*spectrum, tag)), "none");
-        let is_right = |verdict: Verdict, tag: &str| match tag {
-            "" => !verdict.is_fault_of_star(),
-            tag => name_of(tag) == verdict.name(),
+        let is_right = |verdict: Verdict, tag: &str| match is_fault(tag) {
+            false => !verdict.is_fault_of_star(),
+            true => name_of(tag) == verdict.name(),
         };
         let listed: Vec<(Verdict, &str)> =
             verdicts.iter().zip(pathology).filter_map(|(verdict, tag)| Some(((*verdict)?, tag.as_str()))).collect();
@@ -61,8 +61,8 @@ impl Score {
             let right = stars.iter().filter(|(verdict, tag)| is_right(*verdict, tag)).count();
             right as f64 / stars.len() as f64
         };
-        let planted: Vec<(Verdict, &str)> = listed.iter().copied().filter(|(_, tag)| !tag.is_empty()).collect();
-        let tags: Vec<&String> = confusion.keys().filter(|tag| *tag != HEALTHY).collect();
+        let planted: Vec<(Verdict, &str)> = listed.iter().copied().filter(|(_, tag)| is_fault(tag)).collect();
+        let tags: Vec<&String> = confusion.keys().filter(|tag| is_fault(tag)).collect();
         let faults = tags.into_iter().map(|tag| {
             let count = |of: &dyn Fn(&(Verdict, &str)) -> bool| listed.iter().filter(|star| of(star)).count();
             let name = name_of(tag);
@@ -82,6 +82,11 @@ impl Score {
         let faults = faults.collect();
         Self { faults, accuracy_of_planted: part(&planted), accuracy: part(&listed), confusion, confusion_of_others }
     }
+}
+
+/// Whether there is a verdict for stars with this tag; a second spectrum of a star, for one, is no fault.
+fn is_fault(tag: &str) -> bool {
+    Verdict::ALL.iter().any(|verdict| verdict.name() == name_of(tag))
 }
 
 /// Stars by tag and verdict.
@@ -123,6 +128,9 @@ mod tests {
         assert_eq!((binary.recall, binary.precision), (0.5, 0.5));
         assert_eq!(score.faults["wrong_label"].precision, 0.5);
         assert_eq!((score.accuracy_of_planted, score.accuracy), (2.0 / 3.0, 3.0 / 5.0));
+        // What is no fault has no name to be given.
+        let second = Score::new(&[Some(LocalMinimum)], &[None], &["duplicate".to_string()]);
+        assert!(second.faults.is_empty() && second.accuracy == 1.0 && second.accuracy_of_planted.is_nan());
         // Nothing listed: nothing to divide by.
         let none = Score::new(&[None], &[None], &["binary".to_string()]);
         assert!(none.accuracy.is_nan() && none.faults["binary"].recall.is_nan());
