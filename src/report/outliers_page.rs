@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::html::{Cell, Page};
-use super::{in_unit, percent, plain, title_with_unit};
-use crate::experiment::outliers::{Effect, NOT_LISTED, Outlier, Outliers, Score, Spread, Verdict};
+use super::{in_unit, label_title, percent, plain, title_with_unit};
+use crate::experiment::outliers::{Effect, FaultySpectrum, NOT_LISTED, Outlier, Outliers, Score, Spread, Verdict};
 use crate::plot::Figure;
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
@@ -31,9 +31,11 @@ pub fn page(name: &str, outliers: &Outliers, figures: &BTreeMap<usize, Figure>) 
     if let Some(effect) = &outliers.effect {
         effects(&mut page, effect, &outliers.label_names);
     }
+    faulty_spectra(&mut page, outliers);
     for (index, star) in outliers.stars.iter().enumerate() {
         page.heading(&format!("{}: {}", star.id, star.verdict.name()));
-        page.paragraph(&star.reason);
+        let worst = &outliers.label_names[star.evidence.worst_label];
+        page.paragraph(&star.reason.replacen(worst.as_str(), &label_title(worst), 1));
         labels(&mut page, outliers, star);
         if let Some(figure) = figures.get(&index) {
             page.figure(
@@ -109,6 +111,28 @@ fn rules(page: &mut Page) {
     page.close_details();
 }
 
+/// Stars named on the page that do not deviate; the JSON counts all.
+const MOST_OTHERS: usize = 40;
+
+fn faulty_spectra(page: &mut Page, outliers: &Outliers) {
+    let n = outliers.faulty_spectra.len();
+    if n == 0 {
+        return;
+    }
+    page.heading("Spectra at fault that do no harm");
+    page.paragraph(&format!(
+        "{n} of the stars that do not deviate as far have spectra that would have been given a verdict all the same: the \
+         model got over it."
+    ));
+    let row = |star: &FaultySpectrum| {
+        vec![Cell::words(&star.id), Cell::words(star.verdict.name()), Cell::words(&star.reason)]
+    };
+    let rows: Vec<Vec<Cell>> = outliers.faulty_spectra.iter().take(MOST_OTHERS).map(row).collect();
+    page.open_details("Which ones");
+    page.table(&["star", "verdict", "why"], &rows);
+    page.close_details();
+}
+
 fn scores(page: &mut Page, score: &Score) {
     page.heading("Verdicts against the truth");
     page.paragraph(&format!(
@@ -118,18 +142,8 @@ fn scores(page: &mut Page, score: &Score) {
         percent(score.accuracy_of_planted),
         percent(score.accuracy)
     ));
-    let listed = |name: &str| score.confusion.values().any(|row| row.contains_key(name));
-    let names: Vec<&str> =
-        Verdict::ALL.iter().map(|verdict| verdict.name()).chain([NOT_LISTED]).filter(|name| listed(name)).collect();
-    let head: Vec<&str> = std::iter::once("planted").chain(names.iter().copied()).collect();
-    let rows = score.confusion.iter().map(|(tag, row)| {
-        let cell = |name: &&str| {
-            let count = row.get(name).map_or(String::new(), usize::to_string);
-            if tag.replace('_', "-") == *name { Cell::best(count) } else { Cell::number(count) }
-        };
-        std::iter::once(Cell::words(tag)).chain(names.iter().map(cell)).collect()
-    });
-    page.table(&head, &rows.collect::<Vec<Vec<Cell>>>());
+    confusion(page, &score.confusion, NOT_LISTED);
+    page.paragraph("Recall is of the outliers with the fault, precision of the verdicts of that name:");
     let rows = score.faults.iter().map(|(tag, fault)| {
         vec![
             Cell::words(tag),
@@ -145,6 +159,24 @@ fn scores(page: &mut Page, score: &Score) {
         &["planted", "test stars", "outliers", "named rightly", "verdicts of that name", "recall", "precision"],
         &rows.collect::<Vec<_>>(),
     );
+    page.paragraph("The spectra of stars that are not listed, judged by themselves:");
+    confusion(page, &score.confusion_of_others, "none");
+}
+
+/// Planted faults against verdicts; what stands under no verdict comes last.
+fn confusion(page: &mut Page, table: &BTreeMap<String, BTreeMap<&'static str, usize>>, last: &'static str) {
+    let listed = |name: &str| table.values().any(|row| row.contains_key(name));
+    let names: Vec<&str> =
+        Verdict::ALL.iter().map(|verdict| verdict.name()).chain([last]).filter(|name| listed(name)).collect();
+    let head: Vec<&str> = std::iter::once("planted").chain(names.iter().copied()).collect();
+    let rows = table.iter().map(|(tag, row)| {
+        let cell = |name: &&str| {
+            let count = row.get(name).map_or(String::new(), usize::to_string);
+            if tag.replace('_', "-") == *name { Cell::best(count) } else { Cell::number(count) }
+        };
+        std::iter::once(Cell::words(tag)).chain(names.iter().map(cell)).collect()
+    });
+    page.table(&head, &rows.collect::<Vec<Vec<Cell>>>());
 }
 
 fn effects(page: &mut Page, effect: &Effect, label_names: &[String]) {

@@ -60,7 +60,7 @@ fn faulty_survey(folder: &Path) {
     wavelengths.write_npy(std::fs::File::create(folder.join("wavelengths.npy")).unwrap()).unwrap();
     let table = |labels: &Array2<f64>, last: &dyn Fn(usize) -> String| -> String {
         let row = |star: usize| {
-            let cells = labels.row(star).iter().map(|l| if l.is_finite() { l.to_string() } else { String::new() });
+            let cells = labels.row(star).into_iter().map(|l| if l.is_finite() { l.to_string() } else { String::new() });
             format!("s{star:03},{}{}\n", cells.collect::<Vec<_>>().join(","), last(star))
         };
         (0..labels.nrows()).map(row).collect()

@@ -29,7 +29,7 @@ pub use score::{FaultScore, NOT_LISTED, Score};
 pub use spectrum::SpectrumEvidence;
 pub use verdict::{Verdict, judge};
 
-use self::conclude::{Cases, conclude};
+use self::conclude::{Cases, Finding, conclude};
 use self::effect::{Retrained, retrain};
 use self::gather::{StarEvidence, gather};
 use super::config::{ExperimentConfig, ModelConfig};
@@ -54,13 +54,14 @@ pub struct OutlierSettings {
     pub starts: usize,
     /// Outliers whose spectra are drawn at most.
     pub figures: usize,
-    /// Whether training stars are judged too, and a Cannon is trained without those at fault.
+    /// Whether training stars are judged too, and a Cannon is trained without those at fault; of the first fold, and in
+    /// closed form only.
     pub retrain: bool,
 }
 
 impl Default for OutlierSettings {
     fn default() -> Self {
-        Self { most: 50, sigma: 4.0, starts: 20, figures: 24, retrain: true }
+        Self { most: 50, sigma: 4.0, starts: 20, figures: 12, retrain: true }
     }
 }
 
@@ -103,6 +104,17 @@ pub struct Outlier {
     pub spectra: Option<Spectra>,
 }
 
+/// A star that does not deviate though its spectrum is at fault.
+#[derive(Debug, Clone)]
+pub struct FaultySpectrum {
+    /// The star.
+    pub id: String,
+    /// What its spectrum suffers from.
+    pub verdict: Verdict,
+    /// The sentence that says why.
+    pub reason: String,
+}
+
 /// The outliers of a run.
 #[derive(Debug, Clone)]
 pub struct Outliers {
@@ -118,6 +130,8 @@ pub struct Outliers {
     pub n_stars: usize,
     /// The outliers, the farthest first.
     pub stars: Vec<Outlier>,
+    /// Stars that do not deviate so far, with spectra at fault.
+    pub faulty_spectra: Vec<FaultySpectrum>,
     /// Verdicts against the truth, where there is one.
     pub score: Option<Score>,
     /// What suspicious training stars do.
@@ -137,6 +151,8 @@ pub struct OutlierMetrics {
     pub n_outliers: usize,
     /// Outliers by verdict.
     pub verdicts: BTreeMap<&'static str, usize>,
+    /// Stars that are no outliers, by what their spectra suffer from.
+    pub faulty_spectra_of_others: BTreeMap<&'static str, usize>,
     /// Verdicts against the truth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<Score>,
@@ -148,14 +164,18 @@ pub struct OutlierMetrics {
 impl Outliers {
     /// The numbers.
     pub fn metrics(&self) -> OutlierMetrics {
-        let mut verdicts = BTreeMap::new();
-        self.stars.iter().for_each(|star| *verdicts.entry(star.verdict.name()).or_default() += 1);
+        let count = |verdicts: &mut dyn Iterator<Item = Verdict>| {
+            let mut counts = BTreeMap::new();
+            verdicts.for_each(|verdict| *counts.entry(verdict.name()).or_default() += 1);
+            counts
+        };
         OutlierMetrics {
             model: self.model.clone(),
             sigma: self.sigma,
             n_stars: self.n_stars,
             n_outliers: self.stars.len(),
-            verdicts,
+            verdicts: count(&mut self.stars.iter().map(|star| star.verdict)),
+            faulty_spectra_of_others: count(&mut self.faulty_spectra.iter().map(|star| star.verdict)),
             score: self.score.clone(),
             effect: self.effect.clone(),
         }
@@ -218,7 +238,7 @@ impl<'a> Investigation<'a> {
     pub fn finish(self, models: &[ModelOutcome], test: &[usize], truth: Option<&Truth>) -> Option<Outliers> {
         let (first, name) = self.model;
         let predictions = &models.get(first)?.predictions;
-        let others: Vec<ArrayView2<f64>> = models
+        let other_models: Vec<ArrayView2<f64>> = models
             .iter()
             .enumerate()
             .filter(|(index, _)| *index != first)
@@ -231,15 +251,22 @@ impl<'a> Investigation<'a> {
             estimates: &predictions.estimates,
             flags: &predictions.flags,
             gathered: &self.gathered,
-            others: &others,
+            others: &other_models,
         };
         let settings = &self.config.outliers;
         let findings = conclude(&cases, settings.sigma, settings.most);
+        let mut is_outlier = vec![false; stars.len()];
+        findings.iter().for_each(|finding| is_outlier[finding.star] = true);
+        let mut others = conclude(&cases, 0.0, usize::MAX);
+        others.retain(|finding| !is_outlier[finding.star] && finding.verdict.is_fault_of_spectrum());
         let pathology = predictions.truth.as_ref().and_then(|truth| truth.pathology.as_ref());
         let score = pathology.map(|pathology| {
-            let mut verdicts = vec![None; stars.len()];
-            findings.iter().for_each(|finding| verdicts[finding.star] = Some(finding.verdict));
-            Score::new(&verdicts, pathology)
+            let verdicts = |findings: &[Finding]| {
+                let mut verdicts = vec![None; stars.len()];
+                findings.iter().for_each(|finding| verdicts[finding.star] = Some(finding.verdict));
+                verdicts
+            };
+            Score::new(&verdicts(&findings), &verdicts(&others), pathology)
         });
         let positions: Vec<usize> = findings.iter().map(|finding| finding.star).collect();
         let effect = self.retrained.as_ref().map(|retrained| retrained.effect(predictions, &positions, truth));
@@ -267,6 +294,14 @@ impl<'a> Investigation<'a> {
             n_stars: estimated.count(),
             sigma: settings.sigma,
             stars: outliers.collect(),
+            faulty_spectra: others
+                .into_iter()
+                .map(|Finding { star, verdict, reason, .. }| FaultySpectrum {
+                    id: stars.id[star].clone(),
+                    verdict,
+                    reason,
+                })
+                .collect(),
             grid: self.grid?,
             score,
             effect,

@@ -15,11 +15,14 @@ pub const NOT_LISTED: &str = "not-listed";
 pub struct Score {
     /// Test stars by what was planted, and by verdict; `not-listed` are those that do not deviate enough.
     pub confusion: BTreeMap<String, BTreeMap<&'static str, usize>>,
+    /// Test stars that do not deviate by what was planted, and by what their spectra alone were found guilty of; a key
+    /// `none` stands for nothing.
+    pub confusion_of_others: BTreeMap<String, BTreeMap<&'static str, usize>>,
     /// By planted fault.
     pub faults: BTreeMap<String, FaultScore>,
     /// Part of the outliers with a planted fault that were given its name.
     pub accuracy_of_planted: f64,
-    /// Part of all outliers that were given the planted fault's name, or, if healthy, that of no fault of the star.
+    /// Part of all outliers that were given the planted fault's name, or, without a fault, that of no fault of the star.
     pub accuracy: f64,
 }
 
@@ -42,16 +45,15 @@ pub struct FaultScore {
 
 impl Score {
     /// Scores verdicts, one per test star and `None` where it is no outlier, against the pathologies' tags, empty for a
-    /// healthy star.
-    pub(super) fn new(verdicts: &[Option<Verdict>], pathology: &[String]) -> Self {
-        let mut confusion: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
-        for (verdict, tag) in verdicts.iter().zip(pathology) {
-            let row = confusion.entry(if tag.is_empty() { HEALTHY } else { tag }.to_string()).or_default();
-            *row.entry(verdict.map_or(NOT_LISTED, Verdict::name)).or_default() += 1;
-        }
-        let is_right = |verdict: Verdict, tag: &str| match tag {
-            "" => !verdict.is_fault_of_star(),
-            tag => name_of(tag) == verdict.name(),
+    /// healthy star. `spectra` are the verdicts on the spectra of stars that are no outliers.
+    pub(super) fn new(verdicts: &[Option<Verdict>], spectra: &[Option<Verdict>], pathology: &[String]) -> Self {
+        let all = verdicts.iter().copied().zip(pathology);
+        let confusion = table(all.clone(), NOT_LISTED);
+        let others = all.zip(spectra).filter(|((verdict, _), _)| verdict.is_none());
+        let confusion_of_others = table(others.map(|((_, tag), spectrum)| (*spectrum, tag)), "none");
+        let is_right = |verdict: Verdict, tag: &str| match is_fault(tag) {
+            false => !verdict.is_fault_of_star(),
+            true => name_of(tag) == verdict.name(),
         };
         let listed: Vec<(Verdict, &str)> =
             verdicts.iter().zip(pathology).filter_map(|(verdict, tag)| Some(((*verdict)?, tag.as_str()))).collect();
@@ -59,8 +61,8 @@ impl Score {
             let right = stars.iter().filter(|(verdict, tag)| is_right(*verdict, tag)).count();
             right as f64 / stars.len() as f64
         };
-        let planted: Vec<(Verdict, &str)> = listed.iter().copied().filter(|(_, tag)| !tag.is_empty()).collect();
-        let tags: Vec<&String> = confusion.keys().filter(|tag| *tag != HEALTHY).collect();
+        let planted: Vec<(Verdict, &str)> = listed.iter().copied().filter(|(_, tag)| is_fault(tag)).collect();
+        let tags: Vec<&String> = confusion.keys().filter(|tag| is_fault(tag)).collect();
         let faults = tags.into_iter().map(|tag| {
             let count = |of: &dyn Fn(&(Verdict, &str)) -> bool| listed.iter().filter(|star| of(star)).count();
             let name = name_of(tag);
@@ -78,8 +80,26 @@ impl Score {
             (tag.clone(), score)
         });
         let faults = faults.collect();
-        Self { faults, accuracy_of_planted: part(&planted), accuracy: part(&listed), confusion }
+        Self { faults, accuracy_of_planted: part(&planted), accuracy: part(&listed), confusion, confusion_of_others }
     }
+}
+
+/// Whether there is a verdict for stars with this tag; a second spectrum of a star, for one, is no fault.
+fn is_fault(tag: &str) -> bool {
+    Verdict::ALL.iter().any(|verdict| verdict.name() == name_of(tag))
+}
+
+/// Stars by tag and verdict.
+fn table<'a>(
+    stars: impl Iterator<Item = (Option<Verdict>, &'a String)>,
+    without: &'static str,
+) -> BTreeMap<String, BTreeMap<&'static str, usize>> {
+    let mut table: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
+    for (verdict, tag) in stars {
+        let row = table.entry(if tag.is_empty() { HEALTHY } else { tag }.to_string()).or_default();
+        *row.entry(verdict.map_or(without, Verdict::name)).or_default() += 1;
+    }
+    table
 }
 
 /// The verdict's name that belongs to a pathology's tag.
@@ -96,7 +116,11 @@ mod tests {
         use Verdict::{Binary, LocalMinimum, WrongLabel};
         let verdicts = [Some(Binary), Some(WrongLabel), None, Some(WrongLabel), Some(LocalMinimum), Some(Binary), None];
         let tags = ["binary", "binary", "binary", "wrong_label", "", "", ""].map(String::from);
-        let score = Score::new(&verdicts, &tags);
+        let mut spectra = [None; 7];
+        spectra[2] = Some(Binary);
+        let score = Score::new(&verdicts, &spectra, &tags);
+        assert_eq!(score.confusion_of_others["binary"], BTreeMap::from([("binary", 1)]));
+        assert_eq!(score.confusion_of_others[HEALTHY], BTreeMap::from([("none", 1)]));
         assert_eq!(score.confusion["binary"], BTreeMap::from([("binary", 1), ("wrong-label", 1), (NOT_LISTED, 1)]));
         assert_eq!(score.confusion[HEALTHY], BTreeMap::from([("local-minimum", 1), ("binary", 1), (NOT_LISTED, 1)]));
         let binary = score.faults["binary"];
@@ -104,8 +128,11 @@ mod tests {
         assert_eq!((binary.recall, binary.precision), (0.5, 0.5));
         assert_eq!(score.faults["wrong_label"].precision, 0.5);
         assert_eq!((score.accuracy_of_planted, score.accuracy), (2.0 / 3.0, 3.0 / 5.0));
+        // What is no fault has no name to be given.
+        let second = Score::new(&[Some(LocalMinimum)], &[None], &["duplicate".to_string()]);
+        assert!(second.faults.is_empty() && second.accuracy == 1.0 && second.accuracy_of_planted.is_nan());
         // Nothing listed: nothing to divide by.
-        let none = Score::new(&[None], &["binary".to_string()]);
+        let none = Score::new(&[None], &[None], &["binary".to_string()]);
         assert!(none.accuracy.is_nan() && none.faults["binary"].recall.is_nan());
         assert!(serde_json::to_value(&none).unwrap()["accuracy"].is_null());
     }

@@ -89,8 +89,9 @@ impl Verdict {
 }
 
 /// Parts of chi^2 that an explanation must reach, and how unusual that must be among the test stars [robust scatters].
-const SKY: (f64, f64) = (0.15, 5.0);
-const COMPANION: (f64, f64) = (0.15, 4.0);
+const SKY: (f64, f64) = (0.1, 5.0);
+/// A second star that differs from the first explains less of chi^2 than its twin would, and sound stars need none at all.
+const COMPANION: (f64, f64) = (0.05, 6.0);
 const SMOOTH: (f64, f64) = (0.2, 5.0);
 /// Good continuum pixels, as a part of the usual number, below which the continuum is a guess, and the scatter about it
 /// above which it does not fit.
@@ -102,6 +103,9 @@ const UNUSUAL: f64 = 4.0;
 const CONCENTRATED: f64 = 0.5;
 /// How much less chi^2 (per chi^2 per pixel) must be to be believed: five standard deviations.
 const CLEAR: f64 = EXTRAPOLATION_PENALTY;
+/// How many times chi^2 the catalogue's labels must leave to be called wrong: as much again as noise and the model's own
+/// shortcomings together. By less, every star with a large error of the estimate fits its own catalogue labels worse.
+const WORSE: f64 = 2.0;
 /// Deviation within which a fit agrees with the catalogue [robust scatters].
 const AGREES: f64 = 3.0;
 /// Catalogue errors above this multiple of the usual one are a warning.
@@ -249,9 +253,9 @@ fn catalogue_flag(evidence: &Evidence) -> Option<(Verdict, String)> {
 
 fn wrong_label(evidence: &Evidence) -> Option<(Verdict, String)> {
     let (spectrum, opinions) = (&evidence.spectrum, &evidence.opinions);
-    let worse = (spectrum.chi2_catalogue - spectrum.chi2) / spectrum.chi2_per_pixel().max(1.0);
+    let worse = spectrum.chi2_catalogue / spectrum.chi2;
     // Without a model of the spectrum, others must speak.
-    let fits_well = spectrum.chi2.is_nan() || (evidence.unusual.chi2 < UNUSUAL && worse > CLEAR);
+    let fits_well = spectrum.chi2.is_nan() || (evidence.unusual.chi2 < UNUSUAL && worse > WORSE);
     let sided = match (opinions.n_models, opinions.look_alikes_agree) {
         (0, agree) => agree,
         (_, agree) => opinions.n_agree > 0 || agree,
@@ -259,9 +263,8 @@ fn wrong_label(evidence: &Evidence) -> Option<(Verdict, String)> {
     (fits_well && sided).then(|| {
         let mut why = Vec::new();
         if worse.is_finite() {
-            let times = spectrum.chi2_catalogue / spectrum.chi2;
             why.push(format!(
-                "The spectrum fits the estimate as well as is usual, the catalogue's labels {times:.1} times worse"
+                "The spectrum fits the estimate as well as is usual, the catalogue's labels {worse:.1} times worse"
             ));
         }
         if opinions.n_models > 0 {
@@ -430,6 +433,10 @@ mod tests {
     #[test]
     fn a_wrong_label_needs_a_spectrum_that_says_so_and_a_second_voice() {
         let worse = |e: &mut Evidence| e.spectrum.chi2_catalogue = 40_000.0;
+        let hardly = |e: &mut Evidence| {
+            (e.spectrum.chi2_catalogue, e.opinions.look_alikes_agree) = (12_000.0, true);
+        };
+        assert_eq!(verdict_on(hardly).0, Verdict::Unexplained);
         assert_eq!(verdict_on(worse).0, Verdict::Unexplained);
         let alone = |e: &mut Evidence| e.opinions.look_alikes_agree = true;
         assert_eq!(verdict_on(alone).0, Verdict::Unexplained);
