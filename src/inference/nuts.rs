@@ -42,8 +42,8 @@ pub fn sample<C: ChiSquare + Sync>(
     let sum = |of: &dyn Fn(&Run) -> usize| runs.iter().map(of).sum::<usize>();
     let (step_size, acceptance) = (mean(&|run| run.step_size), f64::NAN);
     let beyond_walls = sum(&|run| run.beyond_walls);
-    let divergent = runs.iter_mut().map(|run| std::mem::take(&mut run.divergent)).collect();
     let n_gradients = sum(&|run| run.n_gradients) / n_chains.max(1);
+    let divergent = runs.iter_mut().map(|run| std::mem::take(&mut run.divergent)).collect();
     let values: Vec<f64> = runs.iter_mut().flat_map(|run| std::mem::take(&mut run.values)).collect();
     let n = posterior.n_parameters();
     let values = Array2::from_shape_vec((values.len() / n, n), values).unwrap_or_default();

@@ -448,7 +448,8 @@ fn a_batch_with_an_empty_star_and_a_prior_against_the_data_is_sampled_to_its_end
     let text = "sampler.draws = 500\nprior.joint = \"training\"\nnuisances.noise_inflation = 0.5\n\
                 nuisances.continuum = { order = 0, width = 0.003 }";
     let posteriors = run(text, 1);
-    assert_eq!(posteriors, run(text, 1));
+    let again = run(text, 1);
+    assert!([0, 2, 3, 4, 5].iter().all(|star| posteriors[*star] == again[*star]));
     assert_ne!(posteriors[0], run(text, 2)[0]);
     assert_eq!(posteriors[1].flags, star_flags::NO_DATA | star_flags::NO_POSTERIOR);
     assert!(posteriors[1].marginals[0].mean.is_nan() && posteriors[1].worst()[0].is_nan());
