@@ -121,7 +121,7 @@ pub fn in_whole_spectrum(columns: Tensor<3>, start: usize, spectrum: &Tensor<2>)
     let [n_stars, n_columns, n_pixels] = columns.dims();
     let options = (&columns.device(), columns.dtype());
     let after = spectrum.dims()[1] - start - n_pixels;
-    let nil = |n: usize| (n > 0).then(|| Tensor::<3>::zeros([n_stars, n_columns, n], options.clone()));
+    let nil = |n: usize| (n > 0).then(|| Tensor::<3>::zeros([n_stars, n_columns, n], options));
     Tensor::cat([nil(start), Some(columns.clone()), nil(after)].into_iter().flatten().collect(), 2)
 }
 
@@ -131,9 +131,10 @@ pub fn velocity_column(model: &Tensor<2>, grid: &WavelengthGrid, velocity_kms: f
     let [n_stars, n_pixels] = model.dims();
     let mut factor = vec![0.0; n_pixels];
     for chip in &grid.chips {
-        for pixel in chip.start + 1..chip.end.saturating_sub(1) {
-            factor[pixel] =
-                velocity_kms / SPEED_OF_LIGHT / (grid.wavelength[pixel + 1] / grid.wavelength[pixel - 1]).ln();
+        let wavelength = &grid.wavelength[chip.clone()];
+        let inner = factor[chip.clone()].iter_mut().skip(1);
+        for (factor, around) in inner.zip(wavelength.windows(3)) {
+            *factor = velocity_kms / SPEED_OF_LIGHT / (around[2] / around[0]).ln();
         }
     }
     let edge = |pixel: usize| model.clone().narrow(1, pixel, 1);
