@@ -217,7 +217,8 @@ impl<C: ChiSquare> Posterior<C> {
             return None;
         }
         let ln = Tensor::cat(ln, 1);
-        let largest = ln.clone().max_dim(1);
+        // Which one is taken off to keep the exponentials small does not matter, nor does its derivative.
+        let largest = ln.clone().max_dim(1).detach();
         let parts = (ln - largest.clone()).exp();
         let sum = parts.clone().sum_dim(1);
         let shares = parts / sum.clone();

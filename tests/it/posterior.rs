@@ -113,7 +113,6 @@ fn the_posterior_by_automatic_differentiation_and_by_differences_has_the_written
             assert!((value[star] - ln[row]).abs() < 1e-9 * (1.0 + ln[row].abs()));
             for k in 0..3 {
                 let written = gradient[row * 3 + k];
-                assert!((automatic[star * 3 + k] - written).abs() < 1e-9 * (1.0 + written.abs()), "{written}");
                 let h = 1e-5;
                 let at = |h: f64| {
                     let mut moved = flat.clone();
@@ -122,7 +121,9 @@ fn the_posterior_by_automatic_differentiation_and_by_differences_has_the_written
                 };
                 // Third derivatives of some hundreds times h^2, rounding of ln p ~ 100 over h.
                 let difference = (at(h) - at(-h)) / (2.0 * h);
+                let automatic = automatic[star * 3 + k];
                 assert!((difference - written).abs() < 1e-6 * (1.0 + written.abs()), "{difference} {written}");
+                assert!((automatic - written).abs() < 1e-9 * (1.0 + written.abs()), "{k}: {automatic} {written}");
             }
         }
     }
@@ -448,7 +449,8 @@ fn a_batch_with_an_empty_star_and_a_prior_against_the_data_is_sampled_to_its_end
     let text = "sampler.draws = 500\nprior.joint = \"training\"\nnuisances.noise_inflation = 0.5\n\
                 nuisances.continuum = { order = 0, width = 0.003 }";
     let posteriors = run(text, 1);
-    assert_eq!(posteriors, run(text, 1));
+    let again = run(text, 1);
+    assert!([0, 2, 3, 4, 5].iter().all(|star| posteriors[*star] == again[*star]));
     assert_ne!(posteriors[0], run(text, 2)[0]);
     assert_eq!(posteriors[1].flags, star_flags::NO_DATA | star_flags::NO_POSTERIOR);
     assert!(posteriors[1].marginals[0].mean.is_nan() && posteriors[1].worst()[0].is_nan());
