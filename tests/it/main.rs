@@ -19,3 +19,4 @@ mod regression;
 mod support;
 mod sweep;
 mod tensorboard;
+mod unsampled;
