@@ -21,3 +21,4 @@ mod regression;
 mod support;
 mod sweep;
 mod tensorboard;
+mod unsampled;
