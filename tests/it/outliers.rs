@@ -106,12 +106,15 @@ fn planted_faults_are_named_by_evidence_and_their_stars_harm_no_more() {
     assert_eq!(outliers["model"], "cannon");
     let score = &outliers["score"];
     let count = |of: &Value| of.as_u64().unwrap_or(0);
-    for fault in ["wrong_label", "binary"] {
-        let of = &score["faults"][fault];
-        // Some ten of each are in the test half, and each deviates by far more than the catalogue's errors.
-        assert!(count(&of["n_listed"]) >= 5, "{score:#}");
-        assert!(of["recall"].as_f64().unwrap() >= 0.8 && of["precision"].as_f64().unwrap() >= 0.8, "{score:#}");
-    }
+    // Some ten of each are in the test half. A wrong label deviates by far more than the catalogue's errors; a binary may
+    // not, but is recognized whether it does or not.
+    let wrong = &score["faults"]["wrong_label"];
+    assert!(count(&wrong["n_listed"]) >= 5, "{score:#}");
+    assert!(wrong["recall"].as_f64().unwrap() >= 0.8 && wrong["precision"].as_f64().unwrap() >= 0.8, "{score:#}");
+    let recognized: u64 =
+        ["confusion", "confusion_of_others"].iter().map(|of| count(&score[*of]["binary"]["binary"])).sum();
+    assert!(recognized * 10 >= 8 * count(&score["faults"]["binary"]["n_planted"]), "{score:#}");
+    assert!(count(&score["confusion_of_others"]["healthy"]["binary"]) <= 2, "{score:#}");
     let healthy = &score["confusion"]["healthy"];
     let listed: u64 =
         healthy.as_object().unwrap().iter().filter(|(k, _)| *k != "not-listed").map(|(_, n)| count(n)).sum();

@@ -92,6 +92,8 @@ impl Verdict {
 const SKY: (f64, f64) = (0.1, 5.0);
 /// A second star that differs from the first explains less of chi^2 than its twin would, and sound stars need none at all.
 const COMPANION: (f64, f64) = (0.05, 6.0);
+/// Part of the light below which a second star close in velocity cannot be told from lines of another width.
+const LEAST_LIGHT: f64 = 0.1;
 const SMOOTH: (f64, f64) = (0.2, 5.0);
 /// Good continuum pixels, as a part of the usual number, below which the continuum is a guess, and the scatter about it
 /// above which it does not fit.
@@ -106,6 +108,8 @@ const CLEAR: f64 = EXTRAPOLATION_PENALTY;
 /// How many times chi^2 the catalogue's labels must leave to be called wrong: as much again as noise and the model's own
 /// shortcomings together. By less, every star with a large error of the estimate fits its own catalogue labels worse.
 const WORSE: f64 = 2.0;
+/// Of a star this far from the catalogue [robust scatters], noisy spectra count too, that cannot speak as clearly.
+const FAR: (f64, f64) = (8.0, 1.25);
 /// Deviation within which a fit agrees with the catalogue [robust scatters].
 const AGREES: f64 = 3.0;
 /// Catalogue errors above this multiple of the usual one are a warning.
@@ -161,6 +165,7 @@ fn foreign_light(evidence: &Evidence) -> Option<(Verdict, String)> {
     let (verdict, part, sigma, _) = candidates
         .into_iter()
         .filter(|(_, part, sigma, (least_part, least_sigma))| part > least_part && sigma > least_sigma)
+        .filter(|(verdict, ..)| *verdict != Verdict::Binary || spectrum.companion_light > LEAST_LIGHT)
         .max_by(|a, b| a.1.total_cmp(&b.1))?;
     let (part, sigma) = (percent(part), format!("{sigma:.1} robust scatters more than usual"));
     let why = match verdict {
@@ -255,7 +260,9 @@ fn wrong_label(evidence: &Evidence) -> Option<(Verdict, String)> {
     let (spectrum, opinions) = (&evidence.spectrum, &evidence.opinions);
     let worse = spectrum.chi2_catalogue / spectrum.chi2;
     // Without a model of the spectrum, others must speak.
-    let fits_well = spectrum.chi2.is_nan() || (evidence.unusual.chi2 < UNUSUAL && worse > WORSE);
+    let far = evidence.deviations.get(evidence.worst_label).is_some_and(|sigma| sigma.abs() > FAR.0);
+    let clear = worse > WORSE || (far && worse > FAR.1);
+    let fits_well = spectrum.chi2.is_nan() || (evidence.unusual.chi2 < UNUSUAL && clear);
     let sided = match (opinions.n_models, opinions.look_alikes_agree) {
         (0, agree) => agree,
         (_, agree) => opinions.n_agree > 0 || agree,
@@ -344,7 +351,7 @@ mod tests {
                 sky_velocity_kms: -40.0,
                 smooth_part: 0.02,
                 companion_part: 0.02,
-                companion_light: 0.05,
+                companion_light: 0.2,
                 companion_velocity_kms: 30.0,
             },
             unusual: Unusual { chi2: 0.3, concentration: 0.2, sky: 0.1, smooth: -0.5, companion: 0.4 },
@@ -377,7 +384,7 @@ mod tests {
             (Verdict::FailedSky, "+0.30 of the continuum high at -40 km/s, explain 60%", |e| {
                 (e.spectrum.sky_part, e.spectrum.sky_height, e.unusual.sky) = (0.6, 0.3, 12.0);
             }),
-            (Verdict::Binary, "5% of the light at +30 km/s explains 40%", |e| {
+            (Verdict::Binary, "20% of the light at +30 km/s explains 40%", |e| {
                 (e.spectrum.companion_part, e.unusual.companion) = (0.4, 9.0);
             }),
             (Verdict::BadContinuum, "smooth curve on each chip explains 50%", |e| {
@@ -422,6 +429,11 @@ mod tests {
             (e.spectrum.companion_part, e.unusual.companion) = (0.5, 8.0);
         });
         assert_eq!(verdict, Verdict::Binary);
+        // Lines a little too wide look like a faint star close by.
+        let (verdict, _) = verdict_on(|e| {
+            (e.spectrum.companion_part, e.spectrum.companion_light, e.unusual.companion) = (0.1, 0.07, 40.0);
+        });
+        assert_eq!(verdict, Verdict::Unexplained);
         // A part that is usual, or too small to matter, explains nothing.
         let (verdict, _) = verdict_on(|e| {
             (e.spectrum.companion_part, e.unusual.companion) = (0.5, 1.0);
@@ -437,6 +449,11 @@ mod tests {
             (e.spectrum.chi2_catalogue, e.opinions.look_alikes_agree) = (12_000.0, true);
         };
         assert_eq!(verdict_on(hardly).0, Verdict::Unexplained);
+        let far = |e: &mut Evidence| {
+            hardly(e);
+            e.deviations[1] = -12.0;
+        };
+        assert_eq!(verdict_on(far).0, Verdict::WrongLabel);
         assert_eq!(verdict_on(worse).0, Verdict::Unexplained);
         let alone = |e: &mut Evidence| e.opinions.look_alikes_agree = true;
         assert_eq!(verdict_on(alone).0, Verdict::Unexplained);
