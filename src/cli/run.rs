@@ -11,7 +11,7 @@ use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::experiment::comparison::Contestant;
-use crate::experiment::config::Experiment;
+use crate::experiment::config::{Experiment, ModelConfig};
 use crate::experiment::crossval::Training;
 use crate::experiment::emulate::emulate;
 use crate::experiment::outcome::{ModelOutcome, Outcome};
@@ -21,6 +21,8 @@ use crate::experiment::sweep;
 use crate::experiment::sweep::outcome::Reference;
 use crate::report::model_card::model_card;
 use crate::report::{self, figures, outliers_page, tables};
+use crate::training::cannon_config::CannonConfig;
+use crate::training::checkpoint::TrainedCannon;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples: maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n    \
@@ -99,6 +101,7 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
         Ok(())
     })?;
     timings.measure("figures", || write_outliers(&experiment.slug, &outcome, folder))?;
+    timings.measure("figures", || write_latent_spectra(experiment, folder, compute))?;
     outcome.timings = timings;
     outcome.write(folder)?;
     let compared = outcome.comparison.as_ref().map(report::comparison::table).unwrap_or_default();
@@ -130,6 +133,27 @@ fn write_outliers(name: &str, outcome: &Outcome, folder: &Path) -> Result<()> {
         }
     }
     files::write_bytes(&folder.join("outliers.html"), outliers_page::page(name, outliers, &drawn))
+}
+
+/// What Cannons learned beside their labels, beside what is known to change spectra of the H band.
+fn write_latent_spectra(experiment: &Experiment, folder: &Path, compute: &Compute) -> Result<()> {
+    for (name, model) in &experiment.config.models {
+        let ModelConfig::Cannon(CannonConfig { latent: Some(_), .. }) = model else { continue };
+        let models = folder.join("models").join(name);
+        let first_fold = models.join("fold1");
+        let trained = TrainedCannon::load(if first_fold.is_dir() { &first_fold } else { &models }, compute)?;
+        let grid = &trained.preparation.grid;
+        let responses = if grid.is_apogee() { figures::latent::known_responses()? } else { Vec::new() };
+        let spectra = trained.latent_spectra();
+        let figure = figures::latent::components(&format!("{name}: latent spectra"), grid, &spectra, &responses, &[])?;
+        figures::write(&folder.join("figures"), &format!("latent_spectra-{name}"), &figure)?;
+        if !responses.is_empty() {
+            let title = format!("{name}: known causes among the latent spectra");
+            let figure = figures::latent::responses(&title, grid, &spectra, &responses, &[])?;
+            figures::write(&folder.join("figures"), &format!("latent_causes-{name}"), &figure)?;
+        }
+    }
+    Ok(())
 }
 
 fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) -> Result<Answer> {

@@ -46,7 +46,7 @@ pub struct BandHead {
 
 /// Molecular constants of 12C16O in its ground state [1/cm]: omega_e and omega_e x_e, y_e, z_e of the vibration; B_e, alpha_e and
 /// gamma_e of the rotation; D_e and beta_e of its stretching. Huber & Herzberg 1979, Constants of Diatomic Molecules.
-const VIBRATION: [f64; 4] = [2169.813_58, -13.288_31, 0.010_511, 5.74e-5];
+const VIBRATION: [f64; 4] = [2_169.813_58, -13.288_31, 0.010_511, 5.74e-5];
 const ROTATION: [f64; 3] = [1.931_280_87, -0.017_504_41, 5.487e-7];
 const STRETCHING: [f64; 2] = [6.121_47e-6, -1.153e-9];
 

@@ -149,6 +149,19 @@ impl TrainedCannon {
         concatenate![Axis(1), self.training_labels, self.latent_labels]
     }
 
+    /// Change of flux by one standard deviation of each latent label, at the pivot star, and the nuisance spectra; `[n_pixels]`
+    /// each, none where the model has none.
+    pub fn latent_spectra(&self) -> Vec<Vec<f64>> {
+        let n_labels = self.scaler.n_labels();
+        let theta = to_f64(self.cannon.theta.val());
+        let n_pixels = self.cannon.n_pixels();
+        let row = |term: usize| theta[term * n_pixels..(term + 1) * n_pixels].to_vec();
+        let latent = (0..self.latent_labels.ncols())
+            .filter_map(|latent| self.cannon.vectorizer().position(&[n_labels + latent]).map(row));
+        let nuisances = self.cannon.nuisance_spectra.as_ref().map(|spectra| to_f64(spectra.val())).unwrap_or_default();
+        latent.chain(nuisances.chunks(n_pixels).map(<[f64]>::to_vec)).collect()
+    }
+
     /// Scaling of these inputs; latent labels are standard normal as they are.
     pub fn input_scaler(&self) -> LabelScaler {
         let mut scaler = self.scaler.clone();
@@ -277,6 +290,26 @@ mod tests {
 
         let narrow = TrainedCannon::load(folder.path(), &Compute::flex(Precision::F32)).unwrap();
         assert!((to_f64(narrow.cannon.theta.val())[1] - 1_f64.sin()).abs() < 1e-7);
+    }
+
+    #[test]
+    fn latent_labels_and_nuisance_spectra_come_back_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let compute = Compute::flex(Precision::F64);
+        let theta: Vec<f64> = (0..40).map(|i| f64::from(i).cos()).collect();
+        let spectra: Vec<f64> = (0..8).map(|i| f64::from(i).sqrt()).collect();
+        let mut model = trained(&compute);
+        model.cannon = Cannon::from_coefficients(Vectorizer::new(3, 2), &theta, &[0.1; 4], &compute)
+            .with_nuisance_spectra(&spectra, &compute);
+        model.latent_labels = ndarray::array![[0.5], [-1.5]];
+        model.save(folder.path()).unwrap();
+        let back = TrainedCannon::load(folder.path(), &compute).unwrap();
+        assert_eq!(back.latent_labels, model.latent_labels);
+        assert_eq!(back.cannon.n_parameters(), 4 * (10 + 2 + 1));
+        // The linear term of the latent label is the fourth; behind it come the spectra that only add.
+        assert_eq!(back.latent_spectra(), [theta[12..16].to_vec(), spectra[..4].to_vec(), spectra[4..].to_vec()]);
+        assert_eq!(back.input_scaler().names, ["teff", "fe_h", "latent1"]);
+        assert_eq!(back.training_inputs(), ndarray::array![[4400.0, 0.1, 0.5], [4600.0, -0.3, -1.5]]);
     }
 
     #[test]

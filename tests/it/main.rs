@@ -11,6 +11,7 @@ mod experiments;
 mod fitting;
 mod house;
 mod labelling;
+mod latent;
 mod mock;
 mod networks;
 mod outliers;

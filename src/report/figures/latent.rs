@@ -2,9 +2,10 @@
 
 use crate::data::linelist::{atomic_lines, co_band_heads};
 use crate::error::{Error, Result};
+use crate::mock::emulator::Emulator;
 use crate::plot::Figure;
 use crate::plot::latent::{LatentData, LatentReference, LatentRow, MarkedLine, latent_spectra};
-use crate::report::percent;
+use crate::report::{label_title, percent};
 use crate::spectra::grid::WavelengthGrid;
 use crate::stats::correlation::pearson;
 use crate::stats::span::projection;
@@ -16,6 +17,20 @@ pub struct Response {
     pub name: String,
     /// Change of normalized flux, `[n_pixels]`.
     pub values: Vec<f64>,
+}
+
+/// What the emulator knows to change spectra beside the labels, and can be seen in the H band.
+const CAUSES: [&str; 10] =
+    ["c_fe", "n_fe", "o_fe", "al_fe", "ca_fe", "mn_fe", "ni_fe", "vmic_kms", "vmac_fwhm_kms", "log_c12_c13"];
+
+/// Responses of the emulator that comes with maury, on the apStar grid, to what five labels do not tell.
+///
+/// # Errors
+/// Those of [`Emulator::shipped`].
+pub fn known_responses() -> Result<Vec<Response>> {
+    let emulator = Emulator::shipped()?;
+    let response = |name: &&str| Some(Response { name: label_title(name), values: emulator.response(name)? });
+    Ok(CAUSES.iter().filter_map(response).collect())
 }
 
 /// Correlations smaller than this name no cause.
