@@ -98,6 +98,7 @@ fn bench(criterion: &mut Criterion) {
                 continuum: ContinuumSettings::default(),
                 continuum_pixels: Vec::new(),
             },
+            latent_labels: Array2::zeros((training.labels.nrows(), 0)),
             training_labels: training.labels.clone(),
         };
         let fitted = FittedCannon::new(&model, &FitSettings::default(), &compute);

@@ -78,6 +78,11 @@ impl<T: LabelTerms> Compressor<T> {
         Self { pairs: products_of_columns(&columns, &self.compute), columns, ..self }
     }
 
+    /// Whether nuisance spectra are integrated out of every compression.
+    pub fn has_nuisances(&self) -> bool {
+        self.columns.dims()[1] > self.slopes.dims()[1]
+    }
+
     /// Number of pixels of the model.
     pub fn n_pixels(&self) -> usize {
         self.pivot_flux.dims()[1]

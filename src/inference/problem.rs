@@ -10,7 +10,7 @@ use super::marginal::LinearNuisance;
 use super::nuisance::NuisanceSettings;
 use super::prior::GaussianPrior;
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::{LabelEstimates, LabelEstimator, LabelTerms};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
@@ -62,11 +62,18 @@ where
         nuisances: &NuisanceSettings,
         grid: &WavelengthGrid,
     ) -> Result<Problem<CompressedSpectra<T>>> {
+        let bends = nuisances.continuum.is_some() || nuisances.velocity_kms.is_some();
+        if bends && self.compressor().has_nuisances() {
+            // They would have to be integrated out together with the model's own.
+            let problem = "posterior.nuisances: continuum and velocity_kms are not for a model with nuisance spectra of \
+                           its own, which learned what continua do; leave them out, or set latent.spectra = 0";
+            return Err(Error::Config(problem.into()));
+        }
         let (mut compressed, n_pixels) = self.compress(spectra)?;
         let mut minimum = self.minimize(compressed.clone(), None, self.settings());
         let compute = self.compressor().compute();
         let model = || self.compressor().flux_at(&near(&minimum));
-        if nuisances.continuum.is_some() || nuisances.velocity_kms.is_some() {
+        if bends {
             let model = model();
             if let Some(columns) = nuisances.columns(&model, grid, compute) {
                 let nuisance = LinearNuisance::of_columns(self.compressor(), spectra, 0, columns);

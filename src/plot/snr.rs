@@ -28,6 +28,9 @@ pub struct SnrBin {
     pub calibrated: f64,
 }
 
+/// A value of a bin with its interval.
+type Measure<'a> = dyn Fn(&SnrBin) -> (f64, (f64, f64)) + 'a;
+
 /// The three curves of every panel.
 const KINDS: [&str; 3] =
     ["robust scatter of estimate \u{2212} reference", "median formal error", "median calibrated error"];
@@ -40,7 +43,7 @@ pub fn errors_against_snr(title: &str, panels: &[SnrPanel], remark: &str) -> Res
     let kinds = KINDS.map(String::from);
     let nothing = (f64::NAN, f64::NAN);
     let panel = |panel: &SnrPanel| {
-        let curve = |kind: usize, is_second: bool, of: &dyn Fn(&SnrBin) -> (f64, (f64, f64))| {
+        let curve = |kind: usize, is_second: bool, of: &Measure| {
             let measured = |bin: &SnrBin| {
                 let (value, interval) = of(bin);
                 Measured { x: bin.snr, value, interval }

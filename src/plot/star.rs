@@ -189,7 +189,7 @@ mod tests {
         let (wavelength, flux) = ([1.0, 2.0, 3.0, 4.0], [1.0, 0.9, 0.8, 0.7]);
         let model = NamedSpectrum { name: "fit", flux: &[0.9; 4] };
         let (error, masked) = ([0.1, 0.1, 0.0, 0.1], [false, false, false, true]);
-        let chips = [0..4];
+        let chips = std::iter::once(0..4).collect::<Vec<_>>();
         let star = StarAndModel {
             title_lines: &[],
             wavelength: &wavelength,

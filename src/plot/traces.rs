@@ -176,10 +176,10 @@ pub(super) mod tests {
     pub(in crate::plot) fn chains(n_chains: usize, n_draws: usize, is_stuck: bool) -> Vec<Vec<Vec<f64>>> {
         let mut normal = Normal::new(3);
         let aside = |chain: usize| if is_stuck && chain + 1 == n_chains { 0.04 } else { 0.0 };
-        let mut chain = |chain: usize| {
+        let chain = |chain: usize| {
             (0..n_draws).map(|_| vec![4582.0 + 4.0 * normal.next(), aside(chain) + 0.01 * normal.next()]).collect()
         };
-        (0..n_chains).map(|index| chain(index)).collect()
+        (0..n_chains).map(chain).collect()
     }
 
     pub(in crate::plot) const UNITS: [&str; 2] = ["K", ""];

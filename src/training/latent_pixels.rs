@@ -171,7 +171,7 @@ impl<'a> Pixels<'a> {
             let factor = factorize(&packed, n_coefficients)?;
             let right = DVector::from_column_slice(&right[pixel * n_coefficients..(pixel + 1) * n_coefficients]);
             let found = factor.solve(&right).as_slice().to_vec();
-            let squares = (pixel % SAMPLE_EVERY == 0).then(|| {
+            let squares = pixel.is_multiple_of(SAMPLE_EVERY).then(|| {
                 let covariance = factor.inverse();
                 (0..n_coefficients).map(|k| found[k] * found[k] + covariance[(k, k)]).collect()
             });

@@ -97,9 +97,9 @@ fn the_additive_spectra_are_those_that_were_put_in() {
     let put_in: Vec<f64> = (0..N_PIXELS).map(|j| 0.02 * (j as f64 * 0.37).cos()).collect();
     for n in 0..400 {
         let (labels, amplitude) = (training.labels.row(n).to_owned(), normal.draw());
-        for j in 0..N_PIXELS {
+        for (j, put_in) in put_in.iter().enumerate() {
             let known = 0.8 + 0.03 * (j as f64 * 0.18).sin() * labels[0] + 0.02 * (j as f64 * 0.25).sin() * labels[1];
-            training.flux[[n, j]] = (known + put_in[j] * amplitude + NOISE * normal.draw()) as f32;
+            training.flux[[n, j]] = (known + put_in * amplitude + NOISE * normal.draw()) as f32;
         }
     }
     let settings = LatentSettings { labels: 0, spectra: 1, rounds: 10, clip: 0.0, ..LatentSettings::default() };

@@ -391,7 +391,8 @@ fn speed_of_hmc() {
         });
         let seconds = started.elapsed().as_secs_f64();
         let found: Vec<_> = found.into_iter().flatten().collect();
-        let mean = |of: &dyn Fn(&(f64, f64, f64, usize)) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
+        type Found = (f64, f64, f64, usize);
+        let mean = |of: &dyn Fn(&Found) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
         say(&format!(
             "{batch_stars} stars a batch: {seconds:.1} s, {:.0} ESS/s, step {:.2}, accepted {:.2}, {:.0} gradients",
             mean(&|f| f.0) * found.len() as f64 / seconds,

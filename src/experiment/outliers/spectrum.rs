@@ -344,8 +344,8 @@ mod tests {
         let mut depth = vec![0.0; n_pixels];
         for _ in 0..n_lines {
             let (centre, strength) = (random.random_range(20..n_pixels - 20), random.random_range(0.05..0.3));
-            for pixel in centre - 8..centre + 9 {
-                depth[pixel] += strength * (-(pixel as f64 - centre as f64).powi(2) / 4.5).exp();
+            for (offset, depth) in depth[centre - 8..centre + 9].iter_mut().enumerate() {
+                *depth += strength * (-(offset as f64 - 8.0).powi(2) / 4.5).exp();
             }
         }
         depth

@@ -121,9 +121,12 @@ const STARFLAG_BAD: [u32; 7] = [3, 16, 17, 18, 21, 22, 23];
 const ASPCAPFLAG_BAD: [u32; 22] =
     [16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 30, 31, 32, 33, 34, 35, 36, 40, 41, 27];
 
+/// A verdict and its sentence, if the evidence bears it out.
+type Question = fn(&Evidence) -> Option<(Verdict, String)>;
+
 /// The verdict on a star, and the sentence that says why. `label_names` are those of the deviations.
 pub fn judge(evidence: &Evidence, label_names: &[String]) -> (Verdict, String) {
-    let questions: [fn(&Evidence) -> Option<(Verdict, String)>; 9] = [
+    let questions: [Question; 9] = [
         dead_chip,
         foreign_light,
         bad_continuum,
@@ -379,7 +382,8 @@ mod tests {
         assert_eq!(verdict, Verdict::Unexplained);
         assert!(why.starts_with("logg is 7.0 robust scatters below the catalogue. Nothing unusual"), "{why}");
         assert!(why.ends_with("chi^2 is 1.00 times that at the estimate."), "{why}");
-        let cases: [(Verdict, &str, fn(&mut Evidence)); 13] = [
+        type Change = fn(&mut Evidence);
+        let cases: [(Verdict, &str, Change); 13] = [
             (Verdict::DeadChip, "1 chip is without", |e| e.chips_lost = 1),
             (Verdict::FailedSky, "+0.30 of the continuum high at -40 km/s, explain 60%", |e| {
                 (e.spectrum.sky_part, e.spectrum.sky_height, e.unusual.sky) = (0.6, 0.3, 12.0);
