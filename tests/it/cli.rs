@@ -80,12 +80,15 @@ fn a_run_from_raw_files_leaves_what_the_readme_promises() {
         "teff_catalogue",
         "teff_estimate",
         "teff_error",
+        "teff_error_calibrated",
         "logg_catalogue",
         "logg_estimate",
         "logg_error",
+        "logg_error_calibrated",
         "fe_h_catalogue",
         "fe_h_estimate",
         "fe_h_error",
+        "fe_h_error_calibrated",
         "snr",
         "chi2_reduced",
         "flags",
@@ -251,7 +254,7 @@ fn a_truth_table_adds_truth_columns() {
     succeeded(folder.path(), &arguments);
     let csv = std::fs::read_to_string(folder.path().join("experiments/arrays/latest/predictions.csv")).unwrap();
     assert!(
-        csv.starts_with("id,teff_catalogue,teff_estimate,teff_error,teff_truth,"),
+        csv.starts_with("id,teff_catalogue,teff_estimate,teff_error,teff_error_calibrated,teff_truth,"),
         "{}",
         csv.lines().next().unwrap()
     );
