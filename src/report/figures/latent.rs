@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::mock::emulator::Emulator;
 use crate::plot::Figure;
 use crate::plot::latent::{LatentData, LatentReference, LatentRow, MarkedLine, latent_spectra};
-use crate::report::{label_title, percent};
+use crate::report::percent;
 use crate::spectra::grid::WavelengthGrid;
 use crate::stats::correlation::pearson;
 use crate::stats::span::projection;
@@ -20,8 +20,18 @@ pub struct Response {
 }
 
 /// What the emulator knows to change spectra beside the labels, and can be seen in the H band.
-const CAUSES: [&str; 10] =
-    ["c_fe", "n_fe", "o_fe", "al_fe", "ca_fe", "mn_fe", "ni_fe", "vmic_kms", "vmac_fwhm_kms", "log_c12_c13"];
+const CAUSES: [(&str, &str); 10] = [
+    ("c_fe", "[C/Fe]"),
+    ("n_fe", "[N/Fe]"),
+    ("o_fe", "[O/Fe]"),
+    ("al_fe", "[Al/Fe]"),
+    ("ca_fe", "[Ca/Fe]"),
+    ("mn_fe", "[Mn/Fe]"),
+    ("ni_fe", "[Ni/Fe]"),
+    ("vmic_kms", "v micro"),
+    ("vmac_fwhm_kms", "v macro"),
+    ("log_c12_c13", "12C/13C"),
+];
 
 /// Responses of the emulator that comes with maury, on the apStar grid, to what five labels do not tell.
 ///
@@ -29,7 +39,8 @@ const CAUSES: [&str; 10] =
 /// Those of [`Emulator::shipped`].
 pub fn known_responses() -> Result<Vec<Response>> {
     let emulator = Emulator::shipped()?;
-    let response = |name: &&str| Some(Response { name: label_title(name), values: emulator.response(name)? });
+    let response =
+        |(input, name): &(&str, &str)| Some(Response { name: name.to_string(), values: emulator.response(input)? });
     Ok(CAUSES.iter().filter_map(response).collect())
 }
 
