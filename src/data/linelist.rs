@@ -10,7 +10,7 @@ const ATOMIC: &str = include_str!("../../assets/atomic_lines.csv");
 pub struct AtomicLine {
     /// Element and ionisation stage, e.g. "Fe I".
     pub species: String,
-    /// Vacuum wavelength [Å].
+    /// Vacuum wavelength in Angstrom.
     pub wavelength: f64,
     /// An ordering only: the larger, the stronger in a red giant.
     pub strength: f64,
@@ -40,7 +40,7 @@ pub fn atomic_lines() -> Result<Vec<AtomicLine>> {
 pub struct BandHead {
     /// Vibrational quantum numbers of the upper and the lower state.
     pub transition: (u32, u32),
-    /// Vacuum wavelength [Å].
+    /// Vacuum wavelength in Angstrom.
     pub wavelength: f64,
 }
 

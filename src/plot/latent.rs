@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// What a figure of latent spectra shows.
 #[derive(Debug, Clone, Copy)]
 pub struct LatentData<'a> {
-    /// Vacuum wavelengths [Å], ascending, `[n_pixels]`.
+    /// Vacuum wavelengths in Angstrom, ascending, `[n_pixels]`.
     pub wavelength: &'a [f64],
     /// Pixels of each chip: one column of panels per chip.
     pub chips: &'a [Range<usize>],
@@ -25,7 +25,7 @@ pub struct LatentData<'a> {
     pub rows: &'a [LatentRow],
     /// Spectral lines; the strongest that have room are named.
     pub lines: &'a [MarkedLine],
-    /// Vacuum wavelength ranges [Å] drawn as columns instead of the chips; empty for the chips.
+    /// Vacuum wavelength ranges in Angstrom drawn as columns instead of the chips; empty for the chips.
     pub windows: &'a [(f64, f64)],
     /// Last words of the legend; may be empty.
     pub remark: &'a str,
@@ -58,7 +58,7 @@ pub struct LatentReference {
 pub struct MarkedLine {
     /// Its name, e.g. "Mg I".
     pub species: String,
-    /// Vacuum wavelength [Å].
+    /// Vacuum wavelength in Angstrom.
     pub wavelength: f64,
     /// Its strength, in any measure that orders lines: the strongest are named first.
     pub strength: f64,

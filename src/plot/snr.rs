@@ -7,7 +7,7 @@ use crate::error::Result;
 /// Errors of one label along SNR.
 #[derive(Debug, Clone)]
 pub struct SnrPanel {
-    /// Name of the label with its unit, e.g. "Teff [K]".
+    /// Name of the label with its unit, e.g. `Teff [K]`.
     pub label: String,
     /// Bins in ascending SNR.
     pub bins: Vec<SnrBin>,

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 pub struct StarAndModel<'a> {
     /// Lines of text above the panels: the first as a title, the others below it.
     pub title_lines: &'a [String],
-    /// Vacuum wavelengths [Å], ascending, `[n_pixels]`.
+    /// Vacuum wavelengths in Angstrom, ascending, `[n_pixels]`.
     pub wavelength: &'a [f64],
     /// Pixels of each chip.
     pub chips: &'a [Range<usize>],

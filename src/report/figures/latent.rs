@@ -49,7 +49,7 @@ const SMALLEST_CORRELATION: f64 = 0.3;
 
 /// Draws each component, `[n_latent][n_pixels]`, above the response that it correlates with best.
 ///
-/// Pixels on which all components are nil take no part. `windows` are ranges of vacuum wavelength [Å] drawn instead of the chips.
+/// Pixels on which all components are nil take no part. `windows` are ranges of vacuum wavelength in Angstrom drawn instead of the chips.
 ///
 /// # Errors
 /// [`Error::Figure`], also if components and responses do not lie on the grid.
