@@ -58,7 +58,7 @@ pub struct LatentSettings {
 
 impl Default for LatentSettings {
     fn default() -> Self {
-        Self { labels: 6, spectra: 29, rounds: 7, shrinkage: true, clip: 3.0 }
+        Self { labels: 0, spectra: 35, rounds: 7, shrinkage: true, clip: 3.0 }
     }
 }
 
