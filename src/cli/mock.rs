@@ -19,11 +19,11 @@ use crate::mock::{MockSettings, survey};
 /// catalogue that knows it with errors, and a column `pathology`. Everything that works on the real survey works on it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: maury mock --stars 400 mock && \\\n    \
-    maury run configs/lab.toml --set data.apstar.catalogue=mock/allStar.fits \\\n        \
+    maury run configs/apogee.toml --set data.apstar.catalogue=mock/allStar.fits \\\n        \
     --set data.apstar.spectra=mock/spectra --set data.truth=mock/truth.csv\n\n\
     About 2 MB a star: 1886 stars take 4 GB.")]
 pub struct MockArgs {
-    /// Stars that the cuts of configs/lab.toml leave.
+    /// Stars that the cuts of configs/apogee.toml leave.
     #[arg(long, value_name = "N", default_value_t = MockSettings::default().stars)]
     stars: usize,
     /// The same seed gives the same files, to the last bit.
@@ -47,7 +47,7 @@ pub fn execute(args: &MockArgs, bars: &Bars) -> anyhow::Result<()> {
         writeln!(text, "amiss: {}", counts(&mut summary.pathologies.iter().map(|(name, count)| (*name, *count))))?;
     }
     writeln!(text, "{out}: allStar.fits, spectra/, truth.csv, {:.0} MB", summary.bytes as f64 / 1e6)?;
-    writeln!(text, "now:\n  maury run configs/lab.toml --set data.apstar.catalogue={out}/allStar.fits \\")?;
+    writeln!(text, "now:\n  maury run configs/apogee.toml --set data.apstar.catalogue={out}/allStar.fits \\")?;
     writeln!(text, "      --set data.apstar.spectra={out}/spectra --set data.truth={out}/truth.csv")?;
     say(&text)
 }

@@ -9,6 +9,7 @@ mod logging;
 mod mock;
 mod posterior;
 mod prepare;
+mod report;
 mod run;
 
 use std::io::Write;
@@ -41,6 +42,7 @@ enum Command {
     Label(label::LabelArgs),
     Posterior(posterior::PosteriorArgs),
     Compare(compare::CompareArgs),
+    Report(report::ReportArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.
     Check(ExperimentArgs),
     /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
@@ -89,6 +91,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Label(args) => label::execute(&args, &bars),
         Command::Posterior(args) => posterior::execute(&args, &bars),
         Command::Compare(args) => compare::execute(&args),
+        Command::Report(args) => report::execute(&args),
         Command::Check(args) => check::execute(&args),
         Command::Mock(args) => mock::execute(&args, &bars),
         Command::Import(args) => import::execute(&args),

@@ -1,6 +1,5 @@
 //! `maury run`: an experiment, or every point of its sweep, from its file to its folder.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
@@ -10,24 +9,19 @@ use super::{ExperimentArgs, logging, say};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::experiment::comparison::Contestant;
-use crate::experiment::config::{Experiment, ModelConfig};
-use crate::experiment::crossval::Training;
+use crate::experiment::config::Experiment;
 use crate::experiment::emulate::emulate;
-use crate::experiment::outcome::{ModelOutcome, Outcome};
 use crate::experiment::run::run;
 use crate::experiment::run_folder::RunFolder;
 use crate::experiment::sweep;
 use crate::experiment::sweep::outcome::Reference;
 use crate::report::model_card::model_card;
-use crate::report::{self, figures, outliers_page, tables};
-use crate::training::cannon_config::CannonConfig;
-use crate::training::checkpoint::TrainedCannon;
+use crate::report::{self, figures, run_figures, run_page, tables};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples: maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n    \
     --set data.arrays.error=error.npy --set data.arrays.labels=labels.csv --set 'labels=[\"teff\",\"logg\"]'\n  \
-    maury run configs/lab.toml --set 'sweep.\"continuum.order\"=[1,2,3]'")]
+    maury run configs/apogee.toml --set 'sweep.\"continuum.order\"=[1,2,3]'")]
 pub struct RunArgs {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -71,89 +65,29 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
 }
 
 /// Tables to show, and the files to open first.
-type Answer = (String, &'static [&'static str]);
+type Answer = (String, Vec<&'static str>);
 
 fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compute, bars: &Bars) -> Result<Answer> {
     let mut outcome = run(experiment, folder, cache, compute, bars)?;
     let mut timings = std::mem::take(&mut outcome.timings);
-    timings.measure("figures", || -> Result<()> {
-        for model in &outcome.models {
-            for (index, training) in model.training.iter().enumerate() {
-                let Training::Network { members } = training else { continue };
-                let fold = if model.training.len() > 1 { format!("-fold{}", index + 1) } else { String::new() };
-                let title = format!("{}: training{}", model.name, fold.replace('-', ", "));
-                let figure = figures::training_curves::draw(&title, &experiment.config.labels, members)?;
-                let name = format!("training_curves-{}{fold}", model.name);
-                figures::write(&folder.join("figures"), &name, &figure)?;
-            }
-            let figure = figures::one_to_one::draw(model)?;
-            figures::write(&folder.join("figures"), &format!("one_to_one-{}", model.name), &figure)?;
-        }
-        for (name, figure) in figures::calibration::draw(&outcome.models)? {
-            figures::write(&folder.join("figures"), &name, &figure)?;
-        }
-        if let Some(comparison) = &outcome.comparison {
-            let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
-            for (name, figure) in figures::comparison::draw(comparison, &contestants)? {
-                figures::write(&folder.join("figures"), &name, &figure)?;
-            }
-        }
-        Ok(())
-    })?;
-    timings.measure("figures", || write_outliers(&experiment.slug, &outcome, folder))?;
-    timings.measure("figures", || write_latent_spectra(experiment, folder, compute))?;
+    timings.measure("figures", || run_figures::write(experiment, &outcome, folder, compute))?;
     outcome.timings = timings;
     outcome.write(folder)?;
+    run_page::write(folder)?;
     let compared = outcome.comparison.as_ref().map(report::comparison::table).unwrap_or_default();
     let metrics = tables::metrics_table(&outcome);
     let posteriors = outcome.models.iter().filter_map(|model| Some((&model.name, model.posteriors.as_ref()?)));
     let posteriors: String = posteriors
-        .map(|(name, found)| report::posterior::model_lines(name, &found.metrics(&outcome.sampler)))
+        .map(|(name, found)| report::posterior::model_lines(name, &found.metrics()))
         .collect();
     let calibration = report::calibration::table(&outcome);
     let tables = [metrics, calibration, compared, posteriors, tables::timings_table(&outcome.timings)];
     let tables = tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n");
     let has_networks = folder.join("tensorboard").is_dir();
-    let files: &[_] = &["metrics.json", "predictions.csv", "figures", "tensorboard (tensorboard --logdir)"];
-    Ok((tables, if has_networks { files } else { &files[..3] }))
-}
-
-/// The page of the outliers, and its figures beside the others. A star that cannot be drawn is named, and has none.
-fn write_outliers(name: &str, outcome: &Outcome, folder: &Path) -> Result<()> {
-    let Some(outliers) = &outcome.outliers else { return Ok(()) };
-    let mut drawn = BTreeMap::new();
-    for (index, star) in outliers.stars.iter().enumerate() {
-        match figures::outlier::draw(outliers, star) {
-            Ok(Some(figure)) => {
-                figures::write(&folder.join("figures/outliers"), &format!("{:02}", index + 1), &figure)?;
-                drawn.insert(index, figure);
-            }
-            Ok(None) => {}
-            Err(err) => tracing::warn!("{err}"),
-        }
-    }
-    files::write_bytes(&folder.join("outliers.html"), outliers_page::page(name, outliers, &drawn))
-}
-
-/// What Cannons learned beside their labels, beside what is known to change spectra of the H band.
-fn write_latent_spectra(experiment: &Experiment, folder: &Path, compute: &Compute) -> Result<()> {
-    for (name, model) in &experiment.config.models {
-        let ModelConfig::Cannon(CannonConfig { latent: Some(_), .. }) = model else { continue };
-        let models = folder.join("models").join(name);
-        let first_fold = models.join("fold1");
-        let trained = TrainedCannon::load(if first_fold.is_dir() { &first_fold } else { &models }, compute)?;
-        let grid = &trained.preparation.grid;
-        let responses = if grid.is_apogee() { figures::latent::known_responses()? } else { Vec::new() };
-        let spectra = trained.latent_spectra();
-        let figure = figures::latent::components(&format!("{name}: latent spectra"), grid, &spectra, &responses, &[])?;
-        figures::write(&folder.join("figures"), &format!("latent_spectra-{name}"), &figure)?;
-        if !responses.is_empty() {
-            let title = format!("{name}: known causes among the latent spectra");
-            let figure = figures::latent::responses(&title, grid, &spectra, &responses, &[])?;
-            figures::write(&folder.join("figures"), &format!("latent_causes-{name}"), &figure)?;
-        }
-    }
-    Ok(())
+    let mut files = vec!["report.html: open this first", "metrics.json", "predictions.csv", "figures"];
+    files.extend(outcome.outliers.as_ref().map(|_| "outliers.html"));
+    files.extend(has_networks.then_some("tensorboard (tensorboard --logdir)"));
+    Ok((tables, files))
 }
 
 fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) -> Result<Answer> {
@@ -163,7 +97,7 @@ fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) 
         figures::write(&folder.join("figures"), name, &figures::sweep::draw(&outcome, reference)?)?;
     }
     outcome.write(folder)?;
-    Ok((report::sweep::table(&outcome), &["sweep.csv", "metrics.json", "figures", "points"]))
+    Ok((report::sweep::table(&outcome), vec!["sweep.csv", "metrics.json", "figures", "points"]))
 }
 
 /// An experiment on model spectra: emulators with their cards.
@@ -178,5 +112,5 @@ fn train_emulators(experiment: &Experiment, folder: &Path, compute: &Compute, ba
         tables += &tables::emulation_table(emulation);
     }
     tables += &format!("\n{}", tables::timings_table(&timings));
-    Ok((tables, &["metrics.json", "figures", "models"]))
+    Ok((tables, vec!["metrics.json", "figures", "models"]))
 }

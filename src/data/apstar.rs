@@ -19,6 +19,8 @@ pub struct RawSpectrum {
     pub snr: f64,
     /// Number of visits combined; 0 where absent.
     pub n_visits: usize,
+    /// Barycentric radial velocity that was taken out of the spectrum [km/s]; NaN if the header has none.
+    pub velocity_kms: f64,
     /// Raw flux, 1e-17 erg s^-1 cm^-2 A^-1; NaN or 0 in chip gaps.
     pub raw_flux: Vec<f64>,
     /// Error of the raw flux, same unit.
@@ -57,6 +59,7 @@ pub fn read(path: &Path) -> Result<RawSpectrum> {
         id: fits.key_text(0, "OBJID").filter(|id| !id.is_empty()).unwrap_or(stem),
         field: fits.key_text(0, "FIELD").unwrap_or_default(),
         snr: fits.key_f64(0, "SNR").filter(|snr| *snr > 0.0).unwrap_or(f64::NAN),
+        velocity_kms: fits.key_f64(0, "VHELIO").filter(|v| v.is_finite() && *v > -9990.0).unwrap_or(f64::NAN),
         n_visits: fits.key_f64(0, "NVISITS").map_or(0, |n| n.max(0.0) as usize),
         raw_flux: fits.image_section(1, 0..n_pixels)?,
         raw_error: fits.image_section(2, 0..n_pixels)?,

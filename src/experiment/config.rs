@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::calibration::CalibrationSettings;
 use super::combination::CombinationConfig;
 use super::comparison::ComparisonSettings;
+use super::lab::LabSettings;
 use super::layers::Layers;
 use super::outliers::OutlierSettings;
 use super::run_folder::RESOLVED;
@@ -71,6 +72,9 @@ pub struct ExperimentConfig {
     pub comparison: ComparisonSettings,
     /// Which stars are outliers, and how they are looked into.
     pub outliers: OutlierSettings,
+    /// What the classic lab asks of a run beside the comparison of models; nothing unless named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lab: Option<LabSettings>,
     /// What TensorBoard is told of networks in training.
     pub tensorboard: TensorBoardSettings,
     /// What computes.
@@ -100,6 +104,7 @@ impl Default for ExperimentConfig {
             bootstrap: BootstrapSettings::default(),
             comparison: ComparisonSettings::default(),
             outliers: OutlierSettings::default(),
+            lab: None,
             tensorboard: TensorBoardSettings::default(),
             device: DeviceSettings::default(),
             sweep: Sweep::default(),
@@ -114,6 +119,7 @@ impl ExperimentConfig {
         if self.models.is_empty() {
             self.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
         }
+        self.lab = self.lab.take().map(|lab| lab.settled(self));
     }
 
     /// The models in an order in which each comes after those it combines: by name, combinations last.
@@ -156,6 +162,9 @@ pub struct DataConfig {
     /// Model spectra, for experiments that train an emulator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<LibraryData>,
+    /// An apStar file of a star whose labels nobody tells, for [lab]; without it, a test star's labels are withheld.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mystery: Option<PathBuf>,
     /// Table with an id column and true labels, for `<label>_truth` columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truth: Option<PathBuf>,

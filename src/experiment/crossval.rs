@@ -264,7 +264,8 @@ impl CrossValidation<'_> {
         let (flux, ivar) = (flux.view(), ivar.view());
         let stars = sample_arrays(fitted, flux, ivar, grid, &prior, settings, seed, self.compute, self.progress)?;
         let words = settings.words(&self.set.label_names, training.nrows());
-        Ok(Some(Posteriors { stars, wall_s: started.elapsed().as_secs_f64(), words }))
+        let sampler = settings.sampler.clone();
+        Ok(Some(Posteriors { stars, wall_s: started.elapsed().as_secs_f64(), words, sampler }))
     }
 
     pub(super) fn preparation(&self) -> Preparation {

@@ -27,26 +27,26 @@ pub struct LookAlikes {
     pub flux_difference_unlike: f64,
 }
 
+/// The two stars of a set that are nearest to each other in their labels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClosestPair {
+    /// Their rows.
+    pub stars: [usize; 2],
+    /// Distance of their labels, in standard deviations of the labels.
+    pub label_distance: f64,
+    /// Root mean square flux difference.
+    pub flux_difference: f64,
+    /// The difference that noise alone would make.
+    pub noise: f64,
+}
+
 /// Compares the closest pairs of a set; `None` where there are too few stars with labels.
 pub fn compare(set: &PreparedSet) -> Option<LookAlikes> {
     let mut stars: Vec<usize> = (0..set.n_stars()).filter(|star| set.can_train(*star)).collect();
     stars.truncate(MOST_STARS);
-    let labels = set.labels.select(ndarray::Axis(0), &stars);
-    let scaled = LabelScaler::fit(&set.label_names, labels.view()).ok()?.scale(labels.view());
-    let distance =
-        |a: usize, b: usize| scaled.row(a).iter().zip(scaled.row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
     let n = stars.len();
-    let mut pairs: Vec<(f64, usize, usize)> = (0..n)
-        .filter_map(|a| {
-            let others = (0..n).filter(|b| *b != a).map(|b| (distance(a, b), a, b));
-            others.min_by(|x, y| x.0.total_cmp(&y.0))
-        })
-        .collect();
-    pairs.sort_by(|x, y| x.0.total_cmp(&y.0));
+    let mut pairs = nearest_pairs(set, &stars)?;
     pairs.truncate(((CLOSEST * n as f64) as usize).max(1));
-    if n < 4 {
-        return None;
-    }
     let differences = |pairs: &mut dyn Iterator<Item = (usize, usize)>| -> (f64, f64) {
         let measured: Vec<(f64, f64)> = pairs.filter_map(|(a, b)| difference(set, stars[a], stars[b])).collect();
         let (flux, noise): (Vec<f64>, Vec<f64>) = measured.into_iter().unzip();
@@ -62,6 +62,35 @@ pub fn compare(set: &PreparedSet) -> Option<LookAlikes> {
         noise,
         flux_difference_unlike,
     })
+}
+
+/// The closest pair among the stars without flags whose SNR is above their median: what differs there is not noise.
+pub fn closest(set: &PreparedSet) -> Option<ClosestPair> {
+    let healthy: Vec<usize> = (0..set.n_stars()).filter(|star| set.flags(*star) == 0).collect();
+    let limit = median(&healthy.iter().map(|star| set.snr[*star]).collect::<Vec<_>>());
+    let mut stars: Vec<usize> = healthy.into_iter().filter(|star| set.snr[*star] >= limit).collect();
+    stars.truncate(MOST_STARS);
+    let (label_distance, a, b) = nearest_pairs(set, &stars)?.first().copied()?;
+    let (flux_difference, noise) = difference(set, stars[a], stars[b])?;
+    Some(ClosestPair { stars: [stars[a], stars[b]], label_distance, flux_difference, noise })
+}
+
+/// Every star with its nearest neighbour in label space, as (distance, positions in `stars`), the closest pairs first; `None`
+/// of fewer than four stars.
+fn nearest_pairs(set: &PreparedSet, stars: &[usize]) -> Option<Vec<(f64, usize, usize)>> {
+    let labels = set.labels.select(ndarray::Axis(0), stars);
+    let scaled = LabelScaler::fit(&set.label_names, labels.view()).ok()?.scale(labels.view());
+    let distance =
+        |a: usize, b: usize| scaled.row(a).iter().zip(scaled.row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    let n = stars.len();
+    let mut pairs: Vec<(f64, usize, usize)> = (0..n)
+        .filter_map(|a| {
+            let others = (0..n).filter(|b| *b != a).map(|b| (distance(a, b), a, b));
+            others.min_by(|x, y| x.0.total_cmp(&y.0))
+        })
+        .collect();
+    pairs.sort_by(|x, y| x.0.total_cmp(&y.0));
+    (n >= 4).then_some(pairs)
 }
 
 /// Root mean square flux difference of two stars over the pixels good in both, and the one expected from noise.
@@ -108,6 +137,8 @@ mod tests {
         assert!((found.flux_difference - 0.02).abs() < 1e-6, "{found:?}"); // +0.01 against -0.01 everywhere
         assert!((found.noise - 0.01 * 2_f64.sqrt()).abs() < 1e-6);
         assert!(found.flux_difference_unlike > 0.9); // half the list away: ten labels
-        assert!(compare(&set.rows(&[0, 1])).is_none());
+        let pair = closest(&set).unwrap();
+        assert!(pair.label_distance == 0.0 && pair.stars[0] / 2 == pair.stars[1] / 2, "{pair:?}");
+        assert!(compare(&set.rows(&[0, 1])).is_none() && closest(&set.rows(&[0, 1])).is_none());
     }
 }

@@ -8,6 +8,7 @@ pub mod crossval;
 pub mod emulate;
 pub mod error_check;
 mod fill;
+pub mod lab;
 pub mod label_journal;
 pub mod labelling;
 pub mod layers;

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::comparison::{Comparison, ComparisonSettings, Contestant, dependence};
-use super::config::BootstrapSettings;
+use super::comparison::{Comparison, Contestant, dependence};
+use super::config::ExperimentConfig;
 use super::crossval::Training;
 use super::error_check::LEVELS;
+use super::lab::Lab;
 use super::look_alikes::LookAlikes;
 use super::metrics::ModelMetrics;
 use super::outliers::{OutlierMetrics, Outliers};
@@ -19,7 +20,6 @@ use crate::data::files;
 use crate::data::selection::Cut;
 use crate::error::{Error, Result};
 use crate::inference::calibration::ErrorCalibration;
-use crate::inference::draws::SamplerSettings;
 
 /// Everything found about one model.
 #[derive(Debug, Clone)]
@@ -50,12 +50,16 @@ impl ModelOutcome {
 /// Everything a run found.
 #[derive(Debug, Clone)]
 pub struct Outcome {
+    /// Name of the experiment; empty for the points of a sweep.
+    pub name: String,
     /// The models, in the experiment's order.
     pub models: Vec<ModelOutcome>,
     /// The models beside each other, once [`Outcome::compare`] was called.
     pub comparison: Option<Comparison>,
     /// Stars that disagree with the catalogue, with reasons; `None` where they were not asked for.
     pub outliers: Option<Outliers>,
+    /// What the lab asks for; `None` where it was not asked.
+    pub lab: Option<Lab>,
     /// The selection.
     pub cuts: Vec<Cut>,
     /// Fraction of the pixels inside the chips with each mask bit: (bit, name, fraction).
@@ -64,12 +68,8 @@ pub struct Outcome {
     pub fraction_masked: [f64; 3],
     /// How alike the spectra of stars with like labels are.
     pub look_alikes: Option<LookAlikes>,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Probability the intervals of the metrics hold.
-    pub interval_level: f64,
-    /// How posteriors were sampled.
-    pub sampler: SamplerSettings,
+    /// All settings as they were used.
+    pub settings: ExperimentConfig,
     /// Times by step.
     pub timings: Timings,
 }
@@ -77,6 +77,10 @@ pub struct Outcome {
 /// What `metrics.json` holds.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunMetrics {
+    /// Name of the experiment.
+    pub name: String,
+    /// When the numbers were written, UTC.
+    pub written_at: String,
     /// Version of maury.
     pub maury_version: &'static str,
     /// Version of Burn.
@@ -103,12 +107,17 @@ pub struct RunMetrics {
     /// Stars that disagree with the catalogue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outliers: Option<OutlierMetrics>,
+    /// What the lab asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lab: Option<Lab>,
     /// Times of the steps that were one model's own, by model.
     pub model_timings: BTreeMap<String, Timings>,
     /// Times by step.
     pub timings: Timings,
     /// Peak memory in units of 10^6 bytes.
     pub peak_memory_mb: f64,
+    /// All settings as they were used; `experiment.toml` holds the same.
+    pub settings: ExperimentConfig,
 }
 
 /// Metrics of a model, and how its training went.
@@ -129,9 +138,10 @@ pub struct TrainedMetrics {
 
 impl Outcome {
     /// Compares the models with each other.
-    pub fn compare(&mut self, settings: &ComparisonSettings, bootstrap: &BootstrapSettings) {
+    pub fn compare(&mut self) {
+        let ExperimentConfig { comparison, bootstrap, seed, .. } = &self.settings;
         let contestants: Vec<Contestant> = self.models.iter().map(ModelOutcome::contestant).collect();
-        self.comparison = Comparison::new(&contestants, settings, bootstrap, self.seed);
+        self.comparison = Comparison::new(&contestants, comparison, bootstrap, *seed);
     }
 
     /// The numbers of the run, with the process's peak memory up to now.
@@ -143,15 +153,17 @@ impl Outcome {
                 metrics: model.metrics.clone(),
                 training: model.training.clone(),
                 calibration: model.calibration.clone(),
-                posterior: model.posteriors.as_ref().map(|posteriors| posteriors.metrics(&self.sampler)),
+                posterior: model.posteriors.as_ref().map(|posteriors| posteriors.metrics()),
             };
             (model.name.clone(), trained)
         };
         RunMetrics {
+            name: self.name.clone(),
+            written_at: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
             maury_version: env!("CARGO_PKG_VERSION"),
             burn_version: crate::device::BURN_VERSION,
-            seed: self.seed,
-            interval_level: self.interval_level,
+            seed: self.settings.seed,
+            interval_level: self.settings.bootstrap.level,
             selection: self.cuts.clone(),
             fraction_masked: BTreeMap::from([("smallest", smallest), ("median", median), ("largest", largest)]),
             fraction_per_mask_bit: self.bit_fractions.iter().map(bit_fraction).collect(),
@@ -160,9 +172,11 @@ impl Outcome {
             models: self.models.iter().map(by_model).collect(),
             comparison: self.comparison.clone(),
             outliers: self.outliers.as_ref().map(Outliers::metrics),
+            lab: self.lab.clone(),
             model_timings: self.models.iter().map(|model| (model.name.clone(), model.timings.clone())).collect(),
             timings: self.timings.clone(),
             peak_memory_mb: peak_memory_mb(),
+            settings: self.settings.clone(),
         }
     }
 

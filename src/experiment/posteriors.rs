@@ -18,6 +18,8 @@ pub struct Posteriors {
     pub wall_s: f64,
     /// Priors and nuisances in words.
     pub words: Vec<String>,
+    /// How they were sampled.
+    pub sampler: SamplerSettings,
 }
 
 /// What `metrics.json` holds of posteriors.
@@ -57,12 +59,12 @@ impl Posteriors {
         self.stars.extend(other.stars);
         self.wall_s += other.wall_s;
         if self.words.is_empty() {
-            self.words = other.words;
+            (self.words, self.sampler) = (other.words, other.sampler);
         }
     }
 
     /// What they come to.
-    pub fn metrics(&self, sampler: &SamplerSettings) -> PosteriorMetrics {
+    pub fn metrics(&self) -> PosteriorMetrics {
         let sampled = self.stars.iter().filter(|star| star.flags & star_flags::NO_POSTERIOR == 0);
         let worst: Vec<[f64; 3]> = sampled.map(StarPosterior::worst).collect();
         let of = |index: usize| worst.iter().map(|worst| worst[index]).filter(|value| value.is_finite()).collect();
@@ -73,7 +75,7 @@ impl Posteriors {
         let named = star_flags::NAMES.iter().filter(|(flag, _)| flags.contains(flag));
         PosteriorMetrics {
             priors: self.words.clone(),
-            sampler: sampler.clone(),
+            sampler: self.sampler.clone(),
             n_sampled: worst.len(),
             n_without: self.stars.len() - worst.len(),
             fraction_mixed: r_hat.iter().filter(|r_hat| **r_hat < MIXED_R_HAT).count() as f64 / worst.len() as f64,
@@ -139,8 +141,8 @@ mod tests {
         };
         let star = StarPosterior::of(&draws, 1, false, true);
         assert_eq!(star.flags & !star_flags::NOT_MIXED, star_flags::DIVERGENT | star_flags::PRIOR_AGAINST_DATA);
-        let posteriors = Posteriors { stars: vec![star, StarPosterior::none(1)], wall_s: 2.0, words: Vec::new() };
-        let metrics = posteriors.metrics(&SamplerSettings::default());
+        let posteriors = Posteriors { stars: vec![star, StarPosterior::none(1)], wall_s: 2.0, ..Posteriors::default() };
+        let metrics = posteriors.metrics();
         assert_eq!((metrics.n_sampled, metrics.n_without, metrics.divergences), (1, 1, 5));
         assert!((metrics.ess_per_s * 2.0 - metrics.ess_bulk_min).abs() < 1e-9);
         assert_eq!(metrics.n_flagged["NO_POSTERIOR"], 1);

@@ -144,6 +144,22 @@ impl Source {
         self.stars.len()
     }
 
+    /// The file of a star's spectrum; none where it came as a row of an array.
+    pub(super) fn file(&self, star: usize) -> Option<&Path> {
+        match &self.spectra {
+            Spectra::Files(paths) => paths.get(star).map(PathBuf::as_path),
+            Spectra::Arrays { .. } => None,
+        }
+    }
+
+    /// A star's spectrum as its file has it; none where it came as a row of an array.
+    ///
+    /// # Errors
+    /// File errors.
+    pub(super) fn raw(&self, star: usize) -> Result<Option<apstar::RawSpectrum>> {
+        self.file(star).map(apstar::read).transpose()
+    }
+
     /// Masked raw spectrum of one star with its quality.
     ///
     /// # Errors

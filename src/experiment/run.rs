@@ -1,12 +1,13 @@
 //! The story of an experiment: select, split, prepare, train, estimate, compare.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis};
 
-use super::config::{Experiment, ExperimentConfig};
+use super::config::{Experiment, ExperimentConfig, ModelConfig};
 use super::crossval::{CrossValidation, FoldResult, ModelPlace, STATES, Training, folds};
+use super::lab::{self, Lab};
 use super::look_alikes;
 use super::metrics::summarize;
 use super::outcome::{ModelOutcome, Outcome};
@@ -28,6 +29,8 @@ use crate::stats::robust::quantile;
 /// Where a run keeps what it makes on its way.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
+    /// Name of the experiment; empty for a point of a sweep.
+    pub name: &'a str,
     /// The run's own folder.
     pub folder: &'a Path,
     /// Prepared sets, shared between runs.
@@ -52,9 +55,10 @@ pub fn run(
     config.write_resolved(folder)?;
     let mut timings = Timings::default();
     let source = timings.measure("select", || Source::open(config, cache, progress))?;
-    let mut outcome = run_on(&source, config, timings, Place { folder, cache, keep_models: true }, compute, progress)?;
+    let place = Place { name: &experiment.slug, folder, cache, keep_models: true };
+    let mut outcome = run_on(&source, config, timings, place, compute, progress)?;
     let mut timings = std::mem::take(&mut outcome.timings);
-    timings.measure("compare", || outcome.compare(&config.comparison, &config.bootstrap));
+    timings.measure("compare", || outcome.compare());
     outcome.timings = timings;
     Ok(outcome)
 }
@@ -79,6 +83,8 @@ pub fn run_on(
     let truth = truth_of_all.as_ref().map(|truth| truth.rows(&test));
     // The points of a sweep ask other questions.
     let mut outliers = Investigation::new(config, &source.stars).filter(|_| place.keep_models);
+    let lab_settings = config.lab.as_ref().filter(|_| place.keep_models);
+    let mut lab = None;
 
     // Only continuum pixels found from training stars make the prepared set depend on the fold.
     let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
@@ -119,6 +125,14 @@ pub fn run_on(
             && let Some(result) = results.values().nth(outliers.model()).and_then(|(results, _)| results.last())
         {
             timings.measure("outliers", || outliers.add_fold(&crossval, fold, result))?;
+        }
+        if let Some(settings) = lab_settings.filter(|_| index == 0)
+            && let Some(result) = results.get(&settings.model).and_then(|(results, _)| results.first())
+            && let Some(cannon) = &result.cannon
+        {
+            let subject = lab::Subject { source, crossval: &crossval, fold, result, cannon, settings };
+            let folders = cannon_folders(config, place, folds.len());
+            lab = Some(timings.measure("lab", || Lab::look(&subject, &folders))?);
         }
         results.values_mut().filter_map(|(results, _)| results.last_mut()).for_each(|result| result.cannon = None);
         shared = (!per_fold).then_some(set);
@@ -171,21 +185,30 @@ pub fn run_on(
     });
     report_empty(&models)?;
     let outliers = timings.measure("outliers", || outliers?.finish(&models, &test, truth_of_all.as_ref()));
+    if let (Some(lab), Some(settings)) = (&mut lab, lab_settings) {
+        timings.measure("lab", || lab.finish(&models, settings))?;
+    }
     let _ = std::fs::remove_dir_all(place.folder.join(STATES));
     let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
     Ok(Outcome {
+        name: place.name.to_string(),
         models,
         comparison: None,
         outliers,
+        lab,
         cuts: source.cuts.clone(),
         bit_fractions,
         fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),
         look_alikes,
-        seed: config.seed,
-        interval_level: config.bootstrap.level,
-        sampler: config.posterior.clone().unwrap_or_default().sampler,
+        settings: config.clone(),
         timings,
     })
+}
+
+/// Where each Cannon of the first fold was kept, by name.
+fn cannon_folders(config: &ExperimentConfig, place: Place, n_folds: usize) -> Vec<(String, PathBuf)> {
+    let cannons = config.models.iter().filter(|(_, model)| matches!(model, ModelConfig::Cannon(_)));
+    cannons.map(|(name, _)| (name.clone(), ModelPlace::new(place.folder, name, 1, n_folds).model)).collect()
 }
 
 /// A model without a single estimate is no result.

@@ -134,7 +134,7 @@ fn summary(comparison: &Comparison, contestants: &[Contestant]) -> String {
 /// Every figure whose name is wanted, with its caption.
 fn figures(page: &mut Page, subject: &Subject, wanted: impl Fn(&str) -> bool, caption: impl Fn(&str) -> String) {
     for (name, figure) in subject.figures.iter().filter(|(name, _)| wanted(name)) {
-        page.figure(figure, &caption(name));
+        page.figure(&figure.svg, &caption(name));
     }
 }
 

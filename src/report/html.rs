@@ -2,48 +2,94 @@
 
 use std::fmt::Write;
 
-use crate::plot::Figure;
+use super::facts::Facts;
 
 /// A page in the making, from top to bottom.
 #[derive(Debug, Clone)]
 pub struct Page {
     title: String,
     body: String,
+    /// Headings with the names of their anchors, for a table of contents; none where the page has none.
+    contents: Option<Vec<(String, String)>>,
 }
 
 /// A cell of a table.
 #[derive(Debug, Clone)]
 pub struct Cell {
-    text: String,
+    html: String,
     kind: &'static str,
 }
 
 impl Cell {
     /// A number, set flush right.
-    pub fn number(text: impl Into<String>) -> Self {
-        Self { text: text.into(), kind: "n" }
+    pub fn number(text: impl AsRef<str>) -> Self {
+        Self { html: escaped(text.as_ref()), kind: "n" }
     }
 
     /// The best number of its kind.
-    pub fn best(text: impl Into<String>) -> Self {
-        Self { text: text.into(), kind: "n best" }
+    pub fn best(text: impl AsRef<str>) -> Self {
+        Self { html: escaped(text.as_ref()), kind: "n best" }
     }
 
     /// Words.
-    pub fn words(text: impl Into<String>) -> Self {
-        Self { text: text.into(), kind: "w" }
+    pub fn words(text: impl AsRef<str>) -> Self {
+        Self { html: escaped(text.as_ref()), kind: "w" }
+    }
+
+    /// Numbers that are looked up, as [`Facts::tell`] writes them; a dash where one is not known.
+    pub fn told(facts: &Facts, sentence: &str) -> Self {
+        Self { html: facts.tell(sentence).unwrap_or_else(|| "\u{2013}".into()), kind: "n" }
+    }
+
+    /// The same, set as words are.
+    pub fn told_words(facts: &Facts, sentence: &str) -> Self {
+        Self { kind: "w", ..Self::told(facts, sentence) }
+    }
+
+    /// The same cell, as the best of its kind where it `is`.
+    #[must_use]
+    pub fn best_if(self, is: bool) -> Self {
+        Self { kind: if is { "n best" } else { self.kind }, ..self }
     }
 }
 
 impl Page {
     /// A page that begins with its title.
     pub fn new(title: &str) -> Self {
-        Self { title: title.to_string(), body: format!("<h1>{}</h1>\n", escaped(title)) }
+        Self { title: title.to_string(), body: format!("<h1>{}</h1>\n", escaped(title)), contents: None }
+    }
+
+    /// From here on headings are listed in a table of contents, which stands here.
+    pub fn contents(&mut self) {
+        self.body += CONTENTS;
+        self.contents = Some(Vec::new());
     }
 
     /// A heading.
     pub fn heading(&mut self, words: &str) {
-        let _ = writeln!(self.body, "<h2>{}</h2>", escaped(words));
+        let words = escaped(words);
+        let anchor = match &mut self.contents {
+            Some(headings) => {
+                let anchor = format!("section-{}", headings.len() + 1);
+                headings.push((words.clone(), anchor.clone()));
+                format!(" id=\"{anchor}\"")
+            }
+            None => String::new(),
+        };
+        let _ = writeln!(self.body, "<h2{anchor}>{words}</h2>");
+    }
+
+    /// A heading within a section.
+    pub fn subheading(&mut self, words: &str) {
+        let _ = writeln!(self.body, "<h3>{}</h3>", escaped(words));
+    }
+
+    /// A paragraph of sentences whose numbers are looked up; those with a number that is not known are left out.
+    pub fn tell(&mut self, facts: &Facts, sentences: &[&str]) {
+        let told: Vec<String> = sentences.iter().filter_map(|sentence| facts.tell(sentence)).collect();
+        if !told.is_empty() {
+            let _ = writeln!(self.body, "<p>{}</p>", told.join(" "));
+        }
     }
 
     /// A paragraph.
@@ -67,7 +113,7 @@ impl Page {
             .enumerate()
             .map(|(column, words)| format!("<th class=\"{}\">{}</th>", &kind(column)[..1], escaped(words)))
             .collect();
-        let cell = |cell: &Cell| format!("<td class=\"{}\">{}</td>", cell.kind, escaped(&cell.text));
+        let cell = |cell: &Cell| format!("<td class=\"{}\">{}</td>", cell.kind, cell.html);
         let row = |row: &Vec<Cell>| format!("<tr>{}</tr>\n", row.iter().map(cell).collect::<String>());
         let rows: String = rows.iter().map(row).collect();
         let _ = writeln!(
@@ -76,10 +122,21 @@ impl Page {
         );
     }
 
-    /// A figure with its caption.
-    pub fn figure(&mut self, figure: &Figure, caption: &str) {
-        let svg = inlined(&figure.svg, caption);
-        let _ = writeln!(self.body, "<figure>\n{svg}\n<figcaption>{}</figcaption>\n</figure>", escaped(caption));
+    /// A figure, an SVG document, with its caption.
+    pub fn figure(&mut self, svg: &str, caption: &str) {
+        self.captioned(svg, caption, &escaped(caption));
+    }
+
+    /// A figure whose caption is made of sentences with numbers that are looked up, as in [`Page::tell`].
+    pub fn figure_told(&mut self, svg: &str, facts: &Facts, sentences: &[&str]) {
+        let plain: Vec<String> = sentences.iter().filter_map(|sentence| facts.plain(sentence)).collect();
+        let told: Vec<String> = sentences.iter().filter_map(|sentence| facts.tell(sentence)).collect();
+        self.captioned(svg, &plain.join(" "), &told.join(" "));
+    }
+
+    fn captioned(&mut self, svg: &str, plain: &str, caption: &str) {
+        let svg = inlined(svg, plain);
+        let _ = writeln!(self.body, "<figure>\n{svg}\n<figcaption>{caption}</figcaption>\n</figure>");
     }
 
     /// Begins a part that is shut until it is asked for.
@@ -99,7 +156,12 @@ impl Page {
 
     /// The document.
     pub fn finish(self) -> String {
-        let Self { title, body } = self;
+        let Self { title, mut body, contents } = self;
+        if let Some(headings) = contents {
+            let item = |(words, anchor): &(String, String)| format!("<li><a href=\"#{anchor}\">{words}</a></li>\n");
+            let items: String = headings.iter().map(item).collect();
+            body = body.replacen(CONTENTS, &format!("<nav><ol>\n{items}</ol></nav>\n"), 1);
+        }
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
              content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n\
@@ -108,6 +170,9 @@ impl Page {
         )
     }
 }
+
+/// Where the table of contents will stand.
+const CONTENTS: &str = "<!--contents-->\n";
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --ink: #1b1b1b; --page: #ffffff; --faint: #6b6b6b; --line: #d8d8d8; --best: #e5f3ea; \
@@ -120,7 +185,11 @@ body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 sys
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; }
 h2 { font-size: 1.2rem; margin-top: 2.4rem; border-bottom: 1px solid var(--line); padding-bottom: 0.2rem; }
+h3 { font-size: 1.02rem; margin-top: 1.6rem; }
 p, li, figcaption { max-width: 46rem; }
+nav ol { columns: 2 18rem; padding-left: 1.4rem; font-size: 0.92rem; }
+nav a { color: inherit; }
+data { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--line); white-space: nowrap; text-align: left; }
@@ -142,7 +211,7 @@ figure svg { filter: none; }
 table { font-size: 7pt; }
 th, td { padding: 0.1rem 0.25rem; white-space: normal; }
 figure, tr { break-inside: avoid; }
-h2 { break-after: avoid; }
+h2, h3 { break-after: avoid; }
 }
 ";
 
@@ -173,13 +242,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn told_numbers_say_where_they_come_from_and_contents_list_the_headings() {
+        let json = serde_json::json!({ "n": 3 });
+        let facts = Facts::new(&json);
+        let mut page = Page::new("run");
+        page.contents();
+        page.heading("First & last");
+        page.tell(&facts, &["{n} stars.", "{m} unknown."]);
+        page.table(&["n"], &[vec![Cell::told(&facts, "{n}"), Cell::told(&facts, "{m}")]]);
+        page.figure_told("<svg></svg>", &facts, &["{n} dots."]);
+        let html = page.finish();
+        assert!(html.contains("<a href=\"#section-1\">First &amp; last</a>") && html.contains("<h2 id=\"section-1\">"));
+        assert!(html.contains("<p><data value=\"3\" title=\"n\">3</data> stars.</p>") && !html.contains("unknown"));
+        assert!(html.contains("<td class=\"n\">\u{2013}</td>") && html.contains("aria-label=\"3 dots.\""));
+    }
+
+    #[test]
     fn a_page_is_whole_and_nothing_in_it_is_taken_for_markup() {
         let mut page = Page::new("a < b & \"c\"");
         page.warnings(&[]);
         page.warnings(&["<seed>".into()]);
         page.table(&["label", "scatter"], &[vec![Cell::words("Teff"), Cell::best("<1")]]);
         let svg = "<svg width=\"10\" height=\"20\" xmlns=\"http://www.w3.org/2000/svg\">\n<g/></svg>\n".to_string();
-        page.figure(&Figure { svg, png: Vec::new() }, "what it \"shows\"");
+        page.figure(&svg, "what it \"shows\"");
         page.open_details("more");
         page.verbatim("[x]\ny = \"z\"");
         page.close_details();

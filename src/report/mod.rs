@@ -3,11 +3,14 @@
 pub mod calibration;
 pub mod comparison;
 pub mod comparison_page;
+pub mod facts;
 pub mod figures;
 pub mod html;
 pub mod model_card;
 pub mod outliers_page;
 pub mod posterior;
+pub mod run_figures;
+pub mod run_page;
 pub mod sweep;
 pub mod tables;
 

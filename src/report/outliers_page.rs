@@ -39,7 +39,7 @@ pub fn page(name: &str, outliers: &Outliers, figures: &BTreeMap<usize, Figure>) 
         labels(&mut page, outliers, star);
         if let Some(figure) = figures.get(&index) {
             page.figure(
-                figure,
+                &figure.svg,
                 &format!(
                     "{}: normalized flux, {}'s spectrum at the estimated and at the catalogue's labels, and the \
                      residuals in units of the flux's error.",

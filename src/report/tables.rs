@@ -25,13 +25,13 @@ pub fn metrics_table(outcome: &Outcome) -> String {
             plain(metrics.chi2_reduced_median, 2)
         );
         let in_order = |metrics| model.predictions.label_names.iter().filter_map(move |label| in_map(metrics, label));
-        text += &rows("estimate - catalogue", outcome.interval_level, in_order(&metrics.labels));
+        text += &rows("estimate - catalogue", outcome.settings.bootstrap.level, in_order(&metrics.labels));
         if metrics.by_pathology.is_empty() && !metrics.labels_vs_truth.is_empty() {
-            text += &rows("estimate - truth", outcome.interval_level, in_order(&metrics.labels_vs_truth));
+            text += &rows("estimate - truth", outcome.settings.bootstrap.level, in_order(&metrics.labels_vs_truth));
         }
         if let Some(healthy) = metrics.by_pathology.get(HEALTHY) {
-            text += &rows("healthy, - catalogue", outcome.interval_level, in_order(&healthy.labels));
-            text += &rows("healthy, - truth", outcome.interval_level, in_order(&healthy.labels_vs_truth));
+            text += &rows("healthy, - catalogue", outcome.settings.bootstrap.level, in_order(&healthy.labels));
+            text += &rows("healthy, - truth", outcome.settings.bootstrap.level, in_order(&healthy.labels_vs_truth));
             text += &pathologies(&metrics.by_pathology, &model.predictions.label_names);
         }
         for (flag, count) in &metrics.n_flagged {

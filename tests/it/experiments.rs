@@ -12,7 +12,7 @@ fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {
     let text = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("configs")).unwrap();
-    std::fs::copy(root.join("configs/lab.toml"), folder.path().join("configs/lab.toml")).unwrap();
+    std::fs::copy(root.join("configs/apogee.toml"), folder.path().join("configs/apogee.toml")).unwrap();
     let path = folder.path().join("cubic.toml");
     std::fs::write(&path, text).unwrap();
     let experiment = Experiment::load(&path, &[], None).unwrap();
@@ -25,8 +25,8 @@ fn the_network_in_the_readme_is_valid() {
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     let text = readme.split("```toml\n").find(|text| text.contains(".network]")).unwrap().split("```").next().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("experiments")).unwrap();
-    std::fs::copy(root.join("experiments/lab-mock.toml"), folder.path().join("experiments/lab-mock.toml")).unwrap();
+    std::fs::create_dir(folder.path().join("configs")).unwrap();
+    std::fs::copy(root.join("configs/mock.toml"), folder.path().join("configs/mock.toml")).unwrap();
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, text).unwrap();
     let experiment = Experiment::load(&path, &[], None).unwrap();
@@ -39,6 +39,7 @@ fn the_network_in_the_readme_is_valid() {
 fn every_shipped_toml_loads() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let placeholders = ["flux", "error", "labels"].map(|key| format!("data.arrays.{key}=x.npy"));
+    let spectra = ["catalogue=x.fits", "spectra=x"].map(|set| format!("data.apstar.{set}"));
     let mut count = 0;
     for folder in ["configs", "experiments"] {
         let Ok(entries) = std::fs::read_dir(root.join(folder)) else { continue };
@@ -46,7 +47,11 @@ fn every_shipped_toml_loads() {
             entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "toml"))
         {
             let text = std::fs::read_to_string(&path).unwrap();
-            let sets = if path.ends_with("configs/arrays.toml") { placeholders.to_vec() } else { Vec::new() };
+            let sets = match path.file_name().and_then(|name| name.to_str()) {
+                Some("arrays.toml") => placeholders.to_vec(),
+                Some("lab.toml") => spectra.to_vec(),
+                _ => Vec::new(),
+            };
             Experiment::load(&path, &sets, None).unwrap_or_else(|err| panic!("{err}"));
             assert!(text.starts_with("# "), "{}: the first line says how to run it", path.display());
             count += 1;

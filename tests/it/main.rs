@@ -19,6 +19,7 @@ mod posterior;
 mod posterior_cli;
 mod real_data;
 mod regression;
+mod report;
 mod support;
 mod sweep;
 mod tensorboard;

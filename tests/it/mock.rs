@@ -27,7 +27,7 @@ fn make(folder: &Path, stars: usize, seed: u64) -> survey::MockSummary {
 /// The lab's stars in a mock survey.
 fn lab_sample(folder: &Path) -> Catalogue {
     let sets = ["catalogue=allStar.fits", "spectra=spectra"].map(|set| format!("data.apstar.{set}"));
-    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/lab.toml");
+    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/apogee.toml");
     let config = Experiment::load(&lab, &sets, None).unwrap().config;
     select(&folder.join("allStar.fits"), "APOGEE_ID", &config.labels, &config.selection).unwrap().0
 }

@@ -46,7 +46,7 @@ impl FinishedRun {
     /// # Errors
     /// [`Error::Config`] for a path that leads to no run; [`Error::Format`] for one that is unfinished or has no predictions.
     pub fn read(path: &Path, experiments: &Path) -> Result<Self> {
-        let folder = find(path, experiments)?;
+        let folder = run_folder(path, experiments)?;
         let metrics = read_metrics(&folder)?;
         let Some(models) = metrics["models"].as_object() else {
             return Err(Error::format(
@@ -93,8 +93,12 @@ impl FinishedRun {
     }
 }
 
-/// The run that a path means.
-fn find(path: &Path, experiments: &Path) -> Result<PathBuf> {
+/// The folder of the run that a path means: its own, or its experiment's, whose latest run is meant; a name alone is one below
+/// `experiments`.
+///
+/// # Errors
+/// [`Error::Config`] for a path that leads to no run; [`Error::Format`] for a run that is unfinished.
+pub fn run_folder(path: &Path, experiments: &Path) -> Result<PathBuf> {
     let path = match path.exists() {
         false if experiments.join(path).exists() => experiments.join(path),
         _ => path.to_path_buf(),
@@ -127,7 +131,11 @@ fn find(path: &Path, experiments: &Path) -> Result<PathBuf> {
     std::fs::canonicalize(&folder).map_err(Error::io(&folder, "open"))
 }
 
-fn read_metrics(folder: &Path) -> Result<Value> {
+/// The numbers of a run's folder, `metrics.json`.
+///
+/// # Errors
+/// [`Error::Format`] for a run that is unfinished or another kind of folder.
+pub fn read_metrics(folder: &Path) -> Result<Value> {
     let path = folder.join("metrics.json");
     if !path.is_file() {
         let detail = "this run is not finished: it has no metrics.json; wait for it, or run it again";

@@ -138,6 +138,30 @@ pub struct Outliers {
     pub effect: Option<Effect>,
 }
 
+/// One outlier in `metrics.json`: the label that deviates most.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OutlierSummary {
+    /// The star.
+    pub id: String,
+    /// The likeliest reason.
+    pub verdict: &'static str,
+    /// Why, in words.
+    pub reason: String,
+    /// The label that deviates most.
+    pub label: String,
+    /// Its estimate.
+    pub estimate: f64,
+    /// The catalogue's value.
+    pub catalogue: f64,
+    /// Estimate - catalogue about its median, in robust scatters of all test stars.
+    pub deviation: f64,
+    /// Signal-to-noise ratio per pixel.
+    pub snr: f64,
+    /// What was planted, where the truth tells; empty for a healthy star.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
+}
+
 /// What `metrics.json` says of outliers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OutlierMetrics {
@@ -149,6 +173,8 @@ pub struct OutlierMetrics {
     pub n_stars: usize,
     /// Outliers judged.
     pub n_outliers: usize,
+    /// The outliers, the farthest first.
+    pub stars: Vec<OutlierSummary>,
     /// Outliers by verdict.
     pub verdicts: BTreeMap<&'static str, usize>,
     /// Stars that are no outliers, by what their spectra suffer from.
@@ -162,6 +188,21 @@ pub struct OutlierMetrics {
 }
 
 impl Outliers {
+    fn summary(&self, star: &Outlier) -> OutlierSummary {
+        let k = star.evidence.worst_label;
+        OutlierSummary {
+            id: star.id.clone(),
+            verdict: star.verdict.name(),
+            reason: star.reason.clone(),
+            label: self.label_names[k].clone(),
+            estimate: star.estimates[k],
+            catalogue: star.catalogue[k],
+            deviation: star.evidence.deviations[k],
+            snr: star.evidence.snr,
+            planted: star.planted.clone(),
+        }
+    }
+
     /// The numbers.
     pub fn metrics(&self) -> OutlierMetrics {
         let count = |verdicts: &mut dyn Iterator<Item = Verdict>| {
@@ -174,6 +215,7 @@ impl Outliers {
             sigma: self.sigma,
             n_stars: self.n_stars,
             n_outliers: self.stars.len(),
+            stars: self.stars.iter().map(|star| self.summary(star)).collect(),
             verdicts: count(&mut self.stars.iter().map(|star| star.verdict)),
             faulty_spectra_of_others: count(&mut self.faulty_spectra.iter().map(|star| star.verdict)),
             score: self.score.clone(),

@@ -40,7 +40,7 @@ pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, progress: &dyn 
             run_point(
                 &point.config,
                 &mut stars,
-                Place { folder: &folder, cache, keep_models: false },
+                Place { name: "", folder: &folder, cache, keep_models: false },
                 compute,
                 progress,
             )

@@ -1,0 +1,249 @@
+//! What the classic lab asks of a run beside its comparison: named stars, the model from inside, sequences, isochrones, a mystery.
+//!
+//! [`Lab::look`] does all that needs a fold's spectra and its Cannon, [`Lab::finish`] what needs the estimates of all stars.
+//! Numbers are serialised with the run's metrics; [`Pictures`] is what figures are drawn from.
+
+mod gradients;
+mod kiel;
+mod mystery;
+mod scatter;
+mod sequences;
+mod settings;
+mod stars;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+pub use gradients::{Feature, GradientSpectrum, Gradients};
+pub use kiel::{IsochroneAgreement, Kiel, KielDiagram, MetallicityTrend};
+pub use mystery::{Mystery, MysteryPosterior};
+pub use scatter::Scatter;
+pub use sequences::{Sequence, SequenceSpectra, Sequences};
+pub use settings::LabSettings;
+pub use stars::{FittedStar, LookAlikePair, ShownStar};
+
+use super::crossval::{CrossValidation, FoldResult};
+use super::outcome::ModelOutcome;
+use super::prepare::Source;
+use super::single_posterior::SampledStar;
+use super::star::StarSpectrum;
+use crate::error::{Error, Result};
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::labels::sun_like_logg;
+use crate::spectra::split::Fold;
+use crate::stats::robust::quantile;
+use crate::training::checkpoint::TrainedCannon;
+
+/// Radii of the stars that explain a cut in log g, in solar radii: the Sun, a giant of the red clump, a bright giant.
+const RADII_RSUN: [f64; 3] = [1.0, 15.0, 100.0];
+
+/// Surface gravity of a star of one solar mass.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Gravity {
+    /// Its radius in solar radii.
+    pub radius_rsun: f64,
+    /// log g, cgs.
+    pub logg: f64,
+    /// Whether the experiment's cut in log g keeps it; none where there is no such cut.
+    pub is_kept: Option<bool>,
+}
+
+/// How a label is spread among the selected stars, in its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LabelRange {
+    /// Stars that have it.
+    pub n_stars: usize,
+    /// Smallest.
+    pub min: f64,
+    /// 5%, 50% and 95% of the stars lie below.
+    pub q05: f64,
+    /// The median.
+    pub q50: f64,
+    /// See `q05`.
+    pub q95: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// The numbers of the lab, `lab` in `metrics.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lab {
+    /// The Cannon that is looked into.
+    pub model: String,
+    /// Its labels, terms and pixels: (terms + 1) x pixels parameters.
+    pub n_labels: usize,
+    /// See `n_labels`.
+    pub n_terms: usize,
+    /// See `n_labels`.
+    pub n_pixels: usize,
+    /// Stars that trained it, and were tested with it, in the fold that is shown.
+    pub n_train: usize,
+    /// See `n_train`.
+    pub n_test: usize,
+    /// What a cut in log g means.
+    pub gravity: Vec<Gravity>,
+    /// The labels of the selected stars.
+    pub labels: BTreeMap<String, LabelRange>,
+    /// A star from its raw spectrum to the normalized one.
+    pub star: ShownStar,
+    /// Two stars alike in their labels.
+    pub look_alikes: Option<LookAlikePair>,
+    /// A test star beside its model.
+    pub fitted_star: FittedStar,
+    /// How flux answers to each label.
+    pub gradients: Gradients,
+    /// Where stars scatter about the model.
+    pub scatter: Scatter,
+    /// Spectra along the labels.
+    pub sequences: Sequences,
+    /// The stars beside isochrones.
+    pub kiel: Option<Kiel>,
+    /// The star whose labels nobody told.
+    pub mystery: Option<Mystery>,
+    /// What figures are drawn from.
+    #[serde(skip)]
+    pub pictures: Pictures,
+}
+
+/// Plain data of the lab's figures.
+#[derive(Debug, Clone)]
+pub struct Pictures {
+    /// The grid of all spectra.
+    pub grid: WavelengthGrid,
+    /// Names of the labels.
+    pub label_names: Vec<String>,
+    /// Labels of the selected stars that have them all, `[n_stars][n_labels]`.
+    pub labels: Vec<Vec<f64>>,
+    /// The star of [`Lab::star`].
+    pub star: StarSpectrum,
+    /// The look-alikes.
+    pub look_alikes: Option<[stars::Observed; 2]>,
+    /// The test star of [`Lab::fitted_star`], its model, and the model's scatter s; NaN where the model knows nothing.
+    pub fitted_star: (stars::Observed, Vec<f64>, Vec<f64>),
+    /// One for each label.
+    pub gradients: Vec<GradientSpectrum>,
+    /// The scatter s of the model, `[n_pixels]`; NaN where it knows nothing.
+    pub scatter: Vec<f64>,
+    /// The window of spectra of single stars, vacuum Angstrom.
+    pub window: (f64, f64),
+    /// The window of sequences, vacuum Angstrom.
+    pub sequence_window: (f64, f64),
+    /// Model spectra along [Fe/H].
+    pub metallicity: SequenceSpectra,
+    /// Model spectra along the giant branch.
+    pub giant_branch: SequenceSpectra,
+    /// The Kiel diagram.
+    pub kiel: Option<KielDiagram>,
+    /// Posteriors of the mystery, by model.
+    pub mystery: Vec<(String, SampledStar)>,
+}
+
+/// What the lab looks at.
+pub struct Subject<'a> {
+    /// The stars and their files.
+    pub source: &'a Source,
+    /// The prepared set with the experiment's settings.
+    pub crossval: &'a CrossValidation<'a>,
+    /// The fold that is shown.
+    pub fold: &'a Fold,
+    /// What the lab's Cannon made of it.
+    pub result: &'a FoldResult,
+    /// That Cannon.
+    pub cannon: &'a TrainedCannon,
+    /// Settings.
+    pub settings: &'a LabSettings,
+}
+
+impl Lab {
+    /// Looks into the first fold of a run; `models` tells where each Cannon of the experiment was kept.
+    ///
+    /// # Errors
+    /// Errors of reading, fitting and sampling; [`Error::TooFewStars`] where no star can be shown.
+    pub fn look(subject: &Subject, models: &[(String, PathBuf)]) -> Result<Self> {
+        let Subject { source, crossval, fold, result, cannon, settings } = subject;
+        let (set, config) = (crossval.set, crossval.config);
+        let scaler = &cannon.scaler;
+        let valid = cannon.cannon.valid_pixels();
+        let complete: Vec<Vec<f64>> =
+            source.stars.labels.iter().filter(|row| row.iter().all(|label| label.is_finite())).cloned().collect();
+        let column = |k: usize| -> Vec<f64> {
+            source.stars.labels.iter().map(|row| row[k]).filter(|label| label.is_finite()).collect()
+        };
+        let labels = set.label_names.iter().enumerate().map(|(k, name)| (name.clone(), range(&column(k)))).collect();
+        let cut = config.selection.ranges.get("logg");
+        let gravity = RADII_RSUN.map(|radius_rsun| {
+            let logg = sun_like_logg(radius_rsun);
+            Gravity { radius_rsun, logg, is_kept: cut.map(|range| range.holds(logg)) }
+        });
+        let (star, star_spectrum) = stars::shown(subject)?;
+        let look_alikes = stars::look_alikes(subject);
+        let (fitted_star, observed, model) = stars::fitted(subject)?;
+        let s = scatter::of_model(cannon, &valid);
+        let (gradients, gradient_spectra) = gradients::find(subject, &valid)?;
+        let (sequences, metallicity, giant_branch) = sequences::make(subject)?;
+        let (mystery, posteriors) = mystery::sample(subject, models)?;
+        Ok(Self {
+            model: settings.model.clone(),
+            n_labels: scaler.n_labels(),
+            n_terms: cannon.cannon.vectorizer().n_terms(),
+            n_pixels: cannon.cannon.n_pixels(),
+            n_train: result.n_train,
+            n_test: fold.test.len(),
+            gravity: gravity.to_vec(),
+            labels,
+            star,
+            look_alikes: look_alikes.as_ref().map(|(pair, _)| pair.clone()),
+            fitted_star,
+            gradients,
+            scatter: scatter::find(subject, &s)?,
+            sequences,
+            kiel: None,
+            mystery,
+            pictures: Pictures {
+                grid: set.grid.clone(),
+                label_names: set.label_names.clone(),
+                labels: complete,
+                star: star_spectrum,
+                look_alikes: look_alikes.map(|(_, observed)| observed),
+                fitted_star: (observed, model, s.clone()),
+                gradients: gradient_spectra,
+                scatter: s,
+                window: settings.window,
+                sequence_window: settings.sequence_window,
+                metallicity,
+                giant_branch,
+                kiel: None,
+                mystery: posteriors,
+            },
+        })
+    }
+
+    /// Sets the estimates of all test stars beside isochrones.
+    ///
+    /// # Errors
+    /// Errors of reading isochrones.
+    pub fn finish(&mut self, models: &[ModelOutcome], settings: &LabSettings) -> Result<()> {
+        let Some(model) = models.iter().find(|model| model.name == self.model) else { return Ok(()) };
+        let (kiel, diagram) = kiel::compare(&model.predictions, settings)?;
+        self.kiel = Some(kiel);
+        self.pictures.kiel = Some(diagram);
+        Ok(())
+    }
+}
+
+fn range(values: &[f64]) -> LabelRange {
+    let [min, q05, q50, q95, max] = [0.0, 0.05, 0.5, 0.95, 1.0].map(|q| quantile(values, q));
+    LabelRange { n_stars: values.len(), min, q05, q50, q95, max }
+}
+
+/// The error of a lab that finds no star to show.
+fn no_star(what: &str) -> Error {
+    Error::TooFewStars {
+        stage: format!("lab: {what}"),
+        n_stars: 0,
+        needed: 1,
+        remedy: "no star without flags; check masks and selection, or leave [lab] out".into(),
+    }
+}

@@ -1,0 +1,169 @@
+//! The star whose labels nobody told: its posterior under every Cannon of the experiment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Subject, no_star};
+use crate::error::{Error, Result};
+use crate::experiment::single_posterior::{PosteriorSampler, SampledStar};
+use crate::inference::refine::RefineSettings;
+use crate::inference::sampling::{PosteriorSettings, Sampler};
+
+/// The numbers of the mystery.
+#[derive(Debug, Clone, Serialize)]
+pub struct Mystery {
+    /// What its file calls it.
+    pub id: String,
+    /// Whether it is a test star whose labels were withheld, rather than a spectrum from a file of its own.
+    pub is_withheld: bool,
+    /// Signal-to-noise ratio per pixel.
+    pub snr: f64,
+    /// Chains and draws of each.
+    pub chains: usize,
+    /// See `chains`.
+    pub draws: usize,
+    /// Priors in words.
+    pub priors: Vec<String>,
+    /// What the catalogue says of a star that was withheld, by label.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub catalogue: BTreeMap<String, f64>,
+    /// The posterior, by model.
+    pub models: BTreeMap<String, MysteryPosterior>,
+}
+
+/// The posterior under one model.
+#[derive(Debug, Clone, Serialize)]
+pub struct MysteryPosterior {
+    /// By label.
+    pub labels: BTreeMap<String, MysteryLabel>,
+    /// Correlation of two labels over the draws, by `<label>-<label>`.
+    pub correlation: BTreeMap<String, f64>,
+    /// chi^2 per degree of freedom of the best fit.
+    pub chi2_reduced: f64,
+    /// Largest R-hat of a label.
+    pub worst_r_hat: f64,
+    /// Smallest bulk effective number of draws.
+    pub worst_ess: f64,
+    /// Divergent draws.
+    pub divergences: usize,
+    /// Seconds of sampling.
+    pub sampling_s: f64,
+}
+
+/// A label of the mystery.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MysteryLabel {
+    /// The best fit.
+    pub best_fit: f64,
+    /// Its formal error.
+    pub formal_error: f64,
+    /// Mean of the draws.
+    pub mean: f64,
+    /// Their standard deviation.
+    pub sd: f64,
+    /// 16%, 50% and 84% of the draws lie below.
+    pub q16: f64,
+    /// See `q16`.
+    pub q50: f64,
+    /// See `q16`.
+    pub q84: f64,
+}
+
+/// Samples the mystery with the models in these folders; none if there is no spectrum to sample.
+pub(super) fn sample(
+    subject: &Subject,
+    models: &[(String, PathBuf)],
+) -> Result<(Option<Mystery>, Vec<(String, SampledStar)>)> {
+    let config = subject.crossval.config;
+    let (path, withheld) = match &config.data.mystery {
+        Some(path) => (path.clone(), None),
+        None => match withheld(subject)? {
+            Some((path, star)) => (path, Some(star)),
+            None => return Ok((None, Vec::new())),
+        },
+    };
+    let settings = config.posterior.clone().unwrap_or_else(PosteriorSettings::default);
+    let mut sampled = Vec::new();
+    let mut mystery: Option<Mystery> = None;
+    for (name, folder) in models {
+        let sampler = PosteriorSampler::load(folder, &config.fit, &RefineSettings::default(), subject.crossval.compute)?;
+        let star = match sampler.sample(&path, &settings, Sampler::Hmc, config.seed) {
+            Ok(star) => star,
+            // One model's trouble with one spectrum is no reason to lose a run.
+            Err(err @ Error::Sampling(_)) => {
+                tracing::warn!("mystery star under {name}: {err}");
+                continue;
+            }
+            Err(err) => return Err(err),
+        };
+        let names = sampler.label_names();
+        let found = mystery.get_or_insert_with(|| Mystery {
+            id: star.star.id.clone(),
+            is_withheld: withheld.is_some(),
+            snr: star.star.snr,
+            chains: settings.sampler.chains,
+            draws: settings.sampler.draws,
+            priors: sampler.words(&settings),
+            catalogue: withheld.map(|row| catalogue(subject, row)).unwrap_or_default(),
+            models: BTreeMap::new(),
+        });
+        found.models.insert(name.clone(), posterior(&star, names));
+        sampled.push((name.clone(), star));
+    }
+    Ok((mystery, sampled))
+}
+
+/// A test star without flags nearest to the mean of the training stars, and its file.
+fn withheld(subject: &Subject) -> Result<Option<(PathBuf, usize)>> {
+    let Subject { source, crossval, fold, result, cannon, .. } = subject;
+    let set = crossval.set;
+    let is_healthy = |position: &usize| result.estimates.flags[*position] == 0 && set.flags(fold.test[*position]) == 0;
+    let distance = |position: &usize| -> f64 {
+        let labels = result.estimates.labels.row(*position).to_vec();
+        super::stars::scaled(&cannon.scaler, &[labels]).iter().map(|value| value * value).sum()
+    };
+    let nearest = (0..fold.test.len()).filter(is_healthy).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    let star = fold.test[nearest.ok_or_else(|| no_star("a star to withhold"))?];
+    Ok(source.file(star).map(|path| (path.to_path_buf(), star)))
+}
+
+fn catalogue(subject: &Subject, row: usize) -> BTreeMap<String, f64> {
+    let set = subject.crossval.set;
+    set.label_names.iter().cloned().zip(set.labels.row(row).iter().copied()).collect()
+}
+
+fn posterior(star: &SampledStar, names: &[String]) -> MysteryPosterior {
+    let found = &star.posterior;
+    let label = |k: usize| {
+        let marginal = &found.marginals[k];
+        MysteryLabel {
+            best_fit: star.star.labels[k],
+            formal_error: star.star.errors[k],
+            mean: marginal.mean,
+            sd: marginal.sd,
+            q16: marginal.quantiles[0],
+            q50: marginal.quantiles[1],
+            q84: marginal.quantiles[2],
+        }
+    };
+    let mut correlation = BTreeMap::new();
+    for j in 0..names.len() {
+        for k in j + 1..names.len() {
+            let of = &found.covariance;
+            correlation
+                .insert(format!("{}-{}", names[j], names[k]), of[[j, k]] / (of[[j, j]] * of[[k, k]]).sqrt());
+        }
+    }
+    let [worst_r_hat, worst_ess, _] = found.worst();
+    MysteryPosterior {
+        labels: names.iter().cloned().zip((0..names.len()).map(label)).collect(),
+        correlation,
+        chi2_reduced: star.star.chi2_reduced,
+        worst_r_hat,
+        worst_ess,
+        divergences: found.divergences,
+        sampling_s: star.sampling_s,
+    }
+}

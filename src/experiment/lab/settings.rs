@@ -1,0 +1,87 @@
+//! `[lab]`: what the lab shows.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::experiment::config::{ExperimentConfig, ModelConfig};
+
+/// `[lab]` of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabSettings {
+    /// The Cannon to look into, one without latent causes; empty for the first of the experiment.
+    pub model: String,
+    /// The star shown from raw to normalized; another one where it was not selected.
+    pub star: String,
+    /// The star shown beside its model, if it is a test star; another one where not.
+    pub fitted_star: String,
+    /// Wavelengths at which spectra of single stars are shown, vacuum Angstrom.
+    pub window: (f64, f64),
+    /// Wavelengths at which sequences of model spectra are shown, vacuum Angstrom.
+    pub sequence_window: (f64, f64),
+    /// Strongest features of each gradient spectrum that are looked up in the line list.
+    pub features: usize,
+    /// A feature this near to a line's wavelength is that line, in pixels.
+    pub line_tolerance_pixels: f64,
+    /// Isochrones in MIST's formats (`.iso`, `.iso.cmd`); none for those that come with maury.
+    pub isochrones: Vec<PathBuf>,
+    /// Age of the isochrones, in 10^9 years.
+    pub age_gyr: f64,
+}
+
+impl Default for LabSettings {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            star: String::new(),
+            fitted_star: String::new(),
+            window: (16_000.0, 16_100.0),
+            sequence_window: (16_000.0, 16_200.0),
+            features: 30,
+            line_tolerance_pixels: 1.5,
+            isochrones: Vec::new(),
+            age_gyr: 6.0,
+        }
+    }
+}
+
+impl LabSettings {
+    /// The same with the model by its name, as far as the experiment has one.
+    pub(in crate::experiment) fn settled(mut self, config: &ExperimentConfig) -> Self {
+        if self.model.is_empty() {
+            let first = config.models.iter().find(|(_, model)| is_plain_cannon(model));
+            self.model = first.map(|(name, _)| name.clone()).unwrap_or_default();
+        }
+        self
+    }
+
+    /// Whether the values make sense in this experiment; if not, the key of the first that does not, and what is wrong with it.
+    ///
+    /// # Errors
+    /// (key below `lab`, problem).
+    pub(in crate::experiment) fn check(&self, config: &ExperimentConfig) -> Result<(), (&'static str, String)> {
+        let check = |holds: bool, key: &'static str, problem: &str| {
+            if holds { Ok(()) } else { Err((key, problem.to_string())) }
+        };
+        let is_named = config.models.get(&self.model).is_some_and(is_plain_cannon);
+        check(is_named, "model", "must be a Cannon of the experiment, one without latent causes; its name, or nothing")?;
+        check(config.data.arrays.is_none(), "model", "is for APOGEE spectra; leave [lab] out, the rest of the report stays")?;
+        for label in ["teff", "logg", "fe_h"] {
+            let problem = format!("needs {label} among the labels; leave [lab] out, the rest of the report stays");
+            check(config.labels.iter().any(|known| known == label), "model", &problem)?;
+        }
+        for (key, (low, high)) in [("window", self.window), ("sequence_window", self.sequence_window)] {
+            check(low < high && low > 15_100.0 && high < 17_000.0, key, "must be two wavelengths within 15100 to 17000")?;
+        }
+        check((1..=1000).contains(&self.features), "features", "must be 1 to 1000")?;
+        let tolerance = self.line_tolerance_pixels;
+        check(tolerance > 0.0 && tolerance <= 20.0, "line_tolerance_pixels", "must be above 0 and at most 20")?;
+        check(self.age_gyr > 0.0 && self.age_gyr < 20.0, "age_gyr", "must be above 0 and below 20")
+    }
+}
+
+/// Whether a model is a Cannon of its labels alone.
+fn is_plain_cannon(model: &ModelConfig) -> bool {
+    matches!(model, ModelConfig::Cannon(cannon) if cannon.latent.is_none())
+}

@@ -1,0 +1,281 @@
+//! Single stars: from raw to normalized flux, two alike, and one beside its model.
+
+use serde::Serialize;
+
+use super::{Subject, no_star};
+use crate::data::linelist::atomic_lines;
+use crate::device::to_f64;
+use crate::error::Result;
+use crate::experiment::look_alikes;
+use crate::experiment::star::{StarSpectrum, examine};
+use crate::models::SpectralModel;
+use crate::spectra::features::{LineOffsets, expected_air_offset_pixels, line_offsets};
+use crate::spectra::labels::LabelScaler;
+use crate::spectra::prepared::PreparedSet;
+use crate::stats::robust::{median, quantile};
+use crate::training::checkpoint::TrainedCannon;
+
+/// Speed of light [km/s].
+const LIGHT_KMS: f64 = 299_792.458;
+
+/// A star from its raw spectrum to the normalized one.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShownStar {
+    /// The star.
+    pub id: String,
+    /// The star that was asked for; nothing if none was.
+    pub asked_for: String,
+    /// Whether this is it.
+    pub is_asked_for: bool,
+    /// Its field.
+    pub field: String,
+    /// Signal-to-noise ratio per pixel.
+    pub snr: f64,
+    /// Exposures combined.
+    pub n_visits: usize,
+    /// Barycentric radial velocity that was taken out of its spectrum [km/s].
+    pub velocity_kms: Option<f64>,
+    /// What this velocity does to the middle of the spectrum [Angstrom].
+    pub velocity_shift_angstrom: Option<f64>,
+    /// The same in pixels.
+    pub velocity_shift_pixels: Option<f64>,
+    /// Width of a pixel as a velocity [km/s].
+    pub pixel_kms: f64,
+    /// Median raw flux of its good pixels [1e-17 erg/s/cm^2/Angstrom].
+    pub flux_median: f64,
+    /// Fraction of the pixels inside its chips that are masked.
+    pub fraction_masked: f64,
+    /// Pixels of all chips without information, gaps included.
+    pub n_unusable: usize,
+    /// Where its lines lie beside their vacuum wavelengths at rest.
+    pub lines: LineOffsets,
+    /// Where they would lie beside wavelengths in air, in pixels.
+    pub air_offset_pixels: f64,
+    /// Order of the polynomial through the continuum pixels of each chip.
+    pub continuum_order: usize,
+    /// Continuum pixels of the grid, and of those the ones with information in this star.
+    pub n_continuum: usize,
+    /// See `n_continuum`.
+    pub n_continuum_good: usize,
+    /// How far the star's continuum pixels scatter about one.
+    pub continuum_scatter: f64,
+    /// Median normalized flux of all good pixels.
+    pub normalized_median: f64,
+}
+
+/// A star's normalized spectrum.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The star.
+    pub id: String,
+    /// Normalized flux, `[n_pixels]`.
+    pub flux: Vec<f64>,
+    /// Its standard deviation; infinite where masked.
+    pub error: Vec<f64>,
+    /// Pixels without information.
+    pub masked: Vec<bool>,
+}
+
+/// Two stars alike in their labels.
+#[derive(Debug, Clone, Serialize)]
+pub struct LookAlikePair {
+    /// The stars.
+    pub ids: [String; 2],
+    /// Their labels.
+    pub labels: Vec<LookAlikeLabel>,
+    /// Distance of the labels in standard deviations of all stars.
+    pub label_distance: f64,
+    /// Root mean square difference of normalized flux over the pixels good in both.
+    pub flux_difference: f64,
+    /// The difference that noise alone would make.
+    pub noise: f64,
+}
+
+/// A label of two stars.
+#[derive(Debug, Clone, Serialize)]
+pub struct LookAlikeLabel {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub values: [f64; 2],
+}
+
+/// A test star beside its model.
+#[derive(Debug, Clone, Serialize)]
+pub struct FittedStar {
+    /// The star.
+    pub id: String,
+    /// The star that was asked for; nothing if none was.
+    pub asked_for: String,
+    /// Whether this is it.
+    pub is_asked_for: bool,
+    /// Signal-to-noise ratio per pixel.
+    pub snr: f64,
+    /// Estimated labels, their formal errors, and the catalogue's.
+    pub labels: Vec<FittedLabel>,
+    /// chi^2 per degree of freedom of the fit, scatter of the model included.
+    pub chi2_reduced: f64,
+    /// Root mean square of observed minus model in the window.
+    pub residual_in_window: f64,
+    /// What noise and the model's scatter make one expect there.
+    pub expected_in_window: f64,
+    /// Share of the window's pixels within two standard deviations.
+    pub within_2_sigma: f64,
+    /// Usable pixels of the window.
+    pub n_pixels_in_window: usize,
+}
+
+/// A label of the star that is shown beside its model.
+#[derive(Debug, Clone, Serialize)]
+pub struct FittedLabel {
+    /// Its name.
+    pub name: String,
+    /// Estimate.
+    pub estimate: f64,
+    /// Its formal error.
+    pub error: f64,
+    /// The catalogue's value.
+    pub catalogue: f64,
+}
+
+/// Shows the star that was asked for, or else the one of highest SNR without flags.
+pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
+    let (set, config, settings) = (subject.crossval.set, subject.crossval.config, subject.settings);
+    let asked = set.ids.iter().position(|id| *id == settings.star);
+    let healthy = (0..set.n_stars()).filter(|star| set.flags(*star) == 0 && set.snr[*star].is_finite());
+    let star = asked.or_else(|| healthy.max_by(|a, b| set.snr[*a].total_cmp(&set.snr[*b])));
+    let star = star.ok_or_else(|| no_star("a star to show"))?;
+    let spectrum = examine(subject.source, set, config, &set.ids[star])?;
+    let raw = subject.source.raw(star)?;
+    let quality = &set.quality[star];
+    let observed = observed(set, star);
+    let continuum: Vec<f64> =
+        (0..set.n_pixels()).filter(|pixel| set.continuum_pixels[*pixel]).map(|pixel| spectrum.flux[pixel]).collect();
+    let good: Vec<f64> = continuum.iter().copied().filter(|flux| flux.is_finite()).collect();
+    let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<f64>>();
+    let grid = &set.grid;
+    let middle = quantile(&grid.wavelength, 0.5);
+    let pixel_kms = LIGHT_KMS * (grid.wavelength[1] / grid.wavelength[0] - 1.0);
+    let velocity_kms = raw.as_ref().map(|raw| raw.velocity_kms).filter(|velocity| velocity.is_finite());
+    let ivar: Vec<f64> = set.ivar.row(star).iter().map(|ivar| f64::from(*ivar)).collect();
+    let lines = atomic_lines()?;
+    let shown = ShownStar {
+        id: set.ids[star].clone(),
+        asked_for: settings.star.clone(),
+        is_asked_for: asked.is_some(),
+        field: subject.source.stars.field[star].clone(),
+        snr: set.snr[star],
+        n_visits: raw.as_ref().map_or(0, |raw| raw.n_visits),
+        velocity_kms,
+        velocity_shift_angstrom: velocity_kms.map(|velocity| middle * velocity / LIGHT_KMS),
+        velocity_shift_pixels: velocity_kms.map(|velocity| velocity / pixel_kms),
+        pixel_kms,
+        flux_median: median(&finite(&spectrum.raw_flux)),
+        fraction_masked: quality.fraction_masked(),
+        n_unusable: observed.masked.iter().filter(|masked| **masked).count(),
+        lines: line_offsets(&observed.flux, &ivar, &lines, grid),
+        air_offset_pixels: expected_air_offset_pixels(grid),
+        continuum_order: config.continuum.order,
+        n_continuum: continuum.len(),
+        n_continuum_good: good.len(),
+        continuum_scatter: quality.continuum_residual,
+        normalized_median: median(&finite(&spectrum.flux)),
+    };
+    Ok((shown, spectrum))
+}
+
+/// The pair of stars nearest to each other in labels.
+pub(super) fn look_alikes(subject: &Subject) -> Option<(LookAlikePair, [Observed; 2])> {
+    let set = subject.crossval.set;
+    let pair = look_alikes::closest(set)?;
+    let [a, b] = pair.stars;
+    let label = |(k, name): (usize, &String)| LookAlikeLabel {
+        name: name.clone(),
+        values: [a, b].map(|star| set.labels[[star, k]]),
+    };
+    let found = LookAlikePair {
+        ids: [a, b].map(|star| set.ids[star].clone()),
+        labels: set.label_names.iter().enumerate().map(label).collect(),
+        label_distance: pair.label_distance,
+        flux_difference: pair.flux_difference,
+        noise: pair.noise,
+    };
+    Some((found, [a, b].map(|star| observed(set, star))))
+}
+
+/// The test star that was asked for, or else the one without flags whose chi^2 is the median: typical, not flattering.
+pub(super) fn fitted(subject: &Subject) -> Result<(FittedStar, Observed, Vec<f64>)> {
+    let Subject { crossval, fold, result, settings, cannon, .. } = subject;
+    let (set, estimates) = (crossval.set, &result.estimates);
+    let asked = fold.test.iter().position(|row| set.ids[*row] == settings.fitted_star);
+    let healthy = |position: &usize| estimates.flags[*position] == 0 && set.flags(fold.test[*position]) == 0;
+    let mut typical: Vec<usize> = (0..fold.test.len()).filter(healthy).collect();
+    typical.sort_by(|a, b| estimates.chi2_reduced(*a).total_cmp(&estimates.chi2_reduced(*b)));
+    let position = asked.or_else(|| typical.get(typical.len() / 2).copied());
+    let position = position.ok_or_else(|| no_star("a test star beside its model"))?;
+    let star = fold.test[position];
+    let observed = observed(set, star);
+    let labels: Vec<f64> = estimates.labels.row(position).to_vec();
+    let model = flux_at(cannon, subject, &[labels])?.remove(0);
+    let s = super::scatter::of_model(cannon, &cannon.cannon.valid_pixels());
+    let inside = |pixel: &usize| {
+        let wavelength = set.grid.wavelength[*pixel];
+        wavelength >= settings.window.0 && wavelength <= settings.window.1
+    };
+    let usable: Vec<usize> = (0..set.n_pixels())
+        .filter(inside)
+        .filter(|pixel| !observed.masked[*pixel] && model[*pixel].is_finite())
+        .collect();
+    let residual = |pixel: usize| observed.flux[pixel] - model[pixel];
+    let variance = |pixel: usize| observed.error[pixel].powi(2) + s[pixel].powi(2);
+    let mean = |of: &dyn Fn(usize) -> f64| usable.iter().map(|pixel| of(*pixel)).sum::<f64>() / usable.len() as f64;
+    let label = |(k, name): (usize, &String)| FittedLabel {
+        name: name.clone(),
+        estimate: estimates.labels[[position, k]],
+        error: estimates.error(position, k),
+        catalogue: set.labels[[star, k]],
+    };
+    let found = FittedStar {
+        id: set.ids[star].clone(),
+        asked_for: settings.fitted_star.clone(),
+        is_asked_for: asked.is_some(),
+        snr: set.snr[star],
+        labels: set.label_names.iter().enumerate().map(label).collect(),
+        chi2_reduced: estimates.chi2_reduced(position),
+        residual_in_window: mean(&|pixel| residual(pixel).powi(2)).sqrt(),
+        expected_in_window: mean(&variance).sqrt(),
+        within_2_sigma: mean(&|pixel| f64::from(residual(pixel).abs() <= 2.0 * variance(pixel).sqrt())),
+        n_pixels_in_window: usable.len(),
+    };
+    Ok((found, observed, model))
+}
+
+/// A star of a set as it was observed.
+fn observed(set: &PreparedSet, star: usize) -> Observed {
+    let ivar = set.ivar.row(star);
+    Observed {
+        id: set.ids[star].clone(),
+        flux: set.flux.row(star).iter().map(|flux| f64::from(*flux)).collect(),
+        error: ivar.iter().map(|ivar| f64::from(*ivar).sqrt().recip()).collect(),
+        masked: ivar.iter().map(|ivar| *ivar == 0.0).collect(),
+    }
+}
+
+/// Model spectra at some labels, in their own units; NaN in pixels the model knows nothing about.
+pub(super) fn flux_at(cannon: &TrainedCannon, subject: &Subject, labels: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+    let scaled = scaled(&cannon.scaler, labels);
+    let n_labels = cannon.scaler.n_labels();
+    let flux = cannon.cannon.predict_flux(subject.crossval.compute.tensor(&scaled, [labels.len(), n_labels])).mean;
+    let valid = cannon.cannon.valid_pixels();
+    let known = |(flux, valid): (&f64, &bool)| if *valid { *flux } else { f64::NAN };
+    let spectra = to_f64(flux);
+    Ok(spectra.chunks(valid.len()).map(|row| row.iter().zip(&valid).map(known).collect()).collect())
+}
+
+/// Labels as a model sees them, row after row.
+pub(super) fn scaled(scaler: &LabelScaler, labels: &[Vec<f64>]) -> Vec<f64> {
+    let of_row = |row: &Vec<f64>| -> Vec<f64> {
+        row.iter().zip(scaler.pivot.iter().zip(&scaler.scale)).map(|(l, (pivot, scale))| (l - pivot) / scale).collect()
+    };
+    labels.iter().flat_map(of_row).collect()
+}

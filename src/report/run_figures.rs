@@ -1,0 +1,84 @@
+//! All figures of a run, written into its folder, and the page of its outliers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{figures, outliers_page};
+use crate::data::files;
+use crate::device::Compute;
+use crate::error::Result;
+use crate::experiment::comparison::Contestant;
+use crate::experiment::config::{Experiment, ModelConfig};
+use crate::experiment::crossval::Training;
+use crate::experiment::outcome::{ModelOutcome, Outcome};
+use crate::training::cannon_config::CannonConfig;
+use crate::training::checkpoint::TrainedCannon;
+
+/// Draws and writes every figure of a run.
+///
+/// # Errors
+/// [`crate::error::Error::Figure`], [`crate::error::Error::Io`]; of reading trained models.
+pub fn write(experiment: &Experiment, outcome: &Outcome, folder: &Path, compute: &Compute) -> Result<()> {
+    let place = folder.join("figures");
+    for model in &outcome.models {
+        for (index, training) in model.training.iter().enumerate() {
+            let Training::Network { members } = training else { continue };
+            let fold = if model.training.len() > 1 { format!("-fold{}", index + 1) } else { String::new() };
+            let title = format!("{}: training{}", model.name, fold.replace('-', ", "));
+            let figure = figures::training_curves::draw(&title, &experiment.config.labels, members)?;
+            figures::write(&place, &format!("training_curves-{}{fold}", model.name), &figure)?;
+        }
+        figures::write(&place, &format!("one_to_one-{}", model.name), &figures::one_to_one::draw(model)?)?;
+    }
+    let mut named = figures::calibration::draw(&outcome.models)?;
+    if let Some(comparison) = &outcome.comparison {
+        let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
+        named.extend(figures::comparison::draw(comparison, &contestants)?);
+    }
+    if let Some(lab) = &outcome.lab {
+        named.extend(figures::lab::draw(lab)?);
+    }
+    for (name, figure) in named {
+        figures::write(&place, &name, &figure)?;
+    }
+    write_outliers(&experiment.slug, outcome, folder)?;
+    write_latent_spectra(experiment, folder, compute)
+}
+
+/// The page of the outliers, and its figures beside the others. A star that cannot be drawn is named, and has none.
+fn write_outliers(name: &str, outcome: &Outcome, folder: &Path) -> Result<()> {
+    let Some(outliers) = &outcome.outliers else { return Ok(()) };
+    let mut drawn = BTreeMap::new();
+    for (index, star) in outliers.stars.iter().enumerate() {
+        match figures::outlier::draw(outliers, star) {
+            Ok(Some(figure)) => {
+                figures::write(&folder.join("figures/outliers"), &format!("{:02}", index + 1), &figure)?;
+                drawn.insert(index, figure);
+            }
+            Ok(None) => {}
+            Err(err) => tracing::warn!("{err}"),
+        }
+    }
+    files::write_bytes(&folder.join("outliers.html"), outliers_page::page(name, outliers, &drawn))
+}
+
+/// What Cannons learned beside their labels, beside what is known to change spectra of the H band.
+fn write_latent_spectra(experiment: &Experiment, folder: &Path, compute: &Compute) -> Result<()> {
+    for (name, model) in &experiment.config.models {
+        let ModelConfig::Cannon(CannonConfig { latent: Some(_), .. }) = model else { continue };
+        let models = folder.join("models").join(name);
+        let first_fold = models.join("fold1");
+        let trained = TrainedCannon::load(if first_fold.is_dir() { &first_fold } else { &models }, compute)?;
+        let grid = &trained.preparation.grid;
+        let responses = if grid.is_apogee() { figures::latent::known_responses()? } else { Vec::new() };
+        let spectra = trained.latent_spectra();
+        let figure = figures::latent::components(&format!("{name}: latent spectra"), grid, &spectra, &responses, &[])?;
+        figures::write(&folder.join("figures"), &format!("latent_spectra-{name}"), &figure)?;
+        if !responses.is_empty() {
+            let title = format!("{name}: known causes among the latent spectra");
+            let figure = figures::latent::responses(&title, grid, &spectra, &responses, &[])?;
+            figures::write(&folder.join("figures"), &format!("latent_causes-{name}"), &figure)?;
+        }
+    }
+    Ok(())
+}

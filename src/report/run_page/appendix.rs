@@ -1,0 +1,47 @@
+//! The end of a run's page: how it was made, and what lies beside it.
+
+use super::Run;
+use crate::report::html::{Cell, Page};
+
+/// Versions, seeds, times, settings, files.
+pub(super) fn appendix(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    page.heading("How this was made");
+    page.tell(
+        &facts,
+        &[
+            "maury {maury_version} on Burn {burn_version}, backend {settings.device.backend} in {settings.device.precision}, seed {seed}; written {written_at}. Peak memory {peak_memory_mb:.0} MB.",
+            "The same settings and seed give the same stars, folds and draws; the whole configuration is below, and in experiment.toml beside this page: maury run experiment.toml does it again, maury report renders this page again from the run's folder without computing anything.",
+        ],
+    );
+    let row = |step: &&str| {
+        vec![
+            Cell::words(step),
+            Cell::told(&facts, &format!("{{timings.{step}.wall_s:.1}}")),
+            Cell::told(&facts, &format!("{{timings.{step}.cpu_s:.1}}")),
+        ]
+    };
+    let steps = facts.names("timings");
+    page.table(&["step", "seconds", "CPU seconds"], &steps.iter().map(row).collect::<Vec<_>>());
+    page.open_details("The configuration, every default filled in");
+    page.verbatim(run.settings());
+    page.close_details();
+    page.subheading("Files beside this page");
+    let file = |name: &str, what: &str| vec![Cell::words(name), Cell::words(what)];
+    page.table(
+        &["file", "content"],
+        &[
+            file("metrics.json", "every number of this page"),
+            file("predictions.fits, .csv", "estimates, errors and flags of every test star (one more for each model)"),
+            file("outliers.html, .fits, .csv", "stars that disagree with the catalogue, with all evidence"),
+            file("figures/", "every figure as SVG and PNG"),
+            file("models/", "the trained models, for maury label and maury posterior"),
+            file("tensorboard/", "training of networks, for TensorBoard"),
+            file("experiment.toml, log.txt", "all settings; what was said"),
+        ],
+    );
+    page.tell(
+        &facts,
+        &["Methods: The Cannon, Ness et al. 2015, ApJ 808, 16; The Payne, Ting et al. 2019, ApJ 879, 69. Data: APOGEE DR17, Abdurro'uf et al. 2022, ApJS 259, 35. Isochrones: MIST, Dotter 2016, ApJS 222, 8, and Choi et al. 2016, ApJ 823, 102."],
+    );
+}

@@ -1,0 +1,166 @@
+//! The section that sets the two ways beside each other: labels to flux, and flux to labels.
+
+use super::{Run, in_table, listed, quantity, titles};
+use crate::report::html::{Cell, Page};
+use crate::report::label_title;
+
+/// Models beside each other.
+pub(super) fn models(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let networks = run.models_of("network");
+    if run.models().len() < 2 {
+        return;
+    }
+    page.heading("Two opposite ways");
+    page.tell(
+        &facts,
+        &[
+            "A generative model, The Cannon, predicts flux from labels and is turned around by fitting; a discriminative one, a network or a regression, reads labels straight off the spectrum. All saw the same {comparison.n_stars} test stars and none of them in training.",
+            "By robust scatter over all labels, {comparison.best} comes out best.",
+        ],
+    );
+    for name in run.figures_named("training_curves-") {
+        let model = name.trim_start_matches("training_curves-").split("-fold").next().unwrap_or_default();
+        let of = |field: &str| format!("models.{model}.training.0.members.0.{field}");
+        run.show(
+            page,
+            &name,
+            &[&format!(
+                "{model}: losses and errors while it learned from {{{}}} stars, with {{{}}} others of the training half to say when; the state of epoch {{{}}} was kept.",
+                of("n_training"),
+                of("n_validation"),
+                of("epoch")
+            )],
+        );
+    }
+    for (name, words) in [("scatter-vs_truth", "the truth, healthy stars"), ("scatter", "the catalogue")] {
+        run.show(page, name, &[&format!("Scatter of estimate minus {words} for each model: dots are robust scatters, circles standard deviations, bars hold {{interval_level:%0}} of the resamples.")]);
+    }
+    for name in ["difference-vs_truth", "difference"] {
+        run.show(page, name, &["The same stars, model by model: how much larger the scatter is than that of {comparison.best}. What is right of zero beyond its bar is worse."]);
+    }
+    pathologies(page, run);
+    costs(page, run);
+    if !networks.is_empty() {
+        strengths(page, run, &networks);
+    }
+}
+
+/// What becomes of stars with something wrong.
+fn pathologies(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let models = run.models();
+    let Some(first) = models.first() else { return };
+    let kinds: Vec<&str> = facts.names(&format!("models.{first}.by_pathology"));
+    if kinds.len() < 2 {
+        return;
+    }
+    page.subheading("Stars with something wrong");
+    page.tell(&facts, &["Standard deviation of Teff against the truth, in K, by what the mock planted:"]);
+    let rows: Vec<Vec<Cell>> = kinds
+        .iter()
+        .map(|kind| {
+            let mut row = vec![
+                Cell::words(kind.replace('_', " ")),
+                Cell::told(&facts, &format!("{{models.{first}.by_pathology.{kind}.n_test}}")),
+            ];
+            row.extend(models.iter().map(|model| {
+                Cell::told(&facts, &format!("{{models.{model}.by_pathology.{kind}.labels_vs_truth.teff.scatter:.0}}"))
+            }));
+            row
+        })
+        .collect();
+    let mut head = vec!["planted", "stars"];
+    head.extend(&models);
+    page.table(&head, &rows);
+}
+
+/// Parameters and seconds.
+fn costs(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    page.subheading("What they cost");
+    let rows: Vec<Vec<Cell>> = run
+        .models()
+        .iter()
+        .map(|model| {
+            let told = |path: &str, format: &str| Cell::told(&facts, &format!("{{{path}{format}}}"));
+            let label = if facts.has(&format!("model_timings.{model}.fit")) { "fit" } else { "estimate" };
+            vec![
+                Cell::words(model),
+                told(&format!("models.{model}.n_parameters"), ""),
+                told(&format!("model_timings.{model}.train.cpu_s"), ":.1"),
+                told(&format!("model_timings.{model}.{label}.cpu_s"), ":.2"),
+                told(&format!("models.{model}.n_flagged_any"), ""),
+            ]
+        })
+        .collect();
+    page.table(&["model", "parameters", "training, CPU s", "labelling, CPU s", "test stars flagged"], &rows);
+}
+
+/// Strengths and weaknesses of the two ways, by the numbers of this run.
+fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
+    let facts = run.facts();
+    let cannons = run.models_of("cannon");
+    let (place, words) = run.reference();
+    let mean_rank = |model: &str| -> f64 {
+        let of = |label: &&str| facts.number(&format!("models.{model}.{place}.{label}.robust_scatter")).unwrap_or(f64::INFINITY);
+        let smallest = |label: &&str| run.models().iter().filter_map(|model| facts.number(&format!("models.{model}.{place}.{label}.robust_scatter"))).fold(f64::INFINITY, f64::min);
+        run.labels().iter().map(|label| (of(label) / smallest(label)).ln()).sum()
+    };
+    let best_of = |models: &[&str]| -> Option<String> {
+        models.iter().min_by(|a, b| mean_rank(a).total_cmp(&mean_rank(b))).map(|model| model.to_string())
+    };
+    let (Some(cannon), Some(network)) = (best_of(&cannons), best_of(networks)) else { return };
+    page.subheading("Strengths and weaknesses");
+    let number = |model: &str, label: &str| facts.number(&format!("models.{model}.{place}.{label}.robust_scatter"));
+    let better = |label: &&str| number(&cannon, label) < number(&network, label);
+    let labels = run.labels();
+    let (ahead, behind): (Vec<&str>, Vec<&str>) = labels.iter().copied().partition(|label| better(&label));
+    let told = |labels: &[&str]| {
+        let of = |model: &str, label: &str| quantity(&format!("models.{model}.{place}.{label}.robust_scatter"), label);
+        let each = labels.iter().map(|label| format!("{} ({} against {})", label_title(label), of(&cannon, label), of(&network, label)));
+        listed(&each.collect::<Vec<_>>())
+    };
+    let head_to_head = match (ahead.is_empty(), behind.is_empty()) {
+        (false, true) => format!("Against {words}, {cannon} scatters less than {network}, the best network, in every label: {}.", told(&ahead)),
+        (true, _) => format!("Against {words}, {network}, the best network, scatters less than {cannon} in every label: {}.", told(&behind)),
+        _ => format!("Against {words}, {cannon} scatters less than {network}, the best network, in {}, and more in {}.", told(&ahead), told(&behind)),
+    };
+    page.tell(&facts, &[&head_to_head]);
+    let chip = |model: &str| format!("models.{model}.by_pathology.dead_chip.labels_vs_truth.teff.scatter");
+    let pull = |model: &str| format!("models.{model}.{place}.teff.pulls.robust_width");
+    let cpu = |model: &str| format!("model_timings.{model}.train.cpu_s");
+    page.tell(
+        &facts,
+        &[
+            "The Cannon's strength is that it explains: a spectrum comes with a model and a \u{3c7}\u{b2}, missing pixels simply do not count, and what it learned can be looked at pixel by pixel, as above.",
+            &format!("A dead chip leaves it {{{}:.0}} K in Teff where {network} has {{{}:.0}} K.", chip(&cannon), chip(&network)),
+            &format!("It was trained in {{{}:.0}} CPU seconds, {network} in {{{}:.0}}.", cpu(&cannon), cpu(&network)),
+        ],
+    );
+    page.tell(
+        &facts,
+        &[
+            "Its weakness is that it believes itself: what its labels do not describe goes into labels all the same, and its formal errors do not know.",
+            &format!("Its residuals in Teff are {{{}:.1}} times as wide as its formal errors say, those of {network} {{{}:.1}} times as wide as it says.", pull(&cannon), pull(&network)),
+            "A network learns which pixels to trust for which label and need not describe the rest; but it says nothing of a spectrum it cannot place, needs more stars, and what it does with missing pixels has to be taught.",
+        ],
+    );
+    let plain = facts.words("lab.model").unwrap_or_default();
+    if cannons.len() > 1 && cannon != plain && !plain.is_empty() {
+        let rows: Vec<Vec<Cell>> = [plain, &cannon, &network]
+            .iter()
+            .map(|model| {
+                let mut row = vec![Cell::words(model)];
+                row.extend(labels.iter().map(|label| {
+                    Cell::told(&facts, &in_table(&format!("models.{model}.{place}.{label}.robust_scatter"), label))
+                }));
+                row
+            })
+            .collect();
+        page.tell(&facts, &["A Cannon that is told that stars differ in more than their labels, and learns in what, gives up much of that weakness:"]);
+        let mut head = vec!["robust scatter".to_string()];
+        head.extend(titles(&labels));
+        page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+    }
+}

@@ -1,0 +1,191 @@
+//! Sections on the Cannon from inside: its parameters, a star beside its model, gradient spectra, scatter, latent causes.
+
+use super::{Run, in_table, listed, quantity};
+use crate::report::html::{Cell, Page};
+use crate::report::label_title;
+use crate::spectra::labels::unit;
+
+/// How many parameters, and whether they describe a star.
+pub(super) fn cannon(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    page.heading("The Cannon");
+    let model = facts.words("lab.model").unwrap_or_default();
+    page.tell(
+        &facts,
+        &[
+            "At each pixel on its own, flux is a polynomial of the labels plus scatter (Ness et al. 2015). With {lab.n_labels} labels it has {lab.n_terms} terms; with one scatter for each of {lab.n_pixels} pixels the model has",
+            &format!("{{models.{model}.n_parameters}} free parameters, learned from {{lab.n_train}} stars with {{lab.n_pixels}} pixels each."),
+            "So many parameters are no danger of their own, since each pixel has only its own few, and as many measurements as there are stars.",
+            &format!("In the step after that, labels of {{lab.n_test}} stars it had not seen are fitted; their median \u{3c7}\u{b2} per degree of freedom is {{models.{model}.chi2_reduced_median:.2}}."),
+        ],
+    );
+    run.show(
+        page,
+        "observed_vs_model",
+        &[
+            "{lab.fitted_star.id}, a test star (SNR {lab.fitted_star.snr:.0}), and the model at the labels fitted to all its pixels.",
+            "Between {settings.lab.window.0:.0} and {settings.lab.window.1:.0} \u{c5} they differ by {lab.fitted_star.residual_in_window:.4} (root mean square of {lab.fitted_star.n_pixels_in_window} pixels), where noise and scatter make one expect {lab.fitted_star.expected_in_window:.4}; {lab.fitted_star.within_2_sigma:%0} of the pixels lie within two standard deviations.",
+        ],
+    );
+    if facts.at("lab.fitted_star.is_asked_for").and_then(serde_json::Value::as_bool) == Some(false) {
+        page.tell(
+            &facts,
+            &["The star that was asked for, {lab.fitted_star.asked_for}, is no test star here; this one has the median \u{3c7}\u{b2} of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
+        );
+    }
+    let row = |k: usize| {
+        let path = |field: &str| format!("lab.fitted_star.labels.{k}.{field}");
+        let name = facts.words(&path("name")).unwrap_or_default();
+        let told = |field: &str| Cell::told(&facts, &in_table(&path(field), name));
+        vec![Cell::words(label_title(name)), told("estimate"), told("error"), told("catalogue")]
+    };
+    let rows: Vec<Vec<Cell>> = (0..facts.count("lab.fitted_star.labels")).map(row).collect();
+    page.table(&["label", "estimate", "formal error", "catalogue"], &rows);
+}
+
+/// Do strong gradients match known lines?
+pub(super) fn gradients(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    page.heading("What each label does to a spectrum");
+    let label = |name: &str| format!("lab.gradients.labels.{name}");
+    let labels = run.labels();
+    let steps: Vec<String> =
+        labels.iter().map(|name| format!("{} by {}", label_title(name), step(run, name))).collect();
+    run.show(
+        page,
+        "gradient_spectra",
+        &[
+            &format!("Gradient spectra at the mean training star: the change of normalized flux where a label grows ({}).", listed(&steps)),
+            "They are exact derivatives of the model; differences of model spectra agree with them to {lab.gradients.check:.6} of the largest.",
+            "Marked are known atomic lines and heads of bands of carbon monoxide, those of a label's own element in its colour.",
+        ],
+    );
+    let own: Vec<&str> = labels.iter().copied().filter(|name| facts.has(&format!("{}.own", label(name)))).collect();
+    for name in &own {
+        let of = |field: &str| format!("{}.own.{field}", label(name));
+        page.tell(
+            &facts,
+            &[&format!(
+                "{}: of its {{{}}} strongest features {{{}}} ({{{}:%0}}) lie within {{lab.gradients.tolerance_pixels}} pixels of a known line of {{{}}}; pixels taken at random would do so in {{{}:%1}} of the cases, and a score this high by chance has probability {{{}:e}}.",
+                label_title(name),
+                of("n_features"),
+                of("n_coincident"),
+                of("fraction"),
+                of("species"),
+                of("chance"),
+                of("p_value")
+            ), &format!(
+                "Of the {{{}}} lines of this species in the list, {{{}}} are among the features.",
+                of("n_lines"),
+                of("n_lines_found")
+            )],
+        );
+    }
+    page.tell(
+        &facts,
+        &["Features that are at no line of the label's own element are no mistake of the model: a Cannon learns what goes along with a label among the training stars. Elements made in the same stars vary together, and molecules form where it is cool."],
+    );
+    for name in &own {
+        page.subheading(&format!("Strongest features of {}", label_title(name)));
+        page.table(
+            &["wavelength, \u{c5} (vacuum)", &format!("change of flux for {}", step(run, name)), "known line", "offset, pixels"],
+            &features(run, &format!("{}.features", label(name)), "+.4"),
+        );
+    }
+    if facts.count("lab.gradients.likeness") > 0 {
+        page.subheading("How alike their fingerprints are");
+        let pair = |place: &str, a: &str, b: &str| format!("{{lab.gradients.{place}.{a}-{b}:+.2}}");
+        let mut rows = Vec::new();
+        for (j, first) in labels.iter().enumerate() {
+            for second in &labels[j + 1..] {
+                rows.push(vec![
+                    Cell::words(format!("{} and {}", label_title(first), label_title(second))),
+                    Cell::told(&facts, &pair("likeness", first, second)),
+                    Cell::told(&facts, &pair("error_correlation", first, second)),
+                ]);
+            }
+        }
+        page.tell(
+            &facts,
+            &["Two labels whose gradient spectra are alike are hard to tell apart, and their errors go together: the table has the correlation of each pair of gradient spectra over all pixels, and that of the two labels' formal errors, for the median test star."],
+        );
+        page.table(&["labels", "gradient spectra", "formal errors"], &rows);
+    }
+}
+
+/// The step of a label that gradients are given for, in words.
+fn step(run: &Run, label: &str) -> String {
+    let path = format!("{{lab.gradients.labels.{label}.step}}");
+    let value = run.facts().plain(&path).unwrap_or_default();
+    format!("{value} {}", unit(label)).trim_end().to_string()
+}
+
+/// Rows of a table of features.
+fn features(run: &Run, path: &str, format: &str) -> Vec<Vec<Cell>> {
+    let facts = run.facts();
+    (0..facts.count(path))
+        .map(|index| {
+            let of = |field: &str, format: &str| format!("{{{path}.{index}.{field}{format}}}");
+            vec![
+                Cell::told(&facts, &of("wavelength", ":.2")),
+                Cell::told(&facts, &of("change", &format!(":{format}"))),
+                Cell::told_words(&facts, &format!("{} {}", of("species", ""), of("line_wavelength", ":.2"))),
+                Cell::told(&facts, &of("offset_pixels", ":+.2")),
+            ]
+        })
+        .collect()
+}
+
+/// Where stars scatter about the model.
+pub(super) fn scatter(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    page.heading("Where the model falls short: the scatter s");
+    run.show(
+        page,
+        "scatter_spectrum",
+        &["The scatter s of each pixel: how far stars lie from the model beyond their noise. Its median is {lab.scatter.median:.4}, {lab.scatter.median_at_continuum:.4} at the continuum pixels, and one pixel in a hundred has more than {lab.scatter.q99:.4}."],
+    );
+    page.tell(
+        &facts,
+        &[
+            "Scatter is large where spectra depend on what the labels do not tell, and where a quadratic cannot follow.",
+            "Of the {lab.scatter.largest_share:%0} of pixels with the largest scatter, {lab.scatter.largest_at_atomic_lines:%0} lie at a known atomic line, of all pixels {lab.scatter.all_at_atomic_lines:%0}: most of the rest is molecules.",
+            "The rank correlation of s with the size of the answer that flux gives to causes beside the labels says which: carbon {lab.scatter.likeness.C:+.2}, nitrogen {lab.scatter.likeness.N:+.2}, oxygen {lab.scatter.likeness.O:+.2}, aluminium {lab.scatter.likeness.Al:+.2}, microturbulence {lab.scatter.likeness.v_micro:+.2}, macroturbulence {lab.scatter.likeness.v_macro:+.2} (answers by maury's emulator of model spectra).",
+        ],
+    );
+    page.table(
+        &["wavelength, \u{c5} (vacuum)", "s", "known line", "offset, pixels"],
+        &features(run, "lab.scatter.peaks", ".4"),
+    );
+}
+
+/// What correlated Cannons learned beside their labels.
+pub(super) fn latent(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let shown: Vec<String> = run.figures_named("latent_causes-");
+    if shown.is_empty() {
+        return;
+    }
+    page.heading("What the labels do not tell");
+    for name in shown {
+        let model = name.trim_start_matches("latent_causes-");
+        run.show(
+            page,
+            &name,
+            &[&format!("What {model} learned from the residuals of its {{models.{model}.n_train}} training stars, beside the answers of flux to causes that are no labels (by maury's emulator of model spectra): for each cause the nearest combination of the learned spectra, and its share of the answer.")],
+        );
+        let (place, words) = run.reference();
+        let plain = facts.words("lab.model").unwrap_or_default();
+        let gain = |label: &&str| {
+            let of = |model: &str| quantity(&format!("models.{model}.{place}.{label}.robust_scatter"), label);
+            format!("{} from {} to {}", label_title(label), of(plain), of(model))
+        };
+        let gains: Vec<String> = run.labels().iter().map(gain).collect();
+        if !plain.is_empty() && plain != model {
+            page.tell(
+                &facts,
+                &[&format!("Told of nothing more, but allowed for it, it brings the robust scatter against {words} in {}.", listed(&gains))],
+            );
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Sections on stars: which were selected, where they stand beside isochrones, sequences, and the mystery.
+
+use super::{Run, in_table, quantity};
+use crate::report::html::{Cell, Page};
+use crate::report::label_title;
+
+/// Which stars entered, and what their labels are.
+pub(super) fn selection(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    page.heading("Stars");
+    let n_cuts = facts.count("selection");
+    let last = n_cuts.saturating_sub(1);
+    page.tell(
+        &facts,
+        &[&format!("Of {{selection.0.left}} rows of the catalogue {{selection.{last}.left}} stars remain. Each cut sees only what those before it left.")],
+    );
+    let row = |cut: usize| {
+        let of = |field: &str| format!("{{selection.{cut}.{field}}}");
+        vec![
+            Cell::told_words(&facts, &of("name")),
+            Cell::told(&facts, &of("removed")),
+            Cell::told(&facts, &of("left")),
+        ]
+    };
+    page.table(&["cut", "removed", "left"], &(0..n_cuts).map(row).collect::<Vec<_>>());
+    if !facts.has("lab") {
+        return;
+    }
+    page.subheading("What a cut in log g does");
+    let fate = |index: usize| match facts.at(&format!("lab.gravity.{index}.is_kept")).and_then(serde_json::Value::as_bool) {
+        Some(true) => ", kept",
+        Some(false) => ", removed",
+        None => "",
+    };
+    let star = |index: usize, what: &str| {
+        format!(
+            "{what} of {{lab.gravity.{index}.radius_rsun}} solar radii has log g {{lab.gravity.{index}.logg:.2}}{}",
+            fate(index)
+        )
+    };
+    page.tell(
+        &facts,
+        &[
+            &format!(
+                "Surface gravity tells how large a star is: g = G M / R\u{b2}. With the mass of the Sun, {}; {}; {}.",
+                star(0, "a star"),
+                star(1, "one"),
+                star(2, "one")
+            ),
+            "A cut at high log g therefore keeps giants and removes dwarfs, whose spectra follow other rules than a model of giants can learn.",
+        ],
+    );
+    page.subheading("Their labels");
+    run.show(
+        page,
+        "labels",
+        &[
+            "Labels of the selected stars, from the catalogue: each pair of labels, and how each is spread.",
+            "Half of the stars have Teff below {lab.labels.teff.q50:K} K, and nine in ten lie between {lab.labels.teff.q05:K} and {lab.labels.teff.q95:K} K; in log g between {lab.labels.logg.q05:.2} and {lab.labels.logg.q95:.2}, in [Fe/H] between {lab.labels.fe_h.q05:.2} and {lab.labels.fe_h.q95:.2}.",
+            "A model knows nothing of stars where this figure is empty.",
+        ],
+    );
+}
+
+/// Do labels that were never told of stellar evolution obey it?
+pub(super) fn kiel(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    if !facts.has("lab.kiel") {
+        return;
+    }
+    page.heading("Kiel diagram: do the labels obey stellar evolution?");
+    run.show(
+        page,
+        "kiel",
+        &[
+            "log g against Teff of {lab.kiel.n_stars} test stars as {lab.model} sees them, coloured by [Fe/H], with isochrones of {lab.kiel.age_gyr} Gyr from MIST.",
+            "Marked are the red clump, where stars burn helium in their cores, and the bump of the giant branch.",
+        ],
+    );
+    page.tell(
+        &facts,
+        &[
+            "Nothing in the model knows of stellar structure; that its labels fall on the isochrones is a test.",
+            "Giants with [Fe/H] within {lab.kiel.isochrones.0.within} of {lab.kiel.isochrones.0.fe_h} ({lab.kiel.isochrones.0.n_stars} stars off the clump) are {lab.kiel.isochrones.0.median_offset:+K} K from the isochrone at their gravity (median), and scatter by {lab.kiel.isochrones.0.robust_scatter:K} K.",
+            "At [Fe/H] {lab.kiel.isochrones.1.fe_h} it is {lab.kiel.isochrones.1.median_offset:+K} K ({lab.kiel.isochrones.1.n_stars} stars).",
+            "Each against an isochrone of its own [Fe/H], {lab.kiel.estimates.n_stars} stars have a median offset of {lab.kiel.estimates.median_offset:+K} K and scatter by {lab.kiel.estimates.robust_scatter:K} K; with the catalogue's labels it is {lab.kiel.catalogue.median_offset:+K} K and {lab.kiel.catalogue.robust_scatter:K} K.",
+            "One age for all stars is a fiction: ages, and abundances of alpha elements that the isochrones do not have, are part of both offset and scatter.",
+        ],
+    );
+    page.tell(
+        &facts,
+        &[
+            "Metal-rich giants are cooler. Between log g {lab.kiel.trend.logg_min} and {lab.kiel.trend.logg_max} Teff changes by {lab.kiel.trend.estimates:+.0} K for each dex of [Fe/H] ({lab.kiel.trend.n_stars} stars; catalogue {lab.kiel.trend.catalogue:+.0}); isochrones of one age have {lab.kiel.trend.isochrones:+.0} K.",
+        ],
+    );
+    page.tell(
+        &facts,
+        &[
+            "The red clump of the isochrone with the Sun's metallicity lies at {lab.kiel.red_clump.teff:K} K and log g {lab.kiel.red_clump.logg:.2}; the most common log g of the test stars between 2 and 3 is {lab.kiel.red_clump.commonest_logg:.2} ({lab.kiel.red_clump.n_in_bin} stars within {lab.kiel.red_clump.bin}).",
+            "Its bump lies at {lab.kiel.bump.teff:K} K and log g {lab.kiel.bump.logg:.2}: there the shell that burns hydrogen reaches matter that convection once mixed, and the star waits.",
+        ],
+    );
+}
+
+/// What composition does to a spectrum, and what gravity does.
+pub(super) fn sequences(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    page.heading("Composition and gravity");
+    run.show(
+        page,
+        "sequence-fe_h",
+        &[
+            "Model spectra from [Fe/H] {lab.sequences.metallicity.members.0.fe_h} to {lab.sequences.metallicity.members.6.fe_h} at Teff {lab.sequences.metallicity.members.0.teff:K} K and log g {lab.sequences.metallicity.members.0.logg:.2}, the other labels those of the mean training star.",
+            "Between {lab.sequences.window.0:.0} and {lab.sequences.window.1:.0} \u{c5} the mean absorption grows from {lab.sequences.metallicity.members.0.absorption:%1} to {lab.sequences.metallicity.members.6.absorption:%1} of the continuum.",
+        ],
+    );
+    run.show(
+        page,
+        "sequence-logg",
+        &[
+            "Model spectra up the giant branch at [Fe/H] = {lab.sequences.giant_branch.members.0.fe_h}: log g from {lab.sequences.giant_branch.members.0.logg} to {lab.sequences.giant_branch.members.6.logg}, Teff along the isochrone from {lab.sequences.giant_branch.members.0.teff:K} to {lab.sequences.giant_branch.members.6.teff:K} K.",
+            "The mean absorption goes from {lab.sequences.giant_branch.members.0.absorption:%1} to {lab.sequences.giant_branch.members.6.absorption:%1}.",
+        ],
+    );
+    page.tell(
+        &facts,
+        &[
+            "More metals deepen all lines at once: from one end of the first sequence to the other flux changes by {lab.sequences.metallicity.flux_change:.3} (root mean square over all pixels).",
+            "Up the giant branch it changes by {lab.sequences.giant_branch.flux_change:.3}: stars grow cooler and their atmospheres thinner, molecules form, and lines that are sensitive to pressure change their shapes.",
+            "The two changes are alike but not the same (correlation over all pixels {lab.sequences.likeness:.2}), and that difference is how composition and gravity can be told apart.",
+            "The correlation of the formal errors of log g and [Fe/H], {lab.gradients.error_correlation.logg-fe_h:+.2} for the median test star, is what remains of their likeness after all pixels have had their say; of Teff and log g it is {lab.gradients.error_correlation.teff-logg:+.2}.",
+        ],
+    );
+    page.tell(
+        &facts,
+        &["Of these spectra {lab.sequences.metallicity.n_outside} and {lab.sequences.giant_branch.n_outside} lie outside the labels of the training stars, where the polynomial extrapolates."],
+    );
+}
+
+/// The star whose labels nobody told.
+pub(super) fn mystery(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    if !facts.has("lab.mystery") {
+        return;
+    }
+    page.heading("The mystery star");
+    let withheld = facts.at("lab.mystery.is_withheld").and_then(serde_json::Value::as_bool) == Some(true);
+    page.tell(
+        &facts,
+        &[
+            if withheld {
+                "No spectrum was given as a mystery (data.mystery), so a test star plays it, {lab.mystery.id}: no model saw its labels."
+            } else {
+                "The spectrum of {lab.mystery.id} (SNR {lab.mystery.snr:.0}) has no labels in any catalogue here."
+            },
+            "Its posterior was sampled with {lab.mystery.chains} chains of {lab.mystery.draws} draws by Hamiltonian Monte Carlo.",
+        ],
+    );
+    let models = facts.names("lab.mystery.models");
+    let mut rows = Vec::new();
+    for label in run.labels() {
+        for (index, model) in models.iter().enumerate() {
+            let of = |field: &str| format!("lab.mystery.models.{model}.labels.{label}.{field}");
+            let told = |field: &str| Cell::told(&facts, &in_table(&of(field), label));
+            let catalogue = format!("lab.mystery.catalogue.{label}");
+            rows.push(vec![
+                Cell::words(if index == 0 { label_title(label) } else { String::new() }),
+                Cell::words(model),
+                told("best_fit"),
+                told("formal_error"),
+                told("mean"),
+                told("sd"),
+                Cell::told(&facts, &format!("{} to {}", in_table(&of("q16"), label), in_table(&of("q84"), label))),
+                Cell::told(&facts, &in_table(&catalogue, label)),
+            ]);
+        }
+    }
+    let head = ["label", "model", "best fit", "formal error", "mean", "sd", "68% of draws", "catalogue"];
+    page.table(&head, &rows);
+    for model in &models {
+        let of = |field: &str| format!("lab.mystery.models.{model}.{field}");
+        page.tell(
+            &facts,
+            &[&format!(
+                "{model}: the chains agree to R-hat {{{}:.4}}, the draws of the worst label are worth {{{}:.0}} independent ones, {{{}}} diverged; \u{3c7}\u{b2} per degree of freedom {{{}:.2}}, {{{}:.2}} seconds of sampling.",
+                of("worst_r_hat"),
+                of("worst_ess"),
+                of("divergences"),
+                of("chi2_reduced"),
+                of("sampling_s")
+            )],
+        );
+    }
+    let first = models.first().copied().unwrap_or_default();
+    run.show(
+        page,
+        "mystery",
+        &[
+            "Draws from the posterior of the mystery star, every label and every pair.",
+            &format!(
+                "Under {first}, Teff is {} with a standard deviation of {}; Teff and log g are correlated by {{lab.mystery.models.{first}.correlation.teff-logg:+.2}}, as hotter giants of the same spectrum must be denser.",
+                quantity(&format!("lab.mystery.models.{first}.labels.teff.mean"), "teff"),
+                quantity(&format!("lab.mystery.models.{first}.labels.teff.sd"), "teff")
+            ),
+        ],
+    );
+    let teff = format!("models.{first}.labels.teff");
+    page.tell(
+        &facts,
+        &[&format!("These widths are what noise alone allows if the model were perfect. On test stars {first} scatters by {{{teff}.robust_scatter:K}} K in Teff where its formal errors are {{{teff}.median_formal_error:K}} K: the honest error of the mystery star is the former.")],
+    );
+}

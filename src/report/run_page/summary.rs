@@ -1,0 +1,49 @@
+//! The head of a run's page: what was asked, and the answer in one table.
+
+use super::{Run, in_table, titles};
+use crate::report::html::{Cell, Page};
+
+/// Question and answer.
+pub(super) fn summary(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    if facts.words("settings.question").is_some_and(|question| !question.is_empty()) {
+        page.tell(&facts, &["{settings.question}"]);
+    }
+    let (models, labels) = (run.models(), run.labels());
+    let Some(first) = models.first() else { return };
+    let (place, words) = run.reference();
+    let n_models = match models.len() {
+        1 => format!("One model, {first},"),
+        _ => "Several models".to_string(),
+    };
+    page.tell(
+        &facts,
+        &[
+            &format!("{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled {{models.{first}.n_test}} others."),
+            &format!("The table gives, for each label, the robust scatter (1.4826 times the median absolute deviation) of estimate minus {words}; the smallest of each column is marked."),
+            "Every number on this page comes from metrics.json of the run: hold the pointer over one to see where it stands there.",
+        ],
+    );
+    let rows: Vec<Vec<Cell>> = models
+        .iter()
+        .map(|model| {
+            let mut row = vec![Cell::words(model)];
+            row.extend(labels.iter().map(|label| {
+                let path = |model: &str| format!("models.{model}.{place}.{label}.robust_scatter");
+                let value = facts.number(&path(model));
+                let smallest = models.iter().filter_map(|model| facts.number(&path(model))).fold(f64::INFINITY, f64::min);
+                Cell::told(&facts, &in_table(&path(model), label)).best_if(models.len() > 1 && value == Some(smallest))
+            }));
+            row
+        })
+        .collect();
+    let mut head = vec!["model".to_string()];
+    head.extend(titles(&labels));
+    page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+    if run.facts().has("settings.data.mock") {
+        page.tell(
+            &facts,
+            &["The stars are a mock survey made by maury (seed {settings.data.mock.seed}): model spectra observed through a simulated instrument, with labels drawn as real giants have them. What it says of methods holds for such spectra; of the Galaxy it says nothing."],
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! Sections on stars that took no part in training: bias, scatter, and whether errors are true to size.
+
+use super::{Run, in_table};
+use crate::report::html::{Cell, Page};
+use crate::report::label_title;
+use crate::spectra::labels::unit;
+
+/// Estimates beside the catalogue.
+pub(super) fn test_stars(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let models = run.models();
+    let Some(first) = models.first() else { return };
+    page.heading("Stars it had not seen");
+    page.tell(
+        &facts,
+        &[&format!("Models learned from {{models.{first}.n_train}} stars, and labelled {{models.{first}.n_test}} that took no part: label scaling, continuum pixels that are found, and every choice made in training see training stars only.")],
+    );
+    let (healthy, _) = run.reference();
+    let mut references = vec![("labels", "the catalogue")];
+    if healthy != "labels" {
+        references.push(run.reference());
+    }
+    for (place, words) in references {
+        page.subheading(&format!("Estimate minus {words}"));
+        let mut rows = Vec::new();
+        for label in run.labels() {
+            for (index, model) in models.iter().enumerate() {
+                let of = |field: &str| format!("models.{model}.{place}.{label}.{field}");
+                let told = |field: &str| Cell::told(&facts, &in_table(&of(field), label));
+                let number = |field: &str| in_table(&of(field), label);
+                rows.push(vec![
+                    Cell::words(if index == 0 { title(label) } else { String::new() }),
+                    Cell::words(model),
+                    Cell::told(&facts, &number("bias").replace(':', ":+")),
+                    told("scatter"),
+                    told("robust_scatter"),
+                    Cell::told(&facts, &format!("{} to {}", number("robust_scatter_interval.0"), number("robust_scatter_interval.1"))),
+                    told("median_formal_error"),
+                    Cell::told(&facts, &format!("{{{}:.1}}", of("pulls.robust_width"))),
+                ]);
+            }
+        }
+        page.table(
+            &["label", "model", "bias", "scatter", "robust", "robust, interval", "formal error", "pull width"],
+            &rows,
+        );
+    }
+    page.tell(
+        &facts,
+        &[
+            "Scatter is the standard deviation, robust its like from the median absolute deviation, which a few wrong labels cannot move; intervals hold {interval_level:%0} of {settings.bootstrap.resamples} resamples of the stars. The formal error is the median of those that the models quote, the pull width the robust scatter of residuals in units of them: it would be one if they were right.",
+        ],
+    );
+    for model in &models {
+        let of = |field: &str| format!("models.{model}.labels.teff.{field}");
+        run.show(
+            page,
+            &format!("one_to_one-{model}"),
+            &[
+                &format!("{model}: estimated against catalogue labels of {{models.{model}.n_test}} test stars, with residuals below; {{models.{model}.n_flagged_any}} stars carry a flag and are drawn in another colour."),
+                &format!("In Teff the bias is {{{}:+.1}} K and the scatter {{{}:.1}} K (robust {{{}:.1}} K).", of("bias"), of("scatter"), of("robust_scatter")),
+            ],
+        );
+    }
+    for (against, words) in [("snr", "signal-to-noise ratio")]
+        .into_iter()
+        .chain(run.labels().into_iter().map(|label| (label, "")))
+    {
+        let words = if words.is_empty() { format!("the catalogue's {}", label_title(against)) } else { words.into() };
+        for error in ["scatter", "bias"] {
+            run.show(
+                page,
+                &format!("{error}_vs_{against}"),
+                &[&format!("{} of estimate minus catalogue in bins of the {words}, with bootstrap intervals of {{interval_level:%0}}.", if error == "bias" { "Median bias" } else { "Robust scatter" })],
+            );
+        }
+    }
+}
+
+fn title(label: &str) -> String {
+    match unit(label) {
+        "" => label_title(label),
+        unit => format!("{}, {unit}", label_title(label)),
+    }
+}
+
+/// Whether errors are true to size.
+pub(super) fn errors(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    page.heading("Formal errors and real ones");
+    let model = facts.words("lab.model").map_or_else(|| run.best().to_string(), String::from);
+    let (place, words) = run.reference();
+    let of = |label: &str, field: &str| format!("{{models.{model}.{place}.{label}.{field}}}");
+    let sentence = |label: &str| {
+        let with = |field: &str| of(label, field).replace('}', &format!(":{}}}", unit(label)));
+        format!("{} by {} {unit} where {} {unit} is quoted", label_title(label), with("robust_scatter"), with("median_formal_error"), unit = unit(label))
+    };
+    let sentences: Vec<String> = run.labels().iter().map(|label| sentence(label)).collect();
+    page.tell(
+        &facts,
+        &[
+            &format!("A formal error is what noise does to a fit whose model is right. Against {words}, {model} scatters in {}.", super::listed(&sentences)),
+            "The difference is what the model lacks: stars differ in more than these labels, and pixels of one star go wrong together, while \u{3c7}\u{b2} takes each for a new piece of evidence.",
+        ],
+    );
+    let calibrated: Vec<&str> =
+        run.models().into_iter().filter(|model| facts.count(&format!("models.{model}.calibration")) > 0).collect();
+    if calibrated.is_empty() {
+        page.tell(&facts, &["No errors were calibrated in this run (calibration.folds = {settings.calibration.folds})."]);
+        return;
+    }
+    page.tell(
+        &facts,
+        &["Calibrated errors are learned from training stars that models of the other training stars labelled, in {settings.calibration.folds} folds; test stars take no part in them."],
+    );
+    run.show(page, "coverage", &["Share of the test stars whose reference lies within central intervals of the quoted width: on the diagonal errors are true to size, below it they are too small. Thin lines are formal errors, thick ones calibrated."]);
+    run.show(page, "pit", &["Where the reference falls in the distribution that each estimate claims: flat if errors are true to size, heaped at both ends if they are too small."]);
+    for model in calibrated {
+        run.show(
+            page,
+            &format!("errors_along_snr-{model}"),
+            &[&format!("{model}: scatter of the test stars along SNR, beside formal and calibrated errors.")],
+        );
+    }
+}
