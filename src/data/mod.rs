@@ -7,6 +7,8 @@ mod cfitsio;
 pub mod files;
 pub mod fits;
 mod fits_writer;
+pub mod isochrone;
+mod isochrone_file;
 pub mod library;
 pub mod linelist;
 pub mod selection;

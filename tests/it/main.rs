@@ -10,6 +10,7 @@ mod emulator;
 mod experiments;
 mod fitting;
 mod house;
+mod isochrones;
 mod labelling;
 mod latent;
 mod mock;
