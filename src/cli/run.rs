@@ -77,9 +77,8 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     let compared = outcome.comparison.as_ref().map(report::comparison::table).unwrap_or_default();
     let metrics = tables::metrics_table(&outcome);
     let posteriors = outcome.models.iter().filter_map(|model| Some((&model.name, model.posteriors.as_ref()?)));
-    let posteriors: String = posteriors
-        .map(|(name, found)| report::posterior::model_lines(name, &found.metrics()))
-        .collect();
+    let posteriors: String =
+        posteriors.map(|(name, found)| report::posterior::model_lines(name, &found.metrics())).collect();
     let calibration = report::calibration::table(&outcome);
     let tables = [metrics, calibration, compared, posteriors, tables::timings_table(&outcome.timings)];
     let tables = tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n");

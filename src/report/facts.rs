@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn sentences_find_their_numbers_or_are_not_told() {
-        let json = json!({ "cuts": [{ "left": 188_650, "name": "a < b" }], "bias": -0.0004, "p": 0.4217, "none": null });
+        let json =
+            json!({ "cuts": [{ "left": 188_650, "name": "a < b" }], "bias": -0.0004, "p": 0.4217, "none": null });
         let facts = Facts::new(&json);
         let told = facts.tell("{cuts.0.left} stars after {cuts.0.name}, {p:%1}.").unwrap();
         assert_eq!(

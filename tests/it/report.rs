@@ -100,8 +100,26 @@ fn every_number_on_the_page_stands_in_the_json() {
 
 /// Digits that are no results: names of methods, papers and units, and what words of the page define themselves by.
 const NO_RESULTS: [&str; 20] = [
-    "1.4826", "2015", "2019", "2016", "2022", "808, 16", "879, 69", "259, 35", "222, 8", "823, 102", "DR17", "10\u{207b}",
-    "M\u{2609}", "12C/13C", "68%", "between 2 and 3", "s2", "2M", "K2_", "outliers.html",
+    "1.4826",
+    "2015",
+    "2019",
+    "2016",
+    "2022",
+    "808, 16",
+    "879, 69",
+    "259, 35",
+    "222, 8",
+    "823, 102",
+    "DR17",
+    "10\u{207b}",
+    "M\u{2609}",
+    "12C/13C",
+    "68%",
+    "between 2 and 3",
+    "s2",
+    "2M",
+    "K2_",
+    "outliers.html",
 ];
 
 #[test]
@@ -149,7 +167,8 @@ fn every_section_of_the_lab_is_filled() {
         .map(|part| (unescaped(between(part, ">", "</h2>").next().unwrap()), part))
         .collect();
     for section in sections {
-        let (_, part) = found.iter().find(|(title, _)| title == section).unwrap_or_else(|| panic!("no section {section}"));
+        let (_, part) =
+            found.iter().find(|(title, _)| title == section).unwrap_or_else(|| panic!("no section {section}"));
         assert!(part.matches("<p>").count() + part.matches("<table>").count() > 0, "{section} is empty");
     }
     // One figure at least in every section but those of masks and settings.

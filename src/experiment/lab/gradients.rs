@@ -156,7 +156,8 @@ fn of_label(spectrum: &GradientSpectrum, subject: &Subject, valid: &[bool], line
         offset_pixels: near.as_ref().map(|near| near.offset_pixels),
     });
     let coincidence = |lines: &[&AtomicLine]| features::coincidence(&found, lines, valid, grid, tolerance);
-    let of_species = |species: &str| -> Vec<&AtomicLine> { lines.iter().filter(|line| line.species == species).collect() };
+    let of_species =
+        |species: &str| -> Vec<&AtomicLine> { lines.iter().filter(|line| line.species == species).collect() };
     let own = species_of(&spectrum.label).filter(|species| !of_species(species).is_empty());
     let known: Vec<f64> = spectrum.values.iter().copied().filter(|value| value.is_finite()).collect();
     LabelGradient {

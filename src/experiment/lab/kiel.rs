@@ -154,7 +154,8 @@ pub(super) fn compare(predictions: &Predictions, settings: &LabSettings) -> Resu
     let red_clump = solar.as_ref().and_then(Isochrone::red_clump);
     let bump = solar.as_ref().and_then(Isochrone::rgb_bump);
     let clump_logg = red_clump.as_ref().map_or(f64::NAN, |clump| clump.logg);
-    let is_compared = |logg: f64| logg < FAINTEST_GIANT && ((logg - clump_logg).abs() > CLUMP_HALF_WIDTH || clump_logg.is_nan());
+    let is_compared =
+        |logg: f64| logg < FAINTEST_GIANT && ((logg - clump_logg).abs() > CLUMP_HALF_WIDTH || clump_logg.is_nan());
     let agreement = |stars: &[Vec<f64>; 3]| {
         let offset = |star: usize| -> Option<f64> {
             let [teff, logg, fe_h] = [0, 1, 2].map(|k| stars[k][star]);
@@ -166,7 +167,8 @@ pub(super) fn compare(predictions: &Predictions, settings: &LabSettings) -> Resu
     let near = |fe_h: f64| -> Option<IsochroneAgreement> {
         let isochrone = at(fe_h)?;
         let [teff, logg, metals] = &estimates;
-        let stars = (0..teff.len()).filter(|star| (metals[*star] - fe_h).abs() <= NEAR_FE_H && is_compared(logg[*star]));
+        let stars =
+            (0..teff.len()).filter(|star| (metals[*star] - fe_h).abs() <= NEAR_FE_H && is_compared(logg[*star]));
         let offsets: Vec<f64> =
             stars.filter_map(|star| Some(teff[star] - isochrone.teff_at_logg(logg[star])?)).collect();
         Some(IsochroneAgreement { fe_h, within: NEAR_FE_H, agreement: summed_up(&offsets) })
@@ -181,13 +183,8 @@ pub(super) fn compare(predictions: &Predictions, settings: &LabSettings) -> Resu
         red_clump: red_clump.as_ref().map(|place| clump(place, &estimates[1])),
         bump: bump.as_ref().map(|place| Bump { teff: place.teff, logg: place.logg }),
     };
-    let diagram = KielDiagram {
-        estimates,
-        catalogue,
-        isochrones: DRAWN.into_iter().filter_map(at).collect(),
-        red_clump,
-        bump,
-    };
+    let diagram =
+        KielDiagram { estimates, catalogue, isochrones: DRAWN.into_iter().filter_map(at).collect(), red_clump, bump };
     Ok((kiel, diagram))
 }
 

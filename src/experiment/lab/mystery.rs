@@ -88,7 +88,8 @@ pub(super) fn sample(
     let mut sampled = Vec::new();
     let mut mystery: Option<Mystery> = None;
     for (name, folder) in models {
-        let sampler = PosteriorSampler::load(folder, &config.fit, &RefineSettings::default(), subject.crossval.compute)?;
+        let sampler =
+            PosteriorSampler::load(folder, &config.fit, &RefineSettings::default(), subject.crossval.compute)?;
         let star = match sampler.sample(&path, &settings, Sampler::Hmc, config.seed) {
             Ok(star) => star,
             // One model's trouble with one spectrum is no reason to lose a run.
@@ -152,8 +153,7 @@ fn posterior(star: &SampledStar, names: &[String]) -> MysteryPosterior {
     for j in 0..names.len() {
         for k in j + 1..names.len() {
             let of = &found.covariance;
-            correlation
-                .insert(format!("{}-{}", names[j], names[k]), of[[j, k]] / (of[[j, j]] * of[[k, k]]).sqrt());
+            correlation.insert(format!("{}-{}", names[j], names[k]), of[[j, k]] / (of[[j, j]] * of[[k, k]]).sqrt());
         }
     }
     let [worst_r_hat, worst_ess, _] = found.worst();

@@ -23,8 +23,14 @@ const MOST_LISTED: usize = 10;
 const SEPARATION_PIXELS: usize = 8;
 
 /// Causes beside the labels whose effect on spectra the emulator that comes with maury knows.
-const CAUSES: [(&str, &str); 6] =
-    [("c_fe", "C"), ("n_fe", "N"), ("o_fe", "O"), ("al_fe", "Al"), ("vmic_kms", "v_micro"), ("vmac_fwhm_kms", "v_macro")];
+const CAUSES: [(&str, &str); 6] = [
+    ("c_fe", "C"),
+    ("n_fe", "N"),
+    ("o_fe", "O"),
+    ("al_fe", "Al"),
+    ("vmic_kms", "v_micro"),
+    ("vmac_fwhm_kms", "v_macro"),
+];
 
 /// The numbers of the scatter s, the square root of s2.
 #[derive(Debug, Clone, Serialize)]

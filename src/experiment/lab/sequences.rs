@@ -82,16 +82,15 @@ pub(super) fn make(subject: &Subject) -> Result<(Sequences, SequenceSpectra, Seq
         .map(|value| with([(teff, scaler.pivot[teff]), (logg, scaler.pivot[logg]), (fe_h, *value)]))
         .collect();
     let isochrone = isochrone_at(subject.settings, 0.0)?;
-    let giants: Vec<(f64, f64)> = GRAVITIES
-        .iter()
-        .filter_map(|gravity| Some((*gravity, isochrone.as_ref()?.teff_at_logg(*gravity)?)))
-        .collect();
+    let giants: Vec<(f64, f64)> =
+        GRAVITIES.iter().filter_map(|gravity| Some((*gravity, isochrone.as_ref()?.teff_at_logg(*gravity)?))).collect();
     let branch: Vec<Vec<f64>> =
         giants.iter().map(|(gravity, warm)| with([(teff, *warm), (logg, *gravity), (fe_h, 0.0)])).collect();
     let hull = Hull::new(scaler.scale(subject.cannon.training_labels.view()).view());
     let make = |labels: &[Vec<f64>]| -> Result<(Sequence, Vec<Vec<f64>>)> {
         if labels.is_empty() {
-            let none = Sequence { members: Vec::new(), absorption_change: f64::NAN, flux_change: f64::NAN, n_outside: 0 };
+            let none =
+                Sequence { members: Vec::new(), absorption_change: f64::NAN, flux_change: f64::NAN, n_outside: 0 };
             return Ok((none, Vec::new()));
         }
         let flux = flux_at(subject.cannon, subject, labels)?;

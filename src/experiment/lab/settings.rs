@@ -65,14 +65,26 @@ impl LabSettings {
             if holds { Ok(()) } else { Err((key, problem.to_string())) }
         };
         let is_named = config.models.get(&self.model).is_some_and(is_plain_cannon);
-        check(is_named, "model", "must be a Cannon of the experiment, one without latent causes; its name, or nothing")?;
-        check(config.data.arrays.is_none(), "model", "is for APOGEE spectra; leave [lab] out, the rest of the report stays")?;
+        check(
+            is_named,
+            "model",
+            "must be a Cannon of the experiment, one without latent causes; its name, or nothing",
+        )?;
+        check(
+            config.data.arrays.is_none(),
+            "model",
+            "is for APOGEE spectra; leave [lab] out, the rest of the report stays",
+        )?;
         for label in ["teff", "logg", "fe_h"] {
             let problem = format!("needs {label} among the labels; leave [lab] out, the rest of the report stays");
             check(config.labels.iter().any(|known| known == label), "model", &problem)?;
         }
         for (key, (low, high)) in [("window", self.window), ("sequence_window", self.sequence_window)] {
-            check(low < high && low > 15_100.0 && high < 17_000.0, key, "must be two wavelengths within 15100 to 17000")?;
+            check(
+                low < high && low > 15_100.0 && high < 17_000.0,
+                key,
+                "must be two wavelengths within 15100 to 17000",
+            )?;
         }
         check((1..=1000).contains(&self.features), "features", "must be 1 to 1000")?;
         let tolerance = self.line_tolerance_pixels;

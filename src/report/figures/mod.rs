@@ -3,6 +3,7 @@
 pub mod calibration;
 pub mod comparison;
 pub mod emulator;
+pub mod lab;
 pub mod latent;
 pub mod one_to_one;
 pub mod outlier;

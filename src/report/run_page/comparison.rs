@@ -103,8 +103,15 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     let cannons = run.models_of("cannon");
     let (place, words) = run.reference();
     let mean_rank = |model: &str| -> f64 {
-        let of = |label: &&str| facts.number(&format!("models.{model}.{place}.{label}.robust_scatter")).unwrap_or(f64::INFINITY);
-        let smallest = |label: &&str| run.models().iter().filter_map(|model| facts.number(&format!("models.{model}.{place}.{label}.robust_scatter"))).fold(f64::INFINITY, f64::min);
+        let of = |label: &&str| {
+            facts.number(&format!("models.{model}.{place}.{label}.robust_scatter")).unwrap_or(f64::INFINITY)
+        };
+        let smallest = |label: &&str| {
+            run.models()
+                .iter()
+                .filter_map(|model| facts.number(&format!("models.{model}.{place}.{label}.robust_scatter")))
+                .fold(f64::INFINITY, f64::min)
+        };
         run.labels().iter().map(|label| (of(label) / smallest(label)).ln()).sum()
     };
     let best_of = |models: &[&str]| -> Option<String> {
@@ -118,13 +125,25 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     let (ahead, behind): (Vec<&str>, Vec<&str>) = labels.iter().copied().partition(|label| better(&label));
     let told = |labels: &[&str]| {
         let of = |model: &str, label: &str| quantity(&format!("models.{model}.{place}.{label}.robust_scatter"), label);
-        let each = labels.iter().map(|label| format!("{} ({} against {})", label_title(label), of(&cannon, label), of(&network, label)));
+        let each = labels
+            .iter()
+            .map(|label| format!("{} ({} against {})", label_title(label), of(&cannon, label), of(&network, label)));
         listed(&each.collect::<Vec<_>>())
     };
     let head_to_head = match (ahead.is_empty(), behind.is_empty()) {
-        (false, true) => format!("Against {words}, {cannon} scatters less than {network}, the best network, in every label: {}.", told(&ahead)),
-        (true, _) => format!("Against {words}, {network}, the best network, scatters less than {cannon} in every label: {}.", told(&behind)),
-        _ => format!("Against {words}, {cannon} scatters less than {network}, the best network, in {}, and more in {}.", told(&ahead), told(&behind)),
+        (false, true) => format!(
+            "Against {words}, {cannon} scatters less than {network}, the best network, in every label: {}.",
+            told(&ahead)
+        ),
+        (true, _) => format!(
+            "Against {words}, {network}, the best network, scatters less than {cannon} in every label: {}.",
+            told(&behind)
+        ),
+        _ => format!(
+            "Against {words}, {cannon} scatters less than {network}, the best network, in {}, and more in {}.",
+            told(&ahead),
+            told(&behind)
+        ),
     };
     page.tell(&facts, &[&head_to_head]);
     let chip = |model: &str| format!("models.{model}.by_pathology.dead_chip.labels_vs_truth.teff.scatter");

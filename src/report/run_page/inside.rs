@@ -88,7 +88,12 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
     for name in &own {
         page.subheading(&format!("Strongest features of {}", label_title(name)));
         page.table(
-            &["wavelength, \u{c5} (vacuum)", &format!("change of flux for {}", step(run, name)), "known line", "offset, pixels"],
+            &[
+                "wavelength, \u{c5} (vacuum)",
+                &format!("change of flux for {}", step(run, name)),
+                "known line",
+                "offset, pixels",
+            ],
             &features(run, &format!("{}.features", label(name)), "+.4"),
         );
     }
@@ -184,7 +189,10 @@ pub(super) fn latent(page: &mut Page, run: &Run) {
         if !plain.is_empty() && plain != model {
             page.tell(
                 &facts,
-                &[&format!("Told of nothing more, but allowed for it, it brings the robust scatter against {words} in {}.", listed(&gains))],
+                &[&format!(
+                    "Told of nothing more, but allowed for it, it brings the robust scatter against {words} in {}.",
+                    listed(&gains)
+                )],
             );
         }
     }

@@ -107,10 +107,8 @@ impl Run {
     /// of the labels' numbers below `models.<model>`, and the words for it.
     fn reference(&self) -> (&'static str, &'static str) {
         let model = self.models().first().copied().unwrap_or_default();
-        let known = [
-            ("by_pathology.healthy.labels_vs_truth", "the truth, healthy stars"),
-            ("labels_vs_truth", "the truth"),
-        ];
+        let known =
+            [("by_pathology.healthy.labels_vs_truth", "the truth, healthy stars"), ("labels_vs_truth", "the truth")];
         let is_known = |(place, _): &(&str, &str)| self.facts().count(&format!("models.{model}.{place}")) > 0;
         known.into_iter().find(is_known).unwrap_or(("labels", "the catalogue"))
     }

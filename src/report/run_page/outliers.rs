@@ -55,7 +55,9 @@ pub(super) fn outliers(page: &mut Page, run: &Run) {
         run.show(
             page,
             &format!("outliers/{:02}", index + 1),
-            &[&format!("{{outliers.stars.{index}.id}}, {{outliers.stars.{index}.verdict}}: {{outliers.stars.{index}.reason}}")],
+            &[&format!(
+                "{{outliers.stars.{index}.id}}, {{outliers.stars.{index}.verdict}}: {{outliers.stars.{index}.reason}}"
+            )],
         );
     }
     effect(page, run);
@@ -68,7 +70,8 @@ fn effect(page: &mut Page, run: &Run) {
     if suspects.is_empty() {
         return;
     }
-    let group = facts.names("outliers.effect.scatter").into_iter().find(|name| *name == "healthy_vs_truth").unwrap_or("all");
+    let group =
+        facts.names("outliers.effect.scatter").into_iter().find(|name| *name == "healthy_vs_truth").unwrap_or("all");
     let counts: Vec<String> =
         suspects.iter().map(|name| format!("{{outliers.effect.suspects.{name}}} {name}")).collect();
     page.tell(
@@ -80,7 +83,10 @@ fn effect(page: &mut Page, run: &Run) {
         .iter()
         .map(|label| {
             let told = |training: &str| {
-                Cell::told(&facts, &in_table(&format!("outliers.effect.scatter.{group}.{label}.{training}.robust_scatter"), label))
+                Cell::told(
+                    &facts,
+                    &in_table(&format!("outliers.effect.scatter.{group}.{label}.{training}.robust_scatter"), label),
+                )
             };
             vec![Cell::words(label_title(label)), told("before"), told("removed"), told("relabelled")]
         })

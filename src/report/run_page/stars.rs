@@ -16,22 +16,19 @@ pub(super) fn selection(page: &mut Page, run: &Run) {
     );
     let row = |cut: usize| {
         let of = |field: &str| format!("{{selection.{cut}.{field}}}");
-        vec![
-            Cell::told_words(&facts, &of("name")),
-            Cell::told(&facts, &of("removed")),
-            Cell::told(&facts, &of("left")),
-        ]
+        vec![Cell::told_words(&facts, &of("name")), Cell::told(&facts, &of("removed")), Cell::told(&facts, &of("left"))]
     };
     page.table(&["cut", "removed", "left"], &(0..n_cuts).map(row).collect::<Vec<_>>());
     if !facts.has("lab") {
         return;
     }
     page.subheading("What a cut in log g does");
-    let fate = |index: usize| match facts.at(&format!("lab.gravity.{index}.is_kept")).and_then(serde_json::Value::as_bool) {
-        Some(true) => ", kept",
-        Some(false) => ", removed",
-        None => "",
-    };
+    let fate =
+        |index: usize| match facts.at(&format!("lab.gravity.{index}.is_kept")).and_then(serde_json::Value::as_bool) {
+            Some(true) => ", kept",
+            Some(false) => ", removed",
+            None => "",
+        };
     let star = |index: usize, what: &str| {
         format!(
             "{what} of {{lab.gravity.{index}.radius_rsun}} solar radii has log g {{lab.gravity.{index}.logg:.2}}{}",

@@ -31,7 +31,8 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
             row.extend(labels.iter().map(|label| {
                 let path = |model: &str| format!("models.{model}.{place}.{label}.robust_scatter");
                 let value = facts.number(&path(model));
-                let smallest = models.iter().filter_map(|model| facts.number(&path(model))).fold(f64::INFINITY, f64::min);
+                let smallest =
+                    models.iter().filter_map(|model| facts.number(&path(model))).fold(f64::INFINITY, f64::min);
                 Cell::told(&facts, &in_table(&path(model), label)).best_if(models.len() > 1 && value == Some(smallest))
             }));
             row

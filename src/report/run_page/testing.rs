@@ -34,7 +34,10 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
                     Cell::told(&facts, &number("bias").replace(':', ":+")),
                     told("scatter"),
                     told("robust_scatter"),
-                    Cell::told(&facts, &format!("{} to {}", number("robust_scatter_interval.0"), number("robust_scatter_interval.1"))),
+                    Cell::told(
+                        &facts,
+                        &format!("{} to {}", number("robust_scatter_interval.0"), number("robust_scatter_interval.1")),
+                    ),
                     told("median_formal_error"),
                     Cell::told(&facts, &format!("{{{}:.1}}", of("pulls.robust_width"))),
                 ]);
@@ -62,9 +65,8 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
             ],
         );
     }
-    for (against, words) in [("snr", "signal-to-noise ratio")]
-        .into_iter()
-        .chain(run.labels().into_iter().map(|label| (label, "")))
+    for (against, words) in
+        [("snr", "signal-to-noise ratio")].into_iter().chain(run.labels().into_iter().map(|label| (label, "")))
     {
         let words = if words.is_empty() { format!("the catalogue's {}", label_title(against)) } else { words.into() };
         for error in ["scatter", "bias"] {
@@ -93,7 +95,13 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
     let of = |label: &str, field: &str| format!("{{models.{model}.{place}.{label}.{field}}}");
     let sentence = |label: &str| {
         let with = |field: &str| of(label, field).replace('}', &format!(":{}}}", unit(label)));
-        format!("{} by {} {unit} where {} {unit} is quoted", label_title(label), with("robust_scatter"), with("median_formal_error"), unit = unit(label))
+        format!(
+            "{} by {} {unit} where {} {unit} is quoted",
+            label_title(label),
+            with("robust_scatter"),
+            with("median_formal_error"),
+            unit = unit(label)
+        )
     };
     let sentences: Vec<String> = run.labels().iter().map(|label| sentence(label)).collect();
     page.tell(
@@ -106,7 +114,10 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
     let calibrated: Vec<&str> =
         run.models().into_iter().filter(|model| facts.count(&format!("models.{model}.calibration")) > 0).collect();
     if calibrated.is_empty() {
-        page.tell(&facts, &["No errors were calibrated in this run (calibration.folds = {settings.calibration.folds})."]);
+        page.tell(
+            &facts,
+            &["No errors were calibrated in this run (calibration.folds = {settings.calibration.folds})."],
+        );
         return;
     }
     page.tell(
