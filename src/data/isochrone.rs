@@ -15,6 +15,10 @@ const SHIPPED: &str = include_str!("../../assets/isochrones.csv");
 const MASS_FUNCTION_SLOPE: f64 = -2.3;
 /// Ages closer than this are the same, as a fraction: a log age of 9.78 is 6 Gyr.
 const SAME_AGE: f64 = 0.01;
+/// Bumps lie on the giant branch proper, above this gravity's subgiants [dex]; those of the shipped set lie below 2.7.
+const FOOT_LOGG: f64 = 3.0;
+/// How much denser with stars than the branch below it a stretch must be to count as a bump; elsewhere the shipped set reaches 1.3.
+const BUMP_EXCESS: f64 = 1.5;
 
 /// A stretch of a star's life, as MIST numbers them (after FSPS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,8 +120,7 @@ impl Isochrone {
 
     /// Of a set, the isochrone of an age at any metallicity in between: linear in [Fe/H] at the same `eep`.
     ///
-    /// `None` outside the set's metallicities at that age. Features that move in `eep` with [Fe/H], as the bump does, are smeared
-    /// by half their distance in the neighbours.
+    /// `None` outside the set's metallicities at that age. What moves in `eep` with [Fe/H], as the bump does, is smeared.
     pub fn interpolate_fe_h(set: &[Self], fe_h: f64, age_gyr: f64) -> Option<Self> {
         let of_age = || set.iter().filter(|one| (one.age_gyr / age_gyr - 1.0).abs() < SAME_AGE);
         let below = of_age().filter(|one| one.fe_h <= fe_h).max_by(|a, b| a.fe_h.total_cmp(&b.fe_h))?;
@@ -141,7 +144,7 @@ impl Isochrone {
                 phase: low.phase,
             });
         }
-        let name = format!("{:.3} Gyr, [Fe/H] {fe_h:.2}, between those of {} and {}", age_gyr, below.fe_h, above.fe_h);
+        let name = format!("between {} and {}: [Fe/H] {fe_h:.2}", below.name, above.name);
         (!points.is_empty()).then_some(Self { name, age_gyr: below.age_gyr, fe_h, points })
     }
 
@@ -192,32 +195,61 @@ impl Isochrone {
         Some(Gathering { teff, logg, teff_half_width, logg_half_width })
     }
 
-    /// The bump of the first giant branch: where stars grow fainter and hotter for a while, when the burning shell meets the
-    /// deepest layers that convection had mixed. The middle of the stretch, and half of it.
+    /// The bump of the first giant branch, where the burning shell meets the deepest layers that convection had mixed: the middle
+    /// of the stretch on which stars grow fainter and hotter for a while, and half of it.
     ///
-    /// `None` where the branch's luminosity never falls.
+    /// Where none do (metal-poor stars, isochrones interpolated between others), the stretch on which they climb most slowly: where
+    /// the initial mass per luminosity rises instead of falling. `None` without either.
     pub fn rgb_bump(&self) -> Option<Gathering> {
         let branch = self.giant_branch();
-        // Subgiants of young isochrones grow fainter too, but cooler.
-        let is_back = |pair: &[IsochronePoint]| pair[1].log_l < pair[0].log_l && pair[1].teff > pair[0].teff;
-        let back: Vec<bool> = branch.windows(2).map(is_back).collect();
-        let mut stretches = Vec::new();
-        let mut start = 0;
-        for run in back.chunk_by(|a, b| a == b) {
-            if run[0] {
-                stretches.push((&branch[start], &branch[start + run.len()]));
-            }
-            start += run.len();
-        }
-        let fall = |(top, foot): &(&IsochronePoint, &IsochronePoint)| top.log_l - foot.log_l;
-        let (top, foot) = stretches.into_iter().max_by(|a, b| fall(a).total_cmp(&fall(b)))?;
+        let (first, last) = way_back(branch).or_else(|| slow_climb(branch))?;
+        let (first, last) = (&branch[first], &branch[last]);
         Some(Gathering {
-            teff: 0.5 * (top.teff + foot.teff),
-            logg: 0.5 * (top.logg + foot.logg),
-            teff_half_width: 0.5 * (foot.teff - top.teff),
-            logg_half_width: 0.5 * (foot.logg - top.logg),
+            teff: 0.5 * (first.teff + last.teff),
+            logg: 0.5 * (first.logg + last.logg),
+            teff_half_width: 0.5 * (last.teff - first.teff).abs(),
+            logg_half_width: 0.5 * (last.logg - first.logg).abs(),
         })
     }
+}
+
+/// First and last point of the longest stretch on which stars grow fainter and hotter.
+fn way_back(branch: &[IsochronePoint]) -> Option<(usize, usize)> {
+    // Subgiants of young isochrones grow fainter too, but cooler.
+    let is_back = |pair: &[IsochronePoint]| pair[1].log_l < pair[0].log_l && pair[1].teff > pair[0].teff;
+    let back: Vec<bool> = branch.windows(2).map(is_back).collect();
+    let (mut start, mut stretches) = (0, Vec::new());
+    for run in back.chunk_by(|a, b| a == b) {
+        if run[0] {
+            stretches.push((start, start + run.len()));
+        }
+        start += run.len();
+    }
+    let fall = |(first, last): &(usize, usize)| branch[*first].log_l - branch[*last].log_l;
+    stretches.into_iter().max_by(|a, b| fall(a).total_cmp(&fall(b)))
+}
+
+/// First and last point of the stretch with the greatest excess of initial mass per luminosity over all that precedes it.
+fn slow_climb(branch: &[IsochronePoint]) -> Option<(usize, usize)> {
+    let start = branch.iter().position(|point| point.logg < FOOT_LOGG)?;
+    let mut lowest = f64::INFINITY;
+    let mut best: Option<(f64, usize, usize)> = None;
+    let mut stretch: Option<(f64, usize)> = None;
+    for (index, pair) in branch.windows(2).enumerate().skip(start) {
+        let density = (pair[1].initial_mass - pair[0].initial_mass) / (pair[1].log_l - pair[0].log_l);
+        if density <= lowest {
+            lowest = density;
+            stretch = None;
+            continue;
+        }
+        let excess = density / lowest;
+        let (peak, first) = stretch.map_or((excess, index), |(peak, first)| (excess.max(peak), first));
+        stretch = Some((peak, first));
+        if peak >= BUMP_EXCESS && best.is_none_or(|(known, begun, _)| peak > known || begun == first) {
+            best = Some((peak, first, index + 1));
+        }
+    }
+    best.map(|(_, first, last)| (first, last))
 }
 
 /// The value below which a share `q` of the weight lies, linear between the middles of the values' weights; `None` without weight.
@@ -292,6 +324,18 @@ mod tests {
         // A subgiant that grows fainter and cooler is none.
         let hook = [(6000.0, 3.6, 1.2), (5200.0, 3.5, 1.1), (4800.0, 2.5, 1.6), (3600.0, 0.5, 3.3)];
         assert_eq!(isochrone(&hook, &[]).rgb_bump(), None);
+    }
+
+    #[test]
+    fn a_bump_without_turning_back_is_where_stars_climb_slowly() {
+        // Equal intervals of mass: the density is one over the step in luminosity, 3, 3.3, 10, 5, 2.5, 2.
+        let climb = [1.0, 1.3333, 1.6333, 1.7333, 1.9333, 2.3333, 2.8333];
+        let branch: Vec<_> =
+            climb.iter().enumerate().map(|(i, l)| (4800.0 - 20.0 * i as f64, 2.9 - 0.1 * i as f64, *l)).collect();
+        let bump = isochrone(&branch, &[]).rgb_bump().unwrap();
+        // From point 1 to point 4.
+        assert!((bump.logg - 2.65).abs() < 1e-9 && (bump.logg_half_width - 0.15).abs() < 1e-9, "{bump:?}");
+        assert!((bump.teff - 4750.0).abs() < 1e-9 && (bump.teff_half_width - 30.0).abs() < 1e-9, "{bump:?}");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 pub mod batch;
 pub mod continuum;
 pub mod continuum_pixels;
+pub mod features;
 pub mod grid;
 pub mod labels;
+pub mod line_offsets;
 pub mod night;
 pub mod noise;
 pub mod pixmask;

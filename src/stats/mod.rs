@@ -1,6 +1,7 @@
 //! Statistics of plain slices: robust moments, bootstrap intervals, paired differences, correlations, variances and what they
 //! are made of, Markov chains. No Burn, no astronomy.
 
+pub mod binomial;
 pub mod bootstrap;
 pub mod correlation;
 pub mod diagnostics;
