@@ -167,6 +167,13 @@ pub fn coincidence(
     }
 }
 
+/// Whether each pixel of the grid has a line within a tolerance [pixels].
+pub fn pixels_near(lines: &[KnownLine], grid: &WavelengthGrid, tolerance_pixels: f64) -> Vec<bool> {
+    let places: Vec<f64> = lines.iter().filter_map(|line| position_of(grid, line.wavelength)).collect();
+    let is_near = |pixel: usize| places.iter().any(|place| (pixel as f64 - place).abs() <= tolerance_pixels);
+    (0..grid.n_pixels()).map(is_near).collect()
+}
+
 /// Where a wavelength lies between the pixels, linear between neighbours; `None` outside the grid.
 pub fn position_of(grid: &WavelengthGrid, wavelength: f64) -> Option<f64> {
     let above = grid.wavelength.partition_point(|known| *known < wavelength);

@@ -31,6 +31,8 @@ pub struct LineOffset {
 pub struct LineOffsets {
     /// The lines found, strongest first.
     pub lines: Vec<LineOffset>,
+    /// How many were found.
+    pub n_found: usize,
     /// Isolated lines looked for on usable pixels.
     pub n_sought: usize,
     /// Median offset [pixels].
@@ -91,6 +93,7 @@ pub fn line_offsets(
     let found: Vec<LineOffset> = sought.iter().filter_map(offset).collect();
     let offsets: Vec<f64> = found.iter().map(|line| line.offset).collect();
     (!found.is_empty()).then(|| LineOffsets {
+        n_found: found.len(),
         n_sought: sought.len(),
         median: median(&offsets),
         robust_scatter: robust_scatter(&offsets),

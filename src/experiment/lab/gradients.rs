@@ -6,14 +6,14 @@ use ndarray::{ArrayView1, s};
 use serde::Serialize;
 
 use super::Subject;
-use crate::data::linelist::{AtomicLine, atomic_lines};
+use crate::data::linelist::atomic_lines;
 use crate::device::to_f64;
 use crate::error::Result;
-use crate::spectra::features::{self, Coincidence};
+use crate::spectra::features::{self, Coincidence, FeatureMatch, KnownLine};
 use crate::stats::correlation::pearson;
 
 /// Features of one gradient spectrum are at least this far apart, in pixels: about two resolution elements.
-const SEPARATION_PIXELS: usize = 5;
+const SEPARATION_PIXELS: f64 = 5.0;
 /// Rows of the table of features, for each label.
 const MOST_LISTED: usize = 10;
 
@@ -58,8 +58,8 @@ pub struct LabelGradient {
     pub largest: f64,
     /// Root mean square change of flux.
     pub rms: f64,
-    /// The strongest features.
-    pub features: Vec<Feature>,
+    /// The strongest features, each with the known line it lies on; changes of flux are for the label's step.
+    pub features: Vec<FeatureMatch>,
     /// Of the features, how many lie at a known atomic line of any species; and what chance would do.
     pub any_line: Coincidence,
     /// The same for lines of the element the label measures, where it is one: its species, and what was found.
@@ -74,21 +74,6 @@ pub struct OwnLines {
     /// What was found.
     #[serde(flatten)]
     pub coincidence: Coincidence,
-}
-
-/// A feature of a gradient spectrum.
-#[derive(Debug, Clone, Serialize)]
-pub struct Feature {
-    /// Vacuum wavelength [Angstrom].
-    pub wavelength: f64,
-    /// Change of flux for the label's step.
-    pub change: f64,
-    /// The nearest known atomic line within the tolerance; none if there is none.
-    pub species: Option<String>,
-    /// That line's vacuum wavelength [Angstrom].
-    pub line_wavelength: Option<f64>,
-    /// How far the feature lies from it, in pixels.
-    pub offset_pixels: Option<f64>,
 }
 
 /// Species in the line list of the element that a label measures.
@@ -117,7 +102,7 @@ pub(super) fn find(subject: &Subject, valid: &[bool]) -> Result<(Gradients, Vec<
             GradientSpectrum { label: name.clone(), values: (0..n_pixels).map(known).collect() }
         })
         .collect();
-    let lines = atomic_lines()?;
+    let lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
     let labels = spectra.iter().map(|spectrum| (spectrum.label.clone(), of_label(spectrum, subject, valid, &lines)));
     let labels = labels.collect();
     let usable: Vec<usize> = (0..n_pixels).filter(|pixel| valid[*pixel]).collect();
@@ -142,30 +127,23 @@ pub(super) fn find(subject: &Subject, valid: &[bool]) -> Result<(Gradients, Vec<
     Ok((gradients, spectra))
 }
 
-fn of_label(spectrum: &GradientSpectrum, subject: &Subject, valid: &[bool], lines: &[AtomicLine]) -> LabelGradient {
+fn of_label(spectrum: &GradientSpectrum, subject: &Subject, valid: &[bool], lines: &[KnownLine]) -> LabelGradient {
     let (settings, grid) = (subject.settings, &subject.crossval.set.grid);
     let tolerance = settings.line_tolerance_pixels;
-    let found =
-        features::strongest_features(&spectrum.values, valid, &grid.chips, settings.features, SEPARATION_PIXELS);
-    let near = features::matches(&found, lines, grid, tolerance);
-    let listed = found.iter().zip(&near).take(MOST_LISTED).map(|(feature, near)| Feature {
-        wavelength: features::wavelength_at(grid, feature.position),
-        change: feature.value,
-        species: near.as_ref().map(|near| near.species.clone()),
-        line_wavelength: near.as_ref().map(|near| near.wavelength),
-        offset_pixels: near.as_ref().map(|near| near.offset_pixels),
-    });
-    let coincidence = |lines: &[&AtomicLine]| features::coincidence(&found, lines, valid, grid, tolerance);
+    let found = features::strongest_features(&spectrum.values, valid, grid, settings.features, SEPARATION_PIXELS);
+    let mut listed = features::matches(&found, lines, grid, tolerance);
+    listed.truncate(MOST_LISTED);
+    let coincidence = |lines: &[KnownLine]| features::coincidence(&found, lines, valid, grid, tolerance);
     let of_species =
-        |species: &str| -> Vec<&AtomicLine> { lines.iter().filter(|line| line.species == species).collect() };
+        |species: &str| -> Vec<KnownLine> { lines.iter().filter(|line| line.name == species).cloned().collect() };
     let own = species_of(&spectrum.label).filter(|species| !of_species(species).is_empty());
     let known: Vec<f64> = spectrum.values.iter().copied().filter(|value| value.is_finite()).collect();
     LabelGradient {
         step: unit_step(&spectrum.label),
         largest: known.iter().fold(0.0, |largest, value| value.abs().max(largest)),
         rms: (known.iter().map(|value| value * value).sum::<f64>() / known.len().max(1) as f64).sqrt(),
-        features: listed.collect(),
-        any_line: coincidence(&lines.iter().collect::<Vec<_>>()),
+        features: listed,
+        any_line: coincidence(lines),
         own: own.map(|species| OwnLines { coincidence: coincidence(&of_species(&species)), species }),
     }
 }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use gradients::{Feature, GradientSpectrum, Gradients};
+pub use gradients::{GradientSpectrum, Gradients};
 pub use kiel::{IsochroneAgreement, Kiel, KielDiagram, MetallicityTrend};
 pub use mystery::{Mystery, MysteryPosterior};
 pub use scatter::Scatter;

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Subject;
-use super::gradients::Feature;
-use crate::data::linelist::{AtomicLine, atomic_lines};
+use crate::data::linelist::atomic_lines;
 use crate::device::to_f64;
 use crate::error::Result;
 use crate::mock::emulator::Emulator;
-use crate::spectra::features;
+use crate::spectra::features::{self, FeatureMatch, KnownLine};
 use crate::stats::correlation::spearman;
 use crate::stats::robust::{median, quantile};
 use crate::training::checkpoint::TrainedCannon;
@@ -20,7 +19,7 @@ const LARGEST: f64 = 0.02;
 /// Features listed.
 const MOST_LISTED: usize = 10;
 /// Peaks closer than this are one, in pixels.
-const SEPARATION_PIXELS: usize = 8;
+const SEPARATION_PIXELS: f64 = 8.0;
 
 /// Causes beside the labels whose effect on spectra the emulator that comes with maury knows.
 const CAUSES: [(&str, &str); 6] = [
@@ -51,8 +50,8 @@ pub struct Scatter {
     pub largest_at_atomic_lines: f64,
     /// See `largest_at_atomic_lines`.
     pub all_at_atomic_lines: f64,
-    /// The highest peaks.
-    pub peaks: Vec<Feature>,
+    /// The highest peaks, each with the known line it lies on.
+    pub peaks: Vec<FeatureMatch>,
     /// Rank correlation of s with the size of the flux's answer to causes that are no labels, by cause.
     pub likeness: BTreeMap<String, f64>,
 }
@@ -73,16 +72,14 @@ pub(super) fn find(subject: &Subject, s: &[f64]) -> Result<Scatter> {
     };
     let all = of(&|_| true);
     let limit = quantile(&all, 1.0 - LARGEST);
-    let lines = atomic_lines()?;
+    let lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
     let tolerance = subject.settings.line_tolerance_pixels;
-    let any: Vec<&AtomicLine> = lines.iter().collect();
-    let is_at_line = features::pixels_near(&any, grid, tolerance);
+    let is_at_line = features::pixels_near(&lines, grid, tolerance);
     let share = |holds: &dyn Fn(usize) -> bool| {
         let pixels: Vec<usize> = (0..s.len()).filter(|pixel| usable[*pixel] && holds(*pixel)).collect();
         pixels.iter().filter(|pixel| is_at_line[**pixel]).count() as f64 / pixels.len().max(1) as f64
     };
-    let peaks = features::strongest_features(s, &usable, &grid.chips, MOST_LISTED, SEPARATION_PIXELS);
-    let near = features::matches(&peaks, &lines, grid, tolerance);
+    let peaks = features::strongest_features(s, &usable, grid, MOST_LISTED, SEPARATION_PIXELS);
     let mut likeness = BTreeMap::new();
     if grid.is_apogee() {
         let emulator = Emulator::shipped()?;
@@ -103,17 +100,7 @@ pub(super) fn find(subject: &Subject, s: &[f64]) -> Result<Scatter> {
         largest_share: LARGEST,
         largest_at_atomic_lines: share(&|pixel| s[pixel] >= limit),
         all_at_atomic_lines: share(&|_| true),
-        peaks: peaks
-            .iter()
-            .zip(near)
-            .map(|(peak, near)| Feature {
-                wavelength: features::wavelength_at(grid, peak.position),
-                change: peak.value,
-                species: near.as_ref().map(|near| near.species.clone()),
-                line_wavelength: near.as_ref().map(|near| near.wavelength),
-                offset_pixels: near.as_ref().map(|near| near.offset_pixels),
-            })
-            .collect(),
+        peaks: features::matches(&peaks, &lines, grid, tolerance),
         likeness,
     })
 }

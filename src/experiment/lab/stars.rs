@@ -9,12 +9,14 @@ use crate::error::Result;
 use crate::experiment::look_alikes;
 use crate::experiment::star::{StarSpectrum, examine};
 use crate::models::SpectralModel;
-use crate::spectra::features::{LineOffsets, expected_air_offset_pixels, line_offsets};
 use crate::spectra::labels::LabelScaler;
+use crate::spectra::line_offsets::{LineOffsets, air_offset, line_offsets};
 use crate::spectra::prepared::PreparedSet;
 use crate::stats::robust::{median, quantile};
 use crate::training::checkpoint::TrainedCannon;
 
+/// Isolated lines whose places are looked at, at most.
+const MOST_LINES: usize = 40;
 /// Speed of light [km/s].
 const LIGHT_KMS: f64 = 299_792.458;
 
@@ -48,7 +50,7 @@ pub struct ShownStar {
     /// Pixels of all chips without information, gaps included.
     pub n_unusable: usize,
     /// Where its lines lie beside their vacuum wavelengths at rest.
-    pub lines: LineOffsets,
+    pub lines: Option<LineOffsets>,
     /// Where they would lie beside wavelengths in air, in pixels.
     pub air_offset_pixels: f64,
     /// Order of the polynomial through the continuum pixels of each chip.
@@ -173,8 +175,8 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
         flux_median: median(&finite(&spectrum.raw_flux)),
         fraction_masked: quality.fraction_masked(),
         n_unusable: observed.masked.iter().filter(|masked| **masked).count(),
-        lines: line_offsets(&observed.flux, &ivar, &lines, grid),
-        air_offset_pixels: expected_air_offset_pixels(grid),
+        lines: line_offsets(&observed.flux, &ivar, &lines, grid, MOST_LINES),
+        air_offset_pixels: air_offset(&lines, grid),
         continuum_order: config.continuum.order,
         n_continuum: continuum.len(),
         n_continuum_good: good.len(),

@@ -132,10 +132,13 @@ fn features(run: &Run, path: &str, format: &str) -> Vec<Vec<Cell>> {
         .map(|index| {
             let of = |field: &str, format: &str| format!("{{{path}.{index}.{field}{format}}}");
             vec![
-                Cell::told(&facts, &of("wavelength", ":.2")),
-                Cell::told(&facts, &of("change", &format!(":{format}"))),
-                Cell::told_words(&facts, &format!("{} {}", of("species", ""), of("line_wavelength", ":.2"))),
-                Cell::told(&facts, &of("offset_pixels", ":+.2")),
+                Cell::told(&facts, &of("feature.wavelength", ":.2")),
+                Cell::told(&facts, &of("feature.value", &format!(":{format}"))),
+                Cell::told_words(
+                    &facts,
+                    &format!("{} {}", of("nearest.line.name", ""), of("nearest.line.wavelength", ":.2")),
+                ),
+                Cell::told(&facts, &of("nearest.offset", ":+.2")),
             ]
         })
         .collect()

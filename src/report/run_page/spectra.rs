@@ -27,7 +27,7 @@ pub(super) fn raw(page: &mut Page, run: &Run) {
         &[
             "Units: the flux is energy per second, per square centimetre of telescope, and per \u{e5}ngstr\u{f6}m of wavelength; its size says how bright the star is and how far, and nothing that a label needs.",
             "Frame: APOGEE's combined spectra are at rest. The barycentric velocity of this star, {lab.star.velocity_kms:+.1} km/s, was taken out; it had moved every line by {lab.star.velocity_shift_angstrom:+.2} \u{c5}, that is {lab.star.velocity_shift_pixels:+.1} pixels of {lab.star.pixel_kms:.2} km/s.",
-            "The spectrum itself says so: the minima at {lab.star.lines.n_lines} isolated atomic lines lie {lab.star.lines.median_pixels:+.2} pixels from their vacuum wavelengths at rest (median; scatter {lab.star.lines.scatter_pixels:.2}). A list of wavelengths in air would be off by {lab.star.air_offset_pixels:+.1} pixels.",
+            "The spectrum itself says so: the minima nearest to {lab.star.lines.n_found} isolated atomic lines lie {lab.star.lines.median:+.2} pixels from their vacuum wavelengths at rest (median; they scatter by {lab.star.lines.robust_scatter:.2}, lines that have nothing to do with the list would by {lab.star.lines.chance_scatter:.2}). A list of wavelengths in air would be off by {lab.star.air_offset_pixels:+.1} pixels.",
         ],
     );
 }
