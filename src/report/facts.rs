@@ -12,7 +12,7 @@ use super::html::escaped;
 ///
 /// | format | writes |
 /// |---|---|
-/// | (none) | words as they are, whole numbers with a space between thousands, others to three digits |
+/// | (none) | words as they are, numbers to three digits, zeros at the end left out |
 /// | `.N` | N decimals |
 /// | `+.N` | N decimals and always a sign |
 /// | `%N` | a fraction in percent, N decimals |
@@ -122,6 +122,7 @@ pub fn formatted(value: f64, format: &str) -> String {
     }
     let (signed, format) = format.strip_prefix('+').map_or((false, format), |rest| (true, rest));
     let percent = format.strip_prefix('%');
+    let is_plain = percent.is_none() && format.is_empty();
     let decimals = match (percent, format) {
         (Some(decimals), _) => decimals.parse().ok(),
         (None, "K") => Some(if value.abs() < 1000.0 { 1 } else { 0 }),
@@ -135,8 +136,11 @@ pub fn formatted(value: f64, format: &str) -> String {
         // Three digits, wherever they begin.
         size => (2 - size.max(1e-9).log10().floor() as i32).clamp(0, 9) as usize,
     });
-    // Halfway cases and rounding to zero leave no lonely minus.
-    let rounded = format!("{:.decimals$}", scaled.abs());
+    let mut rounded = format!("{:.decimals$}", scaled.abs());
+    if is_plain && decimals > 0 {
+        rounded.truncate(rounded.trim_end_matches('0').trim_end_matches('.').len());
+    }
+    // What rounds to zero has no sign.
     let is_zero = rounded.chars().all(|c| matches!(c, '0' | '.'));
     let sign = match (is_zero, scaled < 0.0, signed) {
         (false, true, _) => "\u{2212}",
@@ -212,7 +216,8 @@ mod tests {
             (0.5, "%0", "50%"),
             (-3.0, "", "\u{2212}3"),
             (4.2e-17, "e", "4.2 \u{d7} 10\u{207b}\u{b9}\u{2077}"),
-            (0.25, "e", "0.250"),
+            (0.25, "e", "0.25"),
+            (0.1, "", "0.1"),
         ];
         for (value, format, expected) in written {
             assert_eq!(formatted(value, format), expected, "{value} as {format}");

@@ -9,6 +9,7 @@ mod compare;
 mod emulator;
 mod experiments;
 mod fitting;
+mod guides;
 mod house;
 mod isochrones;
 mod labelling;

@@ -25,10 +25,8 @@ const LIGHT_KMS: f64 = 299_792.458;
 pub struct ShownStar {
     /// The star.
     pub id: String,
-    /// The star that was asked for; nothing if none was.
-    pub asked_for: String,
-    /// Whether this is it.
-    pub is_asked_for: bool,
+    /// The star that was asked for but is not here; none if this is it, or none was.
+    pub asked_for: Option<String>,
     /// Its field.
     pub field: String,
     /// Signal-to-noise ratio per pixel.
@@ -107,10 +105,8 @@ pub struct LookAlikeLabel {
 pub struct FittedStar {
     /// The star.
     pub id: String,
-    /// The star that was asked for; nothing if none was.
-    pub asked_for: String,
-    /// Whether this is it.
-    pub is_asked_for: bool,
+    /// The star that was asked for but is not here; none if this is it, or none was.
+    pub asked_for: Option<String>,
     /// Signal-to-noise ratio per pixel.
     pub snr: f64,
     /// Estimated labels, their formal errors, and the catalogue's.
@@ -163,8 +159,7 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
     let lines = atomic_lines()?;
     let shown = ShownStar {
         id: set.ids[star].clone(),
-        asked_for: settings.star.clone(),
-        is_asked_for: asked.is_some(),
+        asked_for: missing(&settings.star, asked.is_some()),
         field: subject.source.stars.field[star].clone(),
         snr: set.snr[star],
         n_visits: raw.as_ref().map_or(0, |raw| raw.n_visits),
@@ -239,8 +234,7 @@ pub(super) fn fitted(subject: &Subject) -> Result<(FittedStar, Observed, Vec<f64
     };
     let found = FittedStar {
         id: set.ids[star].clone(),
-        asked_for: settings.fitted_star.clone(),
-        is_asked_for: asked.is_some(),
+        asked_for: missing(&settings.fitted_star, asked.is_some()),
         snr: set.snr[star],
         labels: set.label_names.iter().enumerate().map(label).collect(),
         chi2_reduced: estimates.chi2_reduced(position),
@@ -250,6 +244,11 @@ pub(super) fn fitted(subject: &Subject) -> Result<(FittedStar, Observed, Vec<f64
         n_pixels_in_window: usable.len(),
     };
     Ok((found, observed, model))
+}
+
+/// The name of a star that was asked for and not found.
+fn missing(asked_for: &str, is_found: bool) -> Option<String> {
+    (!is_found && !asked_for.is_empty()).then(|| asked_for.to_string())
 }
 
 /// A star of a set as it was observed.

@@ -27,12 +27,10 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
             "Between {settings.lab.window.0:.0} and {settings.lab.window.1:.0} \u{c5} they differ by {lab.fitted_star.residual_in_window:.4} (root mean square of {lab.fitted_star.n_pixels_in_window} pixels), where noise and scatter make one expect {lab.fitted_star.expected_in_window:.4}; {lab.fitted_star.within_2_sigma:%0} of the pixels lie within two standard deviations.",
         ],
     );
-    if facts.at("lab.fitted_star.is_asked_for").and_then(serde_json::Value::as_bool) == Some(false) {
-        page.tell(
-            &facts,
-            &["The star that was asked for, {lab.fitted_star.asked_for}, is no test star here; this one has the median \u{3c7}\u{b2} of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
-        );
-    }
+    page.tell(
+        &facts,
+        &["The star that was asked for, {lab.fitted_star.asked_for}, is no test star here; this one has the median \u{3c7}\u{b2} of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
+    );
     let row = |k: usize| {
         let path = |field: &str| format!("lab.fitted_star.labels.{k}.{field}");
         let name = facts.words(&path("name")).unwrap_or_default();

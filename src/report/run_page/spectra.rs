@@ -16,12 +16,10 @@ pub(super) fn raw(page: &mut Page, run: &Run) {
             "The median of the good pixels is {lab.star.flux_median:.0} in units of 10\u{207b}\u{b9}\u{2077} erg s\u{207b}\u{b9} cm\u{207b}\u{b2} \u{c5}\u{207b}\u{b9}.",
         ],
     );
-    if facts.at("lab.star.is_asked_for").and_then(serde_json::Value::as_bool) == Some(false) {
-        page.tell(
-            &facts,
-            &["The star that was asked for, {lab.star.asked_for}, is not among the selected ones; this is the one of highest SNR without flags."],
-        );
-    }
+    page.tell(
+        &facts,
+        &["The star that was asked for, {lab.star.asked_for}, is not among the selected ones; this is the one of highest SNR without flags."],
+    );
     page.tell(
         &facts,
         &[

@@ -16,11 +16,12 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
         1 => format!("One model, {first},"),
         _ => "Several models".to_string(),
     };
+    let marked = if models.len() > 1 { "; the smallest of each column is marked" } else { "" };
     page.tell(
         &facts,
         &[
             &format!("{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled {{models.{first}.n_test}} others."),
-            &format!("The table gives, for each label, the robust scatter (1.4826 times the median absolute deviation) of estimate minus {words}; the smallest of each column is marked."),
+            &format!("The table gives, for each label, the robust scatter (1.4826 times the median absolute deviation) of estimate minus {words}{marked}."),
             "Every number on this page comes from metrics.json of the run: hold the pointer over one to see where it stands there.",
         ],
     );

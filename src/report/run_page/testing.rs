@@ -65,17 +65,21 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
             ],
         );
     }
-    for (against, words) in
-        [("snr", "signal-to-noise ratio")].into_iter().chain(run.labels().into_iter().map(|label| (label, "")))
-    {
-        let words = if words.is_empty() { format!("the catalogue's {}", label_title(against)) } else { words.into() };
-        for error in ["scatter", "bias"] {
-            run.show(
-                page,
-                &format!("{error}_vs_{against}"),
-                &[&format!("{} of estimate minus catalogue in bins of the {words}, with bootstrap intervals of {{interval_level:%0}}.", if error == "bias" { "Median bias" } else { "Robust scatter" })],
-            );
-        }
+    dependence(page, run, "snr", "the signal-to-noise ratio");
+    page.open_details("Bias and scatter along each label");
+    for label in run.labels() {
+        dependence(page, run, label, &format!("the catalogue's {}", label_title(label)));
+    }
+    page.close_details();
+}
+
+/// Scatter and bias in bins of one quantity.
+fn dependence(page: &mut Page, run: &Run, against: &str, words: &str) {
+    for (error, title) in [("scatter", "Robust scatter"), ("bias", "Median bias")] {
+        let caption = format!(
+            "{title} of estimate minus catalogue in bins of {words}, with bootstrap intervals of {{interval_level:%0}}."
+        );
+        run.show(page, &format!("{error}_vs_{against}"), &[&caption]);
     }
 }
 

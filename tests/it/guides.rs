@@ -1,0 +1,95 @@
+//! The guides in `docs`, followed to the letter: their files are written, their commands run, in a folder like a clone.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::say;
+
+/// A fenced block of a guide.
+struct Block {
+    language: String,
+    text: String,
+}
+
+fn blocks(guide: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = guide.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            blocks.push(Block { language: language.into(), text: text.join("\n") + "\n" });
+        }
+    }
+    blocks
+}
+
+/// Runs a program in a folder, with `maury` on the path.
+fn run(folder: &Path, program: &str, arguments: &[&str]) {
+    let maury = Path::new(env!("CARGO_BIN_EXE_maury")).parent().unwrap();
+    let path = format!("{}:{}", maury.display(), std::env::var("PATH").unwrap());
+    let output = Command::new(program).args(arguments).current_dir(folder).env("PATH", path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+}
+
+/// Follows a guide in a new folder that has what a clone has; the folder.
+fn follow(name: &str) -> tempfile::TempDir {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for shared in ["configs", "checkpoints"] {
+        std::os::unix::fs::symlink(root.join(shared), here.join(shared)).unwrap();
+    }
+    let guide = std::fs::read_to_string(root.join("docs").join(name)).unwrap();
+    let mut n_commands = 0;
+    for Block { language, text } in blocks(&guide) {
+        match language.as_str() {
+            // The first line of a file is its name.
+            "toml" => {
+                let file = text.lines().next().unwrap().trim_start_matches("# ");
+                assert!(file.ends_with(".toml"), "{name}: a file without a name: {text}");
+                std::fs::write(here.join(file), text).unwrap();
+            }
+            "sh" => {
+                run(here, "bash", &["-euo", "pipefail", "-c", &text]);
+                n_commands += 1;
+            }
+            "python" => run(here, "python3", &["-c", &text]),
+            other => panic!("{name}: a block of {other} that nobody runs"),
+        }
+    }
+    assert!(n_commands > 0, "{name}: nothing to run");
+    folder
+}
+
+#[test]
+fn the_first_hour_goes_as_written() {
+    let folder = follow("your-first-hour.md");
+    let here = folder.path();
+    let report = std::fs::read_to_string(here.join("experiments/first/latest/report.html")).unwrap();
+    assert!(report.contains("The mystery star") && report.contains("2M21235315+1244123"));
+    assert!(here.join("figures/spectrum-2M21235315+1244123.svg").is_file());
+    assert!(here.join("posterior/summary.csv").is_file());
+}
+
+#[test]
+fn another_survey_goes_as_written() {
+    if !Command::new("python3").args(["-c", "import numpy"]).output().is_ok_and(|output| output.status.success()) {
+        say("SKIPPED: docs/your-own-survey.md needs python3 with numpy");
+        return;
+    }
+    let folder = follow("your-own-survey.md");
+    let metrics = std::fs::read_to_string(folder.path().join("experiments/mine/latest/metrics.json")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
+    // Lines that follow the labels give them back: far better than the labels' own spread of 346 K.
+    let scatter = metrics["models"]["cannon"]["labels"]["teff"]["robust_scatter"].as_f64().unwrap();
+    assert!(scatter < 100.0, "{scatter}");
+}
+
+#[test]
+fn a_new_network_goes_as_written() {
+    let folder = follow("add-a-network.md");
+    for file in ["mine/latest/report.html", "longer/latest/report.html", "sweep/latest/sweep.csv"] {
+        assert!(folder.path().join("experiments").join(file).is_file(), "{file}");
+    }
+}
