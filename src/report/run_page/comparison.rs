@@ -15,7 +15,9 @@ pub(super) fn models(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[
-            "A generative model, The Cannon, predicts flux from labels and is turned around by fitting; a discriminative one, a network or a regression, reads labels straight off the spectrum. All saw the same {comparison.n_stars} test stars and none of them in training.",
+            "A generative model, The Cannon, predicts flux from labels and is turned around by fitting; a \
+             discriminative one, a network or a regression, reads labels straight off the spectrum. All saw the same \
+             {comparison.n_stars} test stars and none of them in training.",
             "By robust scatter over all labels, {comparison.best} comes out best.",
         ],
     );
@@ -26,7 +28,8 @@ pub(super) fn models(page: &mut Page, run: &Run) {
             page,
             &name,
             &[&format!(
-                "{model}: losses and errors while it learned from {{{}}} stars, with {{{}}} others of the training half to say when; the state of epoch {{{}}} was kept.",
+                "{model}: losses and errors while it learned from {{{}}} stars, with {{{}}} others of the training \
+                 half to say when; the state of epoch {{{}}} was kept.",
                 of("n_training"),
                 of("n_validation"),
                 of("epoch")
@@ -34,10 +37,22 @@ pub(super) fn models(page: &mut Page, run: &Run) {
         );
     }
     for (name, words) in [("scatter-vs_truth", "the truth, healthy stars"), ("scatter", "the catalogue")] {
-        run.show(page, name, &[&format!("Scatter of estimate minus {words} for each model: dots are robust scatters, circles standard deviations, bars hold {{interval_level:%0}} of the resamples.")]);
+        run.show(
+            page,
+            name,
+            &[&format!(
+                "Scatter of estimate minus {words} for each model: dots are robust scatters, \
+         circles standard deviations, bars hold {{interval_level:%0}} of the resamples."
+            )],
+        );
     }
     for name in ["difference-vs_truth", "difference"] {
-        run.show(page, name, &["The same stars, model by model: how much larger the scatter is than that of {comparison.best}. What is right of zero beyond its bar is worse."]);
+        run.show(
+            page,
+            name,
+            &["The same stars, model by model: how much larger the scatter is than that of \
+         {comparison.best}. What is right of zero beyond its bar is worse."],
+        );
     }
     pathologies(page, run);
     costs(page, run);
@@ -152,17 +167,31 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     page.tell(
         &facts,
         &[
-            "The Cannon's strength is that it explains: a spectrum comes with a model and a \u{3c7}\u{b2}, missing pixels simply do not count, and what it learned can be looked at pixel by pixel, as above.",
-            &format!("A dead chip leaves it {{{}:.0}} K in Teff where {network} has {{{}:.0}} K.", chip(&cannon), chip(&network)),
+            "The Cannon's strength is that it explains: a spectrum comes with a model and a \u{3c7}\u{b2}, missing \
+             pixels simply do not count, and what it learned can be looked at pixel by pixel, as above.",
+            &format!(
+                "A dead chip leaves it {{{}:.0}} K in Teff where {network} has {{{}:.0}} \
+             K.",
+                chip(&cannon),
+                chip(&network)
+            ),
             &format!("It was trained in {{{}:.0}} CPU seconds, {network} in {{{}:.0}}.", cpu(&cannon), cpu(&network)),
         ],
     );
     page.tell(
         &facts,
         &[
-            "Its weakness is that it believes itself: what its labels do not describe goes into labels all the same, and its formal errors do not know.",
-            &format!("Its residuals in Teff are {{{}:.1}} times as wide as its formal errors say, those of {network} {{{}:.1}} times as wide as it says.", pull(&cannon), pull(&network)),
-            "A network learns which pixels to trust for which label and need not describe the rest; but it says nothing of a spectrum it cannot place, needs more stars, and what it does with missing pixels has to be taught.",
+            "Its weakness is that it believes itself: what its labels do not describe goes into labels all the same, \
+             and its formal errors do not know.",
+            &format!(
+                "Its residuals in Teff are {{{}:.1}} times as wide as its formal errors say, those of {network} \
+             {{{}:.1}} times as wide as it says.",
+                pull(&cannon),
+                pull(&network)
+            ),
+            "A network learns which pixels to trust for which label and need not describe the rest; but it says \
+             nothing of a spectrum it cannot place, needs more stars, and what it does with missing pixels has to be \
+             taught.",
         ],
     );
     let plain = facts.words("lab.model").unwrap_or_default();
@@ -177,7 +206,11 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
                 row
             })
             .collect();
-        page.tell(&facts, &["A Cannon that is told that stars differ in more than their labels, and learns in what, gives up much of that weakness:"]);
+        page.tell(
+            &facts,
+            &["A Cannon that is told that stars differ in more than their labels, and learns in what, \
+         gives up much of that weakness:"],
+        );
         let mut head = vec!["robust scatter".to_string()];
         head.extend(titles(&labels));
         page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);

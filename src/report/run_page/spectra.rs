@@ -12,20 +12,31 @@ pub(super) fn raw(page: &mut Page, run: &Run) {
         page,
         "raw-spectrum",
         &[
-            "{lab.star.id}: flux against vacuum wavelength on the three chips of the spectrograph, {lab.star.n_visits} visits combined, SNR {lab.star.snr:.0}.",
-            "The median of the good pixels is {lab.star.flux_median:.0} in units of 10\u{207b}\u{b9}\u{2077} erg s\u{207b}\u{b9} cm\u{207b}\u{b2} \u{c5}\u{207b}\u{b9}.",
+            "{lab.star.id}: flux against vacuum wavelength on the three chips of the spectrograph, \
+             {lab.star.n_visits} visits combined, SNR {lab.star.snr:.0}.",
+            "The median of the good pixels is {lab.star.flux_median:.0} in units of 10\u{207b}\u{b9}\u{2077} erg \
+             s\u{207b}\u{b9} cm\u{207b}\u{b2} \u{c5}\u{207b}\u{b9}.",
         ],
     );
     page.tell(
         &facts,
-        &["The star that was asked for, {lab.star.asked_for}, is not among the selected ones; this is the one of highest SNR without flags."],
+        &["The star that was asked for, {lab.star.asked_for}, is not among the selected ones; this is the one of \
+         highest SNR without flags."],
     );
     page.tell(
         &facts,
         &[
-            "Units: the flux is energy per second, per square centimetre of telescope, and per \u{e5}ngstr\u{f6}m of wavelength; its size says how bright the star is and how far, and nothing that a label needs.",
-            "Frame: APOGEE's combined spectra are at rest. The barycentric velocity of this star, {lab.star.velocity_kms:+.1} km/s, was taken out; it had moved every line by {lab.star.velocity_shift_angstrom:+.2} \u{c5}, that is {lab.star.velocity_shift_pixels:+.1} pixels of {lab.star.pixel_kms:.2} km/s.",
-            "The spectrum itself says so: the minima nearest to {lab.star.lines.n_found} isolated atomic lines lie {lab.star.lines.median:+.2} pixels from their vacuum wavelengths at rest (median; they scatter by {lab.star.lines.robust_scatter:.2}, lines that have nothing to do with the list would by {lab.star.lines.chance_scatter:.2}). A list of wavelengths in air would be off by {lab.star.air_offset_pixels:+.1} pixels.",
+            "Units: the flux is energy per second, per square centimetre of telescope, and per \u{e5}ngstr\u{f6}m of \
+             wavelength; its size says how bright the star is and how far, and nothing that a label needs.",
+            "Frame: APOGEE's combined spectra are at rest. The barycentric velocity of this star, \
+             {lab.star.velocity_kms:+.1} km/s, was taken out; it had moved every line by \
+             {lab.star.velocity_shift_angstrom:+.2} \u{c5}, that is {lab.star.velocity_shift_pixels:+.1} pixels of \
+             {lab.star.pixel_kms:.2} km/s.",
+            "The spectrum itself says so: the minima nearest to {lab.star.lines.n_found} isolated atomic lines lie \
+             {lab.star.lines.median:+.2} pixels from their vacuum wavelengths at rest (median; they scatter by \
+             {lab.star.lines.robust_scatter:.2}, lines that have nothing to do with the list would by \
+             {lab.star.lines.chance_scatter:.2}). A list of wavelengths in air would be off by \
+             {lab.star.air_offset_pixels:+.1} pixels.",
         ],
     );
 }
@@ -41,8 +52,10 @@ pub(super) fn masks(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[
-            "A pixel with one of the masked bits, without a finite flux or error, or with an absurd error is given no weight: its inverse variance is zero, and what its flux says never matters again.",
-            "A star loses {fraction_masked.smallest:%2} to {fraction_masked.largest:%2} of the pixels inside its chips, the median star {fraction_masked.median:%2}.",
+            "A pixel with one of the masked bits, without a finite flux or error, or with an absurd error is given \
+             no weight: its inverse variance is zero, and what its flux says never matters again.",
+            "A star loses {fraction_masked.smallest:%2} to {fraction_masked.largest:%2} of the pixels inside its \
+             chips, the median star {fraction_masked.median:%2}.",
         ],
     );
     let masked: Vec<u64> = facts
@@ -76,22 +89,30 @@ pub(super) fn continuum(page: &mut Page, run: &Run) {
         "normalization",
         &[
             "{lab.star.id}: raw flux with its pseudo-continuum above, their ratio below; dots are continuum pixels.",
-            "The polynomial (order {lab.star.continuum_order}, each chip on its own) goes through {lab.star.n_continuum_good} of {lab.star.n_continuum} continuum pixels; they scatter about it by {lab.star.continuum_scatter:%2}.",
+            "The polynomial (order {lab.star.continuum_order}, each chip on its own) goes through \
+             {lab.star.n_continuum_good} of {lab.star.n_continuum} continuum pixels; they scatter about it by \
+             {lab.star.continuum_scatter:%2}.",
         ],
     );
     page.tell(
         &facts,
         &[
-            "Nowhere in these spectra is there a pixel without absorption: lines of molecules lie everywhere, so that the true continuum cannot be seen. What is divided out is a pseudo-continuum, a smooth curve through pixels whose flux depends little on any label.",
-            "That it lies below the true one does no harm as long as it does so in the same way for all stars alike: then it is part of what the model learns. The median normalized flux of this star is {lab.star.normalized_median:.3}.",
+            "Nowhere in these spectra is there a pixel without absorption: lines of molecules lie everywhere, so \
+             that the true continuum cannot be seen. What is divided out is a pseudo-continuum, a smooth curve \
+             through pixels whose flux depends little on any label.",
+            "That it lies below the true one does no harm as long as it does so in the same way for all stars alike: \
+             then it is part of what the model learns. The median normalized flux of this star is \
+             {lab.star.normalized_median:.3}.",
         ],
     );
     run.show(
         page,
         "look_alikes",
         &[
-            "{lab.look_alikes.ids.0} and {lab.look_alikes.ids.1}, the two stars of high SNR nearest to each other in their labels ({lab.look_alikes.label_distance:.2} standard deviations apart).",
-            "Their normalized fluxes differ by {lab.look_alikes.flux_difference:.4} (root mean square over all pixels good in both), where noise alone would make {lab.look_alikes.noise:.4}.",
+            "{lab.look_alikes.ids.0} and {lab.look_alikes.ids.1}, the two stars of high SNR nearest to each other in \
+             their labels ({lab.look_alikes.label_distance:.2} standard deviations apart).",
+            "Their normalized fluxes differ by {lab.look_alikes.flux_difference:.4} (root mean square over all \
+             pixels good in both), where noise alone would make {lab.look_alikes.noise:.4}.",
         ],
     );
     let labels: Vec<Vec<Cell>> = (0..facts.count("lab.look_alikes.labels"))
@@ -110,6 +131,9 @@ pub(super) fn continuum(page: &mut Page, run: &Run) {
     }
     page.tell(
         &facts,
-        &["Over {look_alikes.n_pairs} pairs of look-alikes ({look_alikes.label_distance:.2} standard deviations apart) the difference is {look_alikes.flux_difference:.4}, of which noise is {look_alikes.noise:.4}; pairs of stars drawn without regard to labels differ by {look_alikes.flux_difference_unlike:.4}. Stars alike in their labels have spectra alike, and what is left beyond noise is partly what the labels do not tell."],
+        &["Over {look_alikes.n_pairs} pairs of look-alikes ({look_alikes.label_distance:.2} standard deviations \
+         apart) the difference is {look_alikes.flux_difference:.4}, of which noise is {look_alikes.noise:.4}; pairs \
+         of stars drawn without regard to labels differ by {look_alikes.flux_difference_unlike:.4}. Stars alike in \
+         their labels have spectra alike, and what is left beyond noise is partly what the labels do not tell."],
     );
 }

@@ -20,9 +20,16 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[
-            &format!("{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled {{models.{first}.n_test}} others."),
-            &format!("The table gives, for each label, the robust scatter (1.4826 times the median absolute deviation) of estimate minus {words}{marked}."),
-            "Every number on this page comes from metrics.json of the run: hold the pointer over one to see where it stands there.",
+            &format!(
+                "{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled \
+             {{models.{first}.n_test}} others."
+            ),
+            &format!(
+                "The table gives, for each label, the robust scatter (1.4826 times the median absolute \
+             deviation) of estimate minus {words}{marked}."
+            ),
+            "Every number on this page comes from metrics.json of the run: hold the pointer over one to see where it \
+             stands there.",
         ],
     );
     let rows: Vec<Vec<Cell>> = models
@@ -45,7 +52,9 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     if run.facts().has("settings.data.mock") {
         page.tell(
             &facts,
-            &["The stars are a mock survey made by maury (seed {settings.data.mock.seed}): model spectra observed through a simulated instrument, with labels drawn as real giants have them. What it says of methods holds for such spectra; of the Galaxy it says nothing."],
+            &["The stars are a mock survey made by maury (seed {settings.data.mock.seed}): model spectra observed \
+             through a simulated instrument, with labels drawn as real giants have them. What it says of methods \
+             holds for such spectra; of the Galaxy it says nothing."],
         );
     }
 }
