@@ -167,7 +167,7 @@ impl Isochrone {
             let (a, b) = (&pair[0], &pair[1]);
             let share = if a.logg == b.logg { 0.0 } else { (logg - a.logg) / (b.logg - a.logg) };
             let between = logg >= a.logg.min(b.logg) && logg <= a.logg.max(b.logg);
-            between.then(|| a.teff + share * (b.teff - a.teff))
+            between.then_some(a.teff + share * (b.teff - a.teff))
         };
         self.giant_branch().windows(2).rev().find_map(passage)
     }
