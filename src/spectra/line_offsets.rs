@@ -11,7 +11,7 @@ use crate::stats::robust::{median, robust_scatter};
 const REACH: usize = 6;
 /// An isolated line has no neighbour within this many pixels ...
 const ISOLATION: f64 = 8.0;
-/// ... unless it is weaker by this much or more [dex].
+/// ... unless it is weaker by this much or more in dex.
 const WEAKER: f64 = 1.0;
 /// A minimum counts if it is this many errors below the median of its window.
 const SIGNIFICANCE: f64 = 5.0;
@@ -23,7 +23,7 @@ pub struct LineOffset {
     pub species: String,
     /// Vacuum wavelength of the list in Angstrom.
     pub wavelength: f64,
-    /// How far above it the flux is lowest [pixels].
+    /// How far above it the flux is lowest, in pixels.
     pub offset: f64,
 }
 
@@ -34,9 +34,9 @@ pub struct LineOffsets {
     pub lines: Vec<LineOffset>,
     /// Isolated lines looked for on usable pixels.
     pub n_sought: usize,
-    /// Median offset [pixels].
+    /// Median offset in pixels.
     pub median: f64,
-    /// 1.4826 x the median absolute deviation of the offsets [pixels].
+    /// 1.4826 x the median absolute deviation of the offsets in pixels.
     pub robust_scatter: f64,
     /// The same of minima anywhere in their windows: what lines that have nothing to do with the list would give.
     pub chance_scatter: f64,
@@ -111,7 +111,7 @@ pub fn air_wavelength(vacuum: f64) -> f64 {
     vacuum / (1.0 + 0.057_921_05 / (238.018_5 - squared) + 0.001_679_17 / (57.362 - squared))
 }
 
-/// The median offset [pixels] that a spectrum on vacuum wavelengths would show against the same lines listed in air; NaN where
+/// The median offset in pixels that a spectrum on vacuum wavelengths would show against the same lines listed in air; NaN where
 /// none lies on the grid.
 pub fn air_offset(lines: &[AtomicLine], grid: &WavelengthGrid) -> f64 {
     let offset = |line: &AtomicLine| {
