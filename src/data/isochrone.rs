@@ -15,7 +15,7 @@ const SHIPPED: &str = include_str!("../../assets/isochrones.csv");
 const MASS_FUNCTION_SLOPE: f64 = -2.3;
 /// Ages closer than this are the same, as a fraction: a log age of 9.78 is 6 Gyr.
 const SAME_AGE: f64 = 0.01;
-/// Bumps lie on the giant branch proper, above this gravity's subgiants [dex]; those of the shipped set lie below 2.7.
+/// Log g of the giant branch's foot: subgiants have more, bumps less (those of the shipped set under 2.7).
 const FOOT_LOGG: f64 = 3.0;
 /// How much denser with stars than the branch below it a stretch must be to count as a bump; elsewhere the shipped set reaches 1.3.
 const BUMP_EXCESS: f64 = 1.5;
@@ -65,7 +65,7 @@ pub struct IsochronePoint {
     pub eep: u32,
     /// Mass at birth [solar masses].
     pub initial_mass: f64,
-    /// Effective temperature [K].
+    /// Effective temperature in kelvin.
     pub teff: f64,
     /// Surface gravity [dex, cgs].
     pub logg: f64,
@@ -80,9 +80,9 @@ pub struct IsochronePoint {
 pub struct Isochrone {
     /// Where it comes from, its age and its metallicity, as a legend would say it.
     pub name: String,
-    /// Age [Gyr].
+    /// Age in Gyr.
     pub age_gyr: f64,
-    /// Metallicity at birth [dex].
+    /// Metallicity at birth in dex.
     pub fe_h: f64,
     /// In ascending `eep`.
     pub points: Vec<IsochronePoint>,
@@ -91,13 +91,13 @@ pub struct Isochrone {
 /// Where on the Kiel diagram stars gather.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Gathering {
-    /// Effective temperature [K].
+    /// Effective temperature in kelvin.
     pub teff: f64,
     /// Surface gravity [dex, cgs].
     pub logg: f64,
-    /// Half the range of temperatures it takes up [K].
+    /// Half the range of temperatures it takes up in kelvin.
     pub teff_half_width: f64,
-    /// Half the range of gravities it takes up [dex].
+    /// Half the range of gravities it takes up in dex.
     pub logg_half_width: f64,
 }
 
@@ -158,7 +158,7 @@ impl Isochrone {
         tip.map_or(branch, |tip| &branch[..=tip])
     }
 
-    /// Effective temperature [K] of the first giant branch at a surface gravity [dex], linear between points.
+    /// Effective temperature in kelvin of the first giant branch at a surface gravity in dex, linear between points.
     ///
     /// Where the bump makes the branch pass a gravity three times, the last passage counts. `None` below the branch's foot and
     /// above its tip.
@@ -167,7 +167,7 @@ impl Isochrone {
             let (a, b) = (&pair[0], &pair[1]);
             let share = if a.logg == b.logg { 0.0 } else { (logg - a.logg) / (b.logg - a.logg) };
             let between = logg >= a.logg.min(b.logg) && logg <= a.logg.max(b.logg);
-            between.then(|| a.teff + share * (b.teff - a.teff))
+            between.then_some(a.teff + share * (b.teff - a.teff))
         };
         self.giant_branch().windows(2).rev().find_map(passage)
     }

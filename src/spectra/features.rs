@@ -9,7 +9,7 @@ use crate::stats::binomial::upper_tail;
 /// A peak or trough.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Feature {
-    /// Where the parabola through the extreme pixel and its neighbours is extreme [pixels].
+    /// Where the parabola through the extreme pixel and its neighbours is extreme, in pixels.
     pub pixel: f64,
     /// The same place as a wavelength [vacuum Å].
     pub wavelength: f64,
@@ -43,7 +43,7 @@ impl From<&BandHead> for KnownLine {
 pub struct NearestLine {
     /// The line.
     pub line: KnownLine,
-    /// How far above the line's wavelength the feature lies [pixels].
+    /// How far above the line's wavelength the feature lies, in pixels.
     pub offset: f64,
 }
 
@@ -112,7 +112,7 @@ pub fn strongest_features(
     features
 }
 
-/// For each feature, the nearest line within a tolerance [pixels].
+/// For each feature, the nearest line within a tolerance in pixels.
 pub fn matches(
     features: &[Feature],
     lines: &[KnownLine],
@@ -132,7 +132,7 @@ pub fn matches(
     features.iter().map(|feature| FeatureMatch { feature: *feature, nearest: nearest(feature) }).collect()
 }
 
-/// How features coincide with lines within a tolerance [pixels], against places drawn at random from the usable pixels.
+/// How features coincide with lines within a tolerance in pixels, against places drawn at random from the usable pixels.
 ///
 /// # Panics
 /// If the usable pixels are not those of the grid.

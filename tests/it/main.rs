@@ -8,6 +8,7 @@ mod closed_form;
 mod compare;
 mod emulator;
 mod experiments;
+mod features;
 mod fitting;
 mod guides;
 mod house;
