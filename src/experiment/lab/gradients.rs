@@ -6,7 +6,7 @@ use ndarray::{ArrayView1, s};
 use serde::Serialize;
 
 use super::Subject;
-use crate::data::linelist::atomic_lines;
+use crate::data::linelist::{atomic_lines, co_band_heads};
 use crate::device::to_f64;
 use crate::error::Result;
 use crate::spectra::features::{self, Coincidence, FeatureMatch, KnownLine};
@@ -60,7 +60,7 @@ pub struct LabelGradient {
     pub rms: f64,
     /// The strongest features, each with the known line it lies on; changes of flux are for the label's step.
     pub features: Vec<FeatureMatch>,
-    /// Of the features, how many lie at a known atomic line of any species; and what chance would do.
+    /// Of the features, how many lie at a known line, of any atom or at the head of a band of CO; and what chance would do.
     pub any_line: Coincidence,
     /// The same for lines of the element the label measures, where it is one: its species, and what was found.
     pub own: Option<OwnLines>,
@@ -102,7 +102,8 @@ pub(super) fn find(subject: &Subject, valid: &[bool]) -> Result<(Gradients, Vec<
             GradientSpectrum { label: name.clone(), values: (0..n_pixels).map(known).collect() }
         })
         .collect();
-    let lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
+    let mut lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
+    lines.extend(co_band_heads().iter().map(KnownLine::from));
     let labels = spectra.iter().map(|spectrum| (spectrum.label.clone(), of_label(spectrum, subject, valid, &lines)));
     let labels = labels.collect();
     let usable: Vec<usize> = (0..n_pixels).filter(|pixel| valid[*pixel]).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Subject;
-use crate::data::linelist::atomic_lines;
+use crate::data::linelist::{atomic_lines, co_band_heads};
 use crate::device::to_f64;
 use crate::error::Result;
 use crate::mock::emulator::Emulator;
@@ -72,7 +72,7 @@ pub(super) fn find(subject: &Subject, s: &[f64]) -> Result<Scatter> {
     };
     let all = of(&|_| true);
     let limit = quantile(&all, 1.0 - LARGEST);
-    let lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
+    let mut lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
     let tolerance = subject.settings.line_tolerance_pixels;
     let is_at_line = features::pixels_near(&lines, grid, tolerance);
     let share = |holds: &dyn Fn(usize) -> bool| {
@@ -80,6 +80,7 @@ pub(super) fn find(subject: &Subject, s: &[f64]) -> Result<Scatter> {
         pixels.iter().filter(|pixel| is_at_line[**pixel]).count() as f64 / pixels.len().max(1) as f64
     };
     let peaks = features::strongest_features(s, &usable, grid, MOST_LISTED, SEPARATION_PIXELS);
+    lines.extend(co_band_heads().iter().map(KnownLine::from));
     let mut likeness = BTreeMap::new();
     if grid.is_apogee() {
         let emulator = Emulator::shipped()?;

@@ -39,7 +39,7 @@ impl Default for LabSettings {
             window: (16_000.0, 16_100.0),
             sequence_window: (16_000.0, 16_200.0),
             features: 30,
-            line_tolerance_pixels: 1.5,
+            line_tolerance_pixels: 2.0,
             isochrones: Vec::new(),
             age_gyr: 6.0,
         }

@@ -79,29 +79,28 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         ],
     );
     let own: Vec<&str> = labels.iter().copied().filter(|name| facts.has(&format!("{}.own", label(name)))).collect();
+    page.tell(
+        &facts,
+        &["Do strong gradients lie at known lines? The {lab.gradients.n_features} strongest features of each gradient \
+           spectrum, held against the list of atomic lines and band heads; a feature is a line if it lies within \
+           {lab.gradients.tolerance_pixels} pixels of it. Chance is the share of all pixels that do."],
+    );
+    coincidences(page, run);
     for name in &own {
         let of = |field: &str| format!("{}.own.{field}", label(name));
         page.tell(
             &facts,
-            &[
-                &format!(
-                    "{}: of its {{{}}} strongest features {{{}}} ({{{}:%0}}) lie within \
-                 {{lab.gradients.tolerance_pixels}} pixels of a known line of {{{}}}; pixels taken at random would \
-                 do so in {{{}:%1}} of the cases, and a score this high by chance has probability {{{}:e}}.",
-                    label_title(name),
-                    of("n_features"),
-                    of("n_coincident"),
-                    of("fraction"),
-                    of("species"),
-                    of("chance"),
-                    of("p_value")
-                ),
-                &format!(
-                    "Of the {{{}}} lines of this species in the list, {{{}}} are among the features.",
-                    of("n_lines"),
-                    of("n_lines_found")
-                ),
-            ],
+            &[&format!(
+                "{}: {{{}:%0}} of the features are at lines of {{{}}}, where chance gives {{{}:%1}}; a score as high by \
+                 chance has probability {{{}:e}}. Of the {{{}}} lines of this species in the list, {{{}}} are among the features.",
+                label_title(name),
+                of("fraction"),
+                of("species"),
+                of("chance"),
+                of("p_value"),
+                of("n_lines"),
+                of("n_lines_found")
+            )],
         );
     }
     page.tell(
@@ -143,6 +142,28 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         );
         page.table(&["labels", "gradient spectra", "formal errors"], &rows);
     }
+}
+
+/// How many features of each label are known lines.
+fn coincidences(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let row = |name: &&str| {
+        let of = |place: &str| format!("lab.gradients.labels.{name}.{place}");
+        let counted = |place: &str| {
+            format!("{{{}}} of {{{}}}", of(&format!("{place}.n_coincident")), of(&format!("{place}.n_features")))
+        };
+        let chance = |place: &str| format!("{{{}:%1}}", of(&format!("{place}.chance")));
+        vec![
+            Cell::words(label_title(name)),
+            Cell::told(&facts, &counted("any_line")),
+            Cell::told(&facts, &chance("any_line")),
+            Cell::told_words(&facts, &format!("{{{}}}", of("own.species"))),
+            Cell::told(&facts, &counted("own")),
+            Cell::told(&facts, &chance("own")),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = run.labels().iter().map(row).collect();
+    page.table(&["label", "at any known line", "chance", "own species", "at its lines", "chance"], &rows);
 }
 
 /// The step of a label that gradients are given for, in words.
