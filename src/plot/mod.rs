@@ -15,17 +15,21 @@
 //! - [`one_to_one`]: estimated against catalogue labels, with residuals
 //! - [`forest`]: values with their intervals, one row per model
 //! - [`lines`]: measured values with their intervals against what was varied
-//! - [`corner`]: posterior draws of every label and pair of labels
+//! - [`corner`]: posterior draws, or stars, in every label and pair of labels
 //! - [`traces`], [`ranks`]: the chains of a sampler, and whether they have mixed
 //! - [`coverage`], [`pit`], [`snr`]: whether errors are honest
 //! - [`chips`]: spectra over the chips of a detector
 //! - [`latent`]: spectra of what labels do not tell
 //! - [`star`]: one star's spectrum, models of it and residuals
+//! - [`colormap`]: a third quantity as colour
+//! - [`kiel`]: surface gravity against effective temperature
 
 pub mod axes;
+mod callout;
 pub mod canvas;
 pub mod caption;
 pub mod chips;
+pub mod colormap;
 pub mod corner;
 pub mod counts;
 pub mod coverage;
@@ -34,6 +38,7 @@ mod draws;
 mod expected;
 pub mod forest;
 mod grid;
+pub mod kiel;
 pub mod latent;
 pub mod legend;
 pub mod lines;
