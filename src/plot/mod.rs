@@ -19,7 +19,8 @@
 //! - [`traces`], [`ranks`]: the chains of a sampler, and whether they have mixed
 //! - [`coverage`], [`pit`], [`snr`]: whether errors are honest
 //! - [`chips`]: spectra over the chips of a detector
-//! - [`latent`]: spectra of what labels do not tell
+//! - [`line_names`]: spectral lines marked in spectra
+//! - [`spectrum_rows`]: rows of spectra: what labels do not tell, gradients of flux, scatter
 //! - [`star`]: one star's spectrum, models of it and residuals
 //! - [`colormap`]: a third quantity as colour
 //! - [`kiel`]: surface gravity against effective temperature
@@ -39,8 +40,8 @@ mod expected;
 pub mod forest;
 mod grid;
 pub mod kiel;
-pub mod latent;
 pub mod legend;
+pub mod line_names;
 pub mod lines;
 pub mod marks;
 pub mod one_to_one;
@@ -51,6 +52,7 @@ pub mod ranks;
 mod sample;
 pub mod scale;
 pub mod snr;
+pub mod spectrum_rows;
 pub mod star;
 #[cfg(test)]
 mod testing;
