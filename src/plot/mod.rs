@@ -21,6 +21,7 @@
 //! - [`chips`]: spectra over the chips of a detector
 //! - [`line_names`]: spectral lines marked in spectra
 //! - [`spectrum_rows`]: rows of spectra: what labels do not tell, gradients of flux, scatter
+//! - [`spectrum`]: spectra over each other, and how they differ
 //! - [`star`]: one star's spectrum, models of it and residuals
 //! - [`colormap`]: a third quantity as colour
 //! - [`kiel`]: surface gravity against effective temperature
@@ -52,6 +53,7 @@ pub mod ranks;
 mod sample;
 pub mod scale;
 pub mod snr;
+pub mod spectrum;
 pub mod spectrum_rows;
 pub mod star;
 #[cfg(test)]
