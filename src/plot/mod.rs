@@ -23,6 +23,7 @@
 //! - [`spectrum_rows`]: rows of spectra: what labels do not tell, gradients of flux, scatter
 //! - [`spectrum`]: spectra over each other, and how they differ
 //! - [`star`]: one star's spectrum, models of it and residuals
+//! - [`sequence`]: spectra above each other, coloured by a label
 //! - [`colormap`]: a third quantity as colour
 //! - [`kiel`]: surface gravity against effective temperature
 
@@ -52,6 +53,7 @@ pub mod pit;
 pub mod ranks;
 mod sample;
 pub mod scale;
+pub mod sequence;
 pub mod snr;
 pub mod spectrum;
 pub mod spectrum_rows;
