@@ -41,6 +41,7 @@ mod draws;
 mod expected;
 pub mod forest;
 mod grid;
+mod joint;
 pub mod kiel;
 pub mod legend;
 pub mod line_names;
