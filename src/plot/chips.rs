@@ -2,6 +2,44 @@
 
 use std::ops::Range;
 
+use super::axes::Axes;
+use super::canvas::Canvas;
+use super::marks::Stroke;
+use super::palette::Color;
+
+/// Pixels of a spectrum that fall on less than this width of the page are drawn as their lowest and their highest.
+const FINEST: f64 = 0.5;
+
+/// Pixels that a panel shows, and the wavelengths its frame spans.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Section {
+    /// Pixels, `[start, end)`.
+    pub pixels: Range<usize>,
+    /// Wavelength at the left and the right edge.
+    pub span: (f64, f64),
+}
+
+/// A section for each window of wavelengths that holds a pixel; without windows one for the known part of each chip.
+pub fn sections(
+    wavelength: &[f64],
+    chips: &[Range<usize>],
+    windows: &[(f64, f64)],
+    is_known: impl Fn(usize) -> bool,
+) -> Vec<Section> {
+    if windows.is_empty() {
+        let section = |pixels: Range<usize>| Section { span: span(wavelength, &pixels), pixels };
+        return known(chips, is_known).into_iter().map(section).collect();
+    }
+    let section = |&(low, high): &(f64, f64)| {
+        let inside = wavelength.partition_point(|at| *at < low)..wavelength.partition_point(|at| *at <= high);
+        // One pixel more at either end, so that lines reach the frame.
+        let pixels = inside.start.saturating_sub(1)..(inside.end + 1).min(wavelength.len());
+        (low < high && !inside.is_empty() && inside.clone().any(&is_known))
+            .then_some(Section { pixels, span: (low, high) })
+    };
+    windows.iter().filter_map(section).collect()
+}
+
 /// Each chip from its first to its last pixel that is known; a chip without any is left out.
 pub fn known(chips: &[Range<usize>], is_known: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
     let ends = |chip: &Range<usize>| {
@@ -15,6 +53,59 @@ pub fn known(chips: &[Range<usize>], is_known: impl Fn(usize) -> bool) -> Vec<Ra
 /// Wavelength and value of some pixels; those beyond either array are left out.
 pub(super) fn points(wavelength: &[f64], values: &[f64], pixels: Range<usize>) -> Vec<(f64, f64)> {
     pixels.filter_map(|pixel| Some((*wavelength.get(pixel)?, *values.get(pixel)?))).collect()
+}
+
+/// Draws some pixels of a spectrum as a line, as finely as the page shows it; values that are not finite interrupt it.
+pub fn draw_spectrum(
+    canvas: &mut Canvas,
+    axes: &Axes,
+    wavelength: &[f64],
+    values: &[f64],
+    pixels: Range<usize>,
+    stroke: Stroke,
+) {
+    axes.line(canvas, &thinned(points(wavelength, values, pixels), axes), stroke);
+}
+
+/// Draws the area between two spectra, cut at the frame.
+pub(super) fn draw_between(
+    canvas: &mut Canvas,
+    axes: &Axes,
+    wavelength: &[f64],
+    [lower, upper]: [&[f64]; 2],
+    pixels: Range<usize>,
+    color: Color,
+) {
+    let frame = axes.frame;
+    let cut = |(x, y): (f64, f64)| {
+        let (x, y) = axes.place((x, y));
+        (x.clamp(frame.left, frame.right()), y.clamp(frame.top, frame.bottom()))
+    };
+    let is_known = |pixel: usize| lower[pixel].is_finite() && upper[pixel].is_finite();
+    for run in runs(pixels, is_known) {
+        let edge = |values: &[f64]| thinned(points(wavelength, values, run.clone()), axes).into_iter().map(cut);
+        let outline: Vec<(f64, f64)> = edge(upper).chain(edge(lower).rev()).collect();
+        canvas.area(&outline, color);
+    }
+}
+
+/// Of points that share a narrow column of the page the lowest and the highest, in their order; gaps stay.
+fn thinned(points: Vec<(f64, f64)>, axes: &Axes) -> Vec<(f64, f64)> {
+    let column = |point: &(f64, f64)| ((axes.place(*point).0 - axes.frame.left) / FINEST).floor();
+    let belong_together = |a: &(f64, f64), b: &(f64, f64)| {
+        a.1.is_finite() == b.1.is_finite() && (column(a) == column(b) || !a.1.is_finite())
+    };
+    let mut kept = Vec::new();
+    for group in points.chunk_by(belong_together) {
+        let by_height = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let (lowest, highest) = (group.iter().min_by(by_height), group.iter().max_by(by_height));
+        let mut ends: Vec<(f64, f64)> = lowest.into_iter().chain(highest).copied().collect();
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // One point is all there is to a gap.
+        ends.dedup_by(|a, b| a == b || a.1.is_nan());
+        kept.extend(ends);
+    }
+    kept
 }
 
 /// The wavelengths that a frame of these pixels spans, half a pixel more at either end.
@@ -40,6 +131,38 @@ pub(super) fn runs(pixels: Range<usize>, holds: impl Fn(usize) -> bool) -> Vec<R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::marks::Rect;
+
+    /// One unit of the page to one of wavelength.
+    fn axes(width: f64) -> Axes {
+        Axes { frame: Rect { left: 0.0, top: 0.0, width, height: 100.0 }, x: (0.0, 100.0), y: (-1.0, 1.0) }
+    }
+
+    #[test]
+    fn a_fine_spectrum_keeps_its_extremes_and_its_gaps_and_a_coarse_one_everything() {
+        let wave =
+            |i: usize| (0.05 * i as f64, if (400..420).contains(&i) { f64::NAN } else { (i as f64 * 0.9).sin() });
+        let points: Vec<(f64, f64)> = (0..2000).map(wave).collect();
+        let thin = thinned(points.clone(), &axes(100.0));
+        assert!(thin.len() <= 2 * 201 + 1, "{}", thin.len());
+        assert!(thin.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+        assert_eq!(thin.iter().filter(|point| point.1.is_nan()).count(), 1);
+        let highest = |points: &[(f64, f64)]| points.iter().map(|point| point.1).fold(f64::MIN, f64::max);
+        assert_eq!(highest(&thin), highest(&points));
+        let coarse = thinned(points.clone(), &axes(5000.0));
+        assert_eq!(coarse.len(), points.len() - 19);
+        assert!(thinned(Vec::new(), &axes(100.0)).is_empty());
+    }
+
+    #[test]
+    fn sections_are_windows_with_a_known_pixel_or_else_the_chips() {
+        let wavelength: Vec<f64> = (0..100).map(f64::from).collect();
+        let windows = [(10.0, 20.0), (30.2, 30.8), (20.0, 10.0), (60.0, 70.0), (f64::NAN, 3.0)];
+        let found = sections(&wavelength, &[], &windows, |pixel| pixel < 50);
+        assert_eq!(found, [Section { pixels: 9..22, span: (10.0, 20.0) }]);
+        let chips = [0..10, 10..20];
+        assert_eq!(sections(&wavelength, &chips, &[], |pixel| pixel == 4)[0].span, (3.5, 4.5));
+    }
 
     #[test]
     fn chips_end_with_their_known_pixels() {

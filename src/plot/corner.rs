@@ -1,24 +1,51 @@
-//! Posterior draws of every label and every pair of labels: the corner plot.
+//! Draws of a posterior, or the stars of a catalogue, in every label and every pair of labels: the corner plot.
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles, linear};
 use super::canvas::{Canvas, render};
-use super::density::{Density, Point, signed_area};
+use super::density::Point;
 use super::draws::{CENTRAL, ascending, histogram, in_few_digits, n_bins, quantile, range_of, steps};
 use super::grid::{draw_reason, draw_title};
+use super::joint::{FILLS, FIRST, Joint, SECOND, draw_joint};
 use super::legend::{Entry, Legend};
 use super::marks::{Lettering, Marker, Rect, Stroke};
-use super::palette::{BLACK, BLUE, Color, GREEN, VERMILLION, WHITE};
+use super::palette::{BLACK, BLUE, GREEN};
 use super::ticks::padded_range;
 use super::{COLUMN_WIDTH, Figure, PAGE_WIDTH};
 use crate::error::{Error, Result};
 
-/// Draws of one sampler or one model.
+/// Draws of one sampler or one model, or stars of one catalogue.
 #[derive(Debug, Clone, Copy)]
 pub struct DrawSet<'a> {
     /// What the legend calls them.
     pub name: &'a str,
     /// `[n_draws][n_labels]`; a draw with a value that is not finite is left out and counted.
     pub draws: &'a [Vec<f64>],
+}
+
+/// What the points of a corner plot are: the words for them, and how finely their density is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Population {
+    /// Draws of a posterior, which has one smooth peak.
+    Draws,
+    /// Stars of a catalogue, which crowd in clumps and along branches.
+    Stars,
+}
+
+impl Population {
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Draws => "draws",
+            Self::Stars => "stars",
+        }
+    }
+
+    /// Smoothing as a fraction of that which suits a single peak.
+    fn smoothing(self) -> f64 {
+        match self {
+            Self::Draws => 1.0,
+            Self::Stars => 0.55,
+        }
+    }
 }
 
 /// What a corner plot shows.
@@ -28,9 +55,11 @@ pub struct CornerData<'a> {
     pub names: &'a [String],
     /// Their units, e.g. "K"; may be empty.
     pub units: &'a [&'a str],
-    /// The posterior: shaded levels, histograms, and the numbers printed.
+    /// What the points are.
+    pub population: Population,
+    /// Shaded levels, histograms, and the numbers printed.
     pub draws: DrawSet<'a>,
-    /// Another posterior of the same star, as lines over it.
+    /// Another set, e.g. another posterior of the same star, as lines over it.
     pub second: Option<DrawSet<'a>>,
     /// True labels; NaN where unknown.
     pub truth: Option<&'a [f64]>,
@@ -40,11 +69,6 @@ pub struct CornerData<'a> {
     pub remark: &'a str,
 }
 
-/// Fractions of the draws inside the contours: within one and two standard deviations of a normal distribution of two
-/// variables, 1 - exp(-k^2 / 2).
-const FRACTIONS: [f64; 2] = [0.393_469, 0.864_665];
-/// Draws outside the contours that are shown in one panel.
-const MOST_DOTS: usize = 400;
 /// A truth or catalogue value stretches a range by no more than this; beyond, it is a triangle on the edge.
 const MOST_STRETCH: f64 = 1.8;
 const GAP: f64 = 6.0;
@@ -53,9 +77,6 @@ const RIGHT_MARGIN: f64 = 14.0;
 const CAPTION_LINE: f64 = 13.0;
 /// Between errors and unit.
 const UNIT_GAP: f64 = 3.5;
-const FILLS: [Color; 2] = [Color::new(190, 217, 235), Color::new(102, 170, 209)];
-const FIRST: Stroke = Stroke::solid(BLUE, 0.8);
-const SECOND: Stroke = Stroke::solid(VERMILLION, 1.1);
 const QUANTILES: Stroke = Stroke::dashed(BLUE, 0.9);
 const TRUTH: Stroke = Stroke::solid(BLACK, 0.8);
 const CATALOGUE: Stroke = Stroke::dashed(GREEN, 1.0);
@@ -77,10 +98,12 @@ pub fn corner(title: &str, data: &CornerData) -> Result<Figure> {
     let sets: Vec<Set> = std::iter::once(&data.draws).chain(&data.second).map(|set| Set::new(set, n)).collect();
     let ranges: Vec<(f64, f64)> = (0..n).map(|label| range(data, &sets, label)).collect();
     let pairs: Vec<(usize, usize)> = (0..n).flat_map(|row| (0..row).map(move |column| (row, column))).collect();
+    let smoothing = data.population.smoothing();
     let joints: Vec<Vec<Joint>> = pairs
         .iter()
         .map(|&(row, column)| {
-            sets.iter().map(|set| Joint::new(set, ranges[column], ranges[row], column, row)).collect()
+            let joint = |set: &Set| Joint::new(&set.pairs(column, row), ranges[column], ranges[row], smoothing);
+            sets.iter().map(joint).collect()
         })
         .collect();
     let words = Words::new(data, &sets);
@@ -111,7 +134,7 @@ pub fn corner(title: &str, data: &CornerData) -> Result<Figure> {
             let (x_marks, y_marks) = (side_marks(&axes, true), side_marks(&axes, false));
             axes.draw_frame_with(canvas, titles, &x_marks, &y_marks);
             if joints.iter().all(|joint| joint.is_empty) {
-                draw_reason(canvas, axes.frame, "no draws");
+                draw_reason(canvas, axes.frame, &words.none);
             }
         }
         for label in 0..n {
@@ -123,7 +146,7 @@ pub fn corner(title: &str, data: &CornerData) -> Result<Figure> {
             let no_marks = Marks { major: Vec::new(), minor: Vec::new() };
             axes.draw_frame_with(canvas, Titles { x, y: None }, &side_marks(&axes, true), &no_marks);
             if sets.iter().all(|set| set.draws.is_empty()) {
-                draw_reason(canvas, frame, "no draws");
+                draw_reason(canvas, frame, &words.none);
             }
         }
         legend.draw(canvas, (width / 2.0, height - legend.height() - 3.0));
@@ -172,6 +195,10 @@ impl<'a> Set<'a> {
         Self { n_left_out: set.draws.len() - draws.len(), draws, sorted }
     }
 
+    fn pairs(&self, column: usize, row: usize) -> Vec<Point> {
+        self.draws.iter().map(|draw| (draw[column], draw[row])).collect()
+    }
+
     /// Lower end, middle and upper end of a label's central 68%.
     fn summary(&self, label: usize) -> [f64; 3] {
         CENTRAL.map(|fraction| quantile(&self.sorted[label], fraction))
@@ -217,51 +244,6 @@ impl Mark<'_> {
         axes.line(canvas, &[(axes.x.0, y), (axes.x.1, y)], self.stroke);
         if x.is_finite() && y.is_finite() {
             axes.point_or_arrow(canvas, (x, y), self.marker, 2.6, self.stroke.color);
-        }
-    }
-}
-
-/// What is drawn of two labels of one set.
-struct Joint {
-    /// For each fraction the largest first, see [`Density::rings`].
-    rings: Vec<Vec<Vec<Point>>>,
-    /// Some of the draws outside the rings.
-    dots: Vec<Point>,
-    is_empty: bool,
-}
-
-impl Joint {
-    fn new(set: &Set, x: (f64, f64), y: (f64, f64), column: usize, row: usize) -> Self {
-        let points: Vec<Point> = set.draws.iter().map(|draw| (draw[column], draw[row])).collect();
-        let Some(density) = Density::new(&points, x, y) else {
-            return Self { rings: Vec::new(), dots: Vec::new(), is_empty: points.is_empty() };
-        };
-        let (levels, densities) = density.levels(&points, FRACTIONS);
-        let outside: Vec<Point> =
-            points.iter().zip(densities).filter(|(_, density)| *density < levels[1]).map(|(point, _)| *point).collect();
-        let every = outside.len().div_ceil(MOST_DOTS).max(1);
-        let dots = outside.into_iter().step_by(every).collect();
-        Self { rings: levels.iter().rev().map(|level| density.rings(*level)).collect(), dots, is_empty: false }
-    }
-}
-
-fn draw_joint(canvas: &mut Canvas, axes: &Axes, joints: &[Joint]) {
-    for (index, joint) in joints.iter().enumerate() {
-        let is_first = index == 0;
-        for &dot in joint.dots.iter().filter(|_| is_first) {
-            axes.point(canvas, dot, Marker::Dot, 0.7, FILLS[1]);
-        }
-        for (level, rings) in joint.rings.iter().enumerate() {
-            for ring in rings {
-                let on_page: Vec<Point> = ring.iter().map(|&point| axes.place(point)).collect();
-                if is_first {
-                    // A hollow shows what lies below its level.
-                    let below = level.checked_sub(1).map_or(WHITE, |below| FILLS[below]);
-                    canvas.area(&on_page, if signed_area(ring) > 0.0 { FILLS[level] } else { below });
-                }
-                let closed: Vec<Point> = on_page.iter().chain(on_page.first()).copied().collect();
-                canvas.line(&closed, if is_first { FIRST } else { SECOND });
-            }
         }
     }
 }
@@ -329,7 +311,9 @@ fn draw_summary(canvas: &mut Canvas, data: &CornerData, sets: &[Set], label: usi
 /// The words of the legend.
 struct Words {
     sets: Vec<String>,
+    contours: String,
     left_out: String,
+    none: String,
     is_drawn: bool,
 }
 
@@ -337,11 +321,14 @@ impl Words {
     fn new(data: &CornerData, sets: &[Set]) -> Self {
         let names = std::iter::once(&data.draws).chain(&data.second);
         let left_out: usize = sets.iter().map(|set| set.n_left_out).sum();
+        let counted = data.population.plural();
         Self {
             is_drawn: sets.iter().any(|set| !set.draws.is_empty()),
-            sets: names.zip(sets).map(|(of, set)| format!("{}: {} draws", of.name, set.draws.len())).collect(),
+            sets: names.zip(sets).map(|(of, set)| format!("{}: {} {counted}", of.name, set.draws.len())).collect(),
+            contours: format!("contours hold 39% and 86% of the {counted}"),
+            none: format!("no {counted}"),
             left_out: if left_out > 0 {
-                format!("{left_out} draws that are not finite left out")
+                format!("{left_out} {counted} that are not finite left out")
             } else {
                 String::new()
             },
@@ -352,7 +339,7 @@ impl Words {
         let mut entries = vec![Entry::Symbol(Marker::Square, FILLS[1], self.sets[0].as_str())];
         entries.extend(self.sets.get(1).map(|words| Entry::Line(SECOND, words)));
         if self.is_drawn && data.names.len() > 1 {
-            entries.push(Entry::Words("contours hold 39% and 86% of the draws"));
+            entries.push(Entry::Words(&self.contours));
         }
         if self.is_drawn {
             entries.push(Entry::Line(QUANTILES, "median, 16% and 84%"));
@@ -403,6 +390,7 @@ mod tests {
         CornerData {
             names,
             units: &UNITS[..names.len()],
+            population: Population::Draws,
             draws,
             second: None,
             truth: None,
@@ -426,6 +414,8 @@ mod tests {
             remark: "star A",
             ..data(&names, &draws)
         };
+        let stars = CornerData { population: Population::Stars, ..full };
+        assert!(corner("labels", &stars).expect("draws").svg.contains("NUTS: 4000 stars"));
         let svg = corner("posterior", &full).expect("draws").svg;
         for words in
             ["Teff [K]", "NUTS: 4000 draws", "Payne: 2000 draws", "truth", "catalogue", "star A", "39% and 86%"]

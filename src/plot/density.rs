@@ -25,9 +25,11 @@ impl Density {
     /// The density of points, smoothed with their own covariance shrunk by Scott's rule; none without a point in the ranges.
     ///
     /// ```text
-    /// kernel ~ N(0, n^(-1/3) S + e^2),   e = half a step of the grid
+    /// kernel ~ N(0, h^2 n^(-1/3) S + e^2),   e = half a step of the grid
     /// ```
-    pub(super) fn new(points: &[Point], x: (f64, f64), y: (f64, f64)) -> Option<Self> {
+    ///
+    /// The `smoothing` h is 1 for a single peak, and less for structure that is narrow beside the whole.
+    pub(super) fn new(points: &[Point], x: (f64, f64), y: (f64, f64), smoothing: f64) -> Option<Self> {
         let mut density = Self { x, y, values: vec![0.0; N_NODES * N_NODES] };
         let inside: Vec<Point> = points.iter().filter_map(|&point| density.steps(point)).collect();
         if inside.is_empty() {
@@ -38,7 +40,7 @@ impl Density {
                 density.values[node] += weight;
             }
         }
-        density.smooth(kernel(&inside));
+        density.smooth(kernel(&inside, smoothing));
         Some(density)
     }
 
@@ -153,11 +155,12 @@ fn corners((x, y): Point) -> [(usize, f64); 4] {
 }
 
 /// Steps and weights of the smoothing of points given in steps.
-fn kernel(points: &[Point]) -> Vec<(isize, isize, f64)> {
+fn kernel(points: &[Point], smoothing: f64) -> Vec<(isize, isize, f64)> {
     let n = points.len() as f64;
     let mean = |of: fn(&Point) -> f64| points.iter().map(of).sum::<f64>() / n;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let shrunk = |product: &dyn Fn(&Point) -> f64| n.powf(-1.0 / 3.0) * points.iter().map(product).sum::<f64>() / n;
+    let shrink = smoothing * smoothing * n.powf(-1.0 / 3.0);
+    let shrunk = |product: &dyn Fn(&Point) -> f64| shrink * points.iter().map(product).sum::<f64>() / n;
     let floor = SMALLEST_KERNEL.powi(2);
     let xx = shrunk(&|point| (point.0 - x).powi(2)) + floor;
     let yy = shrunk(&|point| (point.1 - y).powi(2)) + floor;
@@ -210,7 +213,7 @@ mod tests {
     fn rings_hold_the_stated_fraction_of_the_draws() {
         for correlation in [0.0, 0.95, -0.99] {
             let points = normal(4000, correlation);
-            let density = Density::new(&points, (-4.0, 4.0), (-4.0, 4.0)).expect("there are points");
+            let density = Density::new(&points, (-4.0, 4.0), (-4.0, 4.0), 1.0).expect("there are points");
             let fractions = [0.393, 0.865];
             let (levels, densities) = density.levels(&points, fractions);
             for (level, fraction) in levels.into_iter().zip(fractions) {
@@ -227,7 +230,7 @@ mod tests {
     #[test]
     fn the_ring_of_one_sigma_is_the_ellipse_of_the_normal_distribution() {
         let points = normal(40_000, 0.0);
-        let density = Density::new(&points, (-4.0, 4.0), (-4.0, 4.0)).expect("there are points");
+        let density = Density::new(&points, (-4.0, 4.0), (-4.0, 4.0), 1.0).expect("there are points");
         let ([level], _) = density.levels(&points, [0.393_469]);
         let rings = density.rings(level);
         // pi at radius 1; the estimate of a radius from 40,000 draws and the smoothing leave some percent.
@@ -243,7 +246,7 @@ mod tests {
         };
         let mut points: Vec<Point> = (0..2000).map(circle).collect();
         points.extend((0..300).map(|_| (0.0, 0.0)));
-        let density = Density::new(&points, (-4.0, 4.0), (-4.0, 4.0)).expect("there are points");
+        let density = Density::new(&points, (-4.0, 4.0), (-4.0, 4.0), 1.0).expect("there are points");
         // On the circle the density is nearly the same everywhere, and larger in the middle.
         let level = 0.6 * density.levels(&points, [0.95]).0[0];
         let areas: Vec<f64> = density.rings(level).iter().map(|ring| signed_area(ring)).collect();
@@ -255,10 +258,10 @@ mod tests {
     #[test]
     fn few_equal_and_impossible_points_are_survived() {
         let range = (0.0, 1.0);
-        assert!(Density::new(&[], range, range).is_none());
-        assert!(Density::new(&[(f64::NAN, 0.5), (7.0, 0.5)], range, range).is_none());
+        assert!(Density::new(&[], range, range, 1.0).is_none());
+        assert!(Density::new(&[(f64::NAN, 0.5), (7.0, 0.5)], range, range, 1.0).is_none());
         for points in [vec![(0.5, 0.5)], vec![(0.0, 1.0); 9], vec![(0.5, 0.2), (0.5, 0.8)]] {
-            let density = Density::new(&points, range, range).expect("there are points");
+            let density = Density::new(&points, range, range, 1.0).expect("there are points");
             let ([level], _) = density.levels(&points, [0.865]);
             let rings = density.rings(level);
             let within = |value: f64| (0.0..=1.0).contains(&value);

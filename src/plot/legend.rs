@@ -15,6 +15,8 @@ pub enum Entry<'t> {
     Symbol(Marker, Color, &'t str),
     /// A line.
     Line(Stroke, &'t str),
+    /// A line on its casing.
+    Cased(Stroke, &'t str),
     /// A line through a symbol.
     Track(Stroke, Marker, &'t str),
     /// A remark without a sample.
@@ -32,14 +34,18 @@ impl<'t> Entry<'t> {
 
     fn words(&self) -> &'t str {
         match self {
-            Self::Symbol(_, _, words) | Self::Line(_, words) | Self::Track(_, _, words) | Self::Words(words) => words,
+            Self::Symbol(_, _, words)
+            | Self::Line(_, words)
+            | Self::Cased(_, words)
+            | Self::Track(_, _, words)
+            | Self::Words(words) => words,
         }
     }
 
     fn sample_width(&self) -> f64 {
         match self {
             Self::Symbol(..) => 9.0,
-            Self::Line(..) | Self::Track(..) => 22.0,
+            Self::Line(..) | Self::Cased(..) | Self::Track(..) => 22.0,
             Self::Words(_) => 0.0,
         }
     }
@@ -52,6 +58,11 @@ impl<'t> Entry<'t> {
         match *self {
             Self::Symbol(marker, color, _) => canvas.marker((x + 3.0, y), marker, 2.2, color),
             Self::Line(stroke, _) => canvas.line(&[(x, y), (x + 18.0, y)], stroke),
+            Self::Cased(stroke, _) => {
+                for stroke in [stroke.casing(), stroke] {
+                    canvas.line(&[(x, y), (x + 18.0, y)], stroke);
+                }
+            }
             Self::Track(stroke, marker, _) => {
                 canvas.line(&[(x, y), (x + 18.0, y)], stroke);
                 canvas.on_white((x + 9.0, y), marker, 2.4, stroke.color);

@@ -54,6 +54,11 @@ impl Stroke {
     pub const fn dashed(color: Color, width: f64) -> Self {
         Self { color, width, dash: Some((4.0, 2.5)) }
     }
+
+    /// The wider dark line under a coloured one that sets it off from what it crosses.
+    pub const fn casing(self) -> Self {
+        Self { color: BLACK, width: self.width + 1.1, ..self }
+    }
 }
 
 /// The symbol of a point.

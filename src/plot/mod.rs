@@ -15,17 +15,24 @@
 //! - [`one_to_one`]: estimated against catalogue labels, with residuals
 //! - [`forest`]: values with their intervals, one row per model
 //! - [`lines`]: measured values with their intervals against what was varied
-//! - [`corner`]: posterior draws of every label and pair of labels
+//! - [`corner`]: posterior draws, or stars, in every label and pair of labels
 //! - [`traces`], [`ranks`]: the chains of a sampler, and whether they have mixed
 //! - [`coverage`], [`pit`], [`snr`]: whether errors are honest
 //! - [`chips`]: spectra over the chips of a detector
-//! - [`latent`]: spectra of what labels do not tell
+//! - [`line_names`]: spectral lines marked in spectra
+//! - [`spectrum_rows`]: rows of spectra: what labels do not tell, gradients of flux, scatter
+//! - [`spectrum`]: spectra over each other, and how they differ
 //! - [`star`]: one star's spectrum, models of it and residuals
+//! - [`sequence`]: spectra above each other, coloured by a label
+//! - [`colormap`]: a third quantity as colour
+//! - [`kiel`]: surface gravity against effective temperature
 
 pub mod axes;
+mod callout;
 pub mod canvas;
 pub mod caption;
 pub mod chips;
+pub mod colormap;
 pub mod corner;
 pub mod counts;
 pub mod coverage;
@@ -34,8 +41,10 @@ mod draws;
 mod expected;
 pub mod forest;
 mod grid;
-pub mod latent;
+mod joint;
+pub mod kiel;
 pub mod legend;
+pub mod line_names;
 pub mod lines;
 pub mod marks;
 pub mod one_to_one;
@@ -45,7 +54,10 @@ pub mod pit;
 pub mod ranks;
 mod sample;
 pub mod scale;
+pub mod sequence;
 pub mod snr;
+pub mod spectrum;
+pub mod spectrum_rows;
 pub mod star;
 #[cfg(test)]
 mod testing;

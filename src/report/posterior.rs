@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::experiment::posteriors::PosteriorMetrics;
 use crate::experiment::single_posterior::{SampledStar, reason};
 use crate::inference::draws::{Draws, Marginal};
-use crate::plot::corner::{CornerData, DrawSet, corner};
+use crate::plot::corner::{CornerData, DrawSet, Population, corner};
 use crate::plot::ranks::rank_plots;
 use crate::plot::traces::{TraceData, traces};
 use crate::spectra::labels::unit;
@@ -103,6 +103,7 @@ pub fn draw(folder: &Path, name: &str, sampled: &SampledStar, label_names: &[Str
     let data = CornerData {
         names: &names,
         units: &units,
+        population: Population::Draws,
         draws: DrawSet { name: "posterior", draws: &rows },
         second: None,
         truth: None,

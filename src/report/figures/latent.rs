@@ -4,7 +4,8 @@ use crate::data::linelist::{atomic_lines, co_band_heads};
 use crate::error::{Error, Result};
 use crate::mock::emulator::Emulator;
 use crate::plot::Figure;
-use crate::plot::latent::{LatentData, LatentReference, LatentRow, MarkedLine, latent_spectra};
+use crate::plot::line_names::MarkedLine;
+use crate::plot::spectrum_rows::{Reference, SpectrumRow, SpectrumRows, spectrum_rows};
 use crate::report::percent;
 use crate::spectra::grid::WavelengthGrid;
 use crate::stats::correlation::pearson;
@@ -69,14 +70,16 @@ pub fn components(
             .map(|response| (response, correlation(response)))
             .filter(|(_, correlation)| correlation.abs() >= SMALLEST_CORRELATION)
             .max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
-        let reference = best.map(|(response, correlation)| LatentReference {
+        let reference = best.map(|(response, correlation)| Reference {
             name: response.name.clone(),
             values: response.values.clone(),
+            is_scaled: true,
             correlation,
         });
-        LatentRow { title: format!("component {}", index + 1), values: component.clone(), reference }
+        let title = format!("component {}", index + 1);
+        SpectrumRow { title, values: component.clone(), reference, ..SpectrumRow::default() }
     };
-    let rows: Vec<LatentRow> = components.iter().enumerate().map(row).collect();
+    let rows: Vec<SpectrumRow> = components.iter().enumerate().map(row).collect();
     draw(title, grid, &rows, windows, "response of the emulator that correlates best")
 }
 
@@ -103,10 +106,15 @@ pub fn responses(
             values[pixel] = *value;
         }
         let correlation = pearson(&part, &target);
-        let reference = LatentReference { name: response.name.clone(), values: response.values.clone(), correlation };
-        LatentRow { title: format!("components: {}", percent(share)), values, reference: Some(reference) }
+        let reference = Some(Reference {
+            name: response.name.clone(),
+            values: response.values.clone(),
+            is_scaled: true,
+            correlation,
+        });
+        SpectrumRow { title: format!("components: {}", percent(share)), values, reference, ..SpectrumRow::default() }
     };
-    let rows: Vec<LatentRow> = responses.iter().map(row).collect();
+    let rows: Vec<SpectrumRow> = responses.iter().map(row).collect();
     let remark = "nearest combination of all components, and its share of the response's sum of squares";
     draw(title, grid, &rows, windows, remark)
 }
@@ -134,13 +142,23 @@ fn seen_pixels(grid: &WavelengthGrid, components: &[Vec<f64>], responses: &[Resp
 fn draw(
     title: &str,
     grid: &WavelengthGrid,
-    rows: &[LatentRow],
+    rows: &[SpectrumRow],
     windows: &[(f64, f64)],
     remark: &str,
 ) -> Result<Figure> {
     let lines = marked_lines()?;
-    let data = LatentData { wavelength: &grid.wavelength, chips: &grid.chips, rows, lines: &lines, windows, remark };
-    latent_spectra(title, &data)
+    let data = SpectrumRows {
+        wavelength: &grid.wavelength,
+        chips: &grid.chips,
+        windows,
+        rows,
+        meaning: "change of normalized flux per unit of the component",
+        reference_meaning: "response to a known cause, scaled to it; r: correlation",
+        lines: &lines,
+        highlighted_meaning: "",
+        remark,
+    };
+    spectrum_rows(title, &data)
 }
 
 /// All lines that figures mark: atoms and the heads of carbon monoxide's bands.

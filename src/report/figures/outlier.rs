@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::experiment::outliers::{Outlier, Outliers};
 use crate::plot::Figure;
-use crate::plot::star::{NamedSpectrum, StarAndModel, star_and_model};
+use crate::plot::spectrum::NamedSpectrum;
+use crate::plot::star::{StarAndModel, star_and_model};
 use crate::report::{in_unit, label_title};
 use crate::spectra::labels::unit;
 
@@ -39,6 +40,8 @@ pub fn draw(outliers: &Outliers, star: &Outlier) -> Result<Option<Figure>> {
         flux: &spectra.flux,
         error: &spectra.error,
         masked: &spectra.masked,
+        windows: &[],
+        lines: &[],
         models: &models,
     })
     .map(Some)
