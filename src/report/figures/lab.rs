@@ -1,12 +1,20 @@
 //! The figures of the lab, in its order.
 
+use crate::data::isochrone::{Gathering, Isochrone};
 use crate::error::Result;
-use crate::experiment::lab::{Lab, Pictures};
+use crate::experiment::lab::{Lab, Pictures, SequenceSpectra};
 use crate::plot::Figure;
-use crate::plot::corner::{CornerData, DrawSet, corner};
+use crate::plot::corner::{CornerData, DrawSet, Population, corner};
+use crate::plot::kiel::{self, KielData, KielFeature, KielPanel, KielStar, kiel};
+use crate::plot::line_names::MarkedLine;
+use crate::plot::sequence::{SequenceData, SequenceSpectrum, sequence};
+use crate::plot::spectrum::{Differences, NamedSpectrum, SpectrumData, spectrum};
+use crate::plot::spectrum_rows::{SpectrumRow, SpectrumRows, spectrum_rows};
+use crate::plot::star::{StarAndModel, star_and_model};
 use crate::report::figures::comparison::NamedFigure;
-use crate::report::figures::spectrum;
-use crate::report::label_title;
+use crate::report::figures::latent::marked_lines;
+use crate::report::figures::spectrum as normalization;
+use crate::report::{label_title, title_with_unit};
 use crate::spectra::labels::unit;
 
 /// All of them; those whose data the run does not have are left out.
@@ -15,14 +23,24 @@ use crate::spectra::labels::unit;
 /// [`crate::error::Error::Figure`].
 pub fn draw(lab: &Lab) -> Result<Vec<NamedFigure>> {
     let pictures = &lab.pictures;
-    let mut figures: Vec<NamedFigure> = Vec::new();
-    let mut add = |name: &str, figure: Figure| figures.push((name.to_string(), figure));
-    add("labels", labels(pictures)?);
-    add("normalization", spectrum::draw(&pictures.star)?);
-    if let Some(figure) = mystery(lab)? {
-        add("mystery", figure);
+    let lines = marked_lines()?;
+    let mut figures = vec![
+        ("labels", labels(pictures)?),
+        ("raw-spectrum", raw_spectrum(lab)?),
+        ("normalization", normalization::draw(&pictures.star)?),
+        ("observed_vs_model", observed_and_model(lab, &lines)?),
+        ("gradient_spectra", gradient_spectra(lab, &lines)?),
+        ("scatter_spectrum", scatter_spectrum(pictures, &lines)?),
+        ("sequence-fe_h", sequence_of(pictures, &pictures.metallicity, &lines)?),
+    ];
+    // Isochrones of another age than the files have leave no giant branch.
+    if !pictures.giant_branch.flux.is_empty() {
+        figures.push(("sequence-logg", sequence_of(pictures, &pictures.giant_branch, &lines)?));
     }
-    Ok(figures)
+    figures.extend(look_alikes(pictures, &lines)?.map(|figure| ("look_alikes", figure)));
+    figures.extend(stars_and_isochrones(lab)?.map(|figure| ("kiel", figure)));
+    figures.extend(mystery(lab)?.map(|figure| ("mystery", figure)));
+    Ok(figures.into_iter().map(|(name, figure)| (name.to_string(), figure)).collect())
 }
 
 /// Labels of the selected stars, pair by pair.
@@ -32,13 +50,190 @@ fn labels(pictures: &Pictures) -> Result<Figure> {
     let data = CornerData {
         names: &names,
         units: &units,
-        draws: DrawSet { name: "stars", draws: &pictures.labels },
+        population: Population::Stars,
+        draws: DrawSet { name: "catalogue", draws: &pictures.labels },
         second: None,
         truth: None,
         catalogue: None,
         remark: "",
     };
     corner(&format!("labels of {} selected stars", pictures.labels.len()), &data)
+}
+
+/// A star as its file has it, over all chips.
+fn raw_spectrum(lab: &Lab) -> Result<Figure> {
+    let star = &lab.pictures.star;
+    let title_lines = [star.id.clone(), format!("SNR {:.0}", lab.star.snr)];
+    let data = SpectrumData {
+        title_lines: &title_lines,
+        wavelength: &star.grid.wavelength,
+        chips: &star.grid.chips,
+        windows: &[],
+        y_title: &format!("flux [{}]", star.raw_unit),
+        spectra: &[NamedSpectrum { name: "flux of the coadd", flux: &star.raw_flux }],
+        error: None,
+        masked: &[],
+        differences: None,
+        lines: &[],
+        remark: "masked pixels are left out",
+    };
+    spectrum(&data)
+}
+
+/// Two stars alike in their labels, and how their fluxes differ.
+fn look_alikes(pictures: &Pictures, lines: &[MarkedLine]) -> Result<Option<Figure>> {
+    let Some([a, b]) = &pictures.look_alikes else { return Ok(None) };
+    let masked: Vec<bool> = a.masked.iter().zip(&b.masked).map(|(a, b)| *a || *b).collect();
+    let difference = a.flux.iter().zip(&b.flux).map(|(a, b)| b - a).collect();
+    let expected: Vec<f64> = a.error.iter().zip(&b.error).map(|(a, b)| a.hypot(*b)).collect();
+    let title_lines = [format!("{} and {}", a.id, b.id)];
+    let data = SpectrumData {
+        title_lines: &title_lines,
+        wavelength: &pictures.grid.wavelength,
+        chips: &pictures.grid.chips,
+        windows: &[pictures.window],
+        y_title: "normalized flux",
+        spectra: &[NamedSpectrum { name: &a.id, flux: &a.flux }, NamedSpectrum { name: &b.id, flux: &b.flux }],
+        error: None,
+        masked: &masked,
+        differences: Some(Differences {
+            title: "difference",
+            values: &[difference],
+            expected: Some(("one standard deviation of the noise", &expected)),
+            least_range: 0.05,
+        }),
+        lines,
+        remark: "",
+    };
+    Ok(Some(spectrum(&data)?))
+}
+
+/// A test star beside its model in the window of the lab.
+fn observed_and_model(lab: &Lab, lines: &[MarkedLine]) -> Result<Figure> {
+    let (observed, model, scatter) = &lab.pictures.fitted_star;
+    let error: Vec<f64> = observed.error.iter().zip(scatter).map(|(error, s)| error.hypot(*s)).collect();
+    let title_lines = [observed.id.clone(), format!("{} at the labels fitted to all pixels", lab.model)];
+    star_and_model(&StarAndModel {
+        title_lines: &title_lines,
+        wavelength: &lab.pictures.grid.wavelength,
+        chips: &lab.pictures.grid.chips,
+        flux: &observed.flux,
+        error: &error,
+        masked: &observed.masked,
+        windows: &[lab.pictures.window],
+        lines,
+        models: &[NamedSpectrum { name: "model", flux: model }],
+    })
+}
+
+/// Gradient spectra of all labels, lines of a label's own element emphasised.
+fn gradient_spectra(lab: &Lab, lines: &[MarkedLine]) -> Result<Figure> {
+    let row = |gradient: &crate::experiment::lab::GradientSpectrum| {
+        let found = &lab.gradients.labels[&gradient.label];
+        SpectrumRow {
+            title: label_title(&gradient.label),
+            unit: format!("per {} {}", found.step, unit(&gradient.label)),
+            values: gradient.values.clone(),
+            highlighted: found.own.iter().map(|own| own.species.clone()).collect(),
+            ..SpectrumRow::default()
+        }
+    };
+    let rows: Vec<SpectrumRow> = lab.pictures.gradients.iter().map(row).collect();
+    let data = SpectrumRows {
+        wavelength: &lab.pictures.grid.wavelength,
+        chips: &lab.pictures.grid.chips,
+        windows: &[],
+        rows: &rows,
+        meaning: "change of normalized flux with each label, at the mean training star",
+        reference_meaning: "",
+        lines,
+        highlighted_meaning: "lines of the label's own element",
+        remark: "",
+    };
+    spectrum_rows("gradient spectra", &data)
+}
+
+/// The scatter of every pixel.
+fn scatter_spectrum(pictures: &Pictures, lines: &[MarkedLine]) -> Result<Figure> {
+    let rows = [SpectrumRow {
+        title: "scatter s".into(),
+        values: pictures.scatter.clone(),
+        is_positive: true,
+        ..SpectrumRow::default()
+    }];
+    let data = SpectrumRows {
+        wavelength: &pictures.grid.wavelength,
+        chips: &pictures.grid.chips,
+        windows: &[],
+        rows: &rows,
+        meaning: "scatter of stars about the model beyond their noise, normalized flux",
+        reference_meaning: "",
+        lines,
+        highlighted_meaning: "",
+        remark: "",
+    };
+    spectrum_rows("where the model falls short", &data)
+}
+
+/// Model spectra along a label.
+fn sequence_of(pictures: &Pictures, of: &SequenceSpectra, lines: &[MarkedLine]) -> Result<Figure> {
+    let spectra: Vec<SequenceSpectrum> =
+        of.values.iter().zip(&of.flux).map(|(value, flux)| SequenceSpectrum { value: *value, flux }).collect();
+    let data = SequenceData {
+        wavelength: &pictures.grid.wavelength,
+        window: pictures.sequence_window,
+        spectra: &spectra,
+        label: &label_title(&of.label),
+        unit: unit(&of.label),
+        lines,
+        remark: "",
+    };
+    let title = if of.label == "fe_h" { "along metallicity" } else { "up the giant branch" };
+    sequence(title, &data)
+}
+
+/// The test stars beside isochrones, as the catalogue has them and as estimated.
+fn stars_and_isochrones(lab: &Lab) -> Result<Option<Figure>> {
+    let Some(diagram) = &lab.pictures.kiel else { return Ok(None) };
+    let stars = |[teff, logg, fe_h]: &[Vec<f64>; 3]| -> Vec<KielStar> {
+        let star = |n: usize| KielStar { teff: teff[n], logg: logg[n], color: fe_h[n] };
+        (0..teff.len()).map(star).collect()
+    };
+    let (estimates, catalogue) = (stars(&diagram.estimates), stars(&diagram.catalogue));
+    // Giants alone: the main sequence lies beyond the stars.
+    let coolest_dwarf = 4.2;
+    let curve = |isochrone: &Isochrone| -> Vec<(f64, f64)> {
+        let giants = isochrone.points.iter().filter(|point| point.logg < coolest_dwarf);
+        giants.map(|point| (point.teff, point.logg)).collect()
+    };
+    let curves: Vec<(String, Vec<(f64, f64)>, f64)> = diagram
+        .isochrones
+        .iter()
+        .map(|one| (format!("[Fe/H] = {}, {} Gyr", one.fe_h, one.age_gyr.round()), curve(one), one.fe_h))
+        .collect();
+    let isochrones: Vec<kiel::Isochrone> = curves
+        .iter()
+        .map(|(name, points, fe_h)| kiel::Isochrone { name, points, color: *fe_h, is_broken: false })
+        .collect();
+    let place = |name: &'static str, found: &Option<Gathering>| {
+        found.as_ref().map(|found| KielFeature {
+            name,
+            at: (found.teff, found.logg),
+            half_widths: Some((found.teff_half_width, found.logg_half_width)),
+        })
+    };
+    let features: Vec<KielFeature> =
+        [place("red clump", &diagram.red_clump), place("bump", &diagram.bump)].into_iter().flatten().collect();
+    let panels =
+        [KielPanel { name: "catalogue", stars: &catalogue }, KielPanel { name: &lab.model, stars: &estimates }];
+    let data = KielData {
+        panels: &panels,
+        isochrones: &isochrones,
+        features: &features,
+        color_title: &title_with_unit("fe_h"),
+        remark: "isochrones: MIST",
+    };
+    Ok(Some(kiel("test stars", &data)?))
 }
 
 /// The posterior of the mystery under the first two Cannons.
@@ -62,6 +257,7 @@ fn mystery(lab: &Lab) -> Result<Option<Figure>> {
     let data = CornerData {
         names: &names,
         units: &units,
+        population: Population::Draws,
         draws: DrawSet { name, draws: first },
         second: draws.get(1).map(|(name, draws)| DrawSet { name, draws }),
         truth: None,
