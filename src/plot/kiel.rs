@@ -21,7 +21,7 @@ pub struct KielData<'a> {
     pub isochrones: &'a [Isochrone<'a>],
     /// Named places in every panel.
     pub features: &'a [KielFeature<'a>],
-    /// What the colour is, with its unit, e.g. "[Fe/H] [dex]".
+    /// What the colour is, with its unit, e.g. `[Fe/H] [dex]`.
     pub color_title: &'a str,
     /// Last words of the legend; may be empty.
     pub remark: &'a str,
