@@ -28,6 +28,7 @@ const OUTLINE: Stroke = Stroke::solid(BLACK, 0.7);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Colormap {
     range: (f64, f64),
+    is_empty: bool,
     has_lower: bool,
     has_higher: bool,
 }
@@ -44,6 +45,7 @@ impl Colormap {
         };
         Self {
             range,
+            is_empty: sorted.is_empty(),
             has_lower: lies(sorted.first(), f64::lt, range.0),
             has_higher: lies(sorted.last(), f64::gt, range.1),
         }
@@ -58,8 +60,11 @@ impl Colormap {
         }
     }
 
-    /// Draws the bar at the right of a panel and as high; it ends in a point where values lie beyond it.
+    /// Draws the bar at the right of a panel and as high; it ends in a point where values lie beyond it. Without values there is none.
     pub fn draw_bar(&self, canvas: &mut Canvas, panel: Rect, title: &str) {
+        if self.is_empty {
+            return;
+        }
         let point = |has_more: bool| if has_more { POINT_HEIGHT } else { 0.0 };
         let (above, below) = (point(self.has_higher), point(self.has_lower));
         let (left, top) = (panel.right() + GAP, panel.top + above);
@@ -141,7 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn no_values_one_value_and_huge_ones_have_a_bar() {
+    fn one_value_and_huge_ones_have_a_bar_and_none_have_no_bar() {
+        assert!(!bar(Colormap::of([f64::NAN])).contains("[Fe/H]"));
         for values in [vec![], vec![f64::NAN], vec![4000.0], vec![0.0, 0.0], vec![-1e300, 1e300]] {
             let map = Colormap::of(values);
             assert!(!bar(map).contains("NaN"), "{map:?}");

@@ -21,7 +21,7 @@ pub struct KielData<'a> {
     pub isochrones: &'a [Isochrone<'a>],
     /// Named places in every panel.
     pub features: &'a [KielFeature<'a>],
-    /// What the colour is, with its unit, e.g. "[Fe/H] [dex]".
+    /// What the colour is, with its unit, e.g. `[Fe/H] [dex]`.
     pub color_title: &'a str,
     /// Last words of the legend; may be empty.
     pub remark: &'a str,
@@ -75,7 +75,7 @@ const MOST_PANELS: usize = 3;
 /// Stars drawn in a whole figure; of more, every so-manyth.
 const MOST_STARS: usize = 12_000;
 /// More isochrones than this are not named one by one.
-const MOST_NAMED: usize = 8;
+const MOST_NAMED: usize = 12;
 /// Width of a figure of one panel: one column and a half.
 const SINGLE_WIDTH: f64 = 510.0;
 const GAP: f64 = 9.0;
@@ -204,7 +204,8 @@ fn draw_panel(canvas: &mut Canvas, data: &KielData, panel: &KielPanel, axes: &Ax
         0 => String::new(),
         n => format!(", {n} without Teff or log g"),
     };
-    let count = if panel.stars.is_empty() { String::new() } else { format!("{} stars{left_out}", stars.len()) };
+    let plural = if stars.len() == 1 { "star" } else { "stars" };
+    let count = if panel.stars.is_empty() { String::new() } else { format!("{} {plural}{left_out}", stars.len()) };
     draw_heading(canvas, axes.frame, panel.name, &count);
 }
 
@@ -268,7 +269,7 @@ mod tests {
     fn nothing_one_star_and_bad_values_are_drawn_and_no_panel_is_refused() {
         let bad = [KielStar { teff: f64::NAN, ..stars(1)[0] }, KielStar { color: f64::NAN, ..stars(1)[0] }];
         let svg = draw(&[KielPanel { name: "", stars: &bad }], &[], &[RED_CLUMP]).expect("draws").svg;
-        assert!(svg.contains("1 stars, 1 without Teff or log g") && !svg.contains("NaN"));
+        assert!(svg.contains("1 star, 1 without Teff or log g") && !svg.contains("NaN"));
         assert!(draw(&[KielPanel { name: "", stars: &[] }], &[], &[]).expect("draws").svg.contains("no stars"));
         let curve = [(5000.0, 3.0), (4000.0, 1.0)];
         let only_curve = [Isochrone { name: "only", points: &curve, color: 0.0, is_broken: false }];

@@ -106,7 +106,7 @@ impl Layout {
     fn new(data: &SequenceData, section: &Section) -> Self {
         let extent = |spectrum: &SequenceSpectrum| {
             let sorted = ascending(section.pixels.clone().map(|pixel| spectrum.flux[pixel]));
-            [0.002, 0.998].map(|fraction| quantile(&sorted, fraction))
+            [0.0005, 0.9995].map(|fraction| quantile(&sorted, fraction))
         };
         let extents: Vec<[f64; 2]> = data.spectra.iter().map(extent).collect();
         let deepest = extents.iter().map(|[low, high]| high - low).fold(0.0, f64::max);
@@ -168,7 +168,8 @@ fn draw_panel(
     } else {
         map.draw_bar(canvas, frame, &format!("{} [{}]", data.label, data.unit));
     }
-    let titles = Titles { x: Some("vacuum wavelength [Å]"), y: Some("normalized flux + offset") };
+    let y = if data.spectra.len() > 1 { "normalized flux + offset" } else { "normalized flux" };
+    let titles = Titles { x: Some("vacuum wavelength [Å]"), y: Some(y) };
     axes.draw_frame_with(canvas, titles, &axes.x_marks(linear(axes.x)), &axes.y_marks(linear(axes.y)));
 }
 

@@ -131,7 +131,7 @@ fn check(name: &str, data: &SpectrumData) -> Result<()> {
     check_lengths(name, n_pixels, lengths)?;
     let has_no_place = data.chips.is_empty() && data.windows.is_empty();
     if has_no_place || data.chips.iter().any(|chip| chip.end > n_pixels) {
-        return fail(format!("no chips on {n_pixels} pixels"));
+        return fail(format!("neither chips nor windows, or a chip beyond the last of {n_pixels} pixels"));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, TITLE_SIZE, Titles, linear};
+use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, TITLE_SIZE, Titles, linear};
 use super::canvas::{Canvas, render};
 use super::chips::{Section, draw_spectrum, sections};
 use super::draws::{ascending, quantile};
@@ -189,7 +189,7 @@ fn draw_row(
         let (title, unit) = reference.map_or((row.title.as_str(), row.unit.as_str()), |of| (of.name.as_str(), ""));
         let has_numbers = is_last && (index == 1 || row.reference.is_none());
         let titles = Titles { x: has_numbers.then_some("vacuum wavelength [Å]"), y: is_first.then_some(" ") };
-        let y_marks = axes.y_labels_within(axes.y_marks(linear(axes.y).split_off(2)), 0.0);
+        let y_marks = row_marks(&axes);
         let x_marks = axes.x_labels_within(axes.x_marks(linear(axes.x)), GAP / 2.0 - 1.5);
         axes.draw_frame_with(canvas, titles, &x_marks, &y_marks);
         if is_first {
@@ -209,6 +209,15 @@ fn draw_row(
             canvas.text(at, &words, letters);
         }
     }
+}
+
+/// The densest ticks with room that have two labels, since one does not tell a scale.
+fn row_marks(axes: &Axes) -> Marks {
+    let n_labels = |marks: &Marks| marks.major.iter().filter(|(_, label)| !label.is_empty()).count();
+    let within: Vec<Marks> =
+        linear(axes.y).split_off(2).into_iter().map(|marks| axes.y_labels_within(marks, 0.0)).collect();
+    let most = within.iter().map(n_labels).max().unwrap_or(0).min(2);
+    axes.y_marks(within.into_iter().filter(|marks| n_labels(marks) >= most).collect())
 }
 
 /// Writes the title of a row where that of an axis would stand beside `left`, and its unit further in.
@@ -258,6 +267,7 @@ fn scale(values: &[f64], reference: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::testing::Normal;
 
     const N: usize = 120;
 
@@ -334,6 +344,39 @@ mod tests {
         assert!(svg.contains("per 100 K") && svg.contains("the element"));
         let svg = draw(&[row("Teff", None)], &lines, &[]).expect("draws").svg;
         assert!(!svg.contains("the element"));
+    }
+
+    #[test]
+    fn every_row_has_two_labels_and_one_wild_pixel_does_not_stretch_it() {
+        let frame = Rect { left: 0.0, top: 0.0, width: 100.0, height: 50.0 };
+        for y in [(-0.0095, 0.0105), (-0.2, 0.02), (0.0, 0.026), (-3e-5, 2e-5)] {
+            let marks = row_marks(&Axes { frame, x: (0.0, 1.0), y });
+            assert!(marks.major.iter().filter(|(_, label)| !label.is_empty()).count() >= 2, "{y:?}: {marks:?}");
+        }
+        let mut wild = SpectrumRow { values: vec![0.01; 2000], ..row("", None) };
+        wild.values[7] = -5.0;
+        assert!(range(&wild, &[Section { pixels: 0..2000, span: (0.0, 1.0) }]).0 > -0.1);
+    }
+
+    #[test]
+    fn a_whole_spectrum_of_noise_stays_a_small_svg() {
+        let wavelength: Vec<f64> = (0..8575).map(|pixel| 15_100.0 + 0.22 * f64::from(pixel)).collect();
+        let mut normal = Normal::new(8);
+        let mut noise = || SpectrumRow { values: wavelength.iter().map(|_| normal.next()).collect(), ..row("", None) };
+        let rows: Vec<SpectrumRow> = (0..5).map(|_| noise()).collect();
+        let data = SpectrumRows {
+            wavelength: &wavelength,
+            chips: &[246..3274, 3585..6080, 6344..8335],
+            windows: &[],
+            rows: &rows,
+            meaning: "noise",
+            reference_meaning: "",
+            lines: &[],
+            highlighted_meaning: "",
+            remark: "",
+        };
+        let size = spectrum_rows("", &data).expect("draws").svg.len();
+        assert!(size < 250_000, "{size}");
     }
 
     #[test]
