@@ -1,5 +1,6 @@
 //! Integration tests: the program from outside, the layers from above, and real data where it is to be had.
 
+mod archive;
 mod backends;
 mod cannon_descent;
 mod calibration;
@@ -8,6 +9,7 @@ mod closed_form;
 mod compare;
 mod emulator;
 mod experiments;
+mod fetch;
 mod fitting;
 mod house;
 mod labelling;
