@@ -60,7 +60,7 @@ pub struct Request {
 #[derive(Default)]
 struct State {
     folder: PathBuf,
-    sql_answers: Mutex<VecDeque<String>>,
+    sql_answer: Mutex<String>,
     mischief: Mutex<Vec<(String, VecDeque<Mischief>)>>,
     always: Mutex<Vec<(String, Mischief)>>,
     /// Files of another version, by what their targets contain.
@@ -111,14 +111,9 @@ impl Archive {
         format!("http://{}", self.address)
     }
 
-    /// SkyServer's next answer; the last one stands.
+    /// What SkyServer answers from now on.
     pub fn answers_sql(&self, text: &str) {
-        self.state.sql_answers.lock().unwrap().push_back(text.into());
-    }
-
-    /// SkyServer has nothing to say.
-    pub fn forget_sql(&self) {
-        self.state.sql_answers.lock().unwrap().clear();
+        *self.state.sql_answer.lock().unwrap() = text.into();
     }
 
     /// What happens to the next requests whose target contains `part`, one after the other.
@@ -243,7 +238,9 @@ impl State {
         }
         let (content, version) = match mischief {
             Some(Mischief::WebPage) => (html.to_vec(), "\"page\"".to_string()),
-            _ if target.starts_with("/SqlSearch") => (self.sql(), "\"sql\"".to_string()),
+            _ if target.starts_with("/SqlSearch") => {
+                (self.sql_answer.lock().unwrap().clone().into_bytes(), "\"sql\"".to_string())
+            }
             _ => {
                 if matches!(mischief, Some(Mischief::NewVersion)) {
                     self.changed.lock().unwrap().push(target.to_string());
@@ -322,12 +319,6 @@ impl State {
             }
             _ => send(body, stream),
         }
-    }
-
-    fn sql(&self) -> Vec<u8> {
-        let mut answers = self.sql_answers.lock().unwrap();
-        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-        answer.unwrap_or_default().into_bytes()
     }
 }
 

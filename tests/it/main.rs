@@ -1,6 +1,7 @@
 //! Integration tests: the program from outside, the layers from above, and real data where it is to be had.
 
 mod archive;
+mod archive_sample;
 mod backends;
 mod cannon_descent;
 mod calibration;
@@ -10,6 +11,7 @@ mod compare;
 mod emulator;
 mod experiments;
 mod fetch;
+mod fetch_catalogue;
 mod fitting;
 mod house;
 mod labelling;

@@ -107,8 +107,9 @@ impl<'a> Pace<'a> {
             if failures > self.settings.retries {
                 return Err(Trouble::Failed(format!("{reason} ({failures} tries)")));
             }
-            tracing::debug!("{url}: {reason}; trying again");
-            self.sleep_until(Instant::now() + back_off(self.settings, failures, chance()))?;
+            let pause = back_off(self.settings, failures, chance());
+            tracing::info!("{url}: {reason}; trying again in {:.1} s", pause.as_secs_f64());
+            self.sleep_until(Instant::now() + pause)?;
         }
     }
 

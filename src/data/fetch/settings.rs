@@ -33,11 +33,11 @@ impl Default for ArchiveSettings {
             skyserver: "https://skyserver.sdss.org/dr17/SkyServerWS/SearchTools/SqlSearch".into(),
             connections: 4,
             requests_per_second: 5.0,
-            retries: 5,
+            retries: 6,
             timeout_s: 30.0,
             first_pause_s: 1.0,
             longest_pause_s: 120.0,
-            give_up_after: 20,
+            give_up_after: 25,
         }
     }
 }

@@ -85,26 +85,26 @@ impl<'a> Carrier<'a> {
         if answer.start > 0 && !from.is_some_and(continues) {
             return Err(start_over(part));
         }
-        let mut file = part.open(answer.start, answer.version.as_deref()).map_err(Refusal::Stop)?;
         let (mut body, mut position) = (answer.body, answer.start);
+        let mut buffer = vec![0; BUFFER];
+        let mut n_bytes = read(&mut body, &mut buffer, position)?;
+        if position == 0 {
+            // Before the part is touched: a server's excuse must not cost what has come of a long file.
+            begins_as_fits(&buffer[..n_bytes])?;
+        }
+        let mut file = part.open(position, answer.version.as_deref()).map_err(Refusal::Stop)?;
         (job.watch)(position, answer.length);
         let mut flow = Flow { since: Instant::now(), bytes: 0 };
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            if !self.pace.goes_on() {
-                return Err(Refusal::Stop(Error::Interrupted { kept: false }));
-            }
-            let n_bytes = match body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n_bytes) => n_bytes,
-                Err(err) if err.kind() == ErrorKind::Interrupted => continue,
-                Err(err) => return Err(Refusal::Passing(format!("{err}, after {position} bytes"))),
-            };
+        while n_bytes > 0 {
             file.write_all(&buffer[..n_bytes]).map_err(|err| Refusal::Stop(Error::io(part.path(), "write")(err)))?;
             position += n_bytes as u64;
             self.received.fetch_add(n_bytes as u64, Ordering::Relaxed);
             (job.watch)(position, answer.length);
             flow.count(n_bytes, self.timeout)?;
+            if !self.pace.goes_on() {
+                return Err(Refusal::Stop(Error::Interrupted { kept: false }));
+            }
+            n_bytes = read(&mut body, &mut buffer, position)?;
         }
         drop(file);
         match answer.length {
@@ -120,10 +120,30 @@ impl<'a> Carrier<'a> {
     }
 }
 
+/// The next bytes of a body, none at its end.
+fn read(body: &mut dyn Read, buffer: &mut [u8], position: u64) -> Result<usize, Refusal> {
+    loop {
+        match body.read(buffer) {
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            read => return read.map_err(|err| Refusal::Passing(format!("{err}, after {position} bytes"))),
+        }
+    }
+}
+
+/// Whether a file's first bytes, however few, are those of FITS.
+fn begins_as_fits(bytes: &[u8]) -> Result<(), Refusal> {
+    let what = match bytes.trim_ascii_start().first() {
+        None => "an empty file",
+        Some(b'<') => "a web page",
+        Some(_) if bytes.iter().zip(b"SIMPLE").all(|(byte, fits)| byte == fits) => return Ok(()),
+        Some(_) => "something else",
+    };
+    Err(Refusal::Passing(format!("{what} came in place of the FITS file")))
+}
+
 /// Verifies and names what has come.
 fn finish(job: &Job, part: &Part, length: u64) -> Result<u64, Refusal> {
     if let Err(problem) = (job.check)(part.path()) {
-        let problem = what_came(part.path()).map_or(problem, str::to_string);
         return Err(discarded(part, problem));
     }
     part.complete().map_err(Refusal::Stop)?;
@@ -136,18 +156,6 @@ fn start_over(part: &Part) -> Refusal {
 
 fn discarded(part: &Part, reason: String) -> Refusal {
     part.discard().map_or_else(Refusal::Stop, |()| Refusal::Passing(reason))
-}
-
-/// What a server sent in place of a file, where its beginning tells.
-fn what_came(path: &Path) -> Option<&'static str> {
-    let mut beginning = [0; 64];
-    let n_bytes = std::fs::File::open(path).and_then(|mut file| file.read(&mut beginning)).ok()?;
-    let beginning = beginning[..n_bytes].trim_ascii_start();
-    match beginning.first() {
-        None => Some("an empty file came"),
-        Some(b'<') => Some("a web page came in place of the file"),
-        Some(_) => None,
-    }
 }
 
 /// How fast bytes come.
@@ -169,5 +177,33 @@ impl Flow {
         }
         *self = Self { since: Instant::now(), bytes: 0 };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_fits_file_is_known_by_its_first_bytes() {
+        assert!(begins_as_fits(b"SIMPLE  =                    T").is_ok());
+        assert!(begins_as_fits(b"SI").is_ok(), "more may follow");
+        let said = |bytes: &[u8]| match begins_as_fits(bytes) {
+            Err(Refusal::Passing(reason)) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(said(b"").starts_with("an empty file"));
+        assert!(said(b"\n<html>").starts_with("a web page"));
+        assert!(said(b"error").starts_with("something else"));
+    }
+
+    #[test]
+    fn a_slow_connection_is_known_by_its_speed_over_a_while() {
+        let window = Duration::from_secs(10);
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        assert!(Flow { since: ago(9), bytes: 0 }.count(1, window).is_ok());
+        assert!(Flow { since: ago(10), bytes: 0 }.count(9000, window).is_err());
+        let mut fast = Flow { since: ago(10), bytes: 1_000_000 };
+        assert!(fast.count(1, window).is_ok() && fast.bytes == 0, "a new while begins");
     }
 }

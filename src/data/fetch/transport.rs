@@ -161,6 +161,10 @@ fn unanswered(err: ureq::Error) -> Refusal {
         | ureq::Error::InvalidProxyUrl
         | ureq::Error::RedirectFailed
         | ureq::Error::TooManyRedirects => Refusal::Final(err.to_string()),
+        ureq::Error::HostNotFound => {
+            let said = "no such host; is there a network, or a proxy that HTTPS_PROXY should name?";
+            Refusal::Passing(said.into())
+        }
         err => Refusal::Passing(err.to_string()),
     }
 }
