@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{ExperimentArgs, bars::Bars, say};
-use crate::data::fetch::{CatalogueOrigin, Entry, FetchPlan, FetchReport, FetchRequest, fetch, plan};
+use crate::data::fetch::{CatalogueOrigin, FetchPlan, FetchReport, FetchRequest, ManifestEntry, fetch, plan};
 use crate::data::selection::Cut;
 use crate::error::Error;
 
@@ -104,7 +104,7 @@ fn summary(report: &FetchReport) -> anyhow::Result<String> {
         size(report.bytes)
     )?;
     // The manifest has all.
-    let named = |entry: &Entry| format!("  {}: {}\n", entry.id, entry.reason);
+    let named = |entry: &ManifestEntry| format!("  {}: {}\n", entry.id, entry.reason);
     text.extend(report.failed.iter().take(5).chain(report.missing.iter().take(5)).map(named));
     writeln!(text, "{}", report.manifest.display())?;
     Ok(text)

@@ -68,6 +68,7 @@ struct State {
     log: Mutex<Vec<Request>>,
     open: AtomicUsize,
     most_open: AtomicUsize,
+    n_opened: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -142,6 +143,11 @@ impl Archive {
         self.requests().into_iter().filter(|request| request.target.contains(part)).collect()
     }
 
+    /// Connections that were opened.
+    pub fn n_connections(&self) -> usize {
+        self.state.n_opened.load(Ordering::SeqCst)
+    }
+
     /// Most connections that were open at a time.
     pub fn most_connections(&self) -> usize {
         self.state.most_open.load(Ordering::SeqCst)
@@ -159,21 +165,24 @@ impl Drop for Archive {
 impl State {
     fn attend(&self, mut stream: TcpStream) {
         let n_open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.n_opened.fetch_add(1, Ordering::SeqCst);
         self.most_open.fetch_max(n_open, Ordering::SeqCst);
         let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-        if let Some(mut head) = peek_head(&stream) {
-            let through_proxy = head.starts_with("CONNECT");
-            if through_proxy {
+        let mut through_proxy = false;
+        while let Some(head) = peek_head(&stream) {
+            if head.starts_with("CONNECT") {
+                through_proxy = true;
                 consume(&mut stream, head.len());
                 let _ = stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n");
-                head = peek_head(&stream).unwrap_or_default();
+            } else if !self.answer(&mut stream, &head, through_proxy) {
+                break;
             }
-            self.answer(&mut stream, &head, through_proxy);
         }
         self.open.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn answer(&self, stream: &mut TcpStream, head: &str, through_proxy: bool) {
+    /// Whether the connection may be used again.
+    fn answer(&self, stream: &mut TcpStream, head: &str, through_proxy: bool) -> bool {
         let mut words = head.split_whitespace();
         let (method, target) = (words.next().unwrap_or_default(), decode(words.next().unwrap_or_default()));
         let range =
@@ -196,9 +205,10 @@ impl State {
         if !matches!(mischief, Some(Mischief::Reset | Mischief::ResetAfter(_))) {
             consume(stream, head.len());
         }
-        let mut sent = 0;
-        let _ = self.reply(stream, method, &target, range, head, mischief, &mut sent);
+        let (mut sent, is_good) = (0, mischief.is_none());
+        let replied = self.reply(stream, method, &target, range, head, mischief, &mut sent);
         self.log.lock().unwrap()[index].sent = sent;
+        is_good && replied.is_ok()
     }
 
     fn next_mischief(&self, target: &str) -> Option<Mischief> {
@@ -268,7 +278,10 @@ impl State {
         }
         let body = &content[start..];
         let mut answer = String::from(if start > 0 { "HTTP/1.1 206 X\r\n" } else { "HTTP/1.1 200 OK\r\n" });
-        answer += &format!("ETag: {version}\r\nConnection: close\r\n");
+        answer += &format!("ETag: {version}\r\n");
+        if mischief.is_some() {
+            answer += "Connection: close\r\n";
+        }
         if start > 0 {
             answer += &format!("Content-Range: bytes {start}-{}/{}\r\n", content.len() - 1, content.len());
         }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::FetchRequest;
 use super::archive::Place;
-use super::manifest::{Entry, Status};
+use super::manifest::{ManifestEntry, Status};
 use super::transport::Transport;
 use crate::data::apstar;
 use crate::data::catalogue::Catalogue;
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 
 /// The spectra of a selection, each file once, in the catalogue's order.
 pub(super) struct Inventory {
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ManifestEntry>,
     /// Path of each in the archive; empty where the catalogue does not tell.
     pub sources: Vec<String>,
     pub cuts: Vec<Cut>,
@@ -40,7 +40,7 @@ impl Inventory {
             });
         }
         progress.start("look for spectra", stars.len());
-        let found: Vec<(Entry, String)> = (0..stars.len())
+        let found: Vec<(ManifestEntry, String)> = (0..stars.len())
             .into_par_iter()
             .map(|row| {
                 let found = look(&stars, row, request.spectra, transport);
@@ -61,14 +61,14 @@ impl Inventory {
     }
 }
 
-fn look(stars: &Catalogue, row: usize, spectra: &Path, transport: &Transport) -> (Entry, String) {
+fn look(stars: &Catalogue, row: usize, spectra: &Path, transport: &Transport) -> (ManifestEntry, String) {
     let id = stars.id[row].clone();
     let place = match Place::of(stars, row) {
         Ok(place) => place,
         Err(reason) => {
             let (telescope, field) = (stars.telescope[row].clone(), stars.field[row].clone());
             let (path, url) = (Default::default(), String::new());
-            let entry = Entry { id, telescope, field, path, url, status: Status::Failed, bytes: 0, reason };
+            let entry = ManifestEntry { id, telescope, field, path, url, status: Status::Failed, bytes: 0, reason };
             return (entry, String::new());
         }
     };
@@ -86,8 +86,16 @@ fn look(stars: &Catalogue, row: usize, spectra: &Path, transport: &Transport) ->
         path = found;
     }
     let url = transport.url(&source);
-    let entry =
-        Entry { id, telescope: place.telescope, field: place.field, path, url, status, bytes, reason: String::new() };
+    let entry = ManifestEntry {
+        id,
+        telescope: place.telescope,
+        field: place.field,
+        path,
+        url,
+        status,
+        bytes,
+        reason: String::new(),
+    };
     (entry, source)
 }
 

@@ -29,7 +29,7 @@ pub enum Status {
 
 /// A row of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ManifestEntry {
     /// APOGEE_ID.
     pub id: String,
     /// TELESCOPE, as in the path.
@@ -42,7 +42,7 @@ pub struct Entry {
     pub url: String,
     /// How it stands.
     pub status: Status,
-    /// Its length; 0 where it is not there [bytes].
+    /// Its length; 0 where it is not there, in bytes.
     pub bytes: u64,
     /// Why it is not there.
     pub reason: String,
@@ -51,12 +51,12 @@ pub struct Entry {
 /// The manifest of a run, written now and then, and at its end.
 pub(super) struct Manifest {
     path: PathBuf,
-    entries: Vec<Entry>,
+    entries: Vec<ManifestEntry>,
     written: Instant,
 }
 
 impl Manifest {
-    pub fn new(spectra: &Path, entries: Vec<Entry>) -> Self {
+    pub fn new(spectra: &Path, entries: Vec<ManifestEntry>) -> Self {
         Self { path: spectra.join("manifest.csv"), entries, written: Instant::now() }
     }
 
@@ -64,7 +64,7 @@ impl Manifest {
         &self.path
     }
 
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[ManifestEntry] {
         &self.entries
     }
 
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_manifest_reads_back_as_written() {
         let folder = tempfile::tempdir().unwrap();
-        let entry = Entry {
+        let entry = ManifestEntry {
             id: "2M0".into(),
             telescope: "apo25m".into(),
             field: "060+00".into(),
@@ -116,7 +116,7 @@ mod tests {
         manifest.write().unwrap();
         let text = std::fs::read_to_string(manifest.path()).unwrap();
         assert!(text.starts_with("id,telescope,field,path,url,status,bytes,reason\n2M0,apo25m,060+00,"), "{text}");
-        let read: Vec<Entry> =
+        let read: Vec<ManifestEntry> =
             csv::Reader::from_path(manifest.path()).unwrap().deserialize().collect::<Result<_, _>>().unwrap();
         assert_eq!(read, manifest.entries());
     }

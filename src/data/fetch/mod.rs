@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use catalogue::CatalogueOrigin;
-pub use manifest::{Entry, Status};
+pub use manifest::{ManifestEntry, Status};
 pub use plan::{FetchPlan, SpectraPlan, plan};
 pub use settings::ArchiveSettings;
 
@@ -73,10 +73,10 @@ pub struct FetchReport {
     /// Those fetched.
     pub n_fetched: usize,
     /// Those that the archive does not have, or does not give, with the reason.
-    pub missing: Vec<Entry>,
+    pub missing: Vec<ManifestEntry>,
     /// Those that could not be had, with the reason; another run may get them.
-    pub failed: Vec<Entry>,
-    /// What came over the network or from the copy on disk, kept or not [bytes].
+    pub failed: Vec<ManifestEntry>,
+    /// What came over the network or from the copy on disk, kept or not, in bytes.
     pub bytes: u64,
     /// The cuts of the selection.
     pub cuts: Vec<Cut>,

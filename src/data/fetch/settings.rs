@@ -16,11 +16,11 @@ pub struct ArchiveSettings {
     pub requests_per_second: f64,
     /// Further tries of a file after one that failed in passing (a reset, a timeout, a server error, a damaged file).
     pub retries: usize,
-    /// Longest silence before a connection counts as lost, and the time over which its speed is judged [s].
+    /// Longest silence before a connection counts as lost, and the time over which its speed is judged, in seconds.
     pub timeout_s: f64,
-    /// Pause before a file's second try, doubled before each further one, give or take a half [s].
+    /// Pause before a file's second try, doubled before each further one, give or take a half, in seconds.
     pub first_pause_s: f64,
-    /// Longest pause between tries [s]. A server that asks for a longer one ends the run.
+    /// Longest pause between tries, in seconds. A server that asks for a longer one ends the run.
     pub longest_pause_s: f64,
     /// This many failures in a row, of whatever files, end the run.
     pub give_up_after: usize,

@@ -11,11 +11,11 @@ use super::refusal::{Refusal, Trouble};
 use super::transport::Transport;
 use crate::error::{Error, Result};
 
-/// A connection slower than this over `timeout_s` is given up [bytes/s].
+/// A connection slower than this over `timeout_s` is given up, in bytes/s.
 const SLOWEST: f64 = 1000.0;
-/// A broken transfer that brought this much more than any before does not count as failed [bytes].
+/// A broken transfer that brought this much more than any before does not count as failed, in bytes.
 const HEADWAY: u64 = 1 << 20;
-/// FITS files are whole blocks: the one sign of a complete file where the server does not tell its length [bytes].
+/// FITS files are whole blocks: the one sign of a complete file where the server does not tell its length, in bytes.
 const FITS_BLOCK: u64 = 2880;
 const BUFFER: usize = 64 << 10;
 
@@ -27,7 +27,7 @@ pub(super) struct Job<'a> {
     pub destination: &'a Path,
     /// Whether what came is what was asked for.
     pub check: &'a dyn Fn(&Path) -> Result<(), String>,
-    /// Told how far the file has come, and its length where known [bytes].
+    /// Told how far the file has come, and its length where known, in bytes.
     pub watch: &'a dyn Fn(u64, Option<u64>),
 }
 
