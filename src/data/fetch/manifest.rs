@@ -42,7 +42,7 @@ pub struct ManifestEntry {
     pub url: String,
     /// How it stands.
     pub status: Status,
-    /// Its length; 0 where it is not there, in bytes.
+    /// Its length in bytes; 0 where it is not there.
     pub bytes: u64,
     /// Why it is not there.
     pub reason: String,

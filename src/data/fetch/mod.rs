@@ -76,7 +76,7 @@ pub struct FetchReport {
     pub missing: Vec<ManifestEntry>,
     /// Those that could not be had, with the reason; another run may get them.
     pub failed: Vec<ManifestEntry>,
-    /// What came over the network or from the copy on disk, kept or not, in bytes.
+    /// Bytes that came over the network, or from the copy on disk, kept or not.
     pub bytes: u64,
     /// The cuts of the selection.
     pub cuts: Vec<Cut>,

@@ -30,7 +30,7 @@ impl Part {
         &self.path
     }
 
-    /// Bytes that have come, in bytes.
+    /// Bytes that have come.
     pub fn length(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }

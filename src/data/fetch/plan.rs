@@ -23,7 +23,7 @@ const SAMPLE: usize = 20;
 pub struct FetchPlan {
     /// Where the catalogue would come from.
     pub catalogue: CatalogueOrigin,
-    /// What of it is still to come, where known, in bytes.
+    /// Bytes of it still to come, where known.
     pub catalogue_bytes: Option<u64>,
     /// The spectra; `None` while there is no catalogue to select from.
     pub spectra: Option<SpectraPlan>,
@@ -40,7 +40,7 @@ pub struct SpectraPlan {
     pub n_to_fetch: usize,
     /// Those that the catalogue gives no path for.
     pub n_without_path: usize,
-    /// What is still to come, where known, in bytes.
+    /// Bytes still to come, where known.
     pub bytes: Option<u64>,
     /// Files whose sizes were asked for; `bytes` is extrapolated where they are fewer than `n_to_fetch`.
     pub n_sized: usize,

@@ -11,11 +11,11 @@ use super::refusal::{Refusal, Trouble};
 use super::transport::Transport;
 use crate::error::{Error, Result};
 
-/// A connection slower than this over `timeout_s` is given up, in bytes/s.
+/// A connection slower than this over `timeout_s` is given up; in bytes per second.
 const SLOWEST: f64 = 1000.0;
-/// A broken transfer that brought this much more than any before does not count as failed, in bytes.
+/// A broken transfer that brought so many bytes more than any before does not count as failed.
 const HEADWAY: u64 = 1 << 20;
-/// FITS files are whole blocks: the one sign of a complete file where the server does not tell its length, in bytes.
+/// FITS files are whole blocks of so many bytes: the one sign of a complete file where the server tells no length.
 const FITS_BLOCK: u64 = 2880;
 const BUFFER: usize = 64 << 10;
 
@@ -27,7 +27,7 @@ pub(super) struct Job<'a> {
     pub destination: &'a Path,
     /// Whether what came is what was asked for.
     pub check: &'a dyn Fn(&Path) -> Result<(), String>,
-    /// Told how far the file has come, and its length where known, in bytes.
+    /// Told how many bytes of the file have come, and how many it has, where known.
     pub watch: &'a dyn Fn(u64, Option<u64>),
 }
 

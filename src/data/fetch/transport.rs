@@ -16,7 +16,7 @@ use super::settings::ArchiveSettings;
 const USER_AGENT: &str = concat!("maury/", env!("CARGO_PKG_VERSION"), " (+", env!("CARGO_PKG_REPOSITORY"), ")");
 /// A query may be silent for so many times `timeout_s`: SkyServer answers when it has all rows.
 const QUERY_PATIENCE: u32 = 10;
-/// No answer of SkyServer's 500,000 rows comes near this, in bytes.
+/// Bytes that no answer of SkyServer's 500,000 rows comes near.
 const LONGEST_TABLE: u64 = 2 << 30;
 
 /// The way to the archive and to SkyServer.
@@ -35,7 +35,7 @@ enum Root {
 pub(super) struct Answer {
     /// Position of the first byte in the file.
     pub start: u64,
-    /// Length of the whole file, where told, in bytes.
+    /// Bytes of the whole file, where told.
     pub length: Option<u64>,
     /// What tells this version of the file from others.
     pub version: Option<String>,
@@ -116,7 +116,7 @@ impl Transport {
         Ok(Answer { start, length, version, body: Box::new(response.into_body().into_reader()) })
     }
 
-    /// Length of a file without fetching it, where the server tells, in bytes.
+    /// Bytes of a file without fetching it, where the server tells.
     ///
     /// # Errors
     /// Why it is not to be had.
