@@ -33,6 +33,10 @@ pub enum Mischief {
     NoRange,
     /// The rest is sent whatever If-Range says.
     BlindRange,
+    /// So many bytes are sent as the rest, truthfully said to be not all of it.
+    ShortRange(usize),
+    /// So many bytes and no word of their number: the closed connection is the end.
+    WithoutLength(usize),
     /// The whole file in chunks, without its length.
     Chunked,
     /// Chunks that break off after so many bytes.
@@ -276,23 +280,29 @@ impl State {
                 format!("HTTP/1.1 416 X\r\nContent-Range: bytes */{}\r\nContent-Length: 0\r\n\r\n", content.len());
             return stream.write_all(answer.as_bytes());
         }
-        let body = &content[start..];
+        let end = match mischief {
+            Some(Mischief::ShortRange(n_bytes) | Mischief::WithoutLength(n_bytes)) => start + n_bytes,
+            _ => content.len(),
+        };
+        let body = &content[start..end];
         let mut answer = String::from(if start > 0 { "HTTP/1.1 206 X\r\n" } else { "HTTP/1.1 200 OK\r\n" });
         answer += &format!("ETag: {version}\r\n");
         if mischief.is_some() {
             answer += "Connection: close\r\n";
         }
         if start > 0 {
-            answer += &format!("Content-Range: bytes {start}-{}/{}\r\n", content.len() - 1, content.len());
+            answer += &format!("Content-Range: bytes {start}-{}/{}\r\n", end - 1, content.len());
         }
         let chunks = match mischief {
             Some(Mischief::Chunked) => Some(body.len()),
             Some(Mischief::ChunkedUntil(n_bytes)) => Some(n_bytes),
             _ => None,
         };
-        answer += &chunks.map_or(format!("Content-Length: {}\r\n\r\n", body.len()), |_| {
-            "Transfer-Encoding: chunked\r\n\r\n".to_string()
-        });
+        answer += &match (chunks, &mischief) {
+            (Some(_), _) => "Transfer-Encoding: chunked\r\n\r\n".into(),
+            (_, Some(Mischief::WithoutLength(_))) => "\r\n".into(),
+            _ => format!("Content-Length: {}\r\n\r\n", body.len()),
+        };
         stream.write_all(answer.as_bytes())?;
         if method == "HEAD" {
             return Ok(());

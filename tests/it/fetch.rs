@@ -67,7 +67,7 @@ fn what_the_archive_lacks_is_in_the_manifest_and_asked_for_once_a_run() {
 
 #[test]
 fn passing_failures_are_tried_again_and_broken_bodies_continued() {
-    let sample = Sample::of(8);
+    let sample = Sample::of(10);
     let other = sample.folder.path().join("sas").join(STARS).join("apo25m/M15").join(&sample.stars[0].file);
     sample.archive.plans(&id(1), [Mischief::Status(500), Mischief::Status(502)]);
     sample.archive.plans(&id(2), [Mischief::Reset]);
@@ -77,16 +77,20 @@ fn passing_failures_are_tried_again_and_broken_bodies_continued() {
     sample.archive.plans(&id(6), [Mischief::OtherFile(other)]);
     sample.archive.plans(&id(7), [Mischief::ChunkedUntil(300_000), Mischief::Chunked]);
     sample.archive.plans(&id(8), [Mischief::Chunked]);
+    sample.archive.plans(&id(9), [Mischief::Truncated(300_000), Mischief::ShortRange(100_000)]);
+    sample.archive.plans(&id(10), [Mischief::WithoutLength(700_000), Mischief::WithoutLength(1_045_440)]);
     let report = sample.fetch().unwrap();
-    assert_eq!((report.n_fetched, report.failed.len()), (8, 0), "{:?}", report.failed);
-    assert_eq!(sample.n_whole(), 8);
+    assert_eq!((report.n_fetched, report.failed.len()), (10, 0), "{:?}", report.failed);
+    assert_eq!(sample.n_whole(), 10);
     assert_eq!(sample.starts(1), [None, None, None]);
     assert_eq!(sample.starts(4), [None, Some(400_000), Some(600_000)]);
     assert_eq!(sample.sent(4), 1_045_440);
     assert_eq!(sample.starts(6), [None, None]);
     assert_eq!(sample.starts(8), [None]);
+    assert_eq!(sample.starts(9), [None, Some(300_000), Some(400_000)]);
+    assert_eq!((sample.sent(9), sample.starts(10)), (1_045_440, vec![None, None]));
     let n_requests = sample.archive.requests().len();
-    assert_eq!(sample.fetch().unwrap().n_present, 8);
+    assert_eq!(sample.fetch().unwrap().n_present, 10);
     assert_eq!(sample.archive.requests().len(), n_requests);
 }
 
