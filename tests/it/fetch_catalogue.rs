@@ -1,6 +1,6 @@
 //! Fetching a catalogue, by query or whole, from a server or a copy on disk; and what a dry run tells.
 
-use maury::data::fetch::{CatalogueOrigin, FetchRequest, fetch, plan};
+use maury::data::fetch::{ArchiveSettings, CatalogueOrigin, FetchRequest, fetch, plan};
 use maury::data::fits;
 use maury::progress::Silent;
 
@@ -79,6 +79,12 @@ fn a_copy_on_disk_serves_as_well() {
     assert!(!sample.own().exists());
     assert_eq!(sample.fetch().unwrap().n_fetched, 2);
     assert_eq!((sample.n_whole(), sample.archive.requests().len()), (2, 0));
+    let elsewhere = ArchiveSettings { root: "file:///no/such/folder".into(), ..sample.settings.clone() };
+    let request = FetchRequest { settings: &elsewhere, refresh_catalogue: true, ..sample.request() };
+    for refused in [plan(&request, &Silent).map(|_| ()), fetch(&request, &Silent).map(|_| ())] {
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("no catalogue") && message.contains("data.archive.root"), "{message}");
+    }
     std::fs::remove_file(sample.path(1)).unwrap();
     let spectra = plan(&sample.request(), &Silent).unwrap().spectra.unwrap();
     assert_eq!((spectra.n_present, spectra.n_to_fetch, spectra.bytes), (1, 1, Some(1_045_440)));

@@ -16,6 +16,9 @@ use crate::data::fits::{FitsReader, find_column};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
+/// What to do where the archive has nothing of what is asked for.
+pub(super) const WRONG_ROOT: &str = "is data.archive.root the folder of the right data release?";
+
 /// Where the catalogue came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,7 +102,7 @@ fn from_archive(path: &Path, carrier: &Carrier, progress: &dyn Progress) -> Resu
 
 fn failed(trouble: Trouble, url: &str, carrier: &Carrier) -> Error {
     let detail = match trouble {
-        Trouble::Absent(reason) => format!("{reason}; is data.archive.root the folder of a data release?"),
+        Trouble::Absent(reason) => format!("{reason}; {WRONG_ROOT}"),
         Trouble::Failed(reason) => reason,
         Trouble::Stopped => return carrier.pace.verdict().err().unwrap_or(Error::Interrupted { kept: false }),
     };

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::FetchRequest;
 use super::archive::ALL_STAR;
-use super::catalogue::{CatalogueOrigin, origin};
+use super::catalogue::{CatalogueOrigin, WRONG_ROOT, origin};
 use super::inventory::Inventory;
 use super::manifest::Status;
 use super::pace::Pace;
@@ -68,7 +68,10 @@ pub fn plan(request: &FetchRequest, progress: &dyn Progress) -> Result<FetchPlan
     let catalogue = origin(request)?;
     let catalogue_bytes = match catalogue {
         CatalogueOrigin::Archive => {
-            let size = size(ALL_STAR, &transport, &pace)?.flatten();
+            let size = size(ALL_STAR, &transport, &pace)?.ok_or_else(|| Error::Network {
+                url: transport.url(ALL_STAR),
+                detail: format!("no catalogue: {WRONG_ROOT}"),
+            })?;
             size.map(|size| size.saturating_sub(Part::of(request.catalogue).length()))
         }
         _ => None,

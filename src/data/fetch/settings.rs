@@ -48,15 +48,18 @@ impl ArchiveSettings {
     /// # Errors
     /// Key and problem.
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let is_http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        let is_http = |url: &str| {
+            let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
+        };
         let seconds = |value: f64| value.is_finite() && (0.0..=86_400.0).contains(&value);
         let rules = [
             (
                 is_http(&self.root) || self.root.starts_with("file:///"),
                 "root",
-                "must begin with https://, http:// or file:///",
+                "must be https://HOST/..., http://HOST/... or file:///PATH",
             ),
-            (is_http(&self.skyserver), "skyserver", "must begin with https:// or http://"),
+            (is_http(&self.skyserver), "skyserver", "must be https://HOST/... or http://HOST/..."),
             ((1..=32).contains(&self.connections), "connections", "must be 1 to 32"),
             (
                 self.requests_per_second > 0.0 && self.requests_per_second <= 1000.0,
@@ -90,6 +93,7 @@ mod tests {
         };
         assert_eq!(refused(|settings| settings.root = "ftp://data.sdss.org".into()), "root");
         assert_eq!(refused(|settings| settings.root = "file://relative".into()), "root");
+        assert_eq!(refused(|settings| settings.root = "https:///dr17".into()), "root");
         assert_eq!(refused(|settings| settings.skyserver = "file:///x".into()), "skyserver");
         assert_eq!(refused(|settings| settings.connections = 0), "connections");
         assert_eq!(refused(|settings| settings.requests_per_second = f64::NAN), "requests_per_second");

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use super::catalogue::WRONG_ROOT;
 use super::inventory::{Inventory, verify};
 use super::manifest::{Manifest, Status};
 use super::refusal::Trouble;
@@ -100,10 +101,7 @@ impl Run<'_> {
             (Luck::Absent(n_absent), Status::Missing) => {
                 *n_absent += 1;
                 if *n_absent >= self.settings.give_up_after {
-                    let detail = format!(
-                        "not there, as none of the {n_absent} spectra asked for; \
-                         is data.archive.root the folder of the catalogue's data release?"
-                    );
+                    let detail = format!("not there, as none of the {n_absent} spectra asked for; {WRONG_ROOT}");
                     self.carrier.pace.halt(Error::Network { url: url.into(), detail });
                 }
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::pace::Pace;
 use super::part::Part;
 use super::refusal::{Refusal, Trouble};
-use super::transport::Transport;
+use super::transport::{Answer, Transport};
 use crate::error::{Error, Result};
 
 /// A connection slower than this over `timeout_s` is given up; in bytes per second.
@@ -67,6 +67,7 @@ impl<'a> Carrier<'a> {
         })
     }
 
+    /// One request: for the rest where there is a beginning.
     fn attempt(&self, job: &Job, part: &Part) -> Result<u64, Refusal> {
         let begun = part.continuable();
         let from = begun.as_ref().map(|(length, version)| (*length, version.as_str()));
@@ -85,6 +86,11 @@ impl<'a> Carrier<'a> {
         if answer.start > 0 && !from.is_some_and(continues) {
             return Err(start_over(part));
         }
+        self.receive(answer, job, part)
+    }
+
+    /// Adds what comes to the part, and completes it.
+    fn receive(&self, answer: Answer, job: &Job, part: &Part) -> Result<u64, Refusal> {
         let (mut body, mut position) = (answer.body, answer.start);
         let mut buffer = vec![0; BUFFER];
         let mut n_bytes = read(&mut body, &mut buffer, position)?;

@@ -161,11 +161,20 @@ fn unanswered(err: ureq::Error) -> Refusal {
         | ureq::Error::InvalidProxyUrl
         | ureq::Error::RedirectFailed
         | ureq::Error::TooManyRedirects => Refusal::Final(err.to_string()),
-        ureq::Error::HostNotFound => {
-            let said = "no such host; is there a network, or a proxy that HTTPS_PROXY should name?";
-            Refusal::Passing(said.into())
+        err if is_passing(&err) => Refusal::Passing(err.to_string()),
+        err => Refusal::Passing(format!("{err}; is there a network, and does HTTPS_PROXY name the proxy it needs?")),
+    }
+}
+
+/// Whether a connection that was made broke.
+fn is_passing(err: &ureq::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
+    match err {
+        ureq::Error::Io(err) => {
+            [BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock].contains(&err.kind())
         }
-        err => Refusal::Passing(err.to_string()),
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) => false,
+        _ => true,
     }
 }
 
