@@ -49,6 +49,14 @@ pub enum Error {
     /// An experiment file or a `--set` does not describe a valid experiment.
     #[error("{0}")]
     Config(String),
+    /// A server, or the way to it, failed.
+    #[error("{url}: {detail}")]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// What came instead, and the remedy.
+        detail: String,
+    },
     /// A selection or split left too few stars to go on.
     #[error("{stage}: {n_stars} stars left, at least {needed} needed; {remedy}")]
     TooFewStars {

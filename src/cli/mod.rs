@@ -3,6 +3,7 @@
 mod bars;
 mod check;
 mod compare;
+mod fetch;
 mod import;
 mod label;
 mod logging;
@@ -43,6 +44,7 @@ enum Command {
     Posterior(posterior::PosteriorArgs),
     Compare(compare::CompareArgs),
     Report(report::ReportArgs),
+    Fetch(fetch::FetchArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.
     Check(ExperimentArgs),
     /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
@@ -92,6 +94,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Posterior(args) => posterior::execute(&args, &bars),
         Command::Compare(args) => compare::execute(&args),
         Command::Report(args) => report::execute(&args),
+        Command::Fetch(args) => fetch::execute(&args, &bars),
         Command::Check(args) => check::execute(&args),
         Command::Mock(args) => mock::execute(&args, &bars),
         Command::Import(args) => import::execute(&args),

@@ -83,12 +83,17 @@ fn row_length(fits: &mut FitsReader, hdu: usize, content: &str) -> Result<usize>
     }
 }
 
+/// Name of a star's file by DR17's rule: `asStar` at LCO, `apStar` elsewhere.
+pub fn file_name(telescope: &str, id: &str) -> String {
+    let prefix = if telescope.starts_with("lco") { "as" } else { "ap" };
+    format!("{prefix}Star-dr17-{id}.fits")
+}
+
 /// Where below `folder` the spectrum of a catalogue row lies: flat, by field, or in the archive's own layout.
 ///
-/// `file` may be empty; the name is then built from the id by DR17's rule (`asStar` at LCO, `apStar` elsewhere).
+/// `file` may be empty; the name is then [`file_name`]'s.
 pub fn locate(folder: &Path, file: &str, telescope: &str, field: &str, id: &str) -> Option<PathBuf> {
-    let prefix = if telescope.starts_with("lco") { "as" } else { "ap" };
-    let built = format!("{prefix}Star-dr17-{id}.fits");
+    let built = file_name(telescope, id);
     // Only a name: a catalogue has no business pointing out of the folder.
     let name = Path::new(file).file_name().unwrap_or(built.as_ref());
     let telescopes = if telescope.is_empty() { &["apo25m", "lco25m", "apo1m"][..] } else { &[telescope][..] };

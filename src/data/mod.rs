@@ -1,9 +1,10 @@
-//! Bytes to plain vectors and back: FITS, CSV, npy. No Burn, no scientific choices.
+//! Bytes to plain vectors and back: FITS, CSV, npy, and where they come from. No Burn, no scientific choices.
 
 pub mod apstar;
 pub mod arrays;
 pub mod catalogue;
 mod cfitsio;
+pub mod fetch;
 pub mod files;
 pub mod fits;
 mod fits_writer;

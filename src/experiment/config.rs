@@ -15,6 +15,7 @@ use super::run_folder::RESOLVED;
 use super::sweep::Sweep;
 use super::sweep::points::{Point, expand};
 use super::validate::validate;
+use crate::data::fetch::ArchiveSettings;
 use crate::data::files;
 use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
@@ -153,6 +154,9 @@ pub struct DataConfig {
     /// An APOGEE catalogue and a folder of apStar files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apstar: Option<ApstarData>,
+    /// Where `maury fetch` takes the catalogue and the spectra of `apstar` from.
+    #[serde(skip_serializing_if = "ArchiveSettings::is_usual")]
+    pub archive: ArchiveSettings,
     /// Arrays of any survey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrays: Option<ArrayData>,

@@ -45,6 +45,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
     check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;
     check(config.comparison.suspect_sigma > 0.0, "comparison.suspect_sigma", "must be positive")?;
+    config.data.archive.check().map_err(|(key, problem)| (format!("data.archive.{key}"), problem.to_string()))?;
     let lab = config.lab.as_ref().map_or(Ok(()), |lab| lab.check(config));
     lab.map_err(|(key, problem)| (format!("lab.{key}"), problem))?;
     config.outliers.check().map_err(|(key, problem)| (format!("outliers.{key}"), problem.to_string()))?;

@@ -1,14 +1,18 @@
 //! Integration tests: the program from outside, the layers from above, and real data where it is to be had.
 
+mod archive;
+mod archive_sample;
 mod backends;
-mod cannon_descent;
 mod calibration;
+mod cannon_descent;
 mod cli;
 mod closed_form;
 mod compare;
 mod emulator;
 mod experiments;
 mod features;
+mod fetch;
+mod fetch_catalogue;
 mod fitting;
 mod guides;
 mod house;

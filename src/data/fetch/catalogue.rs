@@ -1,0 +1,140 @@
+//! The catalogue: a query to SkyServer, or the archive's table of all stars.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::FetchRequest;
+use super::archive::ALL_STAR;
+use super::lock::FolderLock;
+use super::refusal::Trouble;
+use super::sky_server;
+use super::transfer::{Carrier, Job};
+use crate::data::files;
+use crate::data::fits::{FitsReader, find_column};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// What to do where the archive has nothing of what is asked for.
+pub(super) const WRONG_ROOT: &str = "is data.archive.root the folder of the right data release?";
+
+/// Where the catalogue came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatalogueOrigin {
+    /// It was there before.
+    Kept,
+    /// SkyServer's answer to a query.
+    SkyServer,
+    /// The archive's allStar file.
+    Archive,
+}
+
+/// Where the catalogue is to come from, by its name; asks nobody.
+///
+/// # Errors
+/// [`Error::Config`] where nowhere gives a catalogue of that name.
+pub(super) fn origin(request: &FetchRequest) -> Result<CatalogueOrigin> {
+    let path = request.catalogue;
+    if path.exists() && !request.refresh_catalogue {
+        return Ok(CatalogueOrigin::Kept);
+    }
+    let name = path.to_string_lossy().to_lowercase();
+    let problem = match () {
+        () if name.ends_with(".fits") => return Ok(CatalogueOrigin::Archive),
+        () if !name.ends_with(".csv") => "must end in .fits, for the archive's allStar file, or in .csv, for a query",
+        () if request.settings.root.starts_with("file:") => {
+            "cannot be had from a copy of the archive on disk, which answers no queries; end it in .fits, \
+             or set data.archive.root to a server"
+        }
+        () => return Ok(CatalogueOrigin::SkyServer),
+    };
+    Err(Error::Config(format!("data.apstar.catalogue = {:?} {problem}", path.display().to_string())))
+}
+
+/// Sees to it that the catalogue is there.
+///
+/// # Errors
+/// [`Error::Network`] where it cannot be had; nothing is then changed.
+pub(super) fn obtain(request: &FetchRequest, carrier: &Carrier, progress: &dyn Progress) -> Result<CatalogueOrigin> {
+    let origin = origin(request)?;
+    let path = request.catalogue;
+    if origin == CatalogueOrigin::Kept {
+        tracing::info!("{}: the catalogue is there and kept", path.display());
+        return Ok(origin);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _lock = FolderLock::take(folder)?;
+    match origin {
+        CatalogueOrigin::Archive => from_archive(path, carrier, progress)?,
+        _ => from_sky_server(request, carrier, progress)?,
+    }
+    Ok(origin)
+}
+
+fn from_sky_server(request: &FetchRequest, carrier: &Carrier, progress: &dyn Progress) -> Result<()> {
+    let (labels, selection) = (request.labels, request.selection);
+    let query = sky_server::query(labels, selection)?;
+    tracing::info!("{}: {query}", request.settings.skyserver);
+    let url = sky_server::url(&request.settings.skyserver, &query);
+    progress.start("ask SkyServer", 1);
+    let answer = carrier.pace.persist(&request.settings.skyserver, || {
+        let text = carrier.transport.query(&url)?;
+        let n_stars = sky_server::examine(&text, labels, selection)?;
+        Ok((text, n_stars))
+    });
+    progress.finish();
+    let (text, n_stars) = answer.map_err(|trouble| failed(trouble, &request.settings.skyserver, carrier))?;
+    tracing::info!("{}: {n_stars} stars", request.catalogue.display());
+    files::write_bytes(request.catalogue, text)
+}
+
+fn from_archive(path: &Path, carrier: &Carrier, progress: &dyn Progress) -> Result<()> {
+    let bar = KilobyteBar { progress, shown: Cell::new(None) };
+    let check = |part: &Path| is_catalogue(part).map_err(|err| err.to_string());
+    let job = Job { source: ALL_STAR, destination: path, check: &check, watch: &|done, total| bar.show(done, total) };
+    let came = carrier.carry(&job);
+    progress.finish();
+    came.map_err(|trouble| failed(trouble, &carrier.transport.url(ALL_STAR), carrier))?;
+    Ok(())
+}
+
+fn failed(trouble: Trouble, url: &str, carrier: &Carrier) -> Error {
+    let detail = match trouble {
+        Trouble::Absent(reason) => format!("{reason}; {WRONG_ROOT}"),
+        Trouble::Failed(reason) => reason,
+        Trouble::Stopped => return carrier.pace.verdict().err().unwrap_or(Error::Interrupted { kept: false }),
+    };
+    Error::Network { url: url.into(), detail: format!("no catalogue: {detail}") }
+}
+
+/// Whether a file is a table of stars, down to its last row.
+fn is_catalogue(path: &Path) -> Result<()> {
+    let mut fits = FitsReader::open(path)?;
+    let table = fits.first_table()?;
+    let (n_rows, names) = fits.table_layout(table)?;
+    let column = find_column(path, &names, "APOGEE_ID", "is this an allStar file?")?.to_string();
+    fits.texts(table, &column, n_rows.saturating_sub(1)..n_rows)?;
+    Ok(())
+}
+
+/// Shows a long file's way in kB; a bar does not go back when a file begins anew.
+struct KilobyteBar<'a> {
+    progress: &'a dyn Progress,
+    shown: Cell<Option<u64>>,
+}
+
+impl KilobyteBar<'_> {
+    fn show(&self, done: u64, total: Option<u64>) {
+        let done = done / 1000;
+        let shown = self.shown.get().unwrap_or_else(|| {
+            self.progress.start("catalogue, kB", total.map_or(0, |total| total.div_ceil(1000) as usize));
+            0
+        });
+        if done > shown {
+            self.progress.advance((done - shown) as usize);
+        }
+        self.shown.set(Some(done.max(shown)));
+    }
+}

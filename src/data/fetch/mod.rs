@@ -1,0 +1,122 @@
+//! An APOGEE sample from the SDSS Science Archive: the catalogue, and the spectra of the stars selected from it.
+//!
+//! Whatever ends a run, every file under its final name is whole and verified, what was on its way is continued by the
+//! next run, and nothing is fetched twice.
+
+mod archive;
+mod catalogue;
+mod inventory;
+mod lock;
+mod manifest;
+mod pace;
+mod part;
+mod plan;
+mod refusal;
+mod settings;
+mod sky_server;
+mod spectra;
+mod transfer;
+mod transport;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use catalogue::CatalogueOrigin;
+pub use manifest::{ManifestEntry, Status};
+pub use plan::{FetchPlan, SpectraPlan, plan};
+pub use settings::ArchiveSettings;
+
+use super::selection::{Cut, Selection};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use inventory::Inventory;
+use lock::FolderLock;
+use manifest::Manifest;
+use pace::Pace;
+use transfer::Carrier;
+use transport::Transport;
+
+/// What to fetch, whence and whereto.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchRequest<'a> {
+    /// The archive.
+    pub settings: &'a ArchiveSettings,
+    /// The catalogue: where it ends in `.csv` an answer of SkyServer, where in `.fits` the allStar file.
+    pub catalogue: &'a Path,
+    /// Folder of the spectra, below which they lie as in the archive.
+    pub spectra: &'a Path,
+    /// Labels that the catalogue is to have.
+    pub labels: &'a [String],
+    /// Whose spectra are wanted.
+    pub selection: &'a Selection,
+    /// Fetch the catalogue even where there is one.
+    pub refresh_catalogue: bool,
+}
+
+impl FetchRequest<'_> {
+    fn check(&self) -> Result<()> {
+        let checked = self.settings.check();
+        checked.map_err(|(key, problem)| Error::Config(format!("data.archive.{key} {problem}")))
+    }
+}
+
+/// What a run fetched.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FetchReport {
+    /// Where the catalogue came from.
+    pub catalogue: CatalogueOrigin,
+    /// Spectra of the stars selected.
+    pub n_selected: usize,
+    /// Those that were there before.
+    pub n_present: usize,
+    /// Those fetched.
+    pub n_fetched: usize,
+    /// Those that the archive does not have, or does not give, with the reason.
+    pub missing: Vec<ManifestEntry>,
+    /// Those that could not be had, with the reason; another run may get them.
+    pub failed: Vec<ManifestEntry>,
+    /// Bytes that came over the network, or from the copy on disk, kept or not.
+    pub bytes: u64,
+    /// The cuts of the selection.
+    pub cuts: Vec<Cut>,
+    /// What became of every spectrum, as a table.
+    pub manifest: PathBuf,
+}
+
+/// Fetches the catalogue if it is not there, selects stars, and fetches their spectra that are not there.
+///
+/// # Errors
+/// [`Error::Config`] for settings; [`Error::Network`] where the catalogue cannot be had, or the archive has stopped
+/// answering; [`Error::Interrupted`] when asked to stop; [`Error::Io`]. A spectrum that cannot be had is no error.
+pub fn fetch(request: &FetchRequest, progress: &dyn Progress) -> Result<FetchReport> {
+    request.check()?;
+    progress.defer_interruption(true);
+    let report = fetch_deferring(request, progress);
+    progress.defer_interruption(false);
+    report
+}
+
+fn fetch_deferring(request: &FetchRequest, progress: &dyn Progress) -> Result<FetchReport> {
+    let transport = Transport::new(request.settings);
+    let pace = Pace::new(request.settings, progress);
+    let carrier = Carrier::new(&transport, &pace, request.settings.timeout_s);
+    let catalogue = catalogue::obtain(request, &carrier, progress)?;
+    let inventory = Inventory::take(request, &transport, progress)?;
+    let _lock = FolderLock::take(request.spectra)?;
+    let mut manifest = Manifest::new(request.spectra, inventory.entries.clone());
+    let cuts = inventory.cuts.clone();
+    spectra::fetch_all(inventory, &mut manifest, &carrier, request.settings, progress)?;
+    let of_status = |status| manifest.entries().iter().filter(move |entry| entry.status == status);
+    Ok(FetchReport {
+        catalogue,
+        n_selected: manifest.entries().len(),
+        n_present: of_status(Status::Present).count(),
+        n_fetched: of_status(Status::Fetched).count(),
+        missing: of_status(Status::Missing).cloned().collect(),
+        failed: of_status(Status::Failed).cloned().collect(),
+        bytes: carrier.received(),
+        cuts,
+        manifest: manifest.path().to_path_buf(),
+    })
+}

@@ -1,0 +1,215 @@
+//! One file from the archive to its place: continued where an earlier run left it, verified, and only then named.
+
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::pace::Pace;
+use super::part::Part;
+use super::refusal::{Refusal, Trouble};
+use super::transport::{Answer, Transport};
+use crate::error::{Error, Result};
+
+/// A connection slower than this over `timeout_s` is given up; in bytes per second.
+const SLOWEST: f64 = 1000.0;
+/// A broken transfer that brought so many bytes more than any before does not count as failed.
+const HEADWAY: u64 = 1 << 20;
+/// FITS files are whole blocks of so many bytes: the one sign of a complete file where the server tells no length.
+const FITS_BLOCK: u64 = 2880;
+const BUFFER: usize = 64 << 10;
+
+/// A file to fetch.
+pub(super) struct Job<'a> {
+    /// Path below the archive's root.
+    pub source: &'a str,
+    /// Where it goes.
+    pub destination: &'a Path,
+    /// Whether what came is what was asked for.
+    pub check: &'a dyn Fn(&Path) -> Result<(), String>,
+    /// Told how many bytes of the file have come, and how many it has, where known.
+    pub watch: &'a dyn Fn(u64, Option<u64>),
+}
+
+/// Carries files from an archive at a pace.
+pub(super) struct Carrier<'a> {
+    pub transport: &'a Transport,
+    pub pace: &'a Pace<'a>,
+    timeout: Duration,
+    received: AtomicU64,
+}
+
+impl<'a> Carrier<'a> {
+    pub fn new(transport: &'a Transport, pace: &'a Pace<'a>, timeout_s: f64) -> Self {
+        Self { transport, pace, timeout: Duration::from_secs_f64(timeout_s), received: AtomicU64::new(0) }
+    }
+
+    /// Bytes that have come so far, whether kept or not.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Fetches a file; its length.
+    ///
+    /// # Errors
+    /// Why it does not lie at its destination.
+    pub fn carry(&self, job: &Job) -> Result<u64, Trouble> {
+        let part = Part::of(job.destination);
+        let mut furthest = part.continuable().map_or(0, |(length, _)| length);
+        self.pace.persist(&self.transport.url(job.source), || {
+            self.attempt(job, &part).map_err(|refusal| match refusal {
+                Refusal::Passing(reason) if part.length() >= furthest + HEADWAY => {
+                    furthest = part.length();
+                    Refusal::Headway(reason)
+                }
+                refusal => refusal,
+            })
+        })
+    }
+
+    /// One request: for the rest where there is a beginning.
+    fn attempt(&self, job: &Job, part: &Part) -> Result<u64, Refusal> {
+        let begun = part.continuable();
+        let from = begun.as_ref().map(|(length, version)| (*length, version.as_str()));
+        let answer = match (self.transport.ask(job.source, from), from) {
+            // Everything had come, only the last step was missing.
+            (Err(Refusal::Beyond(Some(total))), Some((length, _))) if total == length => {
+                return finish(job, part, length);
+            }
+            (Err(Refusal::Beyond(_)), Some(_)) => return Err(start_over(part)),
+            (answer, _) => answer?,
+        };
+        // Some servers continue whatever there is, unasked whether it is still the same.
+        let continues = |(length, version): (u64, &str)| {
+            answer.start == length && answer.version.as_deref().is_none_or(|now| now == version)
+        };
+        if answer.start > 0 && !from.is_some_and(continues) {
+            return Err(start_over(part));
+        }
+        self.receive(answer, job, part)
+    }
+
+    /// Adds what comes to the part, and completes it.
+    fn receive(&self, answer: Answer, job: &Job, part: &Part) -> Result<u64, Refusal> {
+        let (mut body, mut position) = (answer.body, answer.start);
+        let mut buffer = vec![0; BUFFER];
+        let mut n_bytes = read(&mut body, &mut buffer, position)?;
+        if position == 0 {
+            // Before the part is touched: a server's excuse must not cost what has come of a long file.
+            begins_as_fits(&buffer[..n_bytes])?;
+        }
+        let mut file = part.open(position, answer.version.as_deref()).map_err(Refusal::Stop)?;
+        (job.watch)(position, answer.length);
+        let mut flow = Flow { since: Instant::now(), bytes: 0 };
+        while n_bytes > 0 {
+            file.write_all(&buffer[..n_bytes]).map_err(|err| Refusal::Stop(Error::io(part.path(), "write")(err)))?;
+            position += n_bytes as u64;
+            self.received.fetch_add(n_bytes as u64, Ordering::Relaxed);
+            (job.watch)(position, answer.length);
+            flow.count(n_bytes, self.timeout)?;
+            if !self.pace.goes_on() {
+                return Err(Refusal::Stop(Error::Interrupted { kept: false }));
+            }
+            n_bytes = read(&mut body, &mut buffer, position)?;
+        }
+        drop(file);
+        match answer.length {
+            Some(length) if position != length => {
+                Err(Refusal::Passing(format!("the file ended after {position} of {length} bytes")))
+            }
+            None if !position.is_multiple_of(FITS_BLOCK) => {
+                let reason = format!("the file ended after {position} bytes, within a FITS block");
+                Err(discarded(part, reason))
+            }
+            _ => finish(job, part, position),
+        }
+    }
+}
+
+/// The next bytes of a body, none at its end.
+fn read(body: &mut dyn Read, buffer: &mut [u8], position: u64) -> Result<usize, Refusal> {
+    loop {
+        match body.read(buffer) {
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            read => return read.map_err(|err| Refusal::Passing(format!("{err}, after {position} bytes"))),
+        }
+    }
+}
+
+/// Whether a file's first bytes, however few, are those of FITS.
+fn begins_as_fits(bytes: &[u8]) -> Result<(), Refusal> {
+    let what = match bytes.trim_ascii_start().first() {
+        None => "an empty file",
+        Some(b'<') => "a web page",
+        Some(_) if bytes.iter().zip(b"SIMPLE").all(|(byte, fits)| byte == fits) => return Ok(()),
+        Some(_) => "something else",
+    };
+    Err(Refusal::Passing(format!("{what} came in place of the FITS file")))
+}
+
+/// Verifies and names what has come.
+fn finish(job: &Job, part: &Part, length: u64) -> Result<u64, Refusal> {
+    if let Err(problem) = (job.check)(part.path()) {
+        return Err(discarded(part, problem));
+    }
+    part.complete().map_err(Refusal::Stop)?;
+    Ok(length)
+}
+
+fn start_over(part: &Part) -> Refusal {
+    discarded(part, "the file in the archive is not the one that was begun".into())
+}
+
+fn discarded(part: &Part, reason: String) -> Refusal {
+    part.discard().map_or_else(Refusal::Stop, |()| Refusal::Passing(reason))
+}
+
+/// How fast bytes come.
+struct Flow {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Flow {
+    fn count(&mut self, n_bytes: usize, window: Duration) -> Result<(), Refusal> {
+        self.bytes += n_bytes;
+        let elapsed = self.since.elapsed();
+        if elapsed < window {
+            return Ok(());
+        }
+        let speed = self.bytes as f64 / elapsed.as_secs_f64();
+        if speed < SLOWEST {
+            return Err(Refusal::Passing(format!("only {speed:.0} bytes/s came")));
+        }
+        *self = Self { since: Instant::now(), bytes: 0 };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_fits_file_is_known_by_its_first_bytes() {
+        assert!(begins_as_fits(b"SIMPLE  =                    T").is_ok());
+        assert!(begins_as_fits(b"SI").is_ok(), "more may follow");
+        let said = |bytes: &[u8]| match begins_as_fits(bytes) {
+            Err(Refusal::Passing(reason)) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(said(b"").starts_with("an empty file"));
+        assert!(said(b"\n<html>").starts_with("a web page"));
+        assert!(said(b"error").starts_with("something else"));
+    }
+
+    #[test]
+    fn a_slow_connection_is_known_by_its_speed_over_a_while() {
+        let window = Duration::from_secs(10);
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        assert!(Flow { since: ago(9), bytes: 0 }.count(1, window).is_ok());
+        assert!(Flow { since: ago(10), bytes: 0 }.count(9000, window).is_err());
+        let mut fast = Flow { since: ago(10), bytes: 1_000_000 };
+        assert!(fast.count(1, window).is_ok() && fast.bytes == 0, "a new while begins");
+    }
+}
