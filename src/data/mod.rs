@@ -1,4 +1,4 @@
-//! Bytes to plain vectors and back: FITS, CSV, npy, and where they come from. No Burn, no scientific choices.
+//! Bytes to plain vectors and back: FITS, CSV, npy, the archive, line lists and isochrones. No Burn, no choice that a model depends on.
 
 pub mod apstar;
 pub mod arrays;

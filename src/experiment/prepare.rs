@@ -83,8 +83,14 @@ impl Source {
     }
 
     fn open_apstar(data: &ApstarData, config: &ExperimentConfig) -> Result<Self> {
+        let remedy = "or let `maury fetch` get what the experiment needs";
         if !data.spectra.is_dir() {
-            return Err(Error::format(&data.spectra, "no such folder of apStar files; set data.apstar.spectra"));
+            let detail = format!("no such folder of apStar files; set data.apstar.spectra, {remedy}");
+            return Err(Error::format(&data.spectra, detail));
+        }
+        if !data.catalogue.is_file() {
+            let detail = format!("no such catalogue; set data.apstar.catalogue, {remedy}");
+            return Err(Error::format(&data.catalogue, detail));
         }
         let (stars, mut cuts) = select(&data.catalogue, "APOGEE_ID", &config.labels, &config.selection)?;
         let found: Vec<Option<PathBuf>> = (0..stars.len())

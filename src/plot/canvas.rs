@@ -186,7 +186,37 @@ fn tidied(svg: &str, width: u32, height: u32) -> String {
     {
         svg = svg.replace(idle, instead);
     }
-    svg
+    with_circles_in_groups(&svg)
+}
+
+/// The SVG with the style of neighbouring circles written once: a panel may have a thousand of them.
+fn with_circles_in_groups(svg: &str) -> String {
+    let mut grouped = String::with_capacity(svg.len());
+    let mut style_of_group = "";
+    for line in svg.split_inclusive('\n') {
+        // Position and radius come first, then what they share.
+        let parts = line.strip_prefix("<circle ").and_then(|rest| {
+            let radius = rest.find(" r=\"")? + 4;
+            let place = radius + rest[radius..].find('"')? + 1;
+            Some((&rest[..place], rest[place..].trim_end().trim_end_matches("/>").trim()))
+        });
+        let style = parts.map_or("", |(_, style)| style);
+        if style != style_of_group {
+            if !style_of_group.is_empty() {
+                grouped += "</g>\n";
+            }
+            if !style.is_empty() {
+                // The opacity of a group would be that of all circles as one; circles here are filled.
+                grouped += &format!("<g {}>\n", style.replacen("opacity=", "fill-opacity=", 1));
+            }
+            style_of_group = style;
+        }
+        match parts {
+            Some((place, _)) if !style.is_empty() => grouped += &format!("<circle {place}/>\n"),
+            _ => grouped += line,
+        }
+    }
+    grouped
 }
 
 /// RGB pixels averaged over squares of [`OVERSAMPLING`].
@@ -262,6 +292,21 @@ mod tests {
             (0..120).filter(|row| pixels[3 * row * width..][..3 * width].iter().any(|&v| v < 128)).collect();
         let (top, bottom) = (dark[0], dark[dark.len() - 1]);
         assert!((78..=80).contains(&bottom) && (49..=52).contains(&top), "rows {top} to {bottom}");
+    }
+
+    #[test]
+    fn circles_alike_share_their_style() {
+        let figure = render("dots", SIZE, |canvas| {
+            for x in [10.0, 20.0, 30.0] {
+                canvas.marker((x, 10.0), Marker::Dot, 2.0, BLUE.faded(0.5));
+            }
+            canvas.marker((40.0, 10.0), Marker::Ring, 2.0, BLACK);
+            canvas.text((50.0, 10.0), "end", Lettering::new(9.0));
+        });
+        let svg = figure.expect("renders").svg;
+        let group = "<g fill-opacity=\"0.5\" fill=\"#0072B2\">\n<circle cx=\"100\" cy=\"100\" r=\"20\"/>\n<circle";
+        assert!(svg.contains(group), "{svg}");
+        assert_eq!((svg.matches("<g ").count(), svg.matches("</g>").count()), (2, 2));
     }
 
     #[test]

@@ -98,8 +98,11 @@ impl<'a> Facts<'a> {
     /// One number as HTML that says where it comes from.
     fn fact(&self, placeholder: &str) -> Option<String> {
         let (path, text) = self.written(placeholder)?;
-        let (value, text) = (escaped(&self.at(path)?.to_string()), escaped(&text));
-        Some(format!("<data value=\"{value}\" title=\"{}\">{text}</data>", escaped(path)))
+        let known = self.at(path)?;
+        let (value, text) = (escaped(&known.to_string()), escaped(&text));
+        // Numbers stay on one line, words need not.
+        let class = if known.is_string() { " class=\"words\"" } else { "" };
+        Some(format!("<data value=\"{value}\" title=\"{}\"{class}>{text}</data>", escaped(path)))
     }
 
     /// Path and text of `path:format`.
@@ -194,7 +197,7 @@ mod tests {
         assert_eq!(
             told,
             "<data value=\"188650\" title=\"cuts.0.left\">188\u{2009}650</data> stars after <data value=\"&quot;a &lt; b&quot;\" \
-             title=\"cuts.0.name\">a &lt; b</data>, <data value=\"0.4217\" title=\"p\">42.2%</data>."
+             title=\"cuts.0.name\" class=\"words\">a &lt; b</data>, <data value=\"0.4217\" title=\"p\">42.2%</data>."
         );
         assert_eq!(facts.plain("bias {bias:+.4}, {p}").unwrap(), "bias \u{2212}0.0004, 0.422");
         for unknown in ["{none}", "{cuts.1.left}", "{cuts.0.left.x}", "{cuts}", "{unclosed"] {

@@ -190,6 +190,7 @@ p, li, figcaption { max-width: 46rem; }
 nav ol { columns: 2 18rem; padding-left: 1.4rem; font-size: 0.92rem; }
 nav a { color: inherit; }
 data { font-variant-numeric: tabular-nums; white-space: nowrap; }
+data.words { white-space: inherit; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--line); white-space: nowrap; text-align: left; }
@@ -202,11 +203,18 @@ summary { cursor: pointer; margin: 0.6rem 0; }
 pre { overflow-x: auto; font-size: 0.8rem; border: 1px solid var(--line); padding: 0.6rem; }
 .warn { background: var(--warn); padding: 0.6rem 1rem; border-radius: 4px; }
 .warn ul { margin: 0.3rem 0 0; padding-left: 1.2rem; }
+@media (max-width: 42rem) {
+th, td { white-space: normal; padding: 0.2rem 0.4rem; }
+figure { overflow-x: auto; }
+figure svg { min-width: 34rem; }
+figcaption { position: sticky; left: 0; }
+}
 @media print {
 :root { --ink: #000; --page: #fff; --faint: #444; --line: #ccc; }
 body { font-size: 10.5pt; }
 main { max-width: none; padding: 0; }
-figure svg { filter: none; }
+figure svg { filter: none; min-width: 0; }
+details::details-content { content-visibility: visible; height: auto; }
 .wide { overflow: visible; }
 table { font-size: 7pt; }
 th, td { padding: 0.1rem 0.25rem; white-space: normal; }

@@ -14,25 +14,8 @@ pub mod run_page;
 pub mod sweep;
 pub mod tables;
 
+pub use crate::spectra::labels::title as label_title;
 use crate::spectra::labels::unit;
-
-/// How a label is written for people: `fe_h` is [Fe/H].
-pub fn label_title(label: &str) -> String {
-    let element = |name: &str| {
-        let mut letters = name.chars();
-        letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>()).unwrap_or_default()
-    };
-    match label {
-        "teff" => "Teff".into(),
-        "logg" => "log g".into(),
-        _ => match label.split_once('_') {
-            Some((numerator, "h")) => format!("[{}/H]", element(numerator)),
-            Some((numerator, "fe")) => format!("[{}/Fe]", element(numerator)),
-            Some(("alpha", "m")) => "[α/M]".into(),
-            _ => label.into(),
-        },
-    }
-}
 
 /// A label with its unit in brackets, as on axes.
 pub fn title_with_unit(label: &str) -> String {
@@ -59,15 +42,4 @@ pub fn plain(value: f64, decimals: usize) -> String {
 /// A fraction as a whole percentage; `-` if there is none.
 pub fn percent(fraction: f64) -> String {
     if fraction.is_finite() { format!("{:.0}%", 100.0 * fraction) } else { "-".into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_written_as_in_papers() {
-        let titles = ["teff", "logg", "fe_h", "mg_fe", "m_h", "vsini"].map(label_title);
-        assert_eq!(titles, ["Teff", "log g", "[Fe/H]", "[Mg/Fe]", "[M/H]", "vsini"]);
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::html::{Cell, Page};
-use super::{in_unit, label_title, percent, plain, title_with_unit};
+use super::{in_unit, percent, plain, title_with_unit};
 use crate::experiment::outliers::{Effect, FaultySpectrum, NOT_LISTED, Outlier, Outliers, Score, Spread, Verdict};
 use crate::plot::Figure;
 use crate::spectra::labels::unit;
@@ -34,8 +34,7 @@ pub fn page(name: &str, outliers: &Outliers, figures: &BTreeMap<usize, Figure>) 
     faulty_spectra(&mut page, outliers);
     for (index, star) in outliers.stars.iter().enumerate() {
         page.heading(&format!("{}: {}", star.id, star.verdict.name()));
-        let worst = &outliers.label_names[star.evidence.worst_label];
-        page.paragraph(&star.reason.replacen(worst.as_str(), &label_title(worst), 1));
+        page.paragraph(&star.reason);
         labels(&mut page, outliers, star);
         if let Some(figure) = figures.get(&index) {
             page.figure(

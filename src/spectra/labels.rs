@@ -17,6 +17,24 @@ pub fn unit(label: &str) -> &'static str {
     }
 }
 
+/// How a label is written for people: `fe_h` is [Fe/H].
+pub fn title(label: &str) -> String {
+    let element = |name: &str| {
+        let mut letters = name.chars();
+        letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>()).unwrap_or_default()
+    };
+    match label {
+        "teff" => "Teff".into(),
+        "logg" => "log g".into(),
+        _ => match label.split_once('_') {
+            Some((numerator, "h")) => format!("[{}/H]", element(numerator)),
+            Some((numerator, "fe")) => format!("[{}/Fe]", element(numerator)),
+            Some(("alpha", "m")) => "[α/M]".into(),
+            _ => label.into(),
+        },
+    }
+}
+
 /// Surface gravity of a star of one solar mass: log10 of G M / R^2 in cm s^-2.
 ///
 /// 4.44 at 1 solar radius, 2.09 at 15, 0.44 at 100: a cut at log g = 4 keeps giants and removes dwarfs.
@@ -144,5 +162,11 @@ mod tests {
             let back = scaler.unscale(scaler.scale(labels.view()).view());
             prop_assert!((back[[0, 0]] - teff).abs() < 1e-9 && (back[[0, 1]] - fe_h).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn labels_are_written_as_in_papers() {
+        let titles = ["teff", "logg", "fe_h", "mg_fe", "m_h", "vsini"].map(title);
+        assert_eq!(titles, ["Teff", "log g", "[Fe/H]", "[Mg/Fe]", "[M/H]", "vsini"]);
     }
 }

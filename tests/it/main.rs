@@ -13,6 +13,7 @@ mod experiments;
 mod features;
 mod fetch;
 mod fetch_catalogue;
+mod fetch_lab;
 mod fitting;
 mod guides;
 mod house;

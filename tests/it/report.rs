@@ -82,7 +82,7 @@ fn every_number_on_the_page_stands_in_the_json() {
     let mut n_numbers = 0;
     for told in between(&page, "<data ", "</data>") {
         let value = unescaped(between(told, "value=\"", "\" title=").next().unwrap());
-        let path = unescaped(between(told, "title=\"", "\">").next().unwrap());
+        let path = unescaped(between(told, "title=\"", "\"").next().unwrap());
         let text = unescaped(told.rsplit('>').next().unwrap());
         let known = at(&json, &path);
         assert_eq!(&serde_json::from_str::<Value>(&value).unwrap(), known, "{path}");

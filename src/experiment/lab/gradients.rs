@@ -22,8 +22,8 @@ const MOST_LISTED: usize = 10;
 pub struct GradientSpectrum {
     /// The label.
     pub label: String,
-    /// Change of normalized flux for one [`unit_step`] of the label, at the mean training star, `[n_pixels]`; NaN where the
-    /// model knows nothing.
+    /// Change of normalized flux for one [`unit_step`] of the label, at the mean training star, `[n_pixels]`; NaN where fewer
+    /// than half of the training stars have the pixel.
     pub values: Vec<f64>,
 }
 
@@ -85,7 +85,7 @@ fn species_of(label: &str) -> Option<String> {
     is_element.then(|| format!("{first}{} I", letters.as_str()))
 }
 
-/// Finds gradient spectra and features.
+/// Finds gradient spectra and features in some pixels.
 pub(super) fn find(subject: &Subject, valid: &[bool]) -> Result<(Gradients, Vec<GradientSpectrum>)> {
     let (cannon, settings, grid) = (subject.cannon, subject.settings, &subject.crossval.set.grid);
     let names = &cannon.scaler.names;

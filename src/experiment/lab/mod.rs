@@ -78,6 +78,8 @@ pub struct Lab {
     pub n_terms: usize,
     /// See `n_labels`.
     pub n_pixels: usize,
+    /// Pixels that at least half of the training stars have: only these are looked at for features and scatter.
+    pub n_well_measured: usize,
     /// Stars that trained it, and were tested with it, in the fold that is shown.
     pub n_train: usize,
     /// See `n_train`.
@@ -124,7 +126,7 @@ pub struct Pictures {
     pub fitted_star: (stars::Observed, Vec<f64>, Vec<f64>),
     /// One for each label.
     pub gradients: Vec<GradientSpectrum>,
-    /// The scatter s of the model, `[n_pixels]`; NaN where it knows nothing.
+    /// The scatter s of the model, `[n_pixels]`; NaN where fewer than half of the training stars have the pixel.
     pub scatter: Vec<f64>,
     /// The window of spectra of single stars, vacuum Angstrom.
     pub window: (f64, f64),
@@ -165,7 +167,7 @@ impl Lab {
         let Subject { source, crossval, fold, result, cannon, settings } = subject;
         let (set, config) = (crossval.set, crossval.config);
         let scaler = &cannon.scaler;
-        let valid = cannon.cannon.valid_pixels();
+        let well_measured = well_measured(subject);
         let complete: Vec<Vec<f64>> =
             source.stars.labels.iter().filter(|row| row.iter().all(|label| label.is_finite())).cloned().collect();
         let column = |k: usize| -> Vec<f64> {
@@ -180,8 +182,8 @@ impl Lab {
         let (star, star_spectrum) = stars::shown(subject)?;
         let look_alikes = stars::look_alikes(subject);
         let (fitted_star, observed, model) = stars::fitted(subject)?;
-        let s = scatter::of_model(cannon, &valid);
-        let (gradients, gradient_spectra) = gradients::find(subject, &valid)?;
+        let s = scatter::of_model(cannon, &cannon.cannon.valid_pixels());
+        let (gradients, gradient_spectra) = gradients::find(subject, &well_measured)?;
         let (sequences, metallicity, giant_branch) = sequences::make(subject)?;
         let (mystery, posteriors) = mystery::sample(subject, models)?;
         Ok(Self {
@@ -197,7 +199,8 @@ impl Lab {
             look_alikes: look_alikes.as_ref().map(|(pair, _)| pair.clone()),
             fitted_star,
             gradients,
-            scatter: scatter::find(subject, &s)?,
+            n_well_measured: well_measured.iter().filter(|is| **is).count(),
+            scatter: scatter::find(subject, &s, &well_measured)?,
             sequences,
             kiel: None,
             mystery,
@@ -209,7 +212,7 @@ impl Lab {
                 look_alikes: look_alikes.map(|(_, observed)| observed),
                 fitted_star: (observed, model, s.clone()),
                 gradients: gradient_spectra,
-                scatter: s,
+                scatter: s.iter().zip(&well_measured).map(|(s, is)| if *is { *s } else { f64::NAN }).collect(),
                 window: settings.window,
                 sequence_window: settings.sequence_window,
                 metallicity,
@@ -231,6 +234,19 @@ impl Lab {
         self.pictures.kiel = Some(diagram);
         Ok(())
     }
+}
+
+/// The pixels that at least half of the training stars have, of those that the model knows. At the ends of the chips, which
+/// move with the stars' velocities, few stars say what a model should believe.
+fn well_measured(subject: &Subject) -> Vec<bool> {
+    let set = subject.crossval.set;
+    let training: Vec<usize> = subject.fold.training.iter().copied().filter(|star| set.can_train(*star)).collect();
+    let has = |star: &&usize, pixel: usize| set.ivar[[**star, pixel]] > 0.0;
+    let valid = subject.cannon.cannon.valid_pixels();
+    let is = |(pixel, valid): (usize, bool)| {
+        valid && 2 * training.iter().filter(|star| has(star, pixel)).count() >= training.len()
+    };
+    valid.into_iter().enumerate().map(is).collect()
 }
 
 fn range(values: &[f64]) -> LabelRange {

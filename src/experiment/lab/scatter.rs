@@ -42,8 +42,6 @@ pub struct Scatter {
     pub median_of_chips: Vec<f64>,
     /// Median at the continuum pixels.
     pub median_at_continuum: f64,
-    /// Pixels without information.
-    pub n_invalid: usize,
     /// The pixels of largest scatter, as a share of all.
     pub largest_share: f64,
     /// Share of those at a known atomic line, and of all pixels.
@@ -62,11 +60,11 @@ pub(super) fn of_model(cannon: &TrainedCannon, valid: &[bool]) -> Vec<f64> {
     s2.into_iter().zip(valid).map(|(s2, valid)| if *valid { s2.sqrt() } else { f64::NAN }).collect()
 }
 
-/// Looks at the scatter of a model.
-pub(super) fn find(subject: &Subject, s: &[f64]) -> Result<Scatter> {
+/// Looks at the scatter of a model in some pixels.
+pub(super) fn find(subject: &Subject, s: &[f64], well_measured: &[bool]) -> Result<Scatter> {
     let set = subject.crossval.set;
     let grid = &set.grid;
-    let usable: Vec<bool> = s.iter().map(|s| s.is_finite()).collect();
+    let usable = well_measured;
     let of = |holds: &dyn Fn(usize) -> bool| -> Vec<f64> {
         (0..s.len()).filter(|pixel| usable[*pixel] && holds(*pixel)).map(|pixel| s[pixel]).collect()
     };
@@ -79,7 +77,7 @@ pub(super) fn find(subject: &Subject, s: &[f64]) -> Result<Scatter> {
         let pixels: Vec<usize> = (0..s.len()).filter(|pixel| usable[*pixel] && holds(*pixel)).collect();
         pixels.iter().filter(|pixel| is_at_line[**pixel]).count() as f64 / pixels.len().max(1) as f64
     };
-    let peaks = features::strongest_features(s, &usable, grid, MOST_LISTED, SEPARATION_PIXELS);
+    let peaks = features::strongest_features(s, usable, grid, MOST_LISTED, SEPARATION_PIXELS);
     lines.extend(co_band_heads().iter().map(KnownLine::from));
     let mut likeness = BTreeMap::new();
     if grid.is_apogee() {
@@ -97,7 +95,6 @@ pub(super) fn find(subject: &Subject, s: &[f64]) -> Result<Scatter> {
         q99: quantile(&all, 0.99),
         median_of_chips: grid.chips.iter().map(|chip| median(&of(&|pixel| chip.contains(&pixel)))).collect(),
         median_at_continuum: median(&of(&|pixel| set.continuum_pixels[pixel])),
-        n_invalid: usable.iter().filter(|usable| !**usable).count(),
         largest_share: LARGEST,
         largest_at_atomic_lines: share(&|pixel| s[pixel] >= limit),
         all_at_atomic_lines: share(&|_| true),

@@ -181,10 +181,10 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
     Ok((shown, spectrum))
 }
 
-/// The pair of stars nearest to each other in labels.
+/// A pair of stars near to each other in labels.
 pub(super) fn look_alikes(subject: &Subject) -> Option<(LookAlikePair, [Observed; 2])> {
     let set = subject.crossval.set;
-    let pair = look_alikes::closest(set)?;
+    let pair = look_alikes::typical(set)?;
     let [a, b] = pair.stars;
     let label = |(k, name): (usize, &String)| LookAlikeLabel {
         name: name.clone(),

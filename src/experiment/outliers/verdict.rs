@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
 use crate::inference::fit::EXTRAPOLATION_PENALTY;
+use crate::spectra::labels::title;
 use crate::spectra::quality::star_flags;
 
 /// Why a star's estimate and its catalogue labels disagree.
@@ -142,7 +143,7 @@ pub fn judge(evidence: &Evidence, label_names: &[String]) -> (Verdict, String) {
         (Verdict::Unexplained, words + &fit_of_both(evidence))
     };
     let (verdict, why) = questions.iter().find_map(|question| question(evidence)).unwrap_or_else(unexplained);
-    let label = label_names.get(evidence.worst_label).map_or("a label", String::as_str);
+    let label = label_names.get(evidence.worst_label).map_or("a label".to_string(), |label| title(label));
     let deviation = evidence.deviations.get(evidence.worst_label).copied().unwrap_or(f64::NAN);
     let direction = if deviation > 0.0 { "above" } else { "below" };
     (verdict, format!("{label} is {:.1} robust scatters {direction} the catalogue. {why}.", deviation.abs()))

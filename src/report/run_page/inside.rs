@@ -82,7 +82,7 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &["Do strong gradients lie at known lines? The {lab.gradients.n_features} strongest features of each gradient \
-           spectrum, held against the list of atomic lines and band heads; a feature is a line if it lies within \
+           spectrum (among {lab.n_well_measured} pixels that at least half of the training stars have), held against the list of atomic lines and band heads; a feature is a line if it lies within \
            {lab.gradients.tolerance_pixels} pixels of it. Chance is the share of all pixels that do."],
     );
     coincidences(page, run);

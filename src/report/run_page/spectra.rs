@@ -109,7 +109,7 @@ pub(super) fn continuum(page: &mut Page, run: &Run) {
         page,
         "look_alikes",
         &[
-            "{lab.look_alikes.ids.0} and {lab.look_alikes.ids.1}, the two stars of high SNR nearest to each other in \
+            "{lab.look_alikes.ids.0} and {lab.look_alikes.ids.1}, two stars of high SNR that are nearly the same in \
              their labels ({lab.look_alikes.label_distance:.2} standard deviations apart).",
             "Their normalized fluxes differ by {lab.look_alikes.flux_difference:.4} (root mean square over all \
              pixels good in both), where noise alone would make {lab.look_alikes.noise:.4}.",

@@ -153,8 +153,7 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
         page,
         "coverage",
         &["Share of the test stars whose reference lies within central intervals of the \
-     quoted width: on the diagonal errors are true to size, below it they are too small. Thin lines are formal \
-     errors, thick ones calibrated."],
+     quoted width: on the diagonal errors are true to size, below it they are too small. Broken lines are formal errors, full ones calibrated."],
     );
     run.show(
         page,
