@@ -53,6 +53,7 @@ pub fn run(
 ) -> Result<Outcome> {
     let config = &experiment.config;
     config.write_resolved(folder)?;
+    lab::check_files(config)?;
     let mut timings = Timings::default();
     let source = timings.measure("select", || Source::open(config, cache, progress))?;
     let place = Place { name: &experiment.slug, folder, cache, keep_models: true };
@@ -132,7 +133,14 @@ pub fn run_on(
         {
             let subject = lab::Subject { source, crossval: &crossval, fold, result, cannon, settings };
             let folders = cannon_folders(config, place, folds.len());
-            lab = Some(timings.measure("lab", || Lab::look(&subject, &folders))?);
+            lab = match timings.measure("lab", || Lab::look(&subject, &folders)) {
+                // Who labels no star at all is told so below.
+                Err(err @ Error::TooFewStars { .. }) => {
+                    tracing::warn!("{err}");
+                    None
+                }
+                lab => Some(lab?),
+            };
         }
         results.values_mut().filter_map(|(results, _)| results.last_mut()).for_each(|result| result.cannon = None);
         shared = (!per_fold).then_some(set);

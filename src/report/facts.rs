@@ -125,7 +125,7 @@ pub fn formatted(value: f64, format: &str) -> String {
     }
     let (signed, format) = format.strip_prefix('+').map_or((false, format), |rest| (true, rest));
     let percent = format.strip_prefix('%');
-    let is_plain = percent.is_none() && format.is_empty();
+    let is_plain = percent.is_none() && matches!(format, "" | "e");
     let decimals = match (percent, format) {
         (Some(decimals), _) => decimals.parse().ok(),
         (None, "K") => Some(if value.abs() < 1000.0 { 1 } else { 0 }),

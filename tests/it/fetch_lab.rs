@@ -15,14 +15,14 @@ const LABELS: [&str; 5] = ["teff", "logg", "fe_h", "mg_fe", "si_fe"];
 /// A mock survey as SkyServer would answer for it.
 fn sky_server_answer(all_star: &Path) -> String {
     let stars = Catalogue::read(all_star, "APOGEE_ID", &LABELS.map(String::from)).unwrap();
-    let mut text = "#Table1\napogee_id,apstar_id,field,telescope,file,snr,starflag,aspcapflag".to_string();
+    let mut text = "#Table1\napogee_id,apstar_id,field,telescope,file,snr,nvisits,starflag,aspcapflag".to_string();
     LABELS.iter().for_each(|label| write!(text, ",{label},{label}_err").unwrap());
     // Missing values are -9999 in the database.
     let cell = |value: f64| if value.is_finite() { value.to_string() } else { "-9999".into() };
     for n in 0..stars.len() {
         let (id, field, telescope) = (&stars.id[n], &stars.field[n], &stars.telescope[n]);
         write!(text, "\n{id},apogee.{telescope}.stars.{field}.{id},{field},{telescope},{}", stars.file[n]).unwrap();
-        write!(text, ",{},0,0", cell(stars.snr[n])).unwrap();
+        write!(text, ",{},1,0,0", cell(stars.snr[n])).unwrap();
         for (label, error) in stars.labels[n].iter().zip(&stars.label_errors[n]) {
             write!(text, ",{},{}", cell(*label), cell(*error)).unwrap();
         }
@@ -35,9 +35,9 @@ fn a_survey_comes_whole_through_an_archive_that_misbehaves_and_gives_the_same_la
     let root = tempfile::tempdir().unwrap();
     let (here, mock) = (root.path(), root.path().join("mock"));
     survey::write(&mock, &MockSettings { stars: 60, seed: 11 }, &Silent).unwrap();
-    let telescope = here.join("sas/apogee/spectro/redux/dr17/stars/apo25m");
-    std::fs::create_dir_all(telescope.parent().unwrap()).unwrap();
-    std::os::unix::fs::symlink(mock.join("spectra"), &telescope).unwrap();
+    let stars = here.join("sas/apogee/spectro/redux/dr17/stars");
+    std::fs::create_dir_all(stars.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(mock.join("spectra"), &stars).unwrap();
     std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs"), here.join("configs")).unwrap();
     let archive = Archive::serve(&here.join("sas"));
     archive.answers_sql(&sky_server_answer(&mock.join("allStar.fits")));
@@ -51,7 +51,7 @@ fn a_survey_comes_whole_through_an_archive_that_misbehaves_and_gives_the_same_la
     std::fs::write(here.join("lab.toml"), experiment).unwrap();
 
     // All that can go wrong, each with some stars.
-    let mut files: Vec<String> = std::fs::read_dir(mock.join("spectra"))
+    let mut files: Vec<String> = std::fs::read_dir(mock.join("spectra/apo25m"))
         .unwrap()
         .flat_map(|field| std::fs::read_dir(field.unwrap().path()).unwrap())
         .map(|file| file.unwrap().file_name().into_string().unwrap())

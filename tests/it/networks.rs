@@ -350,7 +350,7 @@ fn ctrl_c_keeps_the_epoch_and_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("--resume") && said.contains("after this epoch"), "{said}");
+    assert!(said.contains("--resume") && said.contains("where nothing is lost"), "{said}");
     assert!(unfinished(folder.path()).is_some());
     let table = succeeded(folder.path(), &["run", "net.toml", "--resume"]);
     assert!(table.contains("NO_DATA") && table.contains("LABEL_MISSING"), "{table}");

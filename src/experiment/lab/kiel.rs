@@ -130,7 +130,7 @@ pub(super) fn isochrone_at(settings: &LabSettings, fe_h: f64) -> Result<Option<I
     Ok(Isochrone::interpolate_fe_h(&all(settings)?, fe_h, settings.age_gyr))
 }
 
-fn all(settings: &LabSettings) -> Result<Vec<Isochrone>> {
+pub(super) fn all(settings: &LabSettings) -> Result<Vec<Isochrone>> {
     if settings.isochrones.is_empty() {
         return Isochrone::shipped();
     }

@@ -18,17 +18,18 @@ use serde::Serialize;
 
 pub use gradients::{GradientSpectrum, Gradients};
 pub use kiel::{IsochroneAgreement, Kiel, KielDiagram, MetallicityTrend};
-pub use mystery::{Mystery, MysteryPosterior};
+pub use mystery::{Mystery, MysteryPosterior, NamedPosterior};
 pub use scatter::Scatter;
 pub use sequences::{Sequence, SequenceSpectra, Sequences};
 pub use settings::LabSettings;
 pub use stars::{FittedStar, LookAlikePair, ShownStar};
 
+use super::config::ExperimentConfig;
 use super::crossval::{CrossValidation, FoldResult};
 use super::outcome::ModelOutcome;
 use super::prepare::Source;
-use super::single_posterior::SampledStar;
 use super::star::StarSpectrum;
+use crate::data::apstar;
 use crate::error::{Error, Result};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::sun_like_logg;
@@ -92,7 +93,7 @@ pub struct Lab {
     pub star: ShownStar,
     /// Two stars alike in their labels.
     pub look_alikes: Option<LookAlikePair>,
-    /// A test star beside its model.
+    /// A star beside its model.
     pub fitted_star: FittedStar,
     /// How flux answers to each label.
     pub gradients: Gradients,
@@ -122,7 +123,7 @@ pub struct Pictures {
     pub star: StarSpectrum,
     /// The look-alikes.
     pub look_alikes: Option<[stars::Observed; 2]>,
-    /// The test star of [`Lab::fitted_star`], its model, and the model's scatter s; NaN where the model knows nothing.
+    /// The star of [`Lab::fitted_star`], its model, and the model's scatter s; NaN where the model knows nothing.
     pub fitted_star: (stars::Observed, Vec<f64>, Vec<f64>),
     /// One for each label.
     pub gradients: Vec<GradientSpectrum>,
@@ -139,7 +140,7 @@ pub struct Pictures {
     /// The Kiel diagram.
     pub kiel: Option<KielDiagram>,
     /// Posteriors of the mystery, by model.
-    pub mystery: Vec<(String, SampledStar)>,
+    pub mystery: Vec<NamedPosterior>,
 }
 
 /// What the lab looks at.
@@ -254,12 +255,22 @@ fn range(values: &[f64]) -> LabelRange {
     LabelRange { n_stars: values.len(), min, q05, q50, q95, max }
 }
 
+/// Whether the files that the lab needs at the end of a run can be read, before the run begins.
+///
+/// # Errors
+/// Errors of reading isochrones and the mystery.
+pub fn check_files(config: &ExperimentConfig) -> Result<()> {
+    let Some(settings) = &config.lab else { return Ok(()) };
+    kiel::all(settings)?;
+    config.data.mystery.as_deref().map_or(Ok(()), |path| apstar::read(path).map(|_| ()))
+}
+
 /// The error of a lab that finds no star to show.
 fn no_star(what: &str) -> Error {
     Error::TooFewStars {
         stage: format!("lab: {what}"),
         n_stars: 0,
         needed: 1,
-        remedy: "no star without flags; check masks and selection, or leave [lab] out".into(),
+        remedy: "no star has all its labels; check masks and selection, or leave [lab] out".into(),
     }
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::stars::{labelled, scaled};
 use super::{Subject, no_star};
 use crate::error::{Error, Result};
 use crate::experiment::single_posterior::{PosteriorSampler, SampledStar};
 use crate::inference::refine::RefineSettings;
-use crate::inference::sampling::{PosteriorSettings, Sampler};
+use crate::inference::sampling::Sampler;
 
 /// The numbers of the mystery.
 #[derive(Debug, Clone, Serialize)]
@@ -71,11 +72,14 @@ pub struct MysteryLabel {
     pub q84: f64,
 }
 
+/// What sampling left of a star, and the model it was sampled with.
+pub type NamedPosterior = (String, SampledStar);
+
 /// Samples the mystery with the models in these folders; none if there is no spectrum to sample.
 pub(super) fn sample(
     subject: &Subject,
     models: &[(String, PathBuf)],
-) -> Result<(Option<Mystery>, Vec<(String, SampledStar)>)> {
+) -> Result<(Option<Mystery>, Vec<NamedPosterior>)> {
     let config = subject.crossval.config;
     let (path, withheld) = match &config.data.mystery {
         Some(path) => (path.clone(), None),
@@ -84,7 +88,7 @@ pub(super) fn sample(
             None => return Ok((None, Vec::new())),
         },
     };
-    let settings = config.posterior.clone().unwrap_or_else(PosteriorSettings::default);
+    let settings = config.posterior.clone().unwrap_or_default();
     let mut sampled = Vec::new();
     let mut mystery: Option<Mystery> = None;
     for (name, folder) in models {
@@ -116,16 +120,14 @@ pub(super) fn sample(
     Ok((mystery, sampled))
 }
 
-/// A test star without flags nearest to the mean of the training stars, and its file.
+/// The test star nearest to the mean of the training stars, and its file.
 fn withheld(subject: &Subject) -> Result<Option<(PathBuf, usize)>> {
-    let Subject { source, crossval, fold, result, cannon, .. } = subject;
-    let set = crossval.set;
-    let is_healthy = |position: &usize| result.estimates.flags[*position] == 0 && set.flags(fold.test[*position]) == 0;
+    let Subject { source, fold, result, cannon, .. } = subject;
     let distance = |position: &usize| -> f64 {
         let labels = result.estimates.labels.row(*position).to_vec();
-        super::stars::scaled(&cannon.scaler, &[labels]).iter().map(|value| value * value).sum()
+        scaled(&cannon.scaler, &[labels]).iter().map(|value| value * value).sum()
     };
-    let nearest = (0..fold.test.len()).filter(is_healthy).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    let nearest = labelled(subject).into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
     let star = fold.test[nearest.ok_or_else(|| no_star("a star to withhold"))?];
     Ok(source.file(star).map(|path| (path.to_path_buf(), star)))
 }

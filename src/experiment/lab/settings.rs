@@ -10,11 +10,12 @@ use crate::experiment::config::{ExperimentConfig, ModelConfig};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LabSettings {
-    /// The Cannon to look into, one without latent causes; empty for the first of the experiment.
+    /// The Cannon to look into, one without latent causes; empty for the first of the experiment, a quadratic
+    /// one if there is one.
     pub model: String,
     /// The star shown from raw to normalized; another one where it was not selected.
     pub star: String,
-    /// The star shown beside its model, if it is a test star; another one where not.
+    /// The star shown beside its model; a test star of median chi^2 where it was not selected.
     pub fitted_star: String,
     /// Wavelengths at which spectra of single stars are shown, vacuum Angstrom.
     pub window: (f64, f64),
@@ -50,7 +51,10 @@ impl LabSettings {
     /// The same with the model by its name, as far as the experiment has one.
     pub(in crate::experiment) fn settled(mut self, config: &ExperimentConfig) -> Self {
         if self.model.is_empty() {
-            let first = config.models.iter().find(|(_, model)| is_plain_cannon(model));
+            // The classic one, quadratic, where there is one.
+            let plain = config.models.iter().filter(|(_, model)| is_plain_cannon(model));
+            let first =
+                plain.min_by_key(|(_, model)| !matches!(model, ModelConfig::Cannon(cannon) if cannon.order == 2));
             self.model = first.map(|(name, _)| name.clone()).unwrap_or_default();
         }
         self

@@ -8,6 +8,7 @@ use crate::device::to_f64;
 use crate::error::Result;
 use crate::experiment::look_alikes;
 use crate::experiment::star::{StarSpectrum, examine};
+use crate::inference::fitted::FittedCannon;
 use crate::models::SpectralModel;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::line_offsets::{LineOffsets, air_offset, line_offsets};
@@ -100,13 +101,15 @@ pub struct LookAlikeLabel {
     pub values: [f64; 2],
 }
 
-/// A test star beside its model.
+/// A star beside its model.
 #[derive(Debug, Clone, Serialize)]
 pub struct FittedStar {
     /// The star.
     pub id: String,
     /// The star that was asked for but is not here; none if this is it, or none was.
     pub asked_for: Option<String>,
+    /// Whether it is one of the stars that the model learned from.
+    pub is_training: bool,
     /// Signal-to-noise ratio per pixel.
     pub snr: f64,
     /// Estimated labels, their formal errors, and the catalogue's.
@@ -140,7 +143,7 @@ pub struct FittedLabel {
 pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
     let (set, config, settings) = (subject.crossval.set, subject.crossval.config, subject.settings);
     let asked = set.ids.iter().position(|id| *id == settings.star);
-    let healthy = (0..set.n_stars()).filter(|star| set.flags(*star) == 0 && set.snr[*star].is_finite());
+    let healthy = (0..set.n_stars()).filter(|star| set.flags(*star) == 0);
     let star = asked.or_else(|| healthy.max_by(|a, b| set.snr[*a].total_cmp(&set.snr[*b])));
     let star = star.ok_or_else(|| no_star("a star to show"))?;
     let spectrum = examine(subject.source, set, config, &set.ids[star])?;
@@ -200,19 +203,19 @@ pub(super) fn look_alikes(subject: &Subject) -> Option<(LookAlikePair, [Observed
     Some((found, [a, b].map(|star| observed(set, star))))
 }
 
-/// The test star that was asked for, or else the one without flags whose chi^2 is the median: typical, not flattering.
+/// The star that was asked for, or else the test star without flags whose chi^2 is the median: typical, not flattering.
 pub(super) fn fitted(subject: &Subject) -> Result<(FittedStar, Observed, Vec<f64>)> {
     let Subject { crossval, fold, result, settings, cannon, .. } = subject;
-    let (set, estimates) = (crossval.set, &result.estimates);
-    let asked = fold.test.iter().position(|row| set.ids[*row] == settings.fitted_star);
-    let healthy = |position: &usize| estimates.flags[*position] == 0 && set.flags(fold.test[*position]) == 0;
-    let mut typical: Vec<usize> = (0..fold.test.len()).filter(healthy).collect();
-    typical.sort_by(|a, b| estimates.chi2_reduced(*a).total_cmp(&estimates.chi2_reduced(*b)));
-    let position = asked.or_else(|| typical.get(typical.len() / 2).copied());
-    let position = position.ok_or_else(|| no_star("a test star beside its model"))?;
-    let star = fold.test[position];
+    let set = crossval.set;
+    let asked = set.ids.iter().position(|id| *id == settings.fitted_star);
+    let mut typical = labelled(subject);
+    typical.sort_by(|a, b| result.estimates.chi2_reduced(*a).total_cmp(&result.estimates.chi2_reduced(*b)));
+    let star = asked.or_else(|| typical.get(typical.len() / 2).map(|position| fold.test[*position]));
+    let star = star.ok_or_else(|| no_star("a star beside its model"))?;
+    let fitted = FittedCannon::new(cannon, &crossval.config.fit, crossval.compute);
+    let estimates = crossval.label("fitting one star", &[star], &fitted)?;
     let observed = observed(set, star);
-    let labels: Vec<f64> = estimates.labels.row(position).to_vec();
+    let labels: Vec<f64> = estimates.labels.row(0).to_vec();
     let model = flux_at(cannon, subject, &[labels])?.remove(0);
     let s = super::scatter::of_model(cannon, &cannon.cannon.valid_pixels());
     let inside = |pixel: &usize| {
@@ -228,22 +231,33 @@ pub(super) fn fitted(subject: &Subject) -> Result<(FittedStar, Observed, Vec<f64
     let mean = |of: &dyn Fn(usize) -> f64| usable.iter().map(|pixel| of(*pixel)).sum::<f64>() / usable.len() as f64;
     let label = |(k, name): (usize, &String)| FittedLabel {
         name: name.clone(),
-        estimate: estimates.labels[[position, k]],
-        error: estimates.error(position, k),
+        estimate: estimates.labels[[0, k]],
+        error: estimates.error(0, k),
         catalogue: set.labels[[star, k]],
     };
     let found = FittedStar {
         id: set.ids[star].clone(),
         asked_for: missing(&settings.fitted_star, asked.is_some()),
+        is_training: fold.training.contains(&star),
         snr: set.snr[star],
         labels: set.label_names.iter().enumerate().map(label).collect(),
-        chi2_reduced: estimates.chi2_reduced(position),
+        chi2_reduced: estimates.chi2_reduced(0),
         residual_in_window: mean(&|pixel| residual(pixel).powi(2)).sqrt(),
         expected_in_window: mean(&variance).sqrt(),
         within_2_sigma: mean(&|pixel| f64::from(residual(pixel).abs() <= 2.0 * variance(pixel).sqrt())),
         n_pixels_in_window: usable.len(),
     };
     Ok((found, observed, model))
+}
+
+/// Positions of the fold's test stars without flags; where all have some, of those with labels.
+pub(super) fn labelled(subject: &Subject) -> Vec<usize> {
+    let Subject { crossval, fold, result, .. } = subject;
+    let estimates = &result.estimates;
+    let flags = |position: usize| estimates.flags[position] | crossval.set.flags(fold.test[position]);
+    let all = (0..fold.test.len()).filter(|position| estimates.labels.row(*position).iter().all(|l| l.is_finite()));
+    let (healthy, others): (Vec<usize>, Vec<usize>) = all.partition(|position| flags(*position) == 0);
+    if healthy.is_empty() { others } else { healthy }
 }
 
 /// The name of a star that was asked for and not found.

@@ -381,7 +381,7 @@ mod tests {
     fn every_verdict_has_its_evidence_and_its_sentence() {
         let (verdict, why) = verdict_on(|_| ());
         assert_eq!(verdict, Verdict::Unexplained);
-        assert!(why.starts_with("logg is 7.0 robust scatters below the catalogue. Nothing unusual"), "{why}");
+        assert!(why.starts_with("log g is 7.0 robust scatters below the catalogue. Nothing unusual"), "{why}");
         assert!(why.ends_with("chi^2 is 1.00 times that at the estimate."), "{why}");
         type Change = fn(&mut Evidence);
         let cases: [(Verdict, &str, Change); 13] = [

@@ -201,19 +201,16 @@ fn stars_and_isochrones(lab: &Lab) -> Result<Option<Figure>> {
     };
     let (estimates, catalogue) = (stars(&diagram.estimates), stars(&diagram.catalogue));
     // Giants alone: the main sequence lies beyond the stars.
-    let coolest_dwarf = 4.2;
+    let faintest_giant = 4.2;
     let curve = |isochrone: &Isochrone| -> Vec<(f64, f64)> {
-        let giants = isochrone.points.iter().filter(|point| point.logg < coolest_dwarf);
+        let giants = isochrone.points.iter().filter(|point| point.logg < faintest_giant);
         giants.map(|point| (point.teff, point.logg)).collect()
     };
-    let curves: Vec<(String, Vec<(f64, f64)>, f64)> = diagram
-        .isochrones
-        .iter()
-        .map(|one| (format!("[Fe/H] = {}, {} Gyr", one.fe_h, one.age_gyr.round()), curve(one), one.fe_h))
-        .collect();
-    let isochrones: Vec<kiel::Isochrone> = curves
-        .iter()
-        .map(|(name, points, fe_h)| kiel::Isochrone { name, points, color: *fe_h, is_broken: false })
+    let name = |one: &Isochrone| format!("[Fe/H] = {}, {} Gyr", one.fe_h, one.age_gyr.round());
+    let names: Vec<String> = diagram.isochrones.iter().map(name).collect();
+    let curves: Vec<Vec<(f64, f64)>> = diagram.isochrones.iter().map(curve).collect();
+    let isochrones: Vec<kiel::Isochrone> = (diagram.isochrones.iter().zip(&names).zip(&curves))
+        .map(|((one, name), points)| kiel::Isochrone { name, points, color: one.fe_h, is_broken: false })
         .collect();
     let place = |name: &'static str, found: &Option<Gathering>| {
         found.as_ref().map(|found| KielFeature {

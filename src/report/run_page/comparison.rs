@@ -137,7 +137,7 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     let number = |model: &str, label: &str| facts.number(&format!("models.{model}.{place}.{label}.robust_scatter"));
     let better = |label: &&str| number(&cannon, label) < number(&network, label);
     let labels = run.labels();
-    let (ahead, behind): (Vec<&str>, Vec<&str>) = labels.iter().copied().partition(|label| better(&label));
+    let (ahead, behind): (Vec<&str>, Vec<&str>) = labels.iter().copied().partition(better);
     let told = |labels: &[&str]| {
         let of = |model: &str, label: &str| quantity(&format!("models.{model}.{place}.{label}.robust_scatter"), label);
         let each = labels

@@ -28,22 +28,26 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
             ),
         ],
     );
+    let trained = facts.at("lab.fitted_star.is_training").and_then(serde_json::Value::as_bool) == Some(true);
+    let kind = if trained { "one of the stars that it learned from" } else { "a test star" };
     run.show(
         page,
         "observed_vs_model",
         &[
-            "{lab.fitted_star.id}, a test star (SNR {lab.fitted_star.snr:.0}), and the model at the labels fitted to \
-             all its pixels.",
+            &format!(
+                "{{lab.fitted_star.id}}, {kind} (SNR {{lab.fitted_star.snr:.0}}), and the model at the labels fitted to all \
+                 its pixels."
+            ),
             "Between {settings.lab.window.0:.0} and {settings.lab.window.1:.0} \u{c5} they differ by \
-             {lab.fitted_star.residual_in_window:.4} (root mean square of {lab.fitted_star.n_pixels_in_window} \
-             pixels), where noise and scatter make one expect {lab.fitted_star.expected_in_window:.4}; \
+             {lab.fitted_star.residual_in_window:.4} (root mean square of {lab.fitted_star.n_pixels_in_window} pixels), \
+             where noise and scatter make one expect {lab.fitted_star.expected_in_window:.4}; \
              {lab.fitted_star.within_2_sigma:%0} of the pixels lie within two standard deviations.",
         ],
     );
     page.tell(
         &facts,
-        &["The star that was asked for, {lab.fitted_star.asked_for}, is no test star here; this one has the median \
-         \u{3c7}\u{b2} of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
+        &["The star that was asked for, {lab.fitted_star.asked_for}, was not selected; this one has the median \u{3c7}\u{b2} \
+           of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
     );
     let row = |k: usize| {
         let path = |field: &str| format!("lab.fitted_star.labels.{k}.{field}");
@@ -61,8 +65,7 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
     page.heading("What each label does to a spectrum");
     let label = |name: &str| format!("lab.gradients.labels.{name}");
     let labels = run.labels();
-    let steps: Vec<String> =
-        labels.iter().map(|name| format!("{} by {}", label_title(name), step(run, name))).collect();
+    let steps: Vec<String> = labels.iter().map(|name| format!("{} by {}", label_title(name), step(name))).collect();
     run.show(
         page,
         "gradient_spectra",
@@ -114,7 +117,7 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         page.table(
             &[
                 "wavelength, \u{c5} (vacuum)",
-                &format!("change of flux for {}", step(run, name)),
+                &format!("change of flux for {}", facts.plain(&step(name)).unwrap_or_default()),
                 "known line",
                 "offset, pixels",
             ],
@@ -166,11 +169,9 @@ fn coincidences(page: &mut Page, run: &Run) {
     page.table(&["label", "at any known line", "chance", "own species", "at its lines", "chance"], &rows);
 }
 
-/// The step of a label that gradients are given for, in words.
-fn step(run: &Run, label: &str) -> String {
-    let path = format!("{{lab.gradients.labels.{label}.step}}");
-    let value = run.facts().plain(&path).unwrap_or_default();
-    format!("{value} {}", unit(label)).trim_end().to_string()
+/// A placeholder for the step of a label that gradients are given for, with its unit.
+fn step(label: &str) -> String {
+    format!("{{lab.gradients.labels.{label}.step}} {}", unit(label)).trim_end().to_string()
 }
 
 /// Rows of a table of features.
