@@ -16,7 +16,8 @@ use crate::experiment::run_folder::RunFolder;
 use crate::experiment::sweep;
 use crate::experiment::sweep::outcome::Reference;
 use crate::report::model_card::model_card;
-use crate::report::{self, figures, run_figures, run_page, tables};
+use crate::report::run_page::{self, REPORT};
+use crate::report::{self, figures, run_figures, sweep_page, tables};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples: maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n    \
@@ -91,12 +92,16 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
 
 fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) -> Result<Answer> {
     let outcome = sweep::run::run(experiment, folder, cache, bars)?;
+    let mut drawn = Vec::new();
     for reference in outcome.references() {
         let name = if reference == Reference::Truth { "sweep-vs_truth" } else { "sweep" };
-        figures::write(&folder.join("figures"), name, &figures::sweep::draw(&outcome, reference)?)?;
+        let figure = figures::sweep::draw(&outcome, reference)?;
+        figures::write(&folder.join("figures"), name, &figure)?;
+        drawn.push((reference, figure));
     }
+    files::write_bytes(&folder.join(REPORT), sweep_page::page(&outcome, &experiment.config, &drawn)?)?;
     outcome.write(folder)?;
-    Ok((report::sweep::table(&outcome), vec!["sweep.csv", "metrics.json", "figures", "points"]))
+    Ok((report::sweep::table(&outcome), vec!["report.html", "sweep.csv", "metrics.json", "figures", "points"]))
 }
 
 /// An experiment on model spectra: emulators with their cards.

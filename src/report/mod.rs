@@ -12,6 +12,7 @@ pub mod posterior;
 pub mod run_figures;
 pub mod run_page;
 pub mod sweep;
+pub mod sweep_page;
 pub mod tables;
 
 pub use crate::spectra::labels::title as label_title;

@@ -17,8 +17,18 @@ pub fn table(outcome: &SweepOutcome) -> String {
 }
 
 fn of(outcome: &SweepOutcome, reference: Reference) -> String {
-    let (rows, labels) = (outcome.rows(), outcome.labels());
+    format!("{}: {}\n{}", outcome.slug, meaning(reference), aligned(&lines(outcome, reference)))
+}
+
+/// What the numbers of the table are.
+pub(super) fn meaning(reference: Reference) -> String {
     let what = if reference == Reference::Truth { "truth" } else { "catalogue" };
+    format!("robust scatter of estimate - {what}, {BEST} smallest of the label; seconds of wall time")
+}
+
+/// The table's cells, a head first; the line of a point that failed ends with the reason.
+pub(super) fn lines(outcome: &SweepOutcome, reference: Reference) -> Vec<Vec<String>> {
+    let (rows, labels) = (outcome.rows(), outcome.labels());
     let mut head = vec!["point".to_string()];
     head.extend(short_names(&outcome.keys));
     head.extend(["model", "train", "test"].map(String::from));
@@ -49,11 +59,7 @@ fn of(outcome: &SweepOutcome, reference: Reference) -> String {
         }
         lines.push(line);
     }
-    format!(
-        "{}: robust scatter of estimate - {what}, {BEST} smallest of the label; seconds of wall time\n{}",
-        outcome.slug,
-        aligned(&lines)
-    )
+    lines
 }
 
 /// Columns flush right, as wide as they must be; the last cell of a line that ends early runs on.

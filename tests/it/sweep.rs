@@ -38,6 +38,8 @@ fn a_sweep_leaves_one_folder_with_a_row_per_point() {
 
     let run = latest(folder.path(), "sizes");
     let (names, rows) = csv(&run.join("sweep.csv"));
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("robust scatter of estimate - catalogue"));
     let column = |name: &str| {
         let index = names.iter().position(|known| known == name).unwrap_or_else(|| panic!("no {name}"));
         rows.iter().map(|row| row[index].as_str()).collect::<Vec<_>>()

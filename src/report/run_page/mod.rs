@@ -10,7 +10,7 @@ mod outliers;
 mod spectra;
 mod stars;
 mod summary;
-mod testing;
+mod unseen;
 
 use std::path::{Path, PathBuf};
 
@@ -167,8 +167,8 @@ pub fn page(run: &Run) -> String {
         inside::scatter(&mut page, run);
     }
     inside::latent(&mut page, run);
-    testing::test_stars(&mut page, run);
-    testing::errors(&mut page, run);
+    unseen::test_stars(&mut page, run);
+    unseen::errors(&mut page, run);
     outliers::outliers(&mut page, run);
     if facts.has("lab") {
         stars::kiel(&mut page, run);
