@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{Bool, DType, Device, DeviceConfig, FloatDType, Int, Tensor, TensorData};
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -151,6 +152,12 @@ impl Compute {
     /// The same device, recording operations for automatic differentiation.
     pub fn autodiff(&self) -> Self {
         Self { device: self.device.clone().autodiff(), ..self.clone() }
+    }
+
+    /// A float tensor from a matrix of host numbers, rounded once to this precision.
+    pub fn matrix(&self, values: ArrayView2<f64>) -> Tensor<2> {
+        let flat: Vec<f64> = values.iter().copied().collect();
+        self.tensor(&flat, [values.nrows(), values.ncols()])
     }
 
     /// A float tensor from host numbers (row-major), rounded once to this precision.

@@ -55,8 +55,7 @@ impl Emulator {
     /// Flux normalized by the true continuum, [n_stars, 8575] on the apStar grid, of inputs [n_stars, n_inputs].
     pub fn spectra(&self, inputs: ArrayView2<f64>) -> Array2<f32> {
         let scaled = self.model.scaler.scale(inputs);
-        let flat: Vec<f64> = scaled.iter().copied().collect();
-        let flux = self.model.payne.predict_flux(self.compute.tensor(&flat, [scaled.nrows(), scaled.ncols()])).mean;
+        let flux = self.model.payne.predict_flux(self.compute.matrix(scaled.view())).mean;
         let flux: Vec<f32> = to_f64(flux).into_iter().map(|flux| flux as f32).collect();
         Array2::from_shape_vec((scaled.nrows(), self.model.payne.n_pixels()), flux)
             .expect("one flux per star and pixel")

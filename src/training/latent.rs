@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::cannon_config::CannonConfig;
 use super::closed_form::{self, TrainingReport, products_of_columns};
 use super::latent_pixels::{Moments, PixelFit, Pixels};
+use super::pixel_block::unpack;
 use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
@@ -237,13 +238,9 @@ impl<'a> Em<'a> {
 
     /// The design matrix with the additive nuisances behind it, [n_stars, n_coefficients]; where [`Compute`] is.
     fn design(&self) -> Tensor<2> {
-        let polynomial = self.vectorizer.design_matrix(tensor(self.inputs().view(), self.compute));
+        let polynomial = self.vectorizer.design_matrix(self.compute.matrix(self.inputs().view()));
         let additive = self.latent.slice(s![.., self.n_bent..]);
-        if additive.ncols() == 0 {
-            polynomial
-        } else {
-            Tensor::cat(vec![polynomial, tensor(additive, self.compute)], 1)
-        }
+        if additive.ncols() == 0 { polynomial } else { Tensor::cat(vec![polynomial, self.compute.matrix(additive)], 1) }
     }
 
     /// Expectation: y and z of every star, one Gauss-Newton step from where they were, with their covariance.
@@ -257,7 +254,7 @@ impl<'a> Em<'a> {
         let n_coefficients = self.coefficients.nrows();
         let (n_stars, q) = self.latent.dim();
         let small = Compute::small_systems();
-        let design = self.vectorizer.design_matrix(tensor(self.inputs().view(), &small));
+        let design = self.vectorizer.design_matrix(small.matrix(self.inputs().view()));
         let n_terms = self.vectorizer.n_terms();
         let n_inputs = self.vectorizer.n_labels();
         let derivative = to_f64(self.vectorizer.derivative(design.clone()));
@@ -419,25 +416,6 @@ impl<'a> Em<'a> {
         let latent_labels = self.latent.slice(s![.., ..self.n_bent]).to_owned();
         TrainedLatent { cannon, latent_labels, kept: self.kept, report }
     }
-}
-
-fn tensor(array: ArrayView2<f64>, compute: &Compute) -> Tensor<2> {
-    let flat: Vec<f64> = array.iter().copied().collect();
-    compute.tensor(&flat, [array.nrows(), array.ncols()])
-}
-
-/// A symmetric matrix from its packed upper triangle.
-fn unpack(packed: &[f64], n: usize) -> DMatrix<f64> {
-    let mut matrix = DMatrix::zeros(n, n);
-    let mut entries = packed.iter();
-    for row in 0..n {
-        for column in row..n {
-            let entry = *entries.next().expect("a triangle has its size");
-            matrix[(row, column)] = entry;
-            matrix[(column, row)] = entry;
-        }
-    }
-    matrix
 }
 
 /// The packed upper triangle of a symmetric matrix.

@@ -100,12 +100,6 @@ impl<'a> Pixels<'a> {
         (loaded.variance.clone() + self.compute.tensor(s2, [1, s2.len()])).recip()
     }
 
-    /// A host matrix as a tensor.
-    fn tensor(&self, matrix: ArrayView2<f64>) -> Tensor<2> {
-        let flat: Vec<f64> = matrix.iter().copied().collect();
-        self.compute.tensor(&flat, [matrix.nrows(), matrix.ncols()])
-    }
-
     /// Number of informative pixels of each star, [n_stars, 1].
     pub(super) fn count(&self) -> Tensor<2> {
         let informative = self.load().variance.lower_scalar(NO_INFORMATION / 2.0).float();
@@ -115,7 +109,7 @@ impl<'a> Pixels<'a> {
     /// Residuals in units of their errors, [n_stars, n_pixels]; 0 where there is no information.
     pub(super) fn pulls(&self, design: &Tensor<2>, coefficients: ArrayView2<f64>, s2: &[f64]) -> Tensor<2> {
         let loaded = self.load();
-        let residual = loaded.flux.clone() - design.clone().matmul(self.tensor(coefficients));
+        let residual = loaded.flux.clone() - design.clone().matmul(self.compute.matrix(coefficients));
         residual * self.weight(&loaded, s2).sqrt()
     }
 
@@ -125,7 +119,7 @@ impl<'a> Pixels<'a> {
         let loaded = self.load();
         let weight = self.weight(&loaded, s2);
         let weighted = weight.clone() * loaded.flux.clone();
-        let columns = self.tensor(coefficients.t());
+        let columns = self.compute.matrix(coefficients.t());
         let pairs = products_of_columns(&columns, self.compute);
         [weight.matmul(pairs), weighted.clone().matmul(columns), (weighted * loaded.flux).sum_dim(1)]
     }
@@ -215,7 +209,7 @@ impl<'a> Pixels<'a> {
         coefficients: ArrayView2<f64>,
         s2: &[f64],
     ) -> Vec<f64> {
-        let columns = self.tensor(coefficients.t());
+        let columns = self.compute.matrix(coefficients.t());
         let residual = loaded.flux.clone() - design.clone().matmul(columns.clone().transpose());
         let mut squared = residual.square();
         if let Some(moments) = moments {

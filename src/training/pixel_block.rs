@@ -326,18 +326,23 @@ impl Solution {
     }
 }
 
-/// Cholesky factor of a packed symmetric matrix; `None` if it is not positive definite.
-pub(super) fn factorize(packed: &[f64], n: usize) -> Option<Cholesky<f64, Dyn>> {
+/// A symmetric matrix from its packed upper triangle.
+pub(super) fn unpack(packed: &[f64], n: usize) -> DMatrix<f64> {
     let mut matrix = DMatrix::zeros(n, n);
-    let mut entry = packed.iter();
+    let mut entries = packed.iter();
     for row in 0..n {
         for column in row..n {
-            let value = *entry.next()?;
-            matrix[(row, column)] = value;
-            matrix[(column, row)] = value;
+            let entry = *entries.next().expect("a triangle has its size");
+            matrix[(row, column)] = entry;
+            matrix[(column, row)] = entry;
         }
     }
-    Cholesky::new(matrix).filter(|factor| factor.l_dirty().iter().all(|value| value.is_finite()))
+    matrix
+}
+
+/// Cholesky factor of a packed symmetric matrix; `None` if it is not positive definite.
+pub(super) fn factorize(packed: &[f64], n: usize) -> Option<Cholesky<f64, Dyn>> {
+    Cholesky::new(unpack(packed, n)).filter(|factor| factor.l_dirty().iter().all(|value| value.is_finite()))
 }
 
 /// solutions[pixel] += scale(pixel) A[pixel]^-1 right[pixel], both [n_pixels, n_terms]; nothing where there is no factor.

@@ -1,6 +1,9 @@
 //! What a star's spectrum says against the model that was fitted to it: chi^2, and what would explain it.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
+use nalgebra::DMatrix;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::templates::{Gains, Nuisances};
@@ -9,6 +12,7 @@ use crate::error::Result;
 use crate::models::SpectralModel;
 use crate::models::likelihood::inverse_total_variance;
 use crate::spectra::batch::SpectraBatch;
+use crate::spectra::continuum::chebyshev_basis;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::night::Night;
 use crate::training::checkpoint::TrainedCannon;
@@ -309,18 +313,14 @@ fn sky_templates(night: &Night, n_pixels: usize, kms: f64) -> (Vec<f64>, Vec<f64
 
 /// Chebyshev polynomials on each chip, those of degree 0 first.
 fn smooth_templates(grid: &WavelengthGrid) -> Vec<Vec<f64>> {
-    let mut templates = Vec::new();
-    for degree in 0..=SMOOTH_ORDER {
-        for chip in &grid.chips {
-            let mut template = vec![0.0; grid.n_pixels()];
-            for pixel in chip.clone() {
-                let x = 2.0 * (pixel - chip.start) as f64 / (chip.len().max(2) - 1) as f64 - 1.0;
-                template[pixel] = (degree as f64 * x.clamp(-1.0, 1.0).acos()).cos();
-            }
-            templates.push(template);
-        }
-    }
-    templates
+    let bases: Vec<DMatrix<f64>> = grid.chips.iter().map(|chip| chebyshev_basis(chip.len(), SMOOTH_ORDER)).collect();
+    let template = |degree: usize, (chip, basis): (&Range<usize>, &DMatrix<f64>)| {
+        let mut template = vec![0.0; grid.n_pixels()];
+        template[chip.clone()].copy_from_slice(basis.column(degree).as_slice());
+        template
+    };
+    let of_degree = |degree| grid.chips.iter().zip(&bases).map(move |chip| template(degree, chip));
+    (0..=SMOOTH_ORDER).flat_map(of_degree).collect()
 }
 
 #[cfg(test)]
