@@ -1,4 +1,4 @@
-//! Bytes to plain vectors and back: FITS, CSV, npy, the archive, line lists and isochrones. No Burn, no choice that a model depends on.
+//! Bytes to plain vectors and back: FITS, CSV, npy, the archive, lines, isochrones. No Burn, no choice a model depends on.
 
 pub mod apstar;
 pub mod arrays;

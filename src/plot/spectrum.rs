@@ -187,7 +187,7 @@ fn ranges(data: &SpectrumData, rows: &[Section]) -> ((f64, f64), f64) {
         if sizes.is_empty() { 0.0 } else { quantile(&sizes, fraction) }
     };
     let Some(differences) = data.differences else { return (flux_range, 1.0) };
-    let first = differences.values.first().map_or(0.0, |values| 1.2 * of(values, 0.998));
+    let first = differences.values.first().map_or(0.0, |values| 1.2 * of(values, 0.99));
     let expected = differences.expected.map_or(0.0, |(_, expected)| 1.8 * of(expected, 0.5));
     let reach = first.max(expected).max(differences.least_range);
     (flux_range, if reach > 0.0 { reach } else { 1.0 })

@@ -17,8 +17,8 @@ pub fn page(outcome: &SweepOutcome, settings: &ExperimentConfig, figures: &[(Ref
         page.paragraph(&settings.question);
     }
     page.paragraph(&format!(
-        "{} points, each on the same stars: {} varies, the first slowest. sweep.csv and sweep.fits have a row for each point and \
-         model, points/ each point as an experiment of its own.",
+        "{} points, each on the same stars: {} varies, the first slowest. sweep.csv and sweep.fits have a row for each \
+         point and model, points/ each point as an experiment of its own.",
         outcome.points.len(),
         outcome.keys.join(", ")
     ));

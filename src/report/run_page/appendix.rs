@@ -12,9 +12,9 @@ pub(super) fn appendix(page: &mut Page, run: &Run) {
         &[
             "maury {maury_version} on Burn {burn_version}, backend {settings.device.backend} in \
              {settings.device.precision}, seed {seed}; written {written_at}. Peak memory {peak_memory_mb:.0} MB.",
-            "The same settings and seed give the same stars, folds and draws; the whole configuration is below, and \
-             in experiment.toml beside this page: maury run experiment.toml does it again, maury report renders this \
-             page again from the run's folder without computing anything.",
+            "The same settings and seed give the same stars, folds and draws; the whole configuration is below, and in \
+             experiment.toml beside this page: maury run experiment.toml does it again, maury report renders this page \
+             again from the run's folder without computing anything.",
         ],
     );
     let row = |step: &&str| {
@@ -45,8 +45,8 @@ pub(super) fn appendix(page: &mut Page, run: &Run) {
     );
     page.tell(
         &facts,
-        &["Methods: The Cannon, Ness et al. 2015, ApJ 808, 16; The Payne, Ting et al. 2019, ApJ 879, 69. Data: \
-         APOGEE DR17, Abdurro'uf et al. 2022, ApJS 259, 35. Isochrones: MIST, Dotter 2016, ApJS 222, 8, and Choi et \
-         al. 2016, ApJ 823, 102."],
+        &["Methods: The Cannon, Ness et al. 2015, ApJ 808, 16; The Payne, Ting et al. 2019, ApJ 879, 69. Data: APOGEE \
+           DR17, Abdurro'uf et al. 2022, ApJS 259, 35. Isochrones: MIST, Dotter 2016, ApJS 222, 8, and Choi et al. \
+           2016, ApJ 823, 102."],
     );
 }

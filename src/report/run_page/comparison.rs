@@ -28,37 +28,46 @@ pub(super) fn models(page: &mut Page, run: &Run) {
             page,
             &name,
             &[&format!(
-                "{model}: losses and errors while it learned from {{{}}} stars, with {{{}}} others of the training \
-                 half to say when; the state of epoch {{{}}} was kept.",
+                "{model}: losses and errors while it learned from {{{}}} stars, with {{{}}} others of the training half \
+                 to say when; the state of epoch {{{}}} was kept.",
                 of("n_training"),
                 of("n_validation"),
                 of("epoch")
             )],
         );
     }
-    for (name, words) in [("scatter-vs_truth", "the truth, healthy stars"), ("scatter", "the catalogue")] {
-        run.show(
-            page,
-            name,
-            &[&format!(
-                "Scatter of estimate minus {words} for each model: dots are robust scatters, \
-         circles standard deviations, bars hold {{interval_level:%0}} of the resamples."
-            )],
-        );
+    let knows_truth = run.reference().0 != "labels";
+    if knows_truth {
+        forests(page, run, "-vs_truth", "the truth, healthy stars");
+        page.open_details("The same against the catalogue");
     }
-    for name in ["difference-vs_truth", "difference"] {
-        run.show(
-            page,
-            name,
-            &["The same stars, model by model: how much larger the scatter is than that of \
-         {comparison.best}. What is right of zero beyond its bar is worse."],
-        );
+    forests(page, run, "", "the catalogue");
+    if knows_truth {
+        page.close_details();
     }
     pathologies(page, run);
     costs(page, run);
     if !networks.is_empty() {
         strengths(page, run, &networks);
     }
+}
+
+/// Scatters against a reference, and how much larger they are than those of the best model.
+fn forests(page: &mut Page, run: &Run, ending: &str, words: &str) {
+    run.show(
+        page,
+        &format!("scatter{ending}"),
+        &[&format!(
+            "Scatter of estimate minus {words} for each model: dots are robust scatters, circles standard deviations, \
+             bars hold {{interval_level:%0}} of the resamples."
+        )],
+    );
+    run.show(
+        page,
+        &format!("difference{ending}"),
+        &["The same stars, model by model: how much larger the scatter is than that of {comparison.best}. What is right \
+           of zero beyond its bar is worse."],
+    );
 }
 
 /// What becomes of stars with something wrong.
@@ -170,8 +179,7 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
             "The Cannon's strength is that it explains: a spectrum comes with a model and a \u{3c7}\u{b2}, missing \
              pixels simply do not count, and what it learned can be looked at pixel by pixel, as above.",
             &format!(
-                "A dead chip leaves it {{{}:.0}} K in Teff where {network} has {{{}:.0}} \
-             K.",
+                "A dead chip leaves it {{{}:.0}} K in Teff where {network} has {{{}:.0}} K.",
                 chip(&cannon),
                 chip(&network)
             ),
@@ -185,13 +193,12 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
              and its formal errors do not know.",
             &format!(
                 "Its residuals in Teff are {{{}:.1}} times as wide as its formal errors say, those of {network} \
-             {{{}:.1}} times as wide as it says.",
+                 {{{}:.1}} times as wide as it says.",
                 pull(&cannon),
                 pull(&network)
             ),
-            "A network learns which pixels to trust for which label and need not describe the rest; but it says \
-             nothing of a spectrum it cannot place, needs more stars, and what it does with missing pixels has to be \
-             taught.",
+            "A network learns which pixels to trust for which label and need not describe the rest; but it says nothing \
+             of a spectrum it cannot place, needs more stars, and what it does with missing pixels has to be taught.",
         ],
     );
     let plain = facts.words("lab.model").unwrap_or_default();
@@ -208,8 +215,8 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
             .collect();
         page.tell(
             &facts,
-            &["A Cannon that is told that stars differ in more than their labels, and learns in what, \
-         gives up much of that weakness:"],
+            &["A Cannon that is told that stars differ in more than their labels, and learns in what, gives up much of \
+               that weakness:"],
         );
         let mut head = vec!["robust scatter".to_string()];
         head.extend(titles(&labels));

@@ -14,17 +14,17 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
         &facts,
         &[
             "At each pixel on its own, flux is a polynomial of the labels plus scatter (Ness et al. 2015). With \
-             {lab.n_labels} labels it has {lab.n_terms} terms; with one scatter for each of {lab.n_pixels} pixels \
-             the model has",
+             {lab.n_labels} labels it has {lab.n_terms} terms; with one scatter for each of {lab.n_pixels} pixels the \
+             model has",
             &format!(
                 "{{models.{model}.n_parameters}} free parameters, learned from {{lab.n_train}} stars with \
-             {{lab.n_pixels}} pixels each."
+                 {{lab.n_pixels}} pixels each."
             ),
             "So many parameters are no danger of their own, since each pixel has only its own few, and as many \
              measurements as there are stars.",
             &format!(
-                "In the step after that, labels of {{lab.n_test}} stars it had not seen are fitted; their \
-             median \u{3c7}\u{b2} per degree of freedom is {{models.{model}.chi2_reduced_median:.2}}."
+                "In the step after that, labels of {{lab.n_test}} stars it had not seen are fitted; their median \
+                 \u{3c7}\u{b2} per degree of freedom is {{models.{model}.chi2_reduced_median:.2}}."
             ),
         ],
     );
@@ -35,8 +35,8 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
         "observed_vs_model",
         &[
             &format!(
-                "{{lab.fitted_star.id}}, {kind} (SNR {{lab.fitted_star.snr:.0}}), and the model at the labels fitted to all \
-                 its pixels."
+                "{{lab.fitted_star.id}}, {kind} (SNR {{lab.fitted_star.snr:.0}}), and the model at the labels fitted to \
+                 all its pixels."
             ),
             "Between {settings.lab.window.0:.0} and {settings.lab.window.1:.0} \u{c5} they differ by \
              {lab.fitted_star.residual_in_window:.4} (root mean square of {lab.fitted_star.n_pixels_in_window} pixels), \
@@ -46,8 +46,8 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
     );
     page.tell(
         &facts,
-        &["The star that was asked for, {lab.fitted_star.asked_for}, was not selected; this one has the median \u{3c7}\u{b2} \
-           of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
+        &["The star that was asked for, {lab.fitted_star.asked_for}, was not selected; this one has the median \
+           \u{3c7}\u{b2} of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
     );
     let row = |k: usize| {
         let path = |field: &str| format!("lab.fitted_star.labels.{k}.{field}");
@@ -71,21 +71,21 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         "gradient_spectra",
         &[
             &format!(
-                "Gradient spectra at the mean training star: the change of normalized flux where a label grows \
-             ({}).",
+                "Gradient spectra at the mean training star: the change of normalized flux where a label grows ({}).",
                 listed(&steps)
             ),
             "They are exact derivatives of the model; differences of model spectra agree with them to \
-             {lab.gradients.check:.6} of the largest.",
-            "Marked are known atomic lines and heads of bands of carbon monoxide, those of a label's own element in \
-             its colour.",
+             {lab.gradients.check:e} of the largest.",
+            "Marked are known atomic lines and heads of bands of carbon monoxide, those of a label's own element in its \
+             colour.",
         ],
     );
     let own: Vec<&str> = labels.iter().copied().filter(|name| facts.has(&format!("{}.own", label(name)))).collect();
     page.tell(
         &facts,
         &["Do strong gradients lie at known lines? The {lab.gradients.n_features} strongest features of each gradient \
-           spectrum (among {lab.n_well_measured} pixels that at least half of the training stars have), held against the list of atomic lines and band heads; a feature is a line if it lies within \
+           spectrum (among {lab.n_well_measured} pixels that at least half of the training stars have), held against \
+           the list of atomic lines and band heads; a feature is a line if it lies within \
            {lab.gradients.tolerance_pixels} pixels of it. Chance is the share of all pixels that do."],
     );
     coincidences(page, run);
@@ -95,7 +95,8 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
             &facts,
             &[&format!(
                 "{}: {{{}:%0}} of the features are at lines of {{{}}}, where chance gives {{{}:%1}}; a score as high by \
-                 chance has probability {{{}:e}}. Of the {{{}}} lines of this species in the list, {{{}}} are among the features.",
+                 chance has probability {{{}:e}}. Of the {{{}}} lines of this species in the list, {{{}}} are among the \
+                 features.",
                 label_title(name),
                 of("fraction"),
                 of("species"),
@@ -109,8 +110,8 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &["Features that are at no line of the label's own element are no mistake of the model: a Cannon learns what \
-         goes along with a label among the training stars. Elements made in the same stars vary together, and \
-         molecules form where it is cool."],
+           goes along with a label among the training stars. Elements made in the same stars vary together, and \
+           molecules form where it is cool."],
     );
     for name in &own {
         page.subheading(&format!("Strongest features of {}", label_title(name)));
@@ -140,8 +141,8 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         page.tell(
             &facts,
             &["Two labels whose gradient spectra are alike are hard to tell apart, and their errors go together: the \
-             table has the correlation of each pair of gradient spectra over all pixels, and that of the two labels' \
-             formal errors, for the median test star."],
+               table has the correlation of each pair of gradient spectra over all pixels, and that of the two labels' \
+               formal errors, for the median test star."],
         );
         page.table(&["labels", "gradient spectra", "formal errors"], &rows);
     }
@@ -201,22 +202,21 @@ pub(super) fn scatter(page: &mut Page, run: &Run) {
         page,
         "scatter_spectrum",
         &["The scatter s of each pixel: how far stars lie from the model beyond their noise. Its median is \
-         {lab.scatter.median:.4}, {lab.scatter.median_at_continuum:.4} at the continuum pixels, and one pixel in a \
-         hundred has more than {lab.scatter.q99:.4}."],
+           {lab.scatter.median:.4}, {lab.scatter.median_at_continuum:.4} at the continuum pixels, and one pixel in a \
+           hundred has more than {lab.scatter.q99:.4}."],
     );
     page.tell(
         &facts,
         &[
-            "Scatter is large where spectra depend on what the labels do not tell, and where a quadratic cannot \
-             follow.",
+            "Scatter is large where spectra depend on what the labels do not tell, and where a quadratic cannot follow.",
             "Of the {lab.scatter.largest_share:%0} of pixels with the largest scatter, \
              {lab.scatter.largest_at_atomic_lines:%0} lie at a known atomic line, of all pixels \
              {lab.scatter.all_at_atomic_lines:%0}: most of the rest is molecules.",
             "The rank correlation of s with the size of the answer that flux gives to causes beside the labels says \
              which: carbon {lab.scatter.likeness.C:+.2}, nitrogen {lab.scatter.likeness.N:+.2}, oxygen \
              {lab.scatter.likeness.O:+.2}, aluminium {lab.scatter.likeness.Al:+.2}, microturbulence \
-             {lab.scatter.likeness.v_micro:+.2}, macroturbulence {lab.scatter.likeness.v_macro:+.2} (answers by \
-             maury's emulator of model spectra).",
+             {lab.scatter.likeness.v_micro:+.2}, macroturbulence {lab.scatter.likeness.v_macro:+.2} (answers by maury's \
+             emulator of model spectra).",
         ],
     );
     page.table(
@@ -239,9 +239,9 @@ pub(super) fn latent(page: &mut Page, run: &Run) {
             page,
             &name,
             &[&format!(
-                "What {model} learned from the residuals of its {{models.{model}.n_train}} training stars, \
-             beside the answers of flux to causes that are no labels (by maury's emulator of model spectra): for \
-             each cause the nearest combination of the learned spectra, and its share of the answer."
+                "What {model} learned from the residuals of its {{models.{model}.n_train}} training stars, beside the \
+                 answers of flux to causes that are no labels (by maury's emulator of model spectra): for each cause \
+                 the nearest combination of the learned spectra, and its share of the answer."
             )],
         );
         let (place, words) = run.reference();

@@ -21,10 +21,9 @@ pub(super) fn outliers(page: &mut Page, run: &Run) {
         &facts,
         &[
             "Of {outliers.n_stars} test stars that {outliers.model} labelled, {outliers.n_outliers} deviate from the \
-             catalogue by {outliers.sigma} robust scatters or more in some label. Each was looked into: mask and \
-             sky, other minima, a second star, look-alikes among the training stars, the other models.",
-            "The first of them are below, the farthest first; outliers.html beside this page has all, with the \
-             evidence.",
+             catalogue by {outliers.sigma} robust scatters or more in some label. Each was looked into: mask and sky, \
+             other minima, a second star, look-alikes among the training stars, the other models.",
+            "The first of them are below, the farthest first; outliers.html beside this page has all, with the evidence.",
         ],
     );
     let row = |index: usize| {
@@ -53,7 +52,7 @@ pub(super) fn outliers(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &["The mock knows what is wrong with its stars, and no verdict has seen it: of the outliers with a planted \
-         fault {outliers.score.accuracy_of_planted:%0} were given its name."],
+           fault {outliers.score.accuracy_of_planted:%0} were given its name."],
     );
     for index in 0..n_stars.min(MOST_SHOWN) {
         run.show(
@@ -81,12 +80,9 @@ fn effect(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[&format!(
-            "Training stars were judged in the same way ({} of {{outliers.effect.n_training}}), and the model \
-         was trained again without them, or with estimates in place of labels that looked wrong:",
-            counts.join(
-                ", \
-         "
-            )
+            "Training stars were judged in the same way ({} of {{outliers.effect.n_training}}), and the model was \
+             trained again without them, or with estimates in place of labels that looked wrong:",
+            counts.join(", ")
         )],
     );
     let rows: Vec<Vec<Cell>> = run

@@ -12,8 +12,8 @@ pub(super) fn raw(page: &mut Page, run: &Run) {
         page,
         "raw-spectrum",
         &[
-            "{lab.star.id}: flux against vacuum wavelength on the three chips of the spectrograph, \
-             {lab.star.n_visits} visits combined, SNR {lab.star.snr:.0}.",
+            "{lab.star.id}: flux against vacuum wavelength on the three chips of the spectrograph, {lab.star.n_visits} \
+             visits combined, SNR {lab.star.snr:.0}.",
             "The median of the good pixels is {lab.star.flux_median:.0} in units of 10\u{207b}\u{b9}\u{2077} erg \
              s\u{207b}\u{b9} cm\u{207b}\u{b2} \u{c5}\u{207b}\u{b9}.",
         ],
@@ -21,7 +21,7 @@ pub(super) fn raw(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &["The star that was asked for, {lab.star.asked_for}, is not among the selected ones; this is the one of \
-         highest SNR without flags."],
+           highest SNR without flags."],
     );
     page.tell(
         &facts,
@@ -52,10 +52,10 @@ pub(super) fn masks(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[
-            "A pixel with one of the masked bits, without a finite flux or error, or with an absurd error is given \
-             no weight: its inverse variance is zero, and what its flux says never matters again.",
-            "A star loses {fraction_masked.smallest:%2} to {fraction_masked.largest:%2} of the pixels inside its \
-             chips, the median star {fraction_masked.median:%2}.",
+            "A pixel with one of the masked bits, without a finite flux or error, or with an absurd error is given no \
+             weight: its inverse variance is zero, and what its flux says never matters again.",
+            "A star loses {fraction_masked.smallest:%2} to {fraction_masked.largest:%2} of the pixels inside its chips, \
+             the median star {fraction_masked.median:%2}.",
         ],
     );
     let masked: Vec<u64> = facts
@@ -94,25 +94,27 @@ pub(super) fn continuum(page: &mut Page, run: &Run) {
              {lab.star.continuum_scatter:%2}.",
         ],
     );
-    page.tell(
-        &facts,
-        &[
-            "Nowhere in these spectra is there a pixel without absorption: lines of molecules lie everywhere, so \
-             that the true continuum cannot be seen. What is divided out is a pseudo-continuum, a smooth curve \
-             through pixels whose flux depends little on any label.",
-            "That it lies below the true one does no harm as long as it does so in the same way for all stars alike: \
-             then it is part of what the model learns. The median normalized flux of this star is \
-             {lab.star.normalized_median:.3}.",
-        ],
-    );
+    if facts.has("lab") {
+        page.tell(
+            &facts,
+            &[
+                "Nowhere in these spectra is there a pixel without absorption: lines of molecules lie everywhere, so \
+                 that the true continuum cannot be seen. What is divided out is a pseudo-continuum, a smooth curve \
+                 through pixels whose flux depends little on any label.",
+                "That it lies below the true one does no harm as long as it does so in the same way for all stars \
+                 alike: then it is part of what the model learns. The median normalized flux of this star is \
+                 {lab.star.normalized_median:.3}.",
+            ],
+        );
+    }
     run.show(
         page,
         "look_alikes",
         &[
             "{lab.look_alikes.ids.0} and {lab.look_alikes.ids.1}, two stars of high SNR that are nearly the same in \
              their labels ({lab.look_alikes.label_distance:.2} standard deviations apart).",
-            "Their normalized fluxes differ by {lab.look_alikes.flux_difference:.4} (root mean square over all \
-             pixels good in both), where noise alone would make {lab.look_alikes.noise:.4}.",
+            "Their normalized fluxes differ by {lab.look_alikes.flux_difference:.4} (root mean square over all pixels \
+             good in both), where noise alone would make {lab.look_alikes.noise:.4}.",
         ],
     );
     let labels: Vec<Vec<Cell>> = (0..facts.count("lab.look_alikes.labels"))
@@ -131,9 +133,9 @@ pub(super) fn continuum(page: &mut Page, run: &Run) {
     }
     page.tell(
         &facts,
-        &["Over {look_alikes.n_pairs} pairs of look-alikes ({look_alikes.label_distance:.2} standard deviations \
-         apart) the difference is {look_alikes.flux_difference:.4}, of which noise is {look_alikes.noise:.4}; pairs \
-         of stars drawn without regard to labels differ by {look_alikes.flux_difference_unlike:.4}. Stars alike in \
-         their labels have spectra alike, and what is left beyond noise is partly what the labels do not tell."],
+        &["Over {look_alikes.n_pairs} pairs of look-alikes ({look_alikes.label_distance:.2} standard deviations apart) \
+           the difference is {look_alikes.flux_difference:.4}, of which noise is {look_alikes.noise:.4}; pairs of stars \
+           drawn without regard to labels differ by {look_alikes.flux_difference_unlike:.4}. Stars alike in their \
+           labels have spectra alike, and what is left beyond noise is partly what the labels do not tell."],
     );
 }

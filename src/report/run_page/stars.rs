@@ -13,8 +13,8 @@ pub(super) fn selection(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[&format!(
-            "Of {{selection.0.left}} rows of the catalogue {{selection.{last}.left}} stars remain. Each cut \
-         sees only what those before it left."
+            "Of {{selection.0.left}} rows of the catalogue {{selection.{last}.left}} stars remain. Each cut sees only \
+             what those before it left."
         )],
     );
     let row = |cut: usize| {
@@ -86,31 +86,29 @@ pub(super) fn kiel(page: &mut Page, run: &Run) {
         &[
             "Nothing in the model knows of stellar structure; that its labels fall on the isochrones is a test.",
             "Giants with [Fe/H] within {lab.kiel.isochrones.0.within} of {lab.kiel.isochrones.0.fe_h} \
-             ({lab.kiel.isochrones.0.n_stars} stars off the clump) are {lab.kiel.isochrones.0.median_offset:+K} K \
-             from the isochrone at their gravity (median), and scatter by {lab.kiel.isochrones.0.robust_scatter:K} \
-             K.",
+             ({lab.kiel.isochrones.0.n_stars} stars off the clump) are {lab.kiel.isochrones.0.median_offset:+K} K from \
+             the isochrone at their gravity (median), and scatter by {lab.kiel.isochrones.0.robust_scatter:K} K.",
             "At [Fe/H] {lab.kiel.isochrones.1.fe_h} it is {lab.kiel.isochrones.1.median_offset:+K} K \
              ({lab.kiel.isochrones.1.n_stars} stars).",
             "Each against an isochrone of its own [Fe/H], {lab.kiel.estimates.n_stars} stars have a median offset of \
-             {lab.kiel.estimates.median_offset:+K} K and scatter by {lab.kiel.estimates.robust_scatter:K} K; with \
-             the catalogue's labels it is {lab.kiel.catalogue.median_offset:+K} K and \
-             {lab.kiel.catalogue.robust_scatter:K} K.",
+             {lab.kiel.estimates.median_offset:+K} K and scatter by {lab.kiel.estimates.robust_scatter:K} K; with the \
+             catalogue's labels it is {lab.kiel.catalogue.median_offset:+K} K and {lab.kiel.catalogue.robust_scatter:K} \
+             K.",
             "One age for all stars is a fiction: ages, and abundances of alpha elements that the isochrones do not \
              have, are part of both offset and scatter.",
         ],
     );
     page.tell(
         &facts,
-        &["Metal-rich giants are cooler. Between log g {lab.kiel.trend.logg_min} and {lab.kiel.trend.logg_max} \
-             Teff changes by {lab.kiel.trend.estimates:+.0} K for each dex of [Fe/H] ({lab.kiel.trend.n_stars} \
-             stars; catalogue {lab.kiel.trend.catalogue:+.0}); isochrones of one age have \
-             {lab.kiel.trend.isochrones:+.0} K."],
+        &["Metal-rich giants are cooler. Between log g {lab.kiel.trend.logg_min} and {lab.kiel.trend.logg_max} Teff \
+           changes by {lab.kiel.trend.estimates:+.0} K for each dex of [Fe/H] ({lab.kiel.trend.n_stars} stars; \
+           catalogue {lab.kiel.trend.catalogue:+.0}); isochrones of one age have {lab.kiel.trend.isochrones:+.0} K."],
     );
     page.tell(
         &facts,
         &[
-            "The red clump of the isochrone with the Sun's metallicity lies at {lab.kiel.red_clump.teff:K} K and log \
-             g {lab.kiel.red_clump.logg:.2}; the most common log g of the test stars between 2 and 3 is \
+            "The red clump of the isochrone with the Sun's metallicity lies at {lab.kiel.red_clump.teff:K} K and log g \
+             {lab.kiel.red_clump.logg:.2}; the most common log g of the test stars between 2 and 3 is \
              {lab.kiel.red_clump.commonest_logg:.2} ({lab.kiel.red_clump.n_in_bin} stars within \
              {lab.kiel.red_clump.bin}).",
             "Its bump lies at {lab.kiel.bump.teff:K} K and log g {lab.kiel.bump.logg:.2}: there the shell that burns \
@@ -128,11 +126,11 @@ pub(super) fn sequences(page: &mut Page, run: &Run) {
         "sequence-fe_h",
         &[
             "Model spectra from [Fe/H] {lab.sequences.metallicity.members.0.fe_h} to \
-             {lab.sequences.metallicity.members.6.fe_h} at Teff {lab.sequences.metallicity.members.0.teff:K} K and \
-             log g {lab.sequences.metallicity.members.0.logg:.2}, the other labels those of the mean training star.",
-            "Between {lab.sequences.window.0:.0} and {lab.sequences.window.1:.0} \u{c5} the mean absorption grows \
-             from {lab.sequences.metallicity.members.0.absorption:%1} to \
-             {lab.sequences.metallicity.members.6.absorption:%1} of the continuum.",
+             {lab.sequences.metallicity.members.6.fe_h} at Teff {lab.sequences.metallicity.members.0.teff:K} K and log \
+             g {lab.sequences.metallicity.members.0.logg:.2}, the other labels those of the mean training star.",
+            "Between {lab.sequences.window.0:.0} and {lab.sequences.window.1:.0} \u{c5} the mean absorption grows from \
+             {lab.sequences.metallicity.members.0.absorption:%1} to {lab.sequences.metallicity.members.6.absorption:%1} \
+             of the continuum.",
         ],
     );
     run.show(
@@ -140,8 +138,8 @@ pub(super) fn sequences(page: &mut Page, run: &Run) {
         "sequence-logg",
         &[
             "Model spectra up the giant branch at [Fe/H] = {lab.sequences.giant_branch.members.0.fe_h}: log g from \
-             {lab.sequences.giant_branch.members.0.logg} to {lab.sequences.giant_branch.members.6.logg}, Teff along \
-             the isochrone from {lab.sequences.giant_branch.members.0.teff:K} to \
+             {lab.sequences.giant_branch.members.0.logg} to {lab.sequences.giant_branch.members.6.logg}, Teff along the \
+             isochrone from {lab.sequences.giant_branch.members.0.teff:K} to \
              {lab.sequences.giant_branch.members.6.teff:K} K.",
             "The mean absorption goes from {lab.sequences.giant_branch.members.0.absorption:%1} to \
              {lab.sequences.giant_branch.members.6.absorption:%1}.",
@@ -152,21 +150,19 @@ pub(super) fn sequences(page: &mut Page, run: &Run) {
         &[
             "More metals deepen all lines at once: from one end of the first sequence to the other flux changes by \
              {lab.sequences.metallicity.flux_change:.3} (root mean square over all pixels).",
-            "Up the giant branch it changes by {lab.sequences.giant_branch.flux_change:.3}: stars grow cooler and \
-             their atmospheres thinner, molecules form, and lines that are sensitive to pressure change their \
-             shapes.",
-            "The two changes are alike but not the same (correlation over all pixels {lab.sequences.likeness:.2}), \
-             and that difference is how composition and gravity can be told apart.",
-            "The correlation of the formal errors of log g and [Fe/H], \
-             {lab.gradients.error_correlation.logg-fe_h:+.2} for the median test star, is what remains of their \
-             likeness after all pixels have had their say; of Teff and log g it is \
-             {lab.gradients.error_correlation.teff-logg:+.2}.",
+            "Up the giant branch it changes by {lab.sequences.giant_branch.flux_change:.3}: stars grow cooler and their \
+             atmospheres thinner, molecules form, and lines that are sensitive to pressure change their shapes.",
+            "The two changes are alike but not the same (correlation over all pixels {lab.sequences.likeness:.2}), and \
+             that difference is how composition and gravity can be told apart.",
+            "The correlation of the formal errors of log g and [Fe/H], {lab.gradients.error_correlation.logg-fe_h:+.2} \
+             for the median test star, is what remains of their likeness after all pixels have had their say; of Teff \
+             and log g it is {lab.gradients.error_correlation.teff-logg:+.2}.",
         ],
     );
     page.tell(
         &facts,
         &["Of these spectra {lab.sequences.metallicity.n_outside} and {lab.sequences.giant_branch.n_outside} lie \
-         outside the labels of the training stars, where the polynomial extrapolates."],
+           outside the labels of the training stars, where the polynomial extrapolates."],
     );
 }
 
@@ -182,8 +178,8 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
         &facts,
         &[
             if withheld {
-                "No spectrum was given as a mystery (data.mystery), so a test star plays it, {lab.mystery.id}: no \
-                 model saw its labels."
+                "No spectrum was given as a mystery (data.mystery), so a test star plays it, {lab.mystery.id}: no model \
+                 saw its labels."
             } else {
                 "The spectrum of {lab.mystery.id} (SNR {lab.mystery.snr:.0}) has no labels in any catalogue here."
             },
@@ -218,8 +214,8 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
             &facts,
             &[&format!(
                 "{model}: the chains agree to R-hat {{{}:.4}}, the draws of the worst label are worth {{{}:.0}} \
-                 independent ones, {{{}}} diverged; \u{3c7}\u{b2} per degree of freedom {{{}:.2}}, {{{}:.2}} seconds \
-                 of sampling.",
+                 independent ones, {{{}}} diverged; \u{3c7}\u{b2} per degree of freedom {{{}:.2}}, {{{}:.2}} seconds of \
+                 sampling.",
                 of("worst_r_hat"),
                 of("worst_ess"),
                 of("divergences"),
@@ -236,8 +232,8 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
             "Draws from the posterior of the mystery star, every label and every pair.",
             &format!(
                 "Under {first}, Teff is {} with a standard deviation of {}; Teff and log g are correlated by \
-                 {{lab.mystery.models.{first}.correlation.teff-logg:+.2}}, as hotter giants of the same spectrum \
-                 must be denser.",
+                 {{lab.mystery.models.{first}.correlation.teff-logg:+.2}}, as hotter giants of the same spectrum must \
+                 be denser.",
                 quantity(&format!("lab.mystery.models.{first}.labels.teff.mean"), "teff"),
                 quantity(&format!("lab.mystery.models.{first}.labels.teff.sd"), "teff")
             ),
@@ -247,9 +243,9 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[&format!(
-            "These widths are what noise alone allows if the model were perfect. On test stars {first} \
-         scatters by {{{teff}.robust_scatter:K}} K in Teff where its formal errors are \
-         {{{teff}.median_formal_error:K}} K: the honest error of the mystery star is the former."
+            "These widths are what noise alone allows if the model were perfect. On test stars {first} scatters by \
+             {{{teff}.robust_scatter:K}} K in Teff where its formal errors are {{{teff}.median_formal_error:K}} K: the \
+             honest error of the mystery star is the former."
         )],
     );
 }

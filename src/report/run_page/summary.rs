@@ -22,11 +22,11 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
         &[
             &format!(
                 "{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled \
-             {{models.{first}.n_test}} others."
+                 {{models.{first}.n_test}} others."
             ),
             &format!(
-                "The table gives, for each label, the robust scatter (1.4826 times the median absolute \
-             deviation) of estimate minus {words}{marked}."
+                "The table gives, for each label, the robust scatter (1.4826 times the median absolute deviation) of \
+                 estimate minus {words}{marked}."
             ),
             "Every number on this page comes from metrics.json of the run: hold the pointer over one to see where it \
              stands there.",
@@ -53,8 +53,8 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
         page.tell(
             &facts,
             &["The stars are a mock survey made by maury (seed {settings.data.mock.seed}): model spectra observed \
-             through a simulated instrument, with labels drawn as real giants have them. What it says of methods \
-             holds for such spectra; of the Galaxy it says nothing."],
+               through a simulated instrument, with labels drawn as real giants have them. What it says of methods \
+               holds for such spectra; of the Galaxy it says nothing."],
         );
     }
 }

@@ -14,9 +14,9 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[&format!(
-            "Models learned from {{models.{first}.n_train}} stars, and labelled {{models.{first}.n_test}} \
-         that took no part: label scaling, continuum pixels that are found, and every choice made in training see \
-         training stars only."
+            "Models learned from {{models.{first}.n_train}} stars, and labelled {{models.{first}.n_test}} that took no \
+             part: label scaling, continuum pixels that are found, and every choice made in training see training stars \
+             only."
         )],
     );
     let (healthy, _) = run.reference();
@@ -54,10 +54,10 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
     }
     page.tell(
         &facts,
-        &["Scatter is the standard deviation, robust its like from the median absolute deviation, which a few \
-             wrong labels cannot move; intervals hold {interval_level:%0} of {settings.bootstrap.resamples} \
-             resamples of the stars. The formal error is the median of those that the models quote, the pull width \
-             the robust scatter of residuals in units of them: it would be one if they were right."],
+        &["Scatter is the standard deviation, robust its like from the median absolute deviation, which a few wrong \
+           labels cannot move; intervals hold {interval_level:%0} of {settings.bootstrap.resamples} resamples of the \
+           stars. The formal error is the median of those that the models quote, the pull width the robust scatter of \
+           residuals in units of them: it would be one if they were right."],
     );
     for model in &models {
         let of = |field: &str| format!("models.{model}.labels.teff.{field}");
@@ -67,12 +67,11 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
             &[
                 &format!(
                     "{model}: estimated against catalogue labels of {{models.{model}.n_test}} test stars, with \
-                 residuals below; {{models.{model}.n_flagged_any}} stars carry a flag and are drawn in another \
-                 colour."
+                     residuals below; {{models.{model}.n_flagged_any}} stars carry a flag and are drawn in another \
+                     colour."
                 ),
                 &format!(
-                    "In Teff the bias is {{{}:+.1}} K and the scatter {{{}:.1}} K (robust {{{}:.1}} \
-                 K).",
+                    "In Teff the bias is {{{}:+.1}} K and the scatter {{{}:.1}} K (robust {{{}:.1}} K).",
                     of("bias"),
                     of("scatter"),
                     of("robust_scatter")
@@ -127,12 +126,12 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
         &facts,
         &[
             &format!(
-                "A formal error is what noise does to a fit whose model is right. Against {words}, {model} \
-             scatters in {}.",
+                "A formal error is what noise does to a fit whose model is right. Against {words}, {model} scatters in \
+                 {}.",
                 super::listed(&sentences)
             ),
-            "The difference is what the model lacks: stars differ in more than these labels, and pixels of one star \
-             go wrong together, while \u{3c7}\u{b2} takes each for a new piece of evidence.",
+            "The difference is what the model lacks: stars differ in more than these labels, and pixels of one star go \
+             wrong together, while \u{3c7}\u{b2} takes each for a new piece of evidence.",
         ],
     );
     let calibrated: Vec<&str> =
@@ -147,19 +146,19 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &["Calibrated errors are learned from training stars that models of the other training stars labelled, in \
-         {settings.calibration.folds} folds; test stars take no part in them."],
+           {settings.calibration.folds} folds; test stars take no part in them."],
     );
     run.show(
         page,
         "coverage",
-        &["Share of the test stars whose reference lies within central intervals of the \
-     quoted width: on the diagonal errors are true to size, below it they are too small. Broken lines are formal errors, full ones calibrated."],
+        &["Share of the test stars whose reference lies within central intervals of the quoted width: on the diagonal \
+           errors are true to size, below it they are too small. Broken lines are formal errors, full ones calibrated."],
     );
     run.show(
         page,
         "pit",
-        &["Where the reference falls in the distribution that each estimate claims: flat if errors \
-     are true to size, heaped at both ends if they are too small."],
+        &["Where the reference falls in the distribution that each estimate claims: flat if errors are true to size, \
+           heaped at both ends if they are too small."],
     );
     for model in calibrated {
         run.show(
