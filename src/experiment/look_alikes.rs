@@ -83,7 +83,7 @@ pub fn typical(set: &PreparedSet) -> Option<Pair> {
     closest.get(closest.len() / 2).copied()
 }
 
-/// Every star with its nearest neighbour in label space, as (distance, positions in `stars`), the closest pairs first; `None`
+/// Every star with its nearest neighbour in label space, each pair once, as (distance, positions in `stars`), the closest pairs first; `None`
 /// of fewer than four stars.
 fn nearest_pairs(set: &PreparedSet, stars: &[usize]) -> Option<Vec<(f64, usize, usize)>> {
     let labels = set.labels.select(ndarray::Axis(0), stars);
@@ -91,12 +91,15 @@ fn nearest_pairs(set: &PreparedSet, stars: &[usize]) -> Option<Vec<(f64, usize, 
     let distance =
         |a: usize, b: usize| scaled.row(a).iter().zip(scaled.row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
     let n = stars.len();
-    let mut pairs: Vec<(f64, usize, usize)> = (0..n)
-        .filter_map(|a| {
-            let others = (0..n).filter(|b| *b != a).map(|b| (distance(a, b), a, b));
-            others.min_by(|x, y| x.0.total_cmp(&y.0))
-        })
-        .collect();
+    let nearest = |a: usize| {
+        let others = (0..n).filter(|b| *b != a).map(|b| (distance(a, b), b));
+        others.min_by(|x, y| x.0.total_cmp(&y.0))
+    };
+    let nearest: Vec<(f64, usize)> = (0..n).filter_map(nearest).collect();
+    // Of two stars that are each other's nearest, one pair.
+    let is_first = |(a, (_, b)): &(usize, &(f64, usize))| a < b || nearest[*b].1 != *a;
+    let pairs = nearest.iter().enumerate().filter(is_first).map(|(a, (distance, b))| (*distance, a, *b));
+    let mut pairs: Vec<(f64, usize, usize)> = pairs.collect();
     pairs.sort_by(|x, y| x.0.total_cmp(&y.0));
     (n >= 4).then_some(pairs)
 }

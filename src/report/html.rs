@@ -84,9 +84,11 @@ impl Page {
         let _ = writeln!(self.body, "<h3>{}</h3>", escaped(words));
     }
 
-    /// A paragraph of sentences whose numbers are looked up; those with a number that is not known are left out.
+    /// A paragraph of sentences whose numbers are looked up; those with a number that is not known are left out,
+    /// as empty ones are.
     pub fn tell(&mut self, facts: &Facts, sentences: &[&str]) {
-        let told: Vec<String> = sentences.iter().filter_map(|sentence| facts.tell(sentence)).collect();
+        let told: Vec<String> =
+            sentences.iter().filter_map(|sentence| facts.tell(sentence)).filter(|told| !told.is_empty()).collect();
         if !told.is_empty() {
             let _ = writeln!(self.body, "<p>{}</p>", told.join(" "));
         }

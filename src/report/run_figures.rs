@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::figures::comparison::NamedFigure;
 use super::{figures, outliers_page};
 use crate::data::files;
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::comparison::Contestant;
 use crate::experiment::config::{Experiment, ModelConfig};
 use crate::experiment::crossval::Training;
@@ -30,19 +31,27 @@ pub fn write(experiment: &Experiment, outcome: &Outcome, folder: &Path, compute:
         }
         figures::write(&place, &format!("one_to_one-{}", model.name), &figures::one_to_one::draw(model)?)?;
     }
-    let mut named = figures::calibration::draw(&outcome.models)?;
-    if let Some(comparison) = &outcome.comparison {
-        let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
-        named.extend(figures::comparison::draw(comparison, &contestants)?);
-    }
-    if let Some(lab) = &outcome.lab {
-        named.extend(figures::lab::draw(lab)?);
-    }
-    for (name, figure) in named {
+    let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
+    let comparison = outcome.comparison.as_ref().map(|comparison| figures::comparison::draw(comparison, &contestants));
+    let lab = outcome.lab.as_ref().map(figures::lab::draw);
+    let drawn = [Some(figures::calibration::draw(&outcome.models)), comparison, lab];
+    let drawn = drawn.into_iter().flatten().map(as_far_as_it_can_be).collect::<Result<Vec<_>>>()?;
+    for (name, figure) in drawn.into_iter().flatten() {
         figures::write(&place, &name, &figure)?;
     }
     write_outliers(&experiment.slug, outcome, folder)?;
     write_latent_spectra(experiment, folder, compute)
+}
+
+/// Figures that cannot be drawn are named and left out: no run is lost for a picture.
+fn as_far_as_it_can_be(drawn: Result<Vec<NamedFigure>>) -> Result<Vec<NamedFigure>> {
+    match drawn {
+        Err(err @ Error::Figure { .. }) => {
+            tracing::warn!("{err}");
+            Ok(Vec::new())
+        }
+        drawn => drawn,
+    }
 }
 
 /// The page of the outliers, and its figures beside the others. A star that cannot be drawn is named, and has none.

@@ -155,7 +155,7 @@ fn every_section_of_the_lab_is_filled() {
         "What the labels do not tell",
         "Stars it had not seen",
         "Formal errors and real ones",
-        "Kiel diagram: do the labels obey stellar evolution?",
+        "Kiel diagram: do the labels follow stellar evolution?",
         "Composition and gravity",
         "The mystery star",
         "Two opposite ways",

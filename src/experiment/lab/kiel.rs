@@ -1,11 +1,11 @@
 //! Stars beside isochrones: do labels that were never told of stellar evolution obey it?
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::Array2;
 use serde::Serialize;
 
 use super::LabSettings;
 use crate::data::isochrone::{Gathering, Isochrone};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::predictions::Predictions;
 use crate::stats::robust::{median, robust_scatter};
 
@@ -97,7 +97,7 @@ pub struct Clump {
     pub bin: f64,
     /// Stars in that bin.
     pub n_in_bin: usize,
-    /// Stars within half a quarter dex of the isochrone's clump.
+    /// Stars within 0.25 dex of the isochrone's clump.
     pub n_near: usize,
 }
 
@@ -130,7 +130,24 @@ pub(super) fn isochrone_at(settings: &LabSettings, fe_h: f64) -> Result<Option<I
     Ok(Isochrone::interpolate_fe_h(&all(settings)?, fe_h, settings.age_gyr))
 }
 
-pub(super) fn all(settings: &LabSettings) -> Result<Vec<Isochrone>> {
+/// Whether there is an isochrone of the Sun's metallicity at the age asked for.
+///
+/// # Errors
+/// Errors of reading; [`Error::Config`] with the ages that there are.
+pub(super) fn check(settings: &LabSettings) -> Result<()> {
+    if isochrone_at(settings, 0.0)?.is_some() {
+        return Ok(());
+    }
+    let mut ages: Vec<f64> = all(settings)?.iter().map(|one| one.age_gyr).collect();
+    ages.sort_by(f64::total_cmp);
+    ages.dedup_by(|a, b| (*a / *b - 1.0).abs() < 0.01);
+    let known: Vec<String> = ages.iter().map(|age| format!("{age:.2}")).collect();
+    let age = settings.age_gyr;
+    let remedy = format!("there are {} (in 10^9 years); name files of your own in lab.isochrones", known.join(", "));
+    Err(Error::Config(format!("lab.age_gyr = {age}: no isochrones of this age reach [Fe/H] = 0; {remedy}")))
+}
+
+fn all(settings: &LabSettings) -> Result<Vec<Isochrone>> {
     if settings.isochrones.is_empty() {
         return Isochrone::shipped();
     }
@@ -180,7 +197,7 @@ pub(super) fn compare(predictions: &Predictions, settings: &LabSettings) -> Resu
         estimates: agreement(&estimates),
         catalogue: agreement(&catalogue),
         trend: trend(&estimates, &catalogue, &at),
-        red_clump: red_clump.as_ref().map(|place| clump(place, &estimates[1])),
+        red_clump: red_clump.as_ref().and_then(|place| clump(place, &estimates[1])),
         bump: bump.as_ref().map(|place| Bump { teff: place.teff, logg: place.logg }),
     };
     let diagram =
@@ -228,21 +245,22 @@ fn slope([teff, logg, fe_h]: &[Vec<f64>; 3]) -> Option<(usize, f64)> {
     Some((stars.len(), solution[2]))
 }
 
-fn clump(place: &Gathering, logg: &[f64]) -> Clump {
+/// The clump beside the commonest log g between 2 and 3; none without a star there.
+fn clump(place: &Gathering, logg: &[f64]) -> Option<Clump> {
     let n_bins = (1.0 / LOGG_BIN).round() as usize;
     let mut counts = vec![0; n_bins];
     for value in logg.iter().filter(|value| (2.0..3.0).contains(*value)) {
         counts[(((value - 2.0) / LOGG_BIN) as usize).min(n_bins - 1)] += 1;
     }
-    let most = ArrayView1::from(&counts).iter().enumerate().max_by_key(|(_, count)| **count).map_or(0, |(bin, _)| bin);
-    Clump {
+    let most = (0..n_bins).max_by_key(|bin| counts[*bin]).filter(|bin| counts[*bin] > 0)?;
+    Some(Clump {
         teff: place.teff,
         logg: place.logg,
         commonest_logg: 2.0 + (most as f64 + 0.5) * LOGG_BIN,
         bin: LOGG_BIN,
         n_in_bin: counts[most],
         n_near: logg.iter().filter(|value| (*value - place.logg).abs() <= CLUMP_HALF_WIDTH).count(),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -265,7 +283,7 @@ mod tests {
     fn the_clump_is_where_most_stars_are() {
         let place = Gathering { teff: 4800.0, logg: 2.45, teff_half_width: 50.0, logg_half_width: 0.05 };
         let logg = [1.0, 2.44, 2.46, 2.41, 2.9, 2.91, 3.2];
-        let clump = clump(&place, &logg);
+        let clump = clump(&place, &logg).unwrap();
         assert_eq!((clump.n_in_bin, clump.n_near), (3, 3));
         assert!((clump.commonest_logg - 2.45).abs() < 1e-9);
     }

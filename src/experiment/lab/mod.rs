@@ -261,7 +261,7 @@ fn range(values: &[f64]) -> LabelRange {
 /// Errors of reading isochrones and the mystery.
 pub fn check_files(config: &ExperimentConfig) -> Result<()> {
     let Some(settings) = &config.lab else { return Ok(()) };
-    kiel::all(settings)?;
+    kiel::check(settings)?;
     config.data.mystery.as_deref().map_or(Ok(()), |path| apstar::read(path).map(|_| ()))
 }
 

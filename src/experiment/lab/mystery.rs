@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::stars::{labelled, scaled};
 use super::{Subject, no_star};
 use crate::error::{Error, Result};
-use crate::experiment::single_posterior::{PosteriorSampler, SampledStar};
+use crate::experiment::single_posterior::{PosteriorSampler, SampledStar, reason};
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::Sampler;
 
@@ -51,6 +51,9 @@ pub struct MysteryPosterior {
     pub divergences: usize,
     /// Seconds of sampling.
     pub sampling_s: f64,
+    /// Why there are no draws; none where there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_sampled: Option<&'static str>,
 }
 
 /// A label of the mystery.
@@ -167,5 +170,6 @@ fn posterior(star: &SampledStar, names: &[String]) -> MysteryPosterior {
         worst_ess,
         divergences: found.divergences,
         sampling_s: star.sampling_s,
+        not_sampled: star.reason.map(reason),
     }
 }

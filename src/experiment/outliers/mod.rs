@@ -128,7 +128,9 @@ pub struct Outliers {
     pub sigma: f64,
     /// Test stars with an estimate.
     pub n_stars: usize,
-    /// The outliers, the farthest first.
+    /// Test stars that deviate so far.
+    pub n_deviating: usize,
+    /// The farthest of them, judged, the farthest first.
     pub stars: Vec<Outlier>,
     /// Stars that do not deviate so far, with spectra at fault.
     pub faulty_spectra: Vec<FaultySpectrum>,
@@ -171,7 +173,9 @@ pub struct OutlierMetrics {
     pub sigma: f64,
     /// Test stars with an estimate.
     pub n_stars: usize,
-    /// Outliers judged.
+    /// Test stars that deviate so far.
+    pub n_deviating: usize,
+    /// The farthest of them, which were judged.
     pub n_outliers: usize,
     /// The outliers, the farthest first.
     pub stars: Vec<OutlierSummary>,
@@ -214,6 +218,7 @@ impl Outliers {
             model: self.model.clone(),
             sigma: self.sigma,
             n_stars: self.n_stars,
+            n_deviating: self.n_deviating,
             n_outliers: self.stars.len(),
             stars: self.stars.iter().map(|star| self.summary(star)).collect(),
             verdicts: count(&mut self.stars.iter().map(|star| star.verdict)),
@@ -300,6 +305,8 @@ impl<'a> Investigation<'a> {
         let mut is_outlier = vec![false; stars.len()];
         findings.iter().for_each(|finding| is_outlier[finding.star] = true);
         let mut others = conclude(&cases, 0.0, usize::MAX);
+        let deviates = |finding: &&Finding| finding.evidence.deviations.iter().any(|d| d.abs() >= settings.sigma);
+        let n_deviating = others.iter().filter(deviates).count();
         others.retain(|finding| !is_outlier[finding.star] && finding.verdict.is_fault_of_spectrum());
         let pathology = predictions.truth.as_ref().and_then(|truth| truth.pathology.as_ref());
         let score = pathology.map(|pathology| {
@@ -335,6 +342,7 @@ impl<'a> Investigation<'a> {
             label_names: predictions.label_names.clone(),
             n_stars: estimated.count(),
             sigma: settings.sigma,
+            n_deviating,
             stars: outliers.collect(),
             faulty_spectra: others
                 .into_iter()

@@ -30,23 +30,32 @@ pub(super) fn appendix(page: &mut Page, run: &Run) {
     page.verbatim(run.settings());
     page.close_details();
     page.subheading("Files beside this page");
-    let file = |name: &str, what: &str| vec![Cell::words(name), Cell::words(what)];
-    page.table(
-        &["file", "content"],
-        &[
-            file("metrics.json", "every number of this page"),
-            file("predictions.fits, .csv", "estimates, errors and flags of every test star (one more for each model)"),
-            file("outliers.html, .fits, .csv", "stars that disagree with the catalogue, with all evidence"),
-            file("figures/", "every figure as SVG and PNG"),
-            file("models/", "the trained models, for maury label and maury posterior"),
-            file("tensorboard/", "training of networks, for TensorBoard"),
-            file("experiment.toml, log.txt", "all settings; what was said"),
-        ],
-    );
-    page.tell(
-        &facts,
-        &["Methods: The Cannon, Ness et al. 2015, ApJ 808, 16; The Payne, Ting et al. 2019, ApJ 879, 69. Data: APOGEE \
-           DR17, Abdurro'uf et al. 2022, ApJS 259, 35. Isochrones: MIST, Dotter 2016, ApJS 222, 8, and Choi et al. \
-           2016, ApJ 823, 102."],
-    );
+    let files = [
+        ("metrics.json", "metrics.json", "every number of this page"),
+        (
+            "predictions.fits, .csv",
+            "predictions.fits",
+            "estimates, errors and flags of every test star; one more for each model",
+        ),
+        ("dependence.fits, .csv", "dependence.fits", "bias and scatter in bins of SNR and of each label"),
+        ("outliers.html, .fits, .csv", "outliers.html", "stars that disagree with the catalogue, with all evidence"),
+        ("figures/", "figures", "every figure as SVG and PNG"),
+        ("models/", "models", "the trained models, for maury label and maury posterior"),
+        ("tensorboard/", "tensorboard", "training of networks, for TensorBoard"),
+        ("experiment.toml, log.txt", "experiment.toml", "all settings; what was said"),
+    ];
+    let there = files.iter().filter(|(_, path, _)| run.has_file(path));
+    let rows: Vec<Vec<Cell>> = there.map(|(name, _, what)| vec![Cell::words(name), Cell::words(what)]).collect();
+    page.table(&["file", "content"], &rows);
+    let mut sources = vec!["The Cannon: Ness et al. 2015, ApJ 808, 16."];
+    if facts.has("settings.data.mock") {
+        sources.push("The mock survey's spectra: an emulator after The Payne, Ting et al. 2019, ApJ 879, 69.");
+    }
+    if facts.has("settings.data.mock") || facts.has("settings.data.apstar") {
+        sources.push("Format and labels: APOGEE DR17, Abdurro'uf et al. 2022, ApJS 259, 35.");
+    }
+    if facts.has("lab.kiel") {
+        sources.push("Isochrones: MIST, Dotter 2016, ApJS 222, 8, and Choi et al. 2016, ApJ 823, 102.");
+    }
+    page.tell(&facts, &sources);
 }

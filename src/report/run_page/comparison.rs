@@ -11,31 +11,24 @@ pub(super) fn models(page: &mut Page, run: &Run) {
     if run.models().len() < 2 {
         return;
     }
-    page.heading("Two opposite ways");
+    let generative = run.models_of("cannon");
+    let has_both = !generative.is_empty() && generative.len() < run.models().len();
+    page.heading(if has_both { "Two opposite ways" } else { "Models beside each other" });
+    let ways = if has_both {
+        "A generative model, The Cannon, predicts flux from labels and is turned around by fitting; a discriminative \
+         one, a network or a regression, reads labels straight off the spectrum."
+    } else {
+        ""
+    };
     page.tell(
         &facts,
         &[
-            "A generative model, The Cannon, predicts flux from labels and is turned around by fitting; a \
-             discriminative one, a network or a regression, reads labels straight off the spectrum. All saw the same \
-             {comparison.n_stars} test stars and none of them in training.",
-            "By robust scatter over all labels, {comparison.best} comes out best.",
+            ways,
+            "All saw the same {comparison.n_stars} test stars and none of them in training.",
+            "By robust scatter against the catalogue over all labels, {comparison.best} comes out best.",
         ],
     );
-    for name in run.figures_named("training_curves-") {
-        let model = name.trim_start_matches("training_curves-").split("-fold").next().unwrap_or_default();
-        let of = |field: &str| format!("models.{model}.training.0.members.0.{field}");
-        run.show(
-            page,
-            &name,
-            &[&format!(
-                "{model}: losses and errors while it learned from {{{}}} stars, with {{{}}} others of the training half \
-                 to say when; the state of epoch {{{}}} was kept.",
-                of("n_training"),
-                of("n_validation"),
-                of("epoch")
-            )],
-        );
-    }
+    training_curves(page, run);
     let knows_truth = run.reference().0 != "labels";
     if knows_truth {
         forests(page, run, "-vs_truth", "the truth, healthy stars");
@@ -49,6 +42,31 @@ pub(super) fn models(page: &mut Page, run: &Run) {
     costs(page, run);
     if !networks.is_empty() {
         strengths(page, run, &networks);
+    }
+}
+
+/// How networks learned.
+fn training_curves(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    for model in run.models_of("network") {
+        for fold in 0..facts.count(&format!("models.{model}.training")) {
+            let n_folds = facts.count(&format!("models.{model}.training"));
+            let ending = if n_folds > 1 { format!("-fold{}", fold + 1) } else { String::new() };
+            let members = format!("models.{model}.training.{fold}.members");
+            let whose = if facts.count(&members) > 1 { ", the first of its members" } else { "" };
+            let of = |field: &str| format!("{members}.0.{field}");
+            run.show(
+                page,
+                &format!("training_curves-{model}{ending}"),
+                &[&format!(
+                    "{model}{whose}: losses and errors while it learned from {{{}}} stars, with {{{}}} others of the \
+                     training stars to say when; the state of epoch {{{}}} was kept.",
+                    of("n_training"),
+                    of("n_validation"),
+                    of("epoch")
+                )],
+            );
+        }
     }
 }
 
@@ -202,7 +220,7 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
         ],
     );
     let plain = facts.words("lab.model").unwrap_or_default();
-    if cannons.len() > 1 && cannon != plain && !plain.is_empty() {
+    if facts.has(&format!("settings.models.{cannon}.cannon.latent")) && !plain.is_empty() {
         let rows: Vec<Vec<Cell>> = [plain, &cannon, &network]
             .iter()
             .map(|model| {

@@ -13,6 +13,11 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[
+            if facts.has("settings.split.folds") {
+                "This and what follows looks into the model of the first fold."
+            } else {
+                ""
+            },
             "At each pixel on its own, flux is a polynomial of the labels plus scatter (Ness et al. 2015). With \
              {lab.n_labels} labels it has {lab.n_terms} terms; with one scatter for each of {lab.n_pixels} pixels the \
              model has",
@@ -23,8 +28,8 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
             "So many parameters are no danger of their own, since each pixel has only its own few, and as many \
              measurements as there are stars.",
             &format!(
-                "In the step after that, labels of {{lab.n_test}} stars it had not seen are fitted; their median \
-                 \u{3c7}\u{b2} per degree of freedom is {{models.{model}.chi2_reduced_median:.2}}."
+                "In the step after that, labels of stars it had not seen are fitted: {{models.{model}.n_test}} in all, \
+                 their median \u{3c7}\u{b2} per degree of freedom is {{models.{model}.chi2_reduced_median:.2}}."
             ),
         ],
     );
@@ -126,7 +131,7 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         );
     }
     if facts.count("lab.gradients.likeness") > 0 {
-        page.subheading("How alike their fingerprints are");
+        page.subheading("Fingerprints and errors");
         let pair = |place: &str, a: &str, b: &str| format!("{{lab.gradients.{place}.{a}-{b}:+.2}}");
         let mut rows = Vec::new();
         for (j, first) in labels.iter().enumerate() {
@@ -140,9 +145,10 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         }
         page.tell(
             &facts,
-            &["Two labels whose gradient spectra are alike are hard to tell apart, and their errors go together: the \
-               table has the correlation of each pair of gradient spectra over all pixels, and that of the two labels' \
-               formal errors, for the median test star."],
+            &["Where two gradient spectra are alike, a rise of one label can be undone by a fall of the other, and their \
+           errors tend to be opposite; where they are opposite, errors tend to rise and fall together. The table has the \
+           correlation of each pair of gradient spectra over all pixels, and that of the two labels' formal errors, for \
+           the median test star."],
         );
         page.table(&["labels", "gradient spectra", "formal errors"], &rows);
     }
@@ -208,10 +214,10 @@ pub(super) fn scatter(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[
-            "Scatter is large where spectra depend on what the labels do not tell, and where a quadratic cannot follow.",
+            "Scatter is large where spectra depend on what the labels do not tell, and where a polynomial cannot follow.",
             "Of the {lab.scatter.largest_share:%0} of pixels with the largest scatter, \
              {lab.scatter.largest_at_atomic_lines:%0} lie at a known atomic line, of all pixels \
-             {lab.scatter.all_at_atomic_lines:%0}: most of the rest is molecules.",
+             {lab.scatter.all_at_atomic_lines:%0}.",
             "The rank correlation of s with the size of the answer that flux gives to causes beside the labels says \
              which: carbon {lab.scatter.likeness.C:+.2}, nitrogen {lab.scatter.likeness.N:+.2}, oxygen \
              {lab.scatter.likeness.O:+.2}, aluminium {lab.scatter.likeness.Al:+.2}, microturbulence \

@@ -82,6 +82,11 @@ impl Run {
         self.facts().words("comparison.best").unwrap_or(alone)
     }
 
+    /// Whether the run's folder has a file or folder of this name.
+    fn has_file(&self, name: &str) -> bool {
+        self.folder.join(name).exists()
+    }
+
     /// A figure by its name, as SVG; none where the run has none of this name.
     fn figure(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.folder.join("figures").join(format!("{name}.svg"))).ok()

@@ -20,10 +20,11 @@ pub(super) fn outliers(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[
-            "Of {outliers.n_stars} test stars that {outliers.model} labelled, {outliers.n_outliers} deviate from the \
-             catalogue by {outliers.sigma} robust scatters or more in some label. Each was looked into: mask and sky, \
-             other minima, a second star, look-alikes among the training stars, the other models.",
-            "The first of them are below, the farthest first; outliers.html beside this page has all, with the evidence.",
+            "Of {outliers.n_stars} test stars that {outliers.model} labelled, {outliers.n_deviating} deviate from the \
+             catalogue by {outliers.sigma} robust scatters or more in some label. The {outliers.n_outliers} farthest \
+             were looked into: mask and sky, other minima, a second star, look-alikes among the training stars, the \
+             other models.",
+            "The first of them are below; outliers.html beside this page has all, with the evidence.",
         ],
     );
     let row = |index: usize| {

@@ -71,20 +71,22 @@ pub(super) fn kiel(page: &mut Page, run: &Run) {
     if !facts.has("lab.kiel") {
         return;
     }
-    page.heading("Kiel diagram: do the labels obey stellar evolution?");
+    page.heading("Kiel diagram: do the labels follow stellar evolution?");
     run.show(
         page,
         "kiel",
         &[
-            "log g against Teff of {lab.kiel.n_stars} test stars as {lab.model} sees them, coloured by [Fe/H], with \
-             isochrones of {lab.kiel.age_gyr} Gyr from MIST.",
+            "log g against Teff of {lab.kiel.n_stars} test stars, as the catalogue has them and as {lab.model} sees them, \
+             coloured by [Fe/H], with isochrones of {lab.kiel.age_gyr} Gyr from MIST.",
             "Marked are the red clump, where stars burn helium in their cores, and the bump of the giant branch.",
         ],
     );
     page.tell(
         &facts,
         &[
-            "Nothing in the model knows of stellar structure; that its labels fall on the isochrones is a test.",
+            "The model was told of no isochrone, but it learned from the catalogue's labels, and inherits where they \
+             lie. What is tested is whether labels of stars it had not seen stay on the sequence, and as tightly as the \
+             catalogue's.",
             "Giants with [Fe/H] within {lab.kiel.isochrones.0.within} of {lab.kiel.isochrones.0.fe_h} \
              ({lab.kiel.isochrones.0.n_stars} stars off the clump) are {lab.kiel.isochrones.0.median_offset:+K} K from \
              the isochrone at their gravity (median), and scatter by {lab.kiel.isochrones.0.robust_scatter:K} K.",
@@ -109,8 +111,8 @@ pub(super) fn kiel(page: &mut Page, run: &Run) {
         &[
             "The red clump of the isochrone with the Sun's metallicity lies at {lab.kiel.red_clump.teff:K} K and log g \
              {lab.kiel.red_clump.logg:.2}; the most common log g of the test stars between 2 and 3 is \
-             {lab.kiel.red_clump.commonest_logg:.2} ({lab.kiel.red_clump.n_in_bin} stars within \
-             {lab.kiel.red_clump.bin}).",
+             {lab.kiel.red_clump.commonest_logg:.2} ({lab.kiel.red_clump.n_in_bin} stars in a bin \
+             {lab.kiel.red_clump.bin} wide).",
             "Its bump lies at {lab.kiel.bump.teff:K} K and log g {lab.kiel.bump.logg:.2}: there the shell that burns \
              hydrogen reaches matter that convection once mixed, and the star waits.",
         ],
@@ -121,49 +123,90 @@ pub(super) fn kiel(page: &mut Page, run: &Run) {
 pub(super) fn sequences(page: &mut Page, run: &Run) {
     let facts = run.facts();
     page.heading("Composition and gravity");
+    let metals = Ends::of(run, "lab.sequences.metallicity.members");
+    let branch = Ends::of(run, "lab.sequences.giant_branch.members");
     run.show(
         page,
         "sequence-fe_h",
         &[
-            "Model spectra from [Fe/H] {lab.sequences.metallicity.members.0.fe_h} to \
-             {lab.sequences.metallicity.members.6.fe_h} at Teff {lab.sequences.metallicity.members.0.teff:K} K and log \
-             g {lab.sequences.metallicity.members.0.logg:.2}, the other labels those of the mean training star.",
-            "Between {lab.sequences.window.0:.0} and {lab.sequences.window.1:.0} \u{c5} the mean absorption grows from \
-             {lab.sequences.metallicity.members.0.absorption:%1} to {lab.sequences.metallicity.members.6.absorption:%1} \
-             of the continuum.",
+            &format!(
+                "Model spectra from [Fe/H] {} to {} at Teff {} K and log g {}, the other labels those of the mean training \
+                 star.",
+                metals.first("fe_h", ""),
+                metals.last("fe_h", ""),
+                metals.first("teff", ":K"),
+                metals.first("logg", ":.2")
+            ),
+            &format!(
+                "Between {{lab.sequences.window.0:.0}} and {{lab.sequences.window.1:.0}} \u{c5} the mean absorption goes from \
+                 {} to {} of the continuum.",
+                metals.first("absorption", ":%1"),
+                metals.last("absorption", ":%1")
+            ),
         ],
     );
     run.show(
         page,
         "sequence-logg",
         &[
-            "Model spectra up the giant branch at [Fe/H] = {lab.sequences.giant_branch.members.0.fe_h}: log g from \
-             {lab.sequences.giant_branch.members.0.logg} to {lab.sequences.giant_branch.members.6.logg}, Teff along the \
-             isochrone from {lab.sequences.giant_branch.members.0.teff:K} to \
-             {lab.sequences.giant_branch.members.6.teff:K} K.",
-            "The mean absorption goes from {lab.sequences.giant_branch.members.0.absorption:%1} to \
-             {lab.sequences.giant_branch.members.6.absorption:%1}.",
+            &format!(
+                "Model spectra up the giant branch at [Fe/H] = {}: log g from {} to {}, Teff along the isochrone from {} to \
+                 {} K.",
+                branch.first("fe_h", ""),
+                branch.first("logg", ""),
+                branch.last("logg", ""),
+                branch.first("teff", ":K"),
+                branch.last("teff", ":K")
+            ),
+            &format!(
+                "The mean absorption goes from {} to {}.",
+                branch.first("absorption", ":%1"),
+                branch.last("absorption", ":%1")
+            ),
         ],
     );
     page.tell(
         &facts,
         &[
-            "More metals deepen all lines at once: from one end of the first sequence to the other flux changes by \
-             {lab.sequences.metallicity.flux_change:.3} (root mean square over all pixels).",
-            "Up the giant branch it changes by {lab.sequences.giant_branch.flux_change:.3}: stars grow cooler and their \
-             atmospheres thinner, molecules form, and lines that are sensitive to pressure change their shapes.",
-            "The two changes are alike but not the same (correlation over all pixels {lab.sequences.likeness:.2}), and \
-             that difference is how composition and gravity can be told apart.",
-            "The correlation of the formal errors of log g and [Fe/H], {lab.gradients.error_correlation.logg-fe_h:+.2} \
-             for the median test star, is what remains of their likeness after all pixels have had their say; of Teff \
-             and log g it is {lab.gradients.error_correlation.teff-logg:+.2}.",
+            "From one end of the first sequence to the other flux changes by {lab.sequences.metallicity.flux_change:.3} \
+             (root mean square over all pixels): with more metals all their lines grow deeper.",
+            "Up the giant branch it changes by {lab.sequences.giant_branch.flux_change:.3}, but there gravity does not act \
+             alone: stars grow cooler as they climb, and molecules form. The correlation of the two changes over all pixels \
+             is {lab.sequences.likeness:+.2}.",
+            "What gravity does by itself is seen in the gradient spectra: {lab.gradients.labels.logg.step} dex of log g at \
+             fixed Teff changes flux by {lab.gradients.labels.logg.rms:.4}, as much of [Fe/H] by \
+             {lab.gradients.labels.fe_h.rms:.4}, {lab.gradients.labels.teff.step} K by {lab.gradients.labels.teff.rms:.4} \
+             (root mean square). Composition is read off many deep lines, gravity off small changes of their shapes.",
+            "The two gradients have a correlation of {lab.gradients.likeness.logg-fe_h:+.2}, and the formal errors of log g \
+             and [Fe/H] one of {lab.gradients.error_correlation.logg-fe_h:+.2} (median test star); those of Teff and log g \
+             one of {lab.gradients.error_correlation.teff-logg:+.2}.",
         ],
     );
     page.tell(
         &facts,
-        &["Of these spectra {lab.sequences.metallicity.n_outside} and {lab.sequences.giant_branch.n_outside} lie \
-           outside the labels of the training stars, where the polynomial extrapolates."],
+        &["Of these spectra {lab.sequences.metallicity.n_outside} and {lab.sequences.giant_branch.n_outside} lie outside the \
+           labels of the training stars, where the polynomial extrapolates."],
     );
+}
+
+/// Placeholders for the first and the last member of a list.
+struct Ends<'a> {
+    path: &'a str,
+    last: usize,
+}
+
+impl<'a> Ends<'a> {
+    fn of(run: &Run, path: &'a str) -> Self {
+        Self { path, last: run.facts().count(path).saturating_sub(1) }
+    }
+
+    fn first(&self, field: &str, format: &str) -> String {
+        format!("{{{}.0.{field}{format}}}", self.path)
+    }
+
+    fn last(&self, field: &str, format: &str) -> String {
+        format!("{{{}.{}.{field}{format}}}", self.path, self.last)
+    }
 }
 
 /// The star whose labels nobody told.
@@ -174,6 +217,12 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
     }
     page.heading("The mystery star");
     let withheld = facts.at("lab.mystery.is_withheld").and_then(serde_json::Value::as_bool) == Some(true);
+    let n_priors = facts.count("lab.mystery.priors");
+    let priors: Vec<String> = (0..n_priors).map(|index| format!("{{lab.mystery.priors.{index}}}")).collect();
+    let priors = match n_priors {
+        0 => String::new(),
+        _ => format!("What was believed beforehand: {}.", priors.join("; ")),
+    };
     page.tell(
         &facts,
         &[
@@ -181,10 +230,11 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
                 "No spectrum was given as a mystery (data.mystery), so a test star plays it, {lab.mystery.id}: no model \
                  saw its labels."
             } else {
-                "The spectrum of {lab.mystery.id} (SNR {lab.mystery.snr:.0}) has no labels in any catalogue here."
+                "The spectrum of {lab.mystery.id} (SNR {lab.mystery.snr:.0}) comes without labels."
             },
             "Its posterior was sampled with {lab.mystery.chains} chains of {lab.mystery.draws} draws by Hamiltonian \
              Monte Carlo.",
+            &priors,
         ],
     );
     let models = facts.names("lab.mystery.models");
@@ -206,7 +256,11 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
             ]);
         }
     }
-    let head = ["label", "model", "best fit", "formal error", "mean", "sd", "68% of draws", "catalogue"];
+    let mut head = vec!["label", "model", "best fit", "formal error", "mean", "sd", "68% of draws", "catalogue"];
+    if !withheld {
+        head.pop();
+        rows.iter_mut().for_each(|row| drop(row.pop()));
+    }
     page.table(&head, &rows);
     for model in &models {
         let of = |field: &str| format!("lab.mystery.models.{model}.{field}");
@@ -221,7 +275,7 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
                 of("divergences"),
                 of("chi2_reduced"),
                 of("sampling_s")
-            )],
+            ), &format!("{model} could not be sampled: {{{}}}.", of("not_sampled"))],
         );
     }
     let first = models.first().copied().unwrap_or_default();
@@ -231,9 +285,8 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
         &[
             "Draws from the posterior of the mystery star, every label and every pair.",
             &format!(
-                "Under {first}, Teff is {} with a standard deviation of {}; Teff and log g are correlated by \
-                 {{lab.mystery.models.{first}.correlation.teff-logg:+.2}}, as hotter giants of the same spectrum must \
-                 be denser.",
+                "Under {first}, Teff is {} with a standard deviation of {}; the correlation of Teff and log g is \
+                 {{lab.mystery.models.{first}.correlation.teff-logg:+.2}}.",
                 quantity(&format!("lab.mystery.models.{first}.labels.teff.mean"), "teff"),
                 quantity(&format!("lab.mystery.models.{first}.labels.teff.sd"), "teff")
             ),

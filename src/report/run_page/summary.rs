@@ -16,14 +16,21 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
         1 => format!("One model, {first},"),
         _ => "Several models".to_string(),
     };
+    let learned = match facts.has("settings.split.folds") {
+        true => format!(
+            "{n_models} labelled {{models.{first}.n_test}} stars in {{settings.split.folds.k}} folds, each star once, \
+             after learning from those of the other folds ({{models.{first}.n_train}} on average)."
+        ),
+        false => format!(
+            "{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled \
+             {{models.{first}.n_test}} others."
+        ),
+    };
     let marked = if models.len() > 1 { "; the smallest of each column is marked" } else { "" };
     page.tell(
         &facts,
         &[
-            &format!(
-                "{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled \
-                 {{models.{first}.n_test}} others."
-            ),
+            &learned,
             &format!(
                 "The table gives, for each label, the robust scatter (1.4826 times the median absolute deviation) of \
                  estimate minus {words}{marked}."
