@@ -19,7 +19,7 @@ pub struct RawSpectrum {
     pub snr: f64,
     /// Number of visits combined; 0 where absent.
     pub n_visits: usize,
-    /// Barycentric radial velocity that was taken out of the spectrum [km/s]; NaN if the header has none.
+    /// Barycentric radial velocity that was taken out of the spectrum (km/s); NaN if the header has none.
     pub velocity_kms: f64,
     /// Raw flux, 1e-17 erg s^-1 cm^-2 A^-1; NaN or 0 in chip gaps.
     pub raw_flux: Vec<f64>,

@@ -166,7 +166,7 @@ pub struct DataConfig {
     /// Model spectra, for experiments that train an emulator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<LibraryData>,
-    /// An apStar file of a star whose labels nobody tells, for [lab]; without it, a test star's labels are withheld.
+    /// An apStar file of a star whose labels nobody tells, for `[lab]`; without it, a test star's labels are withheld.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mystery: Option<PathBuf>,
     /// Table with an id column and true labels, for `<label>_truth` columns.

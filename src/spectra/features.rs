@@ -167,7 +167,7 @@ pub fn coincidence(
     }
 }
 
-/// Whether each pixel of the grid has a line within a tolerance [pixels].
+/// Whether each pixel of the grid has a line within a tolerance in pixels.
 pub fn pixels_near(lines: &[KnownLine], grid: &WavelengthGrid, tolerance_pixels: f64) -> Vec<bool> {
     let places: Vec<f64> = lines.iter().filter_map(|line| position_of(grid, line.wavelength)).collect();
     let is_near = |pixel: usize| places.iter().any(|place| (pixel as f64 - place).abs() <= tolerance_pixels);

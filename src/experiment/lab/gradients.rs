@@ -22,7 +22,7 @@ const MOST_LISTED: usize = 10;
 pub struct GradientSpectrum {
     /// The label.
     pub label: String,
-    /// Change of normalized flux for one [`unit_step`] of the label, at the mean training star, `[n_pixels]`; NaN where fewer
+    /// Change of normalized flux for 100 K or 0.1 dex of the label, at the mean training star, `[n_pixels]`; NaN where fewer
     /// than half of the training stars have the pixel.
     pub values: Vec<f64>,
 }

@@ -9,18 +9,18 @@ use crate::error::{Error, Result};
 use crate::experiment::predictions::Predictions;
 use crate::stats::robust::{median, robust_scatter};
 
-/// Metallicities whose isochrones are drawn [dex].
+/// Metallicities whose isochrones are drawn (dex).
 const DRAWN: [f64; 2] = [0.0, -1.0];
-/// Stars this near to a drawn isochrone's [Fe/H] are compared with it [dex].
+/// Stars this near to a drawn isochrone's [Fe/H] are compared with it (dex).
 const NEAR_FE_H: f64 = 0.1;
 /// Stars of the red clump burn helium at nearly one gravity, cooler stars beside them are on the giant branch: within this of
-/// the clump's log g, stars are left out of the comparison with the giant branch [dex].
+/// the clump's log g, stars are left out of the comparison with the giant branch (dex).
 const CLUMP_HALF_WIDTH: f64 = 0.25;
-/// Lower end of the giant branch that is compared [dex].
+/// Lower end of the giant branch that is compared (dex).
 const FAINTEST_GIANT: f64 = 3.4;
-/// Where the trend with [Fe/H] is measured: above the clump, where only the giant branch is [dex].
+/// Where the trend with [Fe/H] is measured: above the clump, where only the giant branch is (dex).
 const TREND_LOGG: (f64, f64) = (1.2, 2.1);
-/// Width of the bins in which the most common log g is sought [dex].
+/// Width of the bins in which the most common log g is sought (dex).
 const LOGG_BIN: f64 = 0.1;
 
 /// The numbers of the Kiel diagram.
@@ -49,18 +49,18 @@ pub struct Kiel {
 pub struct Agreement {
     /// Stars compared.
     pub n_stars: usize,
-    /// Median of Teff - Teff of the isochrone [K].
+    /// Median of Teff - Teff of the isochrone (K).
     pub median_offset: f64,
-    /// 1.4826 median absolute deviation of the same [K].
+    /// 1.4826 median absolute deviation of the same (K).
     pub robust_scatter: f64,
 }
 
 /// Stars near the [Fe/H] of a drawn isochrone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct IsochroneAgreement {
-    /// [Fe/H] of the isochrone [dex].
+    /// [Fe/H] of the isochrone (dex).
     pub fe_h: f64,
-    /// How far stars may be from it [dex].
+    /// How far stars may be from it (dex).
     pub within: f64,
     /// What was found.
     #[serde(flatten)]
@@ -70,13 +70,13 @@ pub struct IsochroneAgreement {
 /// How Teff goes with [Fe/H] at fixed log g, on the giant branch above the clump.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MetallicityTrend {
-    /// log g from [dex].
+    /// log g from (dex).
     pub logg_min: f64,
-    /// log g to [dex].
+    /// log g to (dex).
     pub logg_max: f64,
     /// Stars.
     pub n_stars: usize,
-    /// d Teff / d [Fe/H] of the estimates [K / dex], by least squares with a slope in log g.
+    /// d Teff / d [Fe/H] of the estimates (K / dex), by least squares with a slope in log g.
     pub estimates: f64,
     /// The same of the catalogue.
     pub catalogue: f64,
@@ -87,13 +87,13 @@ pub struct MetallicityTrend {
 /// The red clump.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Clump {
-    /// Where the isochrone of [Fe/H] = 0 has it: Teff [K].
+    /// Where the isochrone of [Fe/H] = 0 has it: Teff (K).
     pub teff: f64,
-    /// See `teff`: log g [dex].
+    /// See `teff`: log g (dex).
     pub logg: f64,
-    /// log g at which most stars are, in bins, between 2 and 3 [dex].
+    /// log g at which most stars are, in bins, between 2 and 3 (dex).
     pub commonest_logg: f64,
-    /// Width of those bins [dex].
+    /// Width of those bins (dex).
     pub bin: f64,
     /// Stars in that bin.
     pub n_in_bin: usize,
@@ -104,9 +104,9 @@ pub struct Clump {
 /// The bump of the giant branch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bump {
-    /// Where the isochrone of [Fe/H] = 0 has it: Teff [K].
+    /// Where the isochrone of [Fe/H] = 0 has it: Teff (K).
     pub teff: f64,
-    /// See `teff`: log g [dex].
+    /// See `teff`: log g (dex).
     pub logg: f64,
 }
 

@@ -55,11 +55,11 @@ pub struct Sequence {
 /// One spectrum of a sequence.
 #[derive(Debug, Clone, Serialize)]
 pub struct Member {
-    /// Effective temperature [K].
+    /// Effective temperature (K).
     pub teff: f64,
-    /// Surface gravity [dex].
+    /// Surface gravity (dex).
     pub logg: f64,
-    /// Metallicity [dex].
+    /// Metallicity (dex).
     pub fe_h: f64,
     /// Mean of 1 - flux in the window.
     pub absorption: f64,

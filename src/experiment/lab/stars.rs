@@ -18,7 +18,7 @@ use crate::training::checkpoint::TrainedCannon;
 
 /// Isolated lines whose places are looked at, at most.
 const MOST_LINES: usize = 40;
-/// Speed of light [km/s].
+/// Speed of light (km/s).
 const LIGHT_KMS: f64 = 299_792.458;
 
 /// A star from its raw spectrum to the normalized one.
@@ -34,13 +34,13 @@ pub struct ShownStar {
     pub snr: f64,
     /// Exposures combined.
     pub n_visits: usize,
-    /// Barycentric radial velocity that was taken out of its spectrum [km/s].
+    /// Barycentric radial velocity that was taken out of its spectrum (km/s).
     pub velocity_kms: Option<f64>,
-    /// What this velocity does to the middle of the spectrum [Angstrom].
+    /// What this velocity does to the middle of the spectrum (Angstrom).
     pub velocity_shift_angstrom: Option<f64>,
     /// The same in pixels.
     pub velocity_shift_pixels: Option<f64>,
-    /// Width of a pixel as a velocity [km/s].
+    /// Width of a pixel as a velocity (km/s).
     pub pixel_kms: f64,
     /// Median raw flux of its good pixels [1e-17 erg/s/cm^2/Angstrom].
     pub flux_median: f64,

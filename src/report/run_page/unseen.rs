@@ -15,7 +15,7 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
         format!("The {{models.{first}.n_test}} stars that are tested here trained as well: a check, and no result.")
     } else {
         format!(
-            "None of {{models.{first}.n_test}} stars took part in training the models that labelled it: label scaling, \
+            "None of the {{models.{first}.n_test}} test stars took part in training the model that labelled it: label scaling, \
              continuum pixels that are found, and every choice made in training see training stars only."
         )
     };
