@@ -8,8 +8,8 @@ use clap::Args;
 use super::bars::{Bars, heed_ctrl_c};
 use super::{ExperimentArgs, say};
 use crate::data::fetch::{CatalogueOrigin, FetchPlan, FetchReport, FetchRequest, ManifestEntry, fetch, plan};
-use crate::data::selection::Cut;
 use crate::error::Error;
+use crate::report::tables::cuts_table;
 
 /// Fetch the catalogue and the spectra of an experiment from the SDSS Science Archive.
 ///
@@ -73,7 +73,7 @@ fn planned(plan: &FetchPlan, request: &FetchRequest) -> anyhow::Result<String> {
         writeln!(text, "which spectra, only the catalogue can tell: it is not there yet")?;
         return Ok(text);
     };
-    text += &cuts(&spectra.cuts);
+    text += &cuts_table(&spectra.cuts);
     let mut how_much = spectra.bytes.map_or("of unknown size".into(), size);
     if spectra.is_extrapolated() {
         how_much += &format!(", extrapolated from {} of them", spectra.n_sized);
@@ -95,7 +95,7 @@ fn planned(plan: &FetchPlan, request: &FetchRequest) -> anyhow::Result<String> {
 }
 
 fn summary(report: &FetchReport) -> anyhow::Result<String> {
-    let mut text = cuts(&report.cuts);
+    let mut text = cuts_table(&report.cuts);
     let (n_missing, n_failed) = (report.missing.len(), report.failed.len());
     writeln!(
         text,
@@ -110,10 +110,6 @@ fn summary(report: &FetchReport) -> anyhow::Result<String> {
     text.extend(report.failed.iter().take(5).chain(report.missing.iter().take(5)).map(named));
     writeln!(text, "{}", report.manifest.display())?;
     Ok(text)
-}
-
-fn cuts(cuts: &[Cut]) -> String {
-    cuts.iter().map(|cut| format!("{:<40}{:>8} removed{:>8} left\n", cut.name, cut.removed, cut.left)).collect()
 }
 
 fn size(bytes: u64) -> String {

@@ -13,6 +13,7 @@ use crate::experiment::look_alikes;
 use crate::experiment::prepare::{Source, prepare};
 use crate::experiment::star::examine;
 use crate::report::figures;
+use crate::report::tables::cuts_table;
 use crate::spectra::labels::sun_like_logg;
 use crate::spectra::prepared::PreparedSet;
 use crate::stats::robust::quantile;
@@ -38,10 +39,7 @@ pub fn execute(args: &PrepareArgs, bars: &Bars) -> anyhow::Result<()> {
     let training = folds.first().map(|fold| fold.training.as_slice()).unwrap_or_default();
     let (set, path) = prepare(&source, config, training, &args.experiment.cache(), &compute, bars)?;
 
-    let mut text = String::new();
-    for cut in &source.cuts {
-        writeln!(text, "{:<40}{:>8} removed{:>8} left", cut.name, cut.removed, cut.left)?;
-    }
+    let mut text = cuts_table(&source.cuts);
     text += &gravity_cut(&config.selection);
     text += &masking(&set, &config.pixmask.bits);
     if let Some(pairs) = look_alikes::compare(&set) {

@@ -54,9 +54,9 @@ impl Callout<'_> {
 
 /// Draws an ellipse around each place that lies in the frame, and its name near it. `marks` are positions on the page.
 pub(super) fn draw_callouts(canvas: &mut Canvas, frame: Rect, callouts: &[Callout], marks: &[(f64, f64)]) {
-    let inner = grown(frame, -INSET);
+    let inner = frame.grown(-INSET);
     let inside: Vec<&Callout> = callouts.iter().filter(|callout| frame.contains(callout.at)).collect();
-    let mut taken: Vec<Rect> = inside.iter().map(|callout| grown(callout.surroundings(), 2.0)).collect();
+    let mut taken: Vec<Rect> = inside.iter().map(|callout| callout.surroundings().grown(2.0)).collect();
     for callout in inside {
         for stroke in [HALO, LINE] {
             canvas.line(&callout.ellipse(), stroke);
@@ -64,10 +64,10 @@ pub(super) fn draw_callouts(canvas: &mut Canvas, frame: Rect, callouts: &[Callou
         let fits = |place: &Rect| {
             inner.contains((place.left, place.top))
                 && inner.contains((place.right(), place.bottom()))
-                && !taken.iter().any(|other| overlap(other, &grown(*place, 2.0)))
+                && !taken.iter().any(|other| overlap(other, &place.grown(2.0)))
         };
         let cost = |(place, distance): &(Rect, f64)| {
-            let near = grown(*place, 3.0);
+            let near = place.grown(3.0);
             distance + marks.iter().filter(|&&mark| near.contains(mark)).count() as f64 / MARKS_PER_UNIT
         };
         let free = callout.places().filter(|(place, _)| fits(place));
@@ -76,7 +76,7 @@ pub(super) fn draw_callouts(canvas: &mut Canvas, frame: Rect, callouts: &[Callou
         for stroke in [HALO, Stroke { width: 0.7, ..LINE }] {
             canvas.line(&leader, stroke);
         }
-        canvas.rect(grown(place, 1.5), WHITE.faded(0.85));
+        canvas.rect(place.grown(1.5), WHITE.faded(0.85));
         canvas.text((place.left, place.top + place.height / 2.0), callout.name, LETTERS);
         taken.push(place);
     }
@@ -84,7 +84,7 @@ pub(super) fn draw_callouts(canvas: &mut Canvas, frame: Rect, callouts: &[Callou
 
 /// The point of a box nearest to a position.
 fn nearest(place: &Rect, (x, y): (f64, f64)) -> (f64, f64) {
-    let place = grown(*place, 1.5);
+    let place = place.grown(1.5);
     (x.clamp(place.left, place.right()), y.clamp(place.top, place.bottom()))
 }
 
@@ -98,11 +98,6 @@ fn on_edge(callout: &Callout, (x, y): (f64, f64)) -> (f64, f64) {
 
 fn overlap(a: &Rect, b: &Rect) -> bool {
     a.left < b.right() && b.left < a.right() && a.top < b.bottom() && b.top < a.bottom()
-}
-
-fn grown(rect: Rect, margin: f64) -> Rect {
-    let Rect { left, top, width, height } = rect;
-    Rect { left: left - margin, top: top - margin, width: width + 2.0 * margin, height: height + 2.0 * margin }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub fn draw_caption(canvas: &mut Canvas, frame: Rect, lines: &[&str], marks: &[(
     let (spot, covered) =
         emptier([upper_left, lower_right].map(|(left, top)| Rect { left, top, width, height }), marks);
     if covered > 0 && !lines.is_empty() {
-        canvas.rect(grown(spot, 2.0), WHITE.faded(0.75));
+        canvas.rect(spot.grown(2.0), WHITE.faded(0.75));
     }
     for (i, line) in lines.iter().enumerate() {
         let at = (spot.left, spot.top + spacing * i as f64);
@@ -36,15 +36,10 @@ pub fn draw_caption(canvas: &mut Canvas, frame: Rect, lines: &[&str], marks: &[(
 /// The first of the rectangles with the fewest marks in or near it, and their number.
 fn emptier(spots: [Rect; 2], marks: &[(f64, f64)]) -> (Rect, usize) {
     let [first, second] = spots.map(|spot| {
-        let near = grown(spot, CLEARANCE);
+        let near = spot.grown(CLEARANCE);
         (spot, marks.iter().filter(|&&mark| near.contains(mark)).count())
     });
     if second.1 < first.1 { second } else { first }
-}
-
-fn grown(rect: Rect, margin: f64) -> Rect {
-    let Rect { left, top, width, height } = rect;
-    Rect { left: left - margin, top: top - margin, width: width + 2.0 * margin, height: height + 2.0 * margin }
 }
 
 #[cfg(test)]

@@ -27,6 +27,12 @@ impl Rect {
         self.top + self.height
     }
 
+    /// The same rectangle with its edges moved outwards.
+    pub(super) fn grown(&self, margin: f64) -> Self {
+        let Self { left, top, width, height } = *self;
+        Self { left: left - margin, top: top - margin, width: width + 2.0 * margin, height: height + 2.0 * margin }
+    }
+
     /// Whether a point lies inside or on the edge.
     pub fn contains(&self, (x, y): (f64, f64)) -> bool {
         (self.left..=self.right()).contains(&x) && (self.top..=self.bottom()).contains(&y)

@@ -54,6 +54,11 @@ impl<'a> Facts<'a> {
         self.at(path)?.as_str()
     }
 
+    /// Yes or no at a path.
+    pub fn yes(&self, path: &str) -> Option<bool> {
+        self.at(path)?.as_bool()
+    }
+
     /// How many items or fields stand at a path.
     pub fn count(&self, path: &str) -> usize {
         match self.at(path) {

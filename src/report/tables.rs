@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{in_unit, label_title, percent, plain};
+use crate::data::selection::Cut;
 use crate::experiment::emulate::Emulation;
 use crate::experiment::metrics::{GroupMetrics, HEALTHY, LabelMetrics};
 use crate::experiment::outcome::{ModelOutcome, Outcome};
 use crate::experiment::pulls::EXPECTED_WITHIN;
 use crate::experiment::timings::Timings;
 use crate::spectra::labels::unit;
+
+/// What each cut of a selection removed and left.
+pub fn cuts_table(cuts: &[Cut]) -> String {
+    cuts.iter().map(|cut| format!("{:<40}{:>8} removed{:>8} left\n", cut.name, cut.removed, cut.left)).collect()
+}
 
 /// Bias and scatter of every label of every model, with bootstrap intervals; then the stars that carry flags.
 pub fn metrics_table(outcome: &Outcome) -> String {

@@ -182,8 +182,8 @@ impl Lab {
         });
         let (star, star_spectrum) = stars::shown(subject)?;
         let look_alikes = stars::look_alikes(subject);
-        let (fitted_star, observed, model) = stars::fitted(subject)?;
         let s = scatter::of_model(cannon, &cannon.cannon.valid_pixels());
+        let (fitted_star, observed, model) = stars::fitted(subject, &s)?;
         let (gradients, gradient_spectra) = gradients::find(subject, &well_measured)?;
         let (sequences, metallicity, giant_branch) = sequences::make(subject)?;
         let (mystery, posteriors) = mystery::sample(subject, models)?;

@@ -128,7 +128,7 @@ pub(super) fn make(subject: &Subject) -> Result<(Sequences, SequenceSpectra, Seq
 }
 
 fn is_outside(hull: &Hull, scaler: &LabelScaler, labels: &[f64]) -> bool {
-    hull.is_outside(ndarray::aview1(&scaled(scaler, &[labels.to_vec()])))
+    hull.is_outside(scaled(scaler, &[labels.to_vec()]).row(0))
 }
 
 /// Mean of 1 - flux in the window of the sequences.

@@ -1,5 +1,6 @@
 //! Single stars: from raw to normalized flux, two alike, and one beside its model.
 
+use ndarray::Array2;
 use serde::Serialize;
 
 use super::{Subject, no_star};
@@ -203,8 +204,9 @@ pub(super) fn look_alikes(subject: &Subject) -> Option<(LookAlikePair, [Observed
     Some((found, [a, b].map(|star| observed(set, star))))
 }
 
-/// The star that was asked for, or else the test star without flags whose chi^2 is the median: typical, not flattering.
-pub(super) fn fitted(subject: &Subject) -> Result<(FittedStar, Observed, Vec<f64>)> {
+/// The star that was asked for, or else the test star without flags whose chi^2 is the median: typical, not flattering. `s` is the
+/// model's scatter, `[n_pixels]`.
+pub(super) fn fitted(subject: &Subject, s: &[f64]) -> Result<(FittedStar, Observed, Vec<f64>)> {
     let Subject { crossval, fold, result, settings, cannon, .. } = subject;
     let set = crossval.set;
     let asked = set.ids.iter().position(|id| *id == settings.fitted_star);
@@ -217,7 +219,6 @@ pub(super) fn fitted(subject: &Subject) -> Result<(FittedStar, Observed, Vec<f64
     let observed = observed(set, star);
     let labels: Vec<f64> = estimates.labels.row(0).to_vec();
     let model = flux_at(cannon, subject, &[labels])?.remove(0);
-    let s = super::scatter::of_model(cannon, &cannon.cannon.valid_pixels());
     let inside = |pixel: &usize| {
         let wavelength = set.grid.wavelength[*pixel];
         wavelength >= settings.window.0 && wavelength <= settings.window.1
@@ -279,18 +280,14 @@ fn observed(set: &PreparedSet, star: usize) -> Observed {
 /// Model spectra at some labels, in their own units; NaN in pixels the model knows nothing about.
 pub(super) fn flux_at(cannon: &TrainedCannon, subject: &Subject, labels: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
     let scaled = scaled(&cannon.scaler, labels);
-    let n_labels = cannon.scaler.n_labels();
-    let flux = cannon.cannon.predict_flux(subject.crossval.compute.tensor(&scaled, [labels.len(), n_labels])).mean;
+    let flux = cannon.cannon.predict_flux(subject.crossval.compute.matrix(scaled.view())).mean;
     let valid = cannon.cannon.valid_pixels();
     let known = |(flux, valid): (&f64, &bool)| if *valid { *flux } else { f64::NAN };
     let spectra = to_f64(flux);
     Ok(spectra.chunks(valid.len()).map(|row| row.iter().zip(&valid).map(known).collect()).collect())
 }
 
-/// Labels as a model sees them, row after row.
-pub(super) fn scaled(scaler: &LabelScaler, labels: &[Vec<f64>]) -> Vec<f64> {
-    let of_row = |row: &Vec<f64>| -> Vec<f64> {
-        row.iter().zip(scaler.pivot.iter().zip(&scaler.scale)).map(|(l, (pivot, scale))| (l - pivot) / scale).collect()
-    };
-    labels.iter().flat_map(of_row).collect()
+/// Labels as a model sees them, [n_stars, n_labels].
+pub(super) fn scaled(scaler: &LabelScaler, labels: &[Vec<f64>]) -> Array2<f64> {
+    scaler.scale(Array2::from_shape_fn((labels.len(), scaler.n_labels()), |(n, k)| labels[n][k]).view())
 }

@@ -1,6 +1,6 @@
 //! The section that sets the two ways beside each other: labels to flux, and flux to labels.
 
-use super::{Run, in_table, listed, quantity, titles};
+use super::{Run, in_table, listed, quantity, title};
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
 
@@ -237,7 +237,7 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
                that weakness:"],
         );
         let mut head = vec!["robust scatter".to_string()];
-        head.extend(titles(&labels));
+        head.extend(labels.iter().map(|label| title(label)));
         page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     }
 }

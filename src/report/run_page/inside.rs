@@ -33,7 +33,7 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
             ),
         ],
     );
-    let trained = facts.at("lab.fitted_star.is_training").and_then(serde_json::Value::as_bool) == Some(true);
+    let trained = facts.yes("lab.fitted_star.is_training") == Some(true);
     let kind = if trained { "one of the stars that it learned from" } else { "a test star" };
     run.show(
         page,

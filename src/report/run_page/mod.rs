@@ -144,13 +144,12 @@ fn listed(words: &[String]) -> String {
     }
 }
 
-/// Titles of labels for a table's head.
-fn titles(labels: &[&str]) -> Vec<String> {
-    let title = |label: &&str| match unit(label) {
+/// A label with its unit, as in a table's head.
+fn title(label: &str) -> String {
+    match unit(label) {
         "" => label_title(label),
         unit => format!("{}, {unit}", label_title(label)),
-    };
-    labels.iter().map(title).collect()
+    }
 }
 
 /// The page of a run.

@@ -26,12 +26,11 @@ pub(super) fn selection(page: &mut Page, run: &Run) {
         return;
     }
     page.subheading("What a cut in log g does");
-    let fate =
-        |index: usize| match facts.at(&format!("lab.gravity.{index}.is_kept")).and_then(serde_json::Value::as_bool) {
-            Some(true) => ", kept",
-            Some(false) => ", removed",
-            None => "",
-        };
+    let fate = |index: usize| match facts.yes(&format!("lab.gravity.{index}.is_kept")) {
+        Some(true) => ", kept",
+        Some(false) => ", removed",
+        None => "",
+    };
     let star = |index: usize, what: &str| {
         format!(
             "{what} of {{lab.gravity.{index}.radius_rsun}} solar radii has log g {{lab.gravity.{index}.logg:.2}}{}",
@@ -216,7 +215,7 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
         return;
     }
     page.heading("The mystery star");
-    let withheld = facts.at("lab.mystery.is_withheld").and_then(serde_json::Value::as_bool) == Some(true);
+    let withheld = facts.yes("lab.mystery.is_withheld") == Some(true);
     let n_priors = facts.count("lab.mystery.priors");
     let priors: Vec<String> = (0..n_priors).map(|index| format!("{{lab.mystery.priors.{index}}}")).collect();
     let priors = match n_priors {

@@ -1,6 +1,6 @@
 //! The head of a run's page: what was asked, and the answer in one table.
 
-use super::{Run, in_table, titles};
+use super::{Run, in_table, title};
 use crate::report::html::{Cell, Page};
 
 /// Question and answer.
@@ -54,7 +54,7 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
         })
         .collect();
     let mut head = vec!["model".to_string()];
-    head.extend(titles(&labels));
+    head.extend(labels.iter().map(|label| title(label)));
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     if run.facts().has("settings.data.mock") {
         page.tell(

@@ -1,6 +1,6 @@
 //! Sections on stars that took no part in training: bias, scatter, and whether errors are true to size.
 
-use super::{Run, in_table};
+use super::{Run, in_table, title};
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
 use crate::spectra::labels::unit;
@@ -95,13 +95,6 @@ fn dependence(page: &mut Page, run: &Run, against: &str, words: &str) {
             "{title} of estimate minus catalogue in bins of {words}, with bootstrap intervals of {{interval_level:%0}}."
         );
         run.show(page, &format!("{error}_vs_{against}"), &[&caption]);
-    }
-}
-
-fn title(label: &str) -> String {
-    match unit(label) {
-        "" => label_title(label),
-        unit => format!("{}, {unit}", label_title(label)),
     }
 }
 
