@@ -27,7 +27,7 @@ use crate::training::cannon_descent::{self, CannonStars};
 use crate::training::checkpoint::{Preparation, TrainedCannon};
 use crate::training::closed_form::{self, TrainingReport};
 use crate::training::label_regression::MemberReport;
-use crate::training::latent;
+use crate::training::latent::{self, NuisanceCount};
 use crate::training::ridge::RidgeReport;
 
 /// What one model made of one fold.
@@ -172,7 +172,9 @@ impl CrossValidation<'_> {
         place: Option<&ModelPlace>,
         timings: &mut Timings,
     ) -> Result<FoldResult> {
-        let (trained, training) = timings.measure("train", || self.train_cannon(fold, config))?;
+        let (config, choice) = timings.measure("train", || self.settle_nuisances(fold, config))?;
+        let (trained, mut training) = timings.measure("train", || self.train_cannon(fold, &config))?;
+        training.nuisance_choice = choice;
         let nil = training.descent.map_or(0, |descent| descent.n_zero_coefficients);
         let n_parameters = trained.cannon.n_parameters() - nil;
         tracing::info!(
@@ -189,7 +191,7 @@ impl CrossValidation<'_> {
         let posteriors = timings.measure("posterior", || self.posteriors(&fold.test, &trained, &fitted))?;
         let held_out = timings.measure("calibrate", || {
             self.held_out_by_folds(fold, &fitted, |inner| {
-                let (trained, _) = self.train_cannon(inner, config)?;
+                let (trained, _) = self.train_cannon(inner, &config)?;
                 let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
                 self.label("fitting labels held out", &inner.test, &fitted)
             })
@@ -217,8 +219,21 @@ impl CrossValidation<'_> {
         let (flux, ivar) = spectra_of_rows(set, &trainable);
         let scaled = scaler.scale(labels.view());
         if let Some(latent) = &config.latent {
+            if latent.spectra == NuisanceCount::HeldOut {
+                return self.train_cannon(fold, &self.settle_nuisances(fold, config)?.0);
+            }
             let (flux, ivar) = (flux.view(), ivar.view());
             let trained = latent::train(config, latent, scaled.view(), flux, ivar, self.compute, self.progress)?;
+            let report = &trained.report;
+            if report.n_beyond_description > report.n_left_out {
+                tracing::warn!(
+                    "{} of {} training stars are beyond description by the correlated Cannon; the {} strangest were left \
+                     out (latent.clip_most)",
+                    report.n_beyond_description,
+                    trainable.len(),
+                    report.n_left_out
+                );
+            }
             // Stars that were left out say nothing of where the model holds.
             let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
             let model = TrainedCannon {

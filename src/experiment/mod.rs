@@ -15,6 +15,7 @@ pub mod layers;
 pub mod look_alikes;
 pub mod metrics;
 mod networks;
+pub mod nuisance_trial;
 pub mod outcome;
 pub mod outliers;
 pub mod posteriors;

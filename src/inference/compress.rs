@@ -39,13 +39,16 @@ pub struct Compressor<T> {
 /// chi^2 of several stars as a function of their labels, each star's pixels summed up; on [`Compute::small_systems`].
 #[derive(Debug, Clone)]
 pub struct CompressedSpectra<T> {
-    label_terms: T,
+    pub(super) label_terms: T,
     /// [n_stars, n_terms - 1, n_terms - 1]
     pub(super) m: Tensor<3>,
     /// [n_stars, n_terms - 1, 1]
     pub(super) v: Tensor<3>,
     /// [n_stars, 1]
     pub(super) c: Tensor<2>,
+    /// Roots of the diagonal of M, and of c behind them, before any nuisance is integrated out, [n_stars, n_terms]: how large
+    /// the numbers were that were summed up.
+    pub(super) sizes: Tensor<2>,
 }
 
 impl<T: LabelTerms> Compressor<T> {
@@ -81,6 +84,24 @@ impl<T: LabelTerms> Compressor<T> {
     /// Whether nuisance spectra are integrated out of every compression.
     pub fn has_nuisances(&self) -> bool {
         self.columns.dims()[1] > self.slopes.dims()[1]
+    }
+
+    /// The same on the CPU in f64.
+    #[must_use]
+    pub fn in_f64(&self) -> Self {
+        let compute = Compute::small_systems();
+        let bring = |tensor: &Tensor<2>| compute.bring(tensor.clone());
+        let columns = bring(&self.columns);
+        Self {
+            label_terms: self.label_terms.clone(),
+            pivot_flux: bring(&self.pivot_flux),
+            s2: bring(&self.s2),
+            valid: bring(&self.valid),
+            slopes: bring(&self.slopes),
+            pairs: products_of_columns(&columns, &compute),
+            columns,
+            compute,
+        }
     }
 
     /// Number of pixels of the model.
@@ -127,13 +148,17 @@ impl<T: LabelTerms> Compressor<T> {
         let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
         let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
         let n_stars = spectra.n_stars();
-        let m = packed.select(1, small.indices(&full)).reshape([n_stars, n, n]);
+        let m = packed.clone().select(1, small.indices(&full)).reshape([n_stars, n, n]);
         let v = small.bring(weighted.clone().matmul(self.columns.clone())).reshape([n_stars, n, 1]);
+        let c = small.bring((weighted * residual).sum_dim(1));
+        let diagonal: Vec<usize> = (0..n_slopes).map(|i| packed_index(i, i, n)).collect();
+        let squares = Tensor::cat(vec![packed.select(1, small.indices(&diagonal)), c.clone()], 1);
         let mut compressed = CompressedSpectra {
             label_terms: self.label_terms.clone(),
             m: m.clone().narrow(1, 0, n_slopes).narrow(2, 0, n_slopes),
             v: v.clone().narrow(1, 0, n_slopes),
-            c: small.bring((weighted * residual).sum_dim(1)),
+            c,
+            sizes: squares.clamp_min(0.0).sqrt(),
         };
         if n > n_slopes {
             let below = m.narrow(1, n_slopes, n - n_slopes);
@@ -154,6 +179,18 @@ fn packed_index(row: usize, column: usize, n: usize) -> usize {
 }
 
 impl<T: LabelTerms> CompressedSpectra<T> {
+    /// Takes other sums in place of those of the stars at these positions.
+    pub(super) fn replace(&mut self, stars: &[usize], others: &Self) {
+        let [n_stars, ..] = self.m.dims();
+        let mut from: Vec<usize> = (0..n_stars).collect();
+        stars.iter().enumerate().for_each(|(other, star)| from[*star] = n_stars + other);
+        let from = Compute::small_systems().indices(&from);
+        self.m = Tensor::cat(vec![self.m.clone(), others.m.clone()], 0).select(0, from.clone());
+        self.v = Tensor::cat(vec![self.v.clone(), others.v.clone()], 0).select(0, from.clone());
+        self.c = Tensor::cat(vec![self.c.clone(), others.c.clone()], 0).select(0, from.clone());
+        self.sizes = Tensor::cat(vec![self.sizes.clone(), others.sizes.clone()], 0).select(0, from);
+    }
+
     /// chi^2 of every star at every one of some labels, in one matrix product.
     ///
     /// # Shapes
@@ -227,7 +264,8 @@ impl<T: LabelTerms> ChiSquare for CompressedSpectra<T> {
             label_terms: self.label_terms.clone(),
             m: self.m.clone().select(0, rows.clone()),
             v: self.v.clone().select(0, rows.clone()),
-            c: self.c.clone().select(0, rows),
+            c: self.c.clone().select(0, rows.clone()),
+            sizes: self.sizes.clone().select(0, rows),
         }
     }
 }

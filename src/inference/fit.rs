@@ -124,7 +124,7 @@ pub fn fit<C: ChiSquare>(
         run.add_to(&mut minima);
         for star in 0..run.chi2.len() {
             if rank(&run, star) > rank(&best, star) {
-                best.take(star, &run);
+                best.take(star, &run, star);
             }
         }
     }
@@ -249,13 +249,14 @@ impl Minimum {
             .all(|k| (self.scaled_labels[[star, k]] - labels[k]).abs() < self.covariance[[star, k, k]].sqrt())
     }
 
-    /// Takes one star's minimum from another run.
-    fn take(&mut self, star: usize, from: &Self) {
-        self.scaled_labels.row_mut(star).assign(&from.scaled_labels.row(star));
-        let covariance = from.covariance.index_axis(Axis(0), star);
+    /// Takes one star's minimum from a row of another run.
+    pub(super) fn take(&mut self, star: usize, from: &Self, row: usize) {
+        self.scaled_labels.row_mut(star).assign(&from.scaled_labels.row(row));
+        let covariance = from.covariance.index_axis(Axis(0), row);
         self.covariance.index_axis_mut(Axis(0), star).assign(&covariance);
-        self.chi2[star] = from.chi2[star];
-        self.converged[star] = from.converged[star];
+        self.chi2[star] = from.chi2[row];
+        self.converged[star] = from.converged[row];
+        self.n_minima[star] = from.n_minima[row];
     }
 
     /// Takes note of where some stars ended.

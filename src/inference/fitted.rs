@@ -1,5 +1,7 @@
 //! A trained spectral model as an estimator of labels: compression, starts, fit, flags.
 
+use std::sync::OnceLock;
+
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, s};
 
 use super::compress::{CompressedSpectra, Compressor};
@@ -34,6 +36,8 @@ pub struct Fitted<T> {
     hull: Hull,
     prior: Option<GaussianPrior>,
     settings: FitSettings,
+    /// The compressor in f64, for stars that need it.
+    exact: OnceLock<Compressor<T>>,
 }
 
 /// Estimates labels by fitting The Cannon.
@@ -76,6 +80,7 @@ impl<T: LabelTerms> Fitted<T> {
             hull: Hull::new(scaled.slice(s![.., ..n_labels])),
             prior,
             settings: settings.clone(),
+            exact: OnceLock::new(),
         }
     }
 
@@ -98,6 +103,11 @@ impl<T: LabelTerms> Fitted<T> {
     /// What compresses spectra under the model.
     pub fn compressor(&self) -> &Compressor<T> {
         &self.compressor
+    }
+
+    /// What compresses spectra in f64.
+    pub(super) fn in_f64(&self) -> &Compressor<T> {
+        self.exact.get_or_init(|| self.compressor.in_f64())
     }
 
     /// Scaling of the model's inputs; labels come first.
@@ -196,8 +206,8 @@ impl<T: LabelTerms> LabelEstimator for Fitted<T> {
     }
 
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
-        let (compressed, n_pixels) = self.compress(spectra)?;
-        Ok(self.describe(&self.minimize(compressed, None, &self.settings), n_pixels))
+        let (_, minimum, n_pixels) = self.fit(spectra)?;
+        Ok(self.describe(&minimum, n_pixels))
     }
 }
 

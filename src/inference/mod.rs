@@ -19,6 +19,7 @@ pub mod network_estimator;
 pub mod nuisance;
 pub mod nuts;
 pub mod posterior;
+pub mod precision;
 pub mod prior;
 pub mod problem;
 pub mod refine;

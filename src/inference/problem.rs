@@ -69,8 +69,7 @@ where
                            its own, which learned what continua do; leave them out, or set latent.spectra = 0";
             return Err(Error::Config(problem.into()));
         }
-        let (mut compressed, n_pixels) = self.compress(spectra)?;
-        let mut minimum = self.minimize(compressed.clone(), None, self.settings());
+        let (mut compressed, mut minimum, n_pixels) = self.fit(spectra)?;
         let compute = self.compressor().compute();
         let model = || self.compressor().flux_at(&near(&minimum));
         if bends {

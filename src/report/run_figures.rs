@@ -81,6 +81,10 @@ fn write_latent_spectra(experiment: &Experiment, folder: &Path, compute: &Comput
         let grid = &trained.preparation.grid;
         let responses = if grid.is_apogee() { figures::latent::known_responses()? } else { Vec::new() };
         let spectra = trained.latent_spectra();
+        if spectra.is_empty() {
+            // Training stars held out chose the plain Cannon.
+            continue;
+        }
         let figure = figures::latent::components(&format!("{name}: latent spectra"), grid, &spectra, &responses, &[])?;
         figures::write(&folder.join("figures"), &format!("latent_spectra-{name}"), &figure)?;
         if !responses.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::descent::DescentSettings;
-use super::latent::LatentSettings;
+use super::latent::{LatentSettings, NuisanceCount};
 use super::optimizer::{OptimizerSettings, Schedule};
 
 /// `[models.<name>.cannon]` of an experiment.
@@ -137,12 +137,22 @@ impl CannonConfig {
                 "order",
                 "must be 1 or 2 beside latent labels: a cubic of so many has too many terms",
             )?;
-            check(latent.count() > 0, "latent.labels", "and latent.spectra are both 0; leave `latent` out instead")?;
+            let count = match latent.spectra {
+                NuisanceCount::Fixed(count) => count,
+                NuisanceCount::HeldOut => 1,
+            };
+            check(
+                latent.labels + count > 0,
+                "latent.labels",
+                "and latent.spectra are both 0; leave `latent` out instead",
+            )?;
             check(latent.labels <= 20, "latent.labels", "must be at most 20")?;
-            check(latent.spectra <= 200, "latent.spectra", "must be at most 200")?;
+            check(count <= 200, "latent.spectra", "must be at most 200")?;
             check((1..=100).contains(&latent.rounds), "latent.rounds", "must be 1 to 100")?;
             let clip = latent.clip == 0.0 || (latent.clip > 1.0 && latent.clip.is_finite());
             check(clip, "latent.clip", "must be 0, for none, or above 1")?;
+            let most = (0.0..=0.5).contains(&latent.clip_most);
+            check(most, "latent.clip_most", "must be 0 to 0.5, a share of the training stars")?;
         }
         match &self.training {
             CannonTraining::ClosedForm => {

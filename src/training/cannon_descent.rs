@@ -27,8 +27,8 @@ use super::cannon_config::{CannonConfig, CannonDescent};
 use super::cannon_objective::{Basis, BlockObjective, Finished, Penalty, PixelUnits};
 use super::closed_form::{DescentReport, TrainingReport, enough_stars, products_of_columns};
 use super::descent::{Company, descend};
+use super::normal_matrix::NormalFactor;
 use super::observer::Unwatched;
-use super::pixel_block::factorize;
 use crate::device::{Compute, to_f64};
 use crate::error::Result;
 use crate::models::cannon::{Cannon, NO_INFORMATION};
@@ -270,7 +270,7 @@ impl<'a, 's> Trainer<'a, 's> {
             let normal = &mut normal[pixel * n_pairs..(pixel + 1) * n_pairs];
             let right = &mut right[pixel * n_terms..(pixel + 1) * n_terms];
             self.hold(normal, right, first_pixel + pixel);
-            if let Some(factor) = factorize(normal, n_terms) {
+            if let Some(factor) = NormalFactor::new(normal, n_terms) {
                 theta.set_column(pixel, &factor.solve(&DVector::from_column_slice(right)));
                 columns.push(pixel);
             }

@@ -10,6 +10,7 @@ use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use super::cannon_config::CannonConfig;
+use super::nuisance_choice::NuisanceChoice;
 use super::pixel_block::{Block, TrainedBlock};
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::vectorizer::Vectorizer;
 
 /// What training found, for the run's report.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingReport {
     /// Stars that trained.
     pub n_stars: usize,
@@ -25,12 +26,28 @@ pub struct TrainingReport {
     pub n_valid_pixels: usize,
     /// Pixels without enough informative stars, excluded from every fit.
     pub n_invalid_pixels: usize,
+    /// Pixels among these of more informative stars than terms, which do not determine the coefficients all the same, or only
+    /// absurd ones: beyond 10 times what was seen, at labels of the training stars.
+    #[serde(default)]
+    pub n_refused_pixels: usize,
+    /// Pixels trained in f64 where f32 was asked for: their normal matrices are too badly conditioned for it.
+    #[serde(default)]
+    pub n_f64_pixels: usize,
     /// Valid pixels whose likelihood in s2 shows several hills even on the finest trial grid; the highest was climbed.
     pub n_several_hills_pixels: usize,
     /// Valid pixels best described without intrinsic scatter.
     pub n_zero_scatter_pixels: usize,
     /// Valid pixels whose training stopped before it converged.
     pub n_unconverged_pixels: usize,
+    /// Training stars left out, since a correlated Cannon does not describe them.
+    #[serde(default)]
+    pub n_left_out: usize,
+    /// Training stars that a correlated Cannon does not describe, whether left out or not.
+    #[serde(default)]
+    pub n_beyond_description: usize,
+    /// How the number of nuisance spectra was chosen, where it was left to training stars held out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub nuisance_choice: Option<NuisanceChoice>,
     /// How the descent went; none where there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub descent: Option<DescentReport>,
@@ -97,6 +114,8 @@ pub fn train(
         s2.extend(block.s2);
         report.n_several_hills_pixels += block.n_several_hills;
         report.n_unconverged_pixels += block.n_unconverged;
+        report.n_refused_pixels += block.n_refused;
+        report.n_f64_pixels += block.n_in_f64;
     }
     report.n_invalid_pixels = s2.iter().filter(|s2| **s2 >= NO_INFORMATION).count();
     report.n_valid_pixels = n_pixels - report.n_invalid_pixels;

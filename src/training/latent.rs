@@ -10,32 +10,34 @@
 //! their covariance: one compression of all spectra) and maximization (theta, B and s^2 of every pixel), from the
 //! principal components of the plain Cannon's residuals on.
 
+use std::fmt::Formatter;
 use std::ops::Range;
 
 use burn::tensor::Tensor;
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::cannon_config::CannonConfig;
 use super::closed_form::{self, TrainingReport, products_of_columns};
 use super::latent_pixels::{Moments, PixelFit, Pixels};
-use super::pixel_block::unpack;
+use super::normal_matrix::{pack, unpack};
 use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::vectorizer::Vectorizer;
 use crate::progress::Progress;
-use crate::stats::robust::median;
+use crate::stats::robust::{median, robust_scatter};
 
 /// Rounds in which latent labels only add, before they enter the polynomial: by then they have found their directions.
 const ROUNDS_BEFORE_BENDING: usize = 2;
 /// Rounds after which stars that the model does not describe are left out.
 const ROUNDS_OF_CLIPPING: [usize; 2] = [2, 4];
-/// A star is left out, too, if its nuisances are this many times as large as those of half the stars.
-const LARGEST_NUISANCES: f64 = 3.0;
+/// The least robust width of a logarithm against which stars are judged: chi^2 is never known better than to a tenth.
+const LEAST_WIDTH: f64 = 0.1;
 /// Seed of the random directions that find principal components.
 const SEED: u64 = 2015;
 
@@ -45,28 +47,75 @@ const SEED: u64 = 2015;
 pub struct LatentSettings {
     /// Latent labels: they enter the polynomial like labels, but no catalogue gives them.
     pub labels: usize,
-    /// Nuisance spectra, each with a normal amplitude per star: they only add.
-    pub spectra: usize,
+    /// Nuisance spectra, each with a normal amplitude per star: they only add. A number, or `"held-out"`: as many as training
+    /// stars held out say.
+    pub spectra: NuisanceCount,
     /// Rounds of expectation and maximization.
     pub rounds: usize,
     /// Whether coefficients, constants aside, are drawn towards nil as far as the spread of their kind over all pixels says
     /// (empirical Bayes).
     pub shrinkage: bool,
-    /// Training stars whose chi^2 per pixel exceeds the median by this factor are left out: wrong labels, binaries. 0 for
-    /// none.
+    /// Training stars whose chi^2 per pixel, or the square of whose nuisances, lies this many robust widths above the median of
+    /// all (of the logarithms) are left out: wrong labels, binaries. 0 for none.
     pub clip: f64,
+    /// The largest share of the training stars that is left out, the strangest first; if more are strange, a warning says so.
+    pub clip_most: f64,
+}
+
+/// How many nuisance spectra a model learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NuisanceCount {
+    /// As many as training stars held out say.
+    HeldOut,
+    /// So many.
+    Fixed(usize),
+}
+
+impl NuisanceCount {
+    const HELD_OUT: &str = "held-out";
+}
+
+impl Serialize for NuisanceCount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::HeldOut => serializer.serialize_str(Self::HELD_OUT),
+            Self::Fixed(count) => serializer.serialize_u64(*count as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NuisanceCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CountOrWord;
+        impl Visitor<'_> for CountOrWord {
+            type Value = NuisanceCount;
+
+            fn expecting(&self, formatter: &mut Formatter) -> std::fmt::Result {
+                write!(formatter, "a number of nuisance spectra, or {:?}", NuisanceCount::HELD_OUT)
+            }
+
+            fn visit_i64<E: de::Error>(self, count: i64) -> Result<NuisanceCount, E> {
+                let count = usize::try_from(count).map_err(|_| E::invalid_value(Unexpected::Signed(count), &self))?;
+                Ok(NuisanceCount::Fixed(count))
+            }
+
+            fn visit_u64<E: de::Error>(self, count: u64) -> Result<NuisanceCount, E> {
+                let count = usize::try_from(count).map_err(|_| E::invalid_value(Unexpected::Unsigned(count), &self))?;
+                Ok(NuisanceCount::Fixed(count))
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<NuisanceCount, E> {
+                let known = word == NuisanceCount::HELD_OUT;
+                known.then_some(NuisanceCount::HeldOut).ok_or_else(|| E::invalid_value(Unexpected::Str(word), &self))
+            }
+        }
+        deserializer.deserialize_any(CountOrWord)
+    }
 }
 
 impl Default for LatentSettings {
     fn default() -> Self {
-        Self { labels: 0, spectra: 35, rounds: 7, shrinkage: true, clip: 3.0 }
-    }
-}
-
-impl LatentSettings {
-    /// Number of latent labels and nuisance spectra.
-    pub fn count(&self) -> usize {
-        self.labels + self.spectra
+        Self { labels: 0, spectra: NuisanceCount::HeldOut, rounds: 7, shrinkage: true, clip: 5.0, clip_most: 0.05 }
     }
 }
 
@@ -82,14 +131,15 @@ pub struct TrainedLatent {
     pub report: TrainingReport,
 }
 
-/// Trains a Cannon with latent labels and nuisance spectra.
+/// Trains a Cannon with latent labels and a fixed number of nuisance spectra.
 ///
 /// # Shapes
 /// - scaled_labels: `[n_stars, n_labels]`, finite
 /// - flux, ivar: `[n_stars, n_pixels]`, finite
 ///
 /// # Errors
-/// [`Error::TooFewStars`] if there are not more stars than coefficients per pixel.
+/// [`Error::TooFewStars`] if there are not more stars than coefficients per pixel; [`Error::Config`] if the number of nuisance
+/// spectra is still to be chosen, for which stars must be held out.
 pub fn train(
     config: &CannonConfig,
     latent: &LatentSettings,
@@ -99,8 +149,11 @@ pub fn train(
     compute: &Compute,
     progress: &dyn Progress,
 ) -> Result<TrainedLatent> {
+    let NuisanceCount::Fixed(n_spectra) = latent.spectra else {
+        return Err(Error::Config("latent.spectra = \"held-out\" must become a number before training".into()));
+    };
     let (n_stars, n_labels) = scaled_labels.dim();
-    let n_coefficients = Vectorizer::new(n_labels + latent.labels, config.order).n_terms() + latent.spectra;
+    let n_coefficients = Vectorizer::new(n_labels + latent.labels, config.order).n_terms() + n_spectra;
     if n_stars <= n_coefficients {
         return Err(Error::TooFewStars {
             stage: format!("training {n_coefficients} coefficients per pixel"),
@@ -112,7 +165,7 @@ pub fn train(
     progress.start("training latent labels", latent.rounds + 2);
     let (plain, plain_report) = closed_form::train(config, scaled_labels, flux, ivar, compute)?;
     progress.advance(1);
-    let mut em = Em::start(latent, &plain, scaled_labels, flux, ivar, compute);
+    let mut em = Em::start(latent, n_spectra, &plain, scaled_labels, flux, ivar, compute);
     progress.advance(1);
     for round in 1..=latent.rounds {
         if round == ROUNDS_BEFORE_BENDING + 1 {
@@ -120,7 +173,7 @@ pub fn train(
         }
         let moments = em.expect();
         if latent.clip > 0.0 && ROUNDS_OF_CLIPPING.contains(&round) {
-            em.clip(latent.clip);
+            em.clip(latent.clip, latent.clip_most);
         }
         em.maximize(Some(&moments));
         progress.advance(1);
@@ -149,7 +202,9 @@ struct Em<'a> {
     spread: Vec<f64>,
     shrinkage: bool,
     kept: Vec<bool>,
-    /// chi^2 per pixel of each star.
+    /// Stars that the model does not describe, whether left out or not.
+    n_beyond: usize,
+    /// chi^2 of each star.
     chi2: Vec<f64>,
     n_unconverged: usize,
     compute: &'a Compute,
@@ -159,6 +214,7 @@ impl<'a> Em<'a> {
     /// The plain Cannon, and the principal components of its weighted residuals as nuisances.
     fn start(
         latent: &LatentSettings,
+        n_spectra: usize,
         plain: &Cannon,
         labels: ArrayView2<'a, f64>,
         flux: ArrayView2<'a, f32>,
@@ -168,7 +224,7 @@ impl<'a> Em<'a> {
         /// Pixels whose products of coefficients are in memory together.
         const BLOCK_PIXELS: usize = 1024;
         let n_pixels = flux.ncols();
-        let (n_stars, q) = (labels.nrows(), latent.count());
+        let (n_stars, q) = (labels.nrows(), latent.labels + n_spectra);
         let blocks: Vec<Range<usize>> =
             (0..n_pixels).step_by(BLOCK_PIXELS).map(|start| start..(start + BLOCK_PIXELS).min(n_pixels)).collect();
         let pixels: Vec<Pixels> = blocks.into_iter().map(|range| Pixels::new(flux, ivar, range, compute)).collect();
@@ -190,6 +246,7 @@ impl<'a> Em<'a> {
             spread: vec![f64::INFINITY; n_terms + q],
             shrinkage: latent.shrinkage,
             kept: vec![true; n_stars],
+            n_beyond: 0,
             chi2: vec![f64::NAN; n_stars],
             n_unconverged: 0,
             vectorizer,
@@ -290,7 +347,7 @@ impl<'a> Em<'a> {
                 return (vec![0.0; q], vec![0.0; n_pairs], f64::INFINITY);
             };
             let covariance = &d * factor.inverse() * d.transpose();
-            (factor.solve(&right).as_slice().to_vec(), pack(&covariance), chi2)
+            (factor.solve(&right).as_slice().to_vec(), pack(&covariance).map(|value| value as f32).collect(), chi2)
         };
         let results: Vec<_> = (0..n_stars).into_par_iter().map(star).collect();
         let mut covariance = Vec::with_capacity(n_stars * n_pairs);
@@ -310,17 +367,29 @@ impl<'a> Em<'a> {
         (to_f64(m), to_f64(v), to_f64(c))
     }
 
-    /// Leaves out stars that the model does not describe.
-    fn clip(&mut self, factor: f64) {
-        let of_kept = |values: &[f64]| -> f64 {
-            let kept: Vec<f64> = values.iter().zip(&self.kept).filter(|(_, kept)| **kept).map(|(v, _)| *v).collect();
-            median(&kept)
-        };
-        let sizes: Vec<f64> = self.latent.rows().into_iter().map(|row| row.dot(&row)).collect();
+    /// Leaves out stars that the model does not describe, by the distributions of chi^2 and of the size of the nuisances that
+    /// it finds, and no larger share than `most`.
+    fn clip(&mut self, widths: f64, most: f64) {
         let counts = self.informative_pixels();
-        let per_pixel: Vec<f64> = self.chi2.iter().zip(&counts).map(|(chi2, n)| chi2 / n.max(1.0)).collect();
-        let (most_chi2, largest) = (factor * of_kept(&per_pixel), LARGEST_NUISANCES * of_kept(&sizes));
-        self.kept = (0..sizes.len()).map(|star| per_pixel[star] <= most_chi2 && sizes[star] <= largest).collect();
+        let per_pixel = self.chi2.iter().zip(&counts).map(|(chi2, n)| (chi2 / n.max(1.0)).ln()).collect::<Vec<f64>>();
+        let sizes = self.latent.rows().into_iter().map(|row| row.dot(&row).ln()).collect::<Vec<f64>>();
+        let strangeness = |values: &[f64]| -> Vec<f64> {
+            let usual: Vec<f64> = values.iter().zip(&self.kept).filter(|(_, kept)| **kept).map(|(v, _)| *v).collect();
+            let (centre, width) = (median(&usual), robust_scatter(&usual).max(LEAST_WIDTH));
+            // A star without a number is beyond description.
+            let of = |value: &f64| if value.is_nan() { f64::INFINITY } else { (value - centre) / width };
+            values.iter().map(of).collect()
+        };
+        let mut strange = strangeness(&per_pixel);
+        if self.latent.ncols() > 0 {
+            strange.iter_mut().zip(strangeness(&sizes)).for_each(|(most, other)| *most = most.max(other));
+        }
+        let mut beyond: Vec<usize> = (0..strange.len()).filter(|star| strange[*star] > widths).collect();
+        self.n_beyond = beyond.len();
+        beyond.sort_by(|a, b| strange[*b].total_cmp(&strange[*a]));
+        beyond.truncate((most * strange.len() as f64) as usize);
+        self.kept = vec![true; strange.len()];
+        beyond.into_iter().for_each(|star| self.kept[star] = false);
     }
 
     fn informative_pixels(&self) -> Vec<f64> {
@@ -409,17 +478,13 @@ impl<'a> Em<'a> {
             n_invalid_pixels: n_invalid,
             n_zero_scatter_pixels: self.s2.iter().filter(|s2| **s2 == 0.0).count(),
             n_unconverged_pixels: self.n_unconverged,
-            ..*plain
+            n_left_out: self.kept.iter().filter(|kept| !**kept).count(),
+            n_beyond_description: self.n_beyond,
+            ..plain.clone()
         };
         let cannon = Cannon::from_coefficients(self.vectorizer, &theta, &self.s2, self.compute)
             .with_nuisance_spectra(&spectra, self.compute);
         let latent_labels = self.latent.slice(s![.., ..self.n_bent]).to_owned();
         TrainedLatent { cannon, latent_labels, kept: self.kept, report }
     }
-}
-
-/// The packed upper triangle of a symmetric matrix.
-fn pack(matrix: &DMatrix<f64>) -> Vec<f32> {
-    let n = matrix.nrows();
-    (0..n).flat_map(|row| (row..n).map(move |column| matrix[(row, column)] as f32)).collect()
 }

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use nalgebra::DVector;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use super::closed_form::products_of_columns;
-use super::pixel_block::factorize;
+use super::normal_matrix::NormalFactor;
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
@@ -37,6 +37,35 @@ pub(super) struct PixelFit {
     pub n_sampled: usize,
     /// Pixels whose coefficients the stars do not determine; they lose their information.
     pub n_failed: usize,
+}
+
+/// Least-squares solution of one pixel.
+struct Solved {
+    coefficients: Vec<f64>,
+    /// Expected square of each coefficient, in sampled pixels.
+    squares: Option<Vec<f64>>,
+    bears_f32: bool,
+    bears_f64: bool,
+}
+
+impl Solved {
+    /// Solves a pixel's packed normal matrix with a normal prior of given precision on each coefficient.
+    fn new(normal: &[f64], right: &[f64], precision: &[f64], pixel: usize) -> Option<Self> {
+        let n = precision.len();
+        let mut packed = normal.to_vec();
+        let mut diagonal = 0;
+        for (coefficient, precision) in precision.iter().enumerate() {
+            packed[diagonal] += precision;
+            diagonal += n - coefficient;
+        }
+        let factor = NormalFactor::new(&packed, n)?;
+        let coefficients = factor.solve(&DVector::from_column_slice(right)).as_slice().to_vec();
+        let squares = pixel.is_multiple_of(SAMPLE_EVERY).then(|| {
+            let covariance = factor.inverse();
+            (0..n).map(|k| coefficients[k] * coefficients[k] + covariance[(k, k)]).collect()
+        });
+        Some(Self { coefficients, squares, bears_f32: factor.bears_f32(), bears_f64: factor.bears_f64() })
+    }
 }
 
 /// Some pixels of all stars, in host memory.
@@ -150,28 +179,42 @@ impl<'a> Pixels<'a> {
             Some(moments) => pairs.clone() + moments.covariance.clone(),
             None => pairs.clone(),
         };
-        let normal = to_f64(weight.clone().transpose().matmul(second));
-        let right = to_f64((weight * loaded.flux.clone()).transpose().matmul(design.clone()));
-        let pixel = |pixel: usize| -> Option<(Vec<f64>, Option<Vec<f64>>)> {
-            if s2[pixel] >= NO_INFORMATION {
-                return None;
-            }
-            let mut packed = normal[pixel * n_pairs..(pixel + 1) * n_pairs].to_vec();
-            let mut diagonal = 0;
-            for (coefficient, precision) in precision.iter().enumerate() {
-                packed[diagonal] += precision;
-                diagonal += n_coefficients - coefficient;
-            }
-            let factor = factorize(&packed, n_coefficients)?;
-            let right = DVector::from_column_slice(&right[pixel * n_coefficients..(pixel + 1) * n_coefficients]);
-            let found = factor.solve(&right).as_slice().to_vec();
-            let squares = pixel.is_multiple_of(SAMPLE_EVERY).then(|| {
-                let covariance = factor.inverse();
-                (0..n_coefficients).map(|k| found[k] * found[k] + covariance[(k, k)]).collect()
-            });
-            Some((found, squares))
+        let normal = to_f64(weight.clone().transpose().matmul(second.clone()));
+        let right = to_f64((weight.clone() * loaded.flux.clone()).transpose().matmul(design.clone()));
+        let trained = |pixel: &usize| s2[*pixel] < NO_INFORMATION;
+        let solve = |normal: &[f64], right: &[f64], pixel: usize| Solved::new(normal, right, precision, pixel);
+        let mut found: Vec<Option<Solved>> = (0..n_pixels)
+            .into_par_iter()
+            .map(|pixel| {
+                let normal = &normal[pixel * n_pairs..(pixel + 1) * n_pairs];
+                let right = &right[pixel * n_coefficients..(pixel + 1) * n_coefficients];
+                Some(pixel).filter(trained).and_then(|pixel| solve(normal, right, pixel))
+            })
+            .collect();
+        let is_f64 = self.compute.dtype() == DType::F64;
+        let bears = |solved: &Option<Solved>, is_f64: bool| {
+            solved.as_ref().is_some_and(|solved| if is_f64 { solved.bears_f64 } else { solved.bears_f32 })
         };
-        let found: Vec<_> = (0..n_pixels).into_par_iter().map(pixel).collect();
+        let doubtful: Vec<usize> =
+            (0..n_pixels).filter(trained).filter(|pixel| !bears(&found[*pixel], is_f64)).collect();
+        if !is_f64 && !doubtful.is_empty() {
+            // Summed up anew in f64.
+            let exact = Compute::small_systems();
+            let columns = |tensor: Tensor<2>| exact.bring(tensor.select(1, self.compute.indices(&doubtful)));
+            let (weight, flux) = (columns(weight), columns(loaded.flux.clone()));
+            let normal = to_f64(weight.clone().transpose().matmul(exact.bring(second)));
+            let right = to_f64((weight * flux).transpose().matmul(exact.bring(design.clone())));
+            for (column, &pixel) in doubtful.iter().enumerate() {
+                let normal = &normal[column * n_pairs..(column + 1) * n_pairs];
+                let right = &right[column * n_coefficients..(column + 1) * n_coefficients];
+                found[pixel] = solve(normal, right, pixel);
+            }
+        }
+        for pixel in doubtful {
+            if !bears(&found[pixel], true) {
+                found[pixel] = None;
+            }
+        }
         let mut fit = PixelFit {
             coefficients: Array2::zeros((n_coefficients, n_pixels)),
             s2: vec![NO_INFORMATION; n_pixels],
@@ -180,7 +223,7 @@ impl<'a> Pixels<'a> {
             n_failed: 0,
         };
         for (pixel, found) in found.iter().enumerate() {
-            let Some((coefficients, squares)) = found else {
+            let Some(Solved { coefficients, squares, .. }) = found else {
                 fit.n_failed += usize::from(s2[pixel] < NO_INFORMATION);
                 continue;
             };

@@ -19,6 +19,8 @@ pub mod latent;
 mod latent_pixels;
 pub mod loss;
 pub mod network_checkpoint;
+mod normal_matrix;
+pub mod nuisance_choice;
 pub mod observer;
 pub mod optimizer;
 pub mod payne_checkpoint;

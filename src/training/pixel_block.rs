@@ -1,8 +1,10 @@
 //! Training of a block of pixels of all stars; see [`super::closed_form`] for the method.
 
 use burn::tensor::{DType, Tensor};
-use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
+use nalgebra::DVector;
 
+use super::closed_form::products_of_columns;
+use super::normal_matrix::NormalFactor;
 use super::scatter_bracket::{Bracket, ProfilePoint, bracket, trial_values};
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
@@ -13,12 +15,23 @@ const MOST_TRIALS: usize = 50;
 /// Fresh normal matrices per pixel at most; most pixels need one.
 const MOST_ROUNDS: usize = 20;
 
+/// A spectrum that departs from a pixel's mean flux by more than this many times what any star that was seen there does is no
+/// spectrum: labels of the training set for which no star was seen lie in between.
+const MOST_DEPARTURE: f64 = 10.0;
+
 /// Result of one block: theta [n_pixels, n_terms], s2 [n_pixels].
 pub(super) struct TrainedBlock {
     pub theta: Vec<f64>,
     pub s2: Vec<f64>,
+    /// Pixels trained in f64 because f32 did not bear their normal matrix.
+    pub n_in_f64: usize,
+    /// Pixels of more stars than terms that lost their information: the stars do not determine their coefficients, or the
+    /// coefficients are absurd.
+    pub n_refused: usize,
     pub n_several_hills: usize,
     pub n_unconverged: usize,
+    /// Pixels whose normal matrix the precision did not bear.
+    doubtful: Vec<usize>,
 }
 
 /// Some pixels of all stars.
@@ -46,7 +59,7 @@ struct Solution {
     /// [n_pixels, n_terms].
     theta: Vec<f64>,
     /// Cholesky factors of the normal matrices, and the sums of the weights they were made with.
-    factors: Vec<Option<Cholesky<f64, Dyn>>>,
+    factors: Vec<Option<NormalFactor>>,
     sum_weight: Vec<f64>,
     /// Residual flux - theta.x and its square, [n_stars, n_pixels].
     residual: Tensor<2>,
@@ -100,14 +113,61 @@ impl Block {
         }
     }
 
+    /// Trains every pixel, in f64 where this block's precision does not bear it; what neither does, and absurd coefficients,
+    /// are refused: the pixel loses its information.
     pub fn train(&self, scatter_trials: usize) -> TrainedBlock {
+        let mut trained = self.climb(scatter_trials);
+        if self.compute.dtype() != DType::F64 && !trained.doubtful.is_empty() {
+            let pixels = std::mem::take(&mut trained.doubtful);
+            let exact = self.select(&pixels).in_f64().climb(scatter_trials);
+            trained.take(&pixels, exact);
+        }
+        trained.n_refused += trained.doubtful.len();
+        self.refuse_absurd(&mut trained);
+        trained
+    }
+
+    /// The same block on the CPU in f64.
+    fn in_f64(&self) -> Self {
+        let compute = Compute::small_systems();
+        let bring = |tensor: &Tensor<2>| compute.bring(tensor.clone());
+        let design = bring(&self.design);
+        Self {
+            flux: bring(&self.flux),
+            variance: bring(&self.variance),
+            informative: bring(&self.informative),
+            pairs: products_of_columns(&design, &compute),
+            design,
+            compute,
+            ..self.clone()
+        }
+    }
+
+    /// Refuses coefficients that imply spectra far outside what was seen, at the labels of any training star.
+    fn refuse_absurd(&self, trained: &mut TrainedBlock) {
+        let n_terms = self.n_terms();
+        let mut theta = trained.theta.clone();
+        theta.iter_mut().step_by(n_terms).zip(&self.mean_flux).for_each(|(constant, mean)| *constant -= mean);
+        let theta = self.compute.tensor(&theta, [self.n_pixels(), n_terms]);
+        let implied = to_f64(self.design.clone().matmul(theta.transpose()).abs().max_dim(0));
+        let seen = to_f64((self.flux.clone() * self.informative.clone()).abs().max_dim(0));
+        for pixel in 0..self.n_pixels() {
+            let is_absurd = !implied[pixel].is_finite() || implied[pixel] > MOST_DEPARTURE * seen[pixel];
+            if trained.s2[pixel] < NO_INFORMATION && is_absurd {
+                trained.s2[pixel] = NO_INFORMATION;
+                trained.n_refused += 1;
+            }
+            if trained.s2[pixel] >= NO_INFORMATION {
+                trained.theta[pixel * n_terms..(pixel + 1) * n_terms].fill(0.0);
+            }
+        }
+    }
+
+    /// Trains every pixel in this block's precision; those whose normal matrix it does not bear are told as doubtful, without
+    /// information.
+    fn climb(&self, scatter_trials: usize) -> TrainedBlock {
         let (n_pixels, n_terms) = (self.n_pixels(), self.n_terms());
-        let mut trained = TrainedBlock {
-            theta: vec![0.0; n_pixels * n_terms],
-            s2: vec![NO_INFORMATION; n_pixels],
-            n_several_hills: 0,
-            n_unconverged: 0,
-        };
+        let mut trained = TrainedBlock::untrained(n_pixels, n_terms);
         let n_informative = to_f64(self.informative.clone().sum_dim(0));
         let trainable: Vec<usize> = (0..n_pixels).filter(|pixel| n_informative[*pixel] > n_terms as f64).collect();
         if trainable.is_empty() {
@@ -116,7 +176,9 @@ impl Block {
         let block = self.select(&trainable);
         let (brackets, mut s2) = block.bracket_and_guess(scatter_trials);
         trained.n_several_hills = brackets.iter().flatten().filter(|bracket| !bracket.one_hill).count();
-        let mut pending: Vec<usize> = (0..trainable.len()).filter(|pixel| brackets[*pixel].is_some()).collect();
+        let (mut pending, doubtful): (Vec<usize>, Vec<usize>) =
+            (0..trainable.len()).partition(|pixel| brackets[*pixel].is_some());
+        trained.doubtful = doubtful.into_iter().map(|pixel| trainable[pixel]).collect();
         for round in 0..MOST_ROUNDS {
             if pending.is_empty() {
                 break;
@@ -128,10 +190,12 @@ impl Block {
             let mut unfinished = Vec::new();
             for (column, &pixel) in pending.iter().enumerate() {
                 s2[pixel] = solution.s2[column];
-                if solution.factors[column].is_none() {
+                let target = trainable[pixel];
+                if !self.bears(&solution.factors[column]) {
+                    trained.s2[target] = NO_INFORMATION;
+                    trained.doubtful.push(target);
                     continue;
                 }
-                let target = trainable[pixel];
                 trained.s2[target] = solution.s2[column];
                 let theta = &mut trained.theta[target * n_terms..(target + 1) * n_terms];
                 theta.copy_from_slice(&solution.theta[column * n_terms..(column + 1) * n_terms]);
@@ -146,7 +210,13 @@ impl Block {
         trained
     }
 
-    /// Brackets each pixel's global maximum (`None` where the stars do not determine theta), and climbs to the maximum
+    /// Whether sums in this block's precision determine what is solved with a normal matrix.
+    fn bears(&self, factor: &Option<NormalFactor>) -> bool {
+        let is_f64 = self.compute.dtype() == DType::F64;
+        factor.as_ref().is_some_and(|factor| if is_f64 { factor.bears_f64() } else { factor.bears_f32() })
+    }
+
+    /// Brackets each pixel's global maximum (`None` where sums in this precision do not determine theta), and climbs to the maximum
     /// in s2 at the theta at hand. The number of trial values is doubled where the likelihood shows more than one hill.
     fn bracket_and_guess(&self, scatter_trials: usize) -> (Vec<Option<Bracket>>, Vec<f64>) {
         let n_pixels = self.n_pixels();
@@ -159,7 +229,7 @@ impl Block {
         let largest: Vec<f64> = to_f64((anchor.squared.clone() * self.informative.clone()).max_dim(0));
 
         let mut brackets: Vec<Option<Bracket>> = vec![None; n_pixels];
-        let mut open: Vec<usize> = (0..n_pixels).filter(|pixel| anchor.factors[*pixel].is_some()).collect();
+        let mut open: Vec<usize> = (0..n_pixels).filter(|pixel| self.bears(&anchor.factors[*pixel])).collect();
         let mut n_trials = scatter_trials;
         while !open.is_empty() && n_trials <= MOST_TRIALS {
             let part = self.select(&open);
@@ -234,8 +304,9 @@ impl Block {
         let normal = to_f64(weight.clone().transpose().matmul(self.pairs.clone()));
         let right = to_f64((weight * self.flux.clone()).transpose().matmul(self.design.clone()));
         let n_pairs = n_terms * (n_terms + 1) / 2;
-        let factors: Vec<Option<Cholesky<f64, Dyn>>> =
-            (0..n_pixels).map(|pixel| factorize(&normal[pixel * n_pairs..(pixel + 1) * n_pairs], n_terms)).collect();
+        let factors: Vec<Option<NormalFactor>> = (0..n_pixels)
+            .map(|pixel| NormalFactor::new(&normal[pixel * n_pairs..(pixel + 1) * n_pairs], n_terms))
+            .collect();
         let mut theta = vec![0.0; n_pixels * n_terms];
         add_solutions(&mut theta, &factors, &right, |_| 1.0);
         let mut solution = Solution {
@@ -308,6 +379,35 @@ impl Block {
     }
 }
 
+impl TrainedBlock {
+    /// No pixel has any information.
+    fn untrained(n_pixels: usize, n_terms: usize) -> Self {
+        Self {
+            theta: vec![0.0; n_pixels * n_terms],
+            s2: vec![NO_INFORMATION; n_pixels],
+            n_in_f64: 0,
+            n_refused: 0,
+            n_several_hills: 0,
+            n_unconverged: 0,
+            doubtful: Vec::new(),
+        }
+    }
+
+    /// Takes over pixels that were trained anew, in f64.
+    fn take(&mut self, pixels: &[usize], exact: Self) {
+        let n_terms = self.theta.len() / self.s2.len();
+        for (from, &to) in pixels.iter().enumerate() {
+            self.s2[to] = exact.s2[from];
+            let own = &mut self.theta[to * n_terms..(to + 1) * n_terms];
+            own.copy_from_slice(&exact.theta[from * n_terms..(from + 1) * n_terms]);
+        }
+        self.n_in_f64 += pixels.len() - exact.doubtful.len();
+        self.n_several_hills += exact.n_several_hills;
+        self.n_unconverged += exact.n_unconverged;
+        self.doubtful = exact.doubtful.into_iter().map(|from| pixels[from]).collect();
+    }
+}
+
 impl Solution {
     fn select(&self, pixels: &[usize], compute: &Compute) -> Self {
         if pixels.len() == self.s2.len() {
@@ -326,32 +426,8 @@ impl Solution {
     }
 }
 
-/// A symmetric matrix from its packed upper triangle.
-pub(super) fn unpack(packed: &[f64], n: usize) -> DMatrix<f64> {
-    let mut matrix = DMatrix::zeros(n, n);
-    let mut entries = packed.iter();
-    for row in 0..n {
-        for column in row..n {
-            let entry = *entries.next().expect("a triangle has its size");
-            matrix[(row, column)] = entry;
-            matrix[(column, row)] = entry;
-        }
-    }
-    matrix
-}
-
-/// Cholesky factor of a packed symmetric matrix; `None` if it is not positive definite.
-pub(super) fn factorize(packed: &[f64], n: usize) -> Option<Cholesky<f64, Dyn>> {
-    Cholesky::new(unpack(packed, n)).filter(|factor| factor.l_dirty().iter().all(|value| value.is_finite()))
-}
-
 /// solutions[pixel] += scale(pixel) A[pixel]^-1 right[pixel], both [n_pixels, n_terms]; nothing where there is no factor.
-fn add_solutions(
-    solutions: &mut [f64],
-    factors: &[Option<Cholesky<f64, Dyn>>],
-    right: &[f64],
-    scale: impl Fn(usize) -> f64,
-) {
+fn add_solutions(solutions: &mut [f64], factors: &[Option<NormalFactor>], right: &[f64], scale: impl Fn(usize) -> f64) {
     let n_terms = right.len() / factors.len().max(1);
     for (pixel, factor) in factors.iter().enumerate() {
         if let Some(factor) = factor {

@@ -13,7 +13,7 @@ use maury::spectra::quality::star_flags;
 use maury::stats::robust::robust_scatter;
 use maury::training::cannon_config::CannonConfig;
 use maury::training::checkpoint::TrainedCannon;
-use maury::training::latent::{LatentSettings, train};
+use maury::training::latent::{LatentSettings, NuisanceCount, train};
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array2, s};
 
@@ -84,7 +84,8 @@ fn told_of_nuisances_labels_are_better_and_pulls_have_width_one() {
     let compute = Compute::flex(Precision::F32);
     let (training, test) = (stars(400, 3, 0.2), stars(300, 4, 0.2));
     let (plain_scatter, plain_pulls) = scatter_and_pulls(&model(&training, &compute), &test, &compute);
-    let settings = LatentSettings { labels: 1, spectra: 1, rounds: 12, ..LatentSettings::default() };
+    let settings =
+        LatentSettings { labels: 1, spectra: NuisanceCount::Fixed(1), rounds: 12, ..LatentSettings::default() };
     let (scatter, pulls) = scatter_and_pulls(&trained(&training, &settings, &compute), &test, &compute);
     assert!(plain_pulls[0] > 1.5, "the nuisances must show in a plain Cannon: {plain_pulls:?}, {plain_scatter}");
     assert!(scatter < 0.5 * plain_scatter, "{scatter} against {plain_scatter}");
@@ -98,7 +99,8 @@ fn told_of_nuisances_labels_are_better_and_pulls_have_width_one() {
 fn the_polynomial_finds_how_a_latent_label_bends() {
     let compute = Compute::flex(Precision::F32);
     let training = stars(400, 3, 0.3);
-    let settings = LatentSettings { labels: 1, spectra: 1, rounds: 15, ..LatentSettings::default() };
+    let settings =
+        LatentSettings { labels: 1, spectra: NuisanceCount::Fixed(1), rounds: 15, ..LatentSettings::default() };
     let model = trained(&training, &settings, &compute);
     let term = model.cannon.vectorizer().position(&[2, 2]).unwrap();
     let theta = to_f64(model.cannon.theta.val());
@@ -122,7 +124,13 @@ fn the_additive_spectra_are_those_that_were_put_in() {
             training.flux[[n, j]] = (known + put_in * amplitude + NOISE * normal.draw()) as f32;
         }
     }
-    let settings = LatentSettings { labels: 0, spectra: 1, rounds: 10, clip: 0.0, ..LatentSettings::default() };
+    let settings = LatentSettings {
+        labels: 0,
+        spectra: NuisanceCount::Fixed(1),
+        rounds: 10,
+        clip: 0.0,
+        ..LatentSettings::default()
+    };
     let model = trained(&training, &settings, &compute);
     let found = &model.latent_spectra()[0];
     let sign = found.iter().zip(&put_in).map(|(f, p)| f * p).sum::<f64>().signum();
@@ -171,7 +179,7 @@ fn compressed_with_nuisances_chi_square_is_that_of_the_full_covariance() {
 fn more_latent_spectra_than_the_stars_allow_are_refused_and_bad_stars_are_flagged() {
     let compute = Compute::flex(Precision::F32);
     let mut training = stars(60, 11, 0.2);
-    let settings = LatentSettings { labels: 2, spectra: 50, ..LatentSettings::default() };
+    let settings = LatentSettings { labels: 2, spectra: NuisanceCount::Fixed(50), ..LatentSettings::default() };
     let plain = model(&training, &compute);
     let scaled = LabelScaler::scale(&plain.scaler, training.labels.view());
     let refused = train(
@@ -193,7 +201,8 @@ fn more_latent_spectra_than_the_stars_allow_are_refused_and_bad_stars_are_flagge
     // A pixel no star knows, and a star without a pixel.
     training.ivar.column_mut(17).fill(0.0);
     training.ivar.row_mut(5).fill(0.0);
-    let settings = LatentSettings { labels: 1, spectra: 1, rounds: 4, ..LatentSettings::default() };
+    let settings =
+        LatentSettings { labels: 1, spectra: NuisanceCount::Fixed(1), rounds: 4, ..LatentSettings::default() };
     let model = trained(&training, &settings, &compute);
     assert!(!Cannon::valid_pixels(&model.cannon)[17] && Cannon::valid_pixels(&model.cannon)[16]);
     let spectra = SpectraBatch::new(training.flux.view(), training.ivar.view(), &compute);

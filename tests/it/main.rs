@@ -25,6 +25,7 @@ mod networks;
 mod outliers;
 mod posterior;
 mod posterior_cli;
+mod precision;
 mod real_data;
 mod regression;
 mod report;

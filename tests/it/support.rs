@@ -84,6 +84,7 @@ impl Normal {
 }
 
 /// Spectra of a known quadratic Cannon in scaled labels, with unequal noise and masked pixels.
+#[derive(Clone)]
 pub struct Truth {
     pub labels: Array2<f64>,
     pub theta: Array2<f64>,

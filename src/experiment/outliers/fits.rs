@@ -53,12 +53,11 @@ pub(super) fn fit_again(
     for stars in stars.chunks(settings.batch_stars) {
         let (flux, ivar) = spectra_of_rows(set, stars);
         let spectra = SpectraBatch::new(flux.view(), ivar.view(), compute);
-        let (compressed, n_pixels) = fitted.compress(&spectra)?;
+        let (compressed, lowest, n_pixels) = fitted.fit(&spectra)?;
         let labels = set.labels.select(Axis(0), stars);
         let known: Vec<bool> = labels.rows().into_iter().map(|row| row.iter().all(|l| l.is_finite())).collect();
         let start = model.scaler.scale(labels.view()).mapv(|label| if label.is_finite() { label } else { 0.0 });
-        let from_catalogue = fitted.minimize(compressed.clone(), Some(start), &settings);
-        let lowest = fitted.minimize(compressed, None, &settings);
+        let from_catalogue = fitted.minimize(compressed, Some(start), &settings);
         let own_units = |scaled: &Array2<f64>| model.scaler.unscale(scaled.view());
         let (labels_catalogue, labels_lowest) =
             (own_units(&from_catalogue.scaled_labels), own_units(&lowest.scaled_labels));

@@ -1,0 +1,91 @@
+//! Correlated Cannons of several numbers of nuisance spectra, tried on training stars held out. No test star takes part.
+
+use ndarray::{Array2, Axis};
+
+use super::crossval::CrossValidation;
+use crate::error::{Error, Result};
+use crate::inference::fitted::FittedCannon;
+use crate::models::vectorizer::Vectorizer;
+use crate::spectra::split::{Fold, Split};
+use crate::training::cannon_config::CannonConfig;
+use crate::training::latent::{LatentSettings, NuisanceCount};
+use crate::training::nuisance_choice::{CANDIDATES, NuisanceChoice};
+
+/// The training stars are held out in so many parts, one after the other, until there are enough to judge.
+const PARTS: usize = 3;
+/// Enough stars to know a scatter to 5%.
+const ENOUGH_STARS: usize = 200;
+/// These parts have nothing to do with any other.
+const SEED: u64 = 7_000_003;
+
+impl CrossValidation<'_> {
+    /// The settings of a Cannon with a fixed number of nuisance spectra, and how it was chosen where that was left to the
+    /// fold's training stars.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub(super) fn settle_nuisances(
+        &self,
+        fold: &Fold,
+        config: &CannonConfig,
+    ) -> Result<(CannonConfig, Option<NuisanceChoice>)> {
+        let latent = match &config.latent {
+            Some(latent) if latent.spectra == NuisanceCount::HeldOut => latent,
+            _ => return Ok((config.clone(), None)),
+        };
+        let settled = |count: usize| {
+            let latent = LatentSettings { spectra: NuisanceCount::Fixed(count), ..latent.clone() };
+            // Without either it is the plain Cannon.
+            CannonConfig { latent: (latent.labels + count > 0).then_some(latent), ..config.clone() }
+        };
+        let choice = self.try_nuisances(fold, config, latent, &settled)?;
+        if let Some(choice) = &choice {
+            tracing::info!("{}", choice.words());
+        }
+        Ok((settled(choice.as_ref().map_or(0, |choice| choice.chosen)), choice))
+    }
+
+    fn try_nuisances(
+        &self,
+        fold: &Fold,
+        config: &CannonConfig,
+        latent: &LatentSettings,
+        settled: &dyn Fn(usize) -> CannonConfig,
+    ) -> Result<Option<NuisanceChoice>> {
+        let trainable: Vec<usize> = fold.training.iter().copied().filter(|row| self.set.can_train(*row)).collect();
+        let ids: Vec<String> = trainable.iter().map(|row| self.set.ids[*row].clone()).collect();
+        // Half as many coefficients as stars, at most.
+        let n_terms = Vectorizer::new(self.set.label_names.len() + latent.labels, config.order).n_terms();
+        let most = (trainable.len() * (PARTS - 1) / PARTS / 2).saturating_sub(n_terms);
+        let counts: Vec<usize> = CANDIDATES.into_iter().filter(|count| *count <= most).collect();
+        if counts.len() < 2 {
+            return Ok(None);
+        }
+        let mut residuals: Vec<(usize, Array2<f64>)> =
+            counts.iter().map(|count| (*count, Array2::zeros((0, self.set.label_names.len())))).collect();
+        for inner in (Split::Folds { k: PARTS }).folds(&ids, self.config.seed.wrapping_add(SEED)) {
+            let of = |positions: &[usize]| positions.iter().map(|at| trainable[*at]).collect::<Vec<usize>>();
+            let inner = Fold { training: of(&inner.training), test: of(&inner.test) };
+            let catalogue = self.set.labels.select(Axis(0), &inner.test);
+            for (count, residuals) in &mut residuals {
+                let estimates = self.train_cannon(&inner, &settled(*count)).and_then(|(trained, _)| {
+                    let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
+                    self.label("fitting labels held out", &inner.test, &fitted)
+                });
+                let residual = match estimates {
+                    Ok(estimates) => estimates.labels - &catalogue,
+                    Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
+                    Err(err) => {
+                        tracing::warn!("no nuisance spectra: {err}");
+                        return Ok(None);
+                    }
+                };
+                residuals.append(Axis(0), residual.view()).expect("both have the same labels");
+            }
+            if residuals.iter().all(|(_, residuals)| residuals.nrows() >= ENOUGH_STARS) {
+                break;
+            }
+        }
+        Ok(NuisanceChoice::new(&residuals))
+    }
+}

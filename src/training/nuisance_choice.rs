@@ -1,0 +1,203 @@
+//! How many nuisance spectra the data bear, judged by the labels of training stars held out.
+
+use ndarray::{Array2, Axis};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::stats::robust::{mean, robust_scatter, standard_deviation};
+
+/// Numbers of nuisance spectra that are tried; none is the plain Cannon.
+pub const CANDIDATES: [usize; 5] = [0, 5, 10, 20, 35];
+/// Residuals count up to so many robust scatters of the plain Cannon: a few wrong labels must not choose.
+const MOST_SCATTERS: f64 = 5.0;
+/// Resamples of the stars, from which the uncertainty of a difference follows.
+const N_RESAMPLES: usize = 200;
+
+/// Numbers of nuisance spectra beside each other on the same training stars, held out, and which one was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NuisanceChoice {
+    /// The number chosen; 0 is the plain Cannon.
+    pub chosen: usize,
+    /// Training stars that judged.
+    pub n_held_out: usize,
+    /// What was tried, in ascending numbers.
+    pub candidates: Vec<NuisanceCandidate>,
+}
+
+/// One number of nuisance spectra.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NuisanceCandidate {
+    /// The number.
+    pub spectra: usize,
+    /// Standard deviation of estimate - catalogue of every label, of the stars held out.
+    pub scatter: Vec<f64>,
+    /// The same as 1.4826 MAD.
+    pub robust_scatter: Vec<f64>,
+    /// Mean logarithm of both, over labels, minus the plain Cannon's: below 0 is better.
+    pub score: f64,
+    /// Whether it is worse than the plain Cannon in some label by more than twice the difference's uncertainty.
+    pub loses: bool,
+}
+
+/// Standard and robust scatter of every label.
+#[derive(Clone)]
+struct Scatters(Vec<[f64; 2]>);
+
+impl Scatters {
+    fn of(residuals: &Array2<f64>, rows: &[usize]) -> Self {
+        let chosen = residuals.select(Axis(0), rows);
+        let of_label = |column: ndarray::ArrayView1<f64>| {
+            let column = column.to_vec();
+            [standard_deviation(&column), robust_scatter(&column)]
+        };
+        Self(chosen.columns().into_iter().map(of_label).collect())
+    }
+
+    /// ln of each scatter over that of another model, label by label.
+    fn against(&self, other: &Self) -> Vec<[f64; 2]> {
+        let ratio = |a: f64, b: f64| (a.max(f64::MIN_POSITIVE) / b.max(f64::MIN_POSITIVE)).ln();
+        self.0.iter().zip(&other.0).map(|(own, other)| [0, 1].map(|i| ratio(own[i], other[i]))).collect()
+    }
+
+    fn score(&self, other: &Self) -> f64 {
+        mean(&self.against(other).into_iter().flatten().collect::<Vec<f64>>())
+    }
+}
+
+impl NuisanceChoice {
+    /// Chooses from residuals estimate - catalogue, [n_stars, n_labels], of the same stars by Cannons of ascending numbers of
+    /// nuisance spectra, the first of which is the plain one; `None` if fewer than ten stars have all of them.
+    ///
+    /// The smallest number is taken whose score is the best within its uncertainty, from those that lose to the plain Cannon
+    /// in no label.
+    pub fn new(residuals: &[(usize, Array2<f64>)]) -> Option<Self> {
+        let (_, plain) = residuals.first()?;
+        let is_known =
+            |star: &usize| residuals.iter().all(|(_, own)| own.row(*star).iter().all(|value| value.is_finite()));
+        let known: Vec<usize> = (0..plain.nrows()).filter(is_known).collect();
+        if known.len() < 10 {
+            return None;
+        }
+        let limits: Vec<f64> = plain
+            .select(Axis(0), &known)
+            .columns()
+            .into_iter()
+            .map(|column| MOST_SCATTERS * robust_scatter(&column.to_vec()))
+            .collect();
+        let limited: Vec<Array2<f64>> = residuals
+            .iter()
+            .map(|(_, own)| {
+                Array2::from_shape_fn((known.len(), limits.len()), |(star, k)| {
+                    own[[known[star], k]].clamp(-limits[k], limits[k])
+                })
+            })
+            .collect();
+        let all: Vec<usize> = (0..known.len()).collect();
+        let whole: Vec<Scatters> = limited.iter().map(|own| Scatters::of(own, &all)).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(known.len() as u64);
+        let resampled: Vec<Vec<Scatters>> = (0..N_RESAMPLES)
+            .map(|_| {
+                let rows: Vec<usize> = all.iter().map(|_| rng.random_range(0..known.len())).collect();
+                limited.iter().map(|own| Scatters::of(own, &rows)).collect()
+            })
+            .collect();
+        let uncertainty = |difference: &dyn Fn(&[Scatters]) -> f64| {
+            standard_deviation(&resampled.iter().map(|scatters| difference(scatters)).collect::<Vec<f64>>())
+        };
+        let loses = |candidate: usize| {
+            (0..limits.len()).any(|k| {
+                [0, 1].into_iter().any(|i| {
+                    let difference = |scatters: &[Scatters]| scatters[candidate].against(&scatters[0])[k][i];
+                    difference(&whole) > 2.0 * uncertainty(&difference)
+                })
+            })
+        };
+        let candidates: Vec<NuisanceCandidate> = (0..residuals.len())
+            .map(|candidate| {
+                let unlimited = Scatters::of(&residuals[candidate].1, &known);
+                NuisanceCandidate {
+                    spectra: residuals[candidate].0,
+                    scatter: unlimited.0.iter().map(|scatter| scatter[0]).collect(),
+                    robust_scatter: unlimited.0.iter().map(|scatter| scatter[1]).collect(),
+                    score: whole[candidate].score(&whole[0]),
+                    loses: candidate > 0 && loses(candidate),
+                }
+            })
+            .collect();
+        let fair = || (0..candidates.len()).filter(|candidate| !candidates[*candidate].loses);
+        let best = fair().min_by(|a, b| candidates[*a].score.total_cmp(&candidates[*b].score))?;
+        let is_as_good = |candidate: &usize| {
+            let difference = |scatters: &[Scatters]| scatters[*candidate].score(&scatters[best]);
+            difference(&whole) <= uncertainty(&difference)
+        };
+        let chosen = fair().find(is_as_good).unwrap_or(best);
+        Some(Self { chosen: candidates[chosen].spectra, n_held_out: known.len(), candidates })
+    }
+
+    /// The choice in a sentence.
+    pub fn words(&self) -> String {
+        let stars = self.n_held_out;
+        match self.candidates.iter().find(|candidate| candidate.spectra == self.chosen && self.chosen > 0) {
+            Some(candidate) => format!(
+                "{} nuisance spectra, chosen on {stars} training stars held out: label scatter {:+.0}% against the plain \
+                 Cannon",
+                self.chosen,
+                100.0 * candidate.score.exp_m1()
+            ),
+            None => format!(
+                "no nuisance spectra: on {stars} training stars held out, no number of them beats the plain Cannon, which \
+                 this model therefore is"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A standard normal number.
+    fn normal(rng: &mut ChaCha8Rng) -> f64 {
+        (0..12).map(|_| rng.random_range(-0.5..0.5)).sum()
+    }
+
+    fn residuals(n: usize, widths: &[[f64; 2]], seed: u64) -> Vec<(usize, Array2<f64>)> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let shared = Array2::from_shape_fn((n, 2), |_| normal(&mut rng));
+        let of = |(place, widths): (usize, &[f64; 2])| {
+            let own = Array2::from_shape_fn((n, 2), |(star, k)| {
+                widths[k] * (0.9 * shared[[star, k]] + 0.4 * normal(&mut rng))
+            });
+            (CANDIDATES[place], own)
+        };
+        widths.iter().enumerate().map(of).collect::<Vec<(usize, Array2<f64>)>>()
+    }
+
+    #[test]
+    fn the_smallest_number_that_is_as_good_as_the_best_is_chosen() {
+        let found = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1], [30.0, 0.06], [20.0, 0.05], [20.0, 0.05]], 1));
+        let found = found.unwrap();
+        assert_eq!((found.chosen, found.n_held_out), (10, 300));
+        assert!((found.candidates[2].score - 0.5 * (0.4_f64.ln() + 0.5_f64.ln())).abs() < 0.1, "{found:?}");
+        assert!(found.words().starts_with("10 nuisance spectra"), "{}", found.words());
+    }
+
+    #[test]
+    fn without_gain_it_is_the_plain_cannon_and_what_loses_in_one_label_is_not_taken() {
+        let equal = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1]; 4], 2)).unwrap();
+        assert_eq!(equal.chosen, 0);
+        assert!(equal.words().contains("plain Cannon, which this model therefore is"));
+        let loses = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1], [20.0, 0.2]], 3)).unwrap();
+        assert!(loses.candidates[1].loses && loses.chosen == 0, "{loses:?}");
+    }
+
+    #[test]
+    fn wrong_labels_do_not_choose_and_too_few_stars_are_no_judges() {
+        let mut stars = residuals(300, &[[50.0, 0.1], [25.0, 0.05]], 4);
+        stars[1].1[[7, 0]] = 9000.0;
+        assert_eq!(NuisanceChoice::new(&stars).unwrap().chosen, 5);
+        stars[0].1.slice_mut(ndarray::s![5.., ..]).fill(f64::NAN);
+        assert_eq!(NuisanceChoice::new(&stars), None);
+    }
+}
