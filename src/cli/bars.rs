@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::terminal::{shown, tell};
 use crate::progress::Progress;
 
 /// Whether Ctrl-C was pressed while work deferred it.
@@ -22,7 +23,7 @@ pub fn heed_ctrl_c() {
         if !DEFERS.load(Ordering::Relaxed) || INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(ENDED_BY_CTRL_C);
         }
-        eprintln!("\nstopping where nothing is lost; press Ctrl-C again to stop at once");
+        tell("\nstopping where nothing is lost; press Ctrl-C again to stop at once");
     });
     if let Err(err) = heeded {
         tracing::warn!("Ctrl-C will end the program at once: {err}");
@@ -55,7 +56,7 @@ impl Progress for Bars {
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(10));
         bar.set_style(style);
-        bar.set_message(task.to_string());
+        bar.set_message(shown(task).into_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         self.with_current(|current| *current = Some(bar));
     }

@@ -52,9 +52,12 @@ pub fn execute(args: &FetchArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     let report = fetch(&request, bars)?;
     let mut text = summary(&report)?;
-    let sets = args.experiment.sets.iter().map(|set| format!(" --set '{set}'")).collect::<String>();
-    writeln!(text, "now:\n  maury run {}{sets}", args.experiment.file.display())?;
+    if report.failed.is_empty() && report.check(request.settings).is_ok() {
+        let sets = args.experiment.sets.iter().map(|set| format!(" --set '{set}'")).collect::<String>();
+        writeln!(text, "now:\n  maury run {}{sets}", args.experiment.file.display())?;
+    }
     say(&text)?;
+    report.check(request.settings)?;
     if !report.failed.is_empty() {
         bail!("{} spectra could not be fetched; the same command tries them again", report.failed.len());
     }

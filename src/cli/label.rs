@@ -9,6 +9,7 @@ use super::{bars::Bars, say};
 use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
+use crate::experiment::best_fits::SpectraFile;
 use crate::experiment::label_journal::LabelJournal;
 use crate::experiment::labelling::{LabelledStar, Labeller};
 use crate::inference::fit::FitSettings;
@@ -47,6 +48,10 @@ pub struct LabelArgs {
     /// Where to put the table; `.fits` and `.csv` are added.
     #[arg(long, value_name = "STEM")]
     out: Option<PathBuf>,
+    /// Also write observed flux, best fit, residual and continuum of every spectrum, as `<STEM>-spectra.fits`. A job that was
+    /// killed then begins anew.
+    #[arg(long = "spectra", requires = "out")]
+    best_fits: bool,
     /// What an emulator's fit does with abundances and broadening that are not labels.
     #[arg(long, value_enum, default_value_t)]
     nuisances: Nuisances,
@@ -69,6 +74,15 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     let spectra = args.spectra()?;
     let stem = args.out.as_deref().map(|out| stem_of(out, &spectra)).transpose()?;
     let mut journal = stem.as_deref().map(|stem| LabelJournal::open(stem, labeller.fingerprint())).transpose()?;
+    if let (Some(stem), Some(begun)) = (&stem, journal.take_if(|journal| args.best_fits && !journal.is_empty())) {
+        tracing::info!("{} labels of an earlier job are made again, with their spectra", begun.len());
+        begun.discard()?;
+        journal = Some(LabelJournal::open(stem, labeller.fingerprint())?);
+    }
+    let mut best_fits = stem.as_deref().filter(|_| args.best_fits).map(|stem| {
+        let path = PathBuf::from(format!("{}-spectra.fits", stem.display()));
+        labeller.spectra_file(&path, &args.model.display().to_string(), spectra.len())
+    });
     let waiting: Vec<PathBuf> =
         spectra.iter().filter(|path| !journal.as_ref().is_some_and(|journal| journal.has(path))).cloned().collect();
     if waiting.len() < spectra.len() {
@@ -76,7 +90,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     let mut shown = Vec::new();
     let mut readable = spectra.len() - waiting.len();
-    labeller.label(&waiting, bars, |stars| {
+    labeller.label(&waiting, best_fits.as_mut(), bars, |stars| {
         readable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0).count();
         shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
         journal.as_mut().map_or(Ok(()), |journal| journal.append(stars))
@@ -94,6 +108,9 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     if let (Some(journal), Some(stem)) = (journal, stem) {
         let rows = journal.finish(labeller.label_names())?;
         answer += &format!("{}.fits and .csv: {rows} spectra\n", stem.display());
+    }
+    if let Some(path) = best_fits.map(SpectraFile::finish).transpose()?.flatten() {
+        answer += &format!("{}: their best fits\n", path.display());
     }
     say(&answer)
 }

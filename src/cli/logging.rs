@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
 
+use super::terminal::shown;
 use crate::error::{Error, Result};
 
 /// The run's log file, while there is one.
@@ -16,16 +17,20 @@ static LOG: Mutex<Option<File>> = Mutex::new(None);
 struct Tee;
 
 impl Write for Tee {
+    /// An event comes in one piece. Where stderr or the log file takes no more, the work goes on.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let text = shown(&text);
         if let Some(file) = LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_mut() {
-            file.write_all(bytes)?;
+            let _ = file.write_all(text.as_bytes());
         }
-        io::stderr().write_all(bytes)?;
+        let _ = io::stderr().write_all(text.as_bytes());
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let _ = io::stderr().flush();
+        Ok(())
     }
 }
 

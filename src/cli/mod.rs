@@ -12,6 +12,7 @@ mod posterior;
 mod prepare;
 mod report;
 mod run;
+mod terminal;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::experiment::config::Experiment;
+
+pub use terminal::tell;
 
 /// Stellar labels from spectra: The Cannon and neural networks, learned on Burn tensors and compared honestly.
 ///
@@ -107,7 +110,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
 /// Any other failure to write.
 fn say(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(terminal::shown(text).as_bytes()).and_then(|()| stdout.flush()) {
         Err(err) if err.kind() != std::io::ErrorKind::BrokenPipe => Err(err.into()),
         _ => Ok(()),
     }

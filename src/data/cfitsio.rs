@@ -265,7 +265,8 @@ impl NewFile {
         succeed(status)
     }
 
-    /// Appends an image, slowest axis first; with no axes, a header without data.
+    /// Appends an image, slowest axis first; with no axes, a header without data; with no values, one to be
+    /// filled.
     pub(super) fn image<T: Element>(&mut self, shape: &[usize], values: &[T]) -> Result<(), String> {
         let mut lengths: Vec<i64> = shape.iter().rev().map(|length| *length as i64).collect();
         let (bitpix, mut status) = (if shape.is_empty() { 8 } else { T::BITPIX }, 0);
@@ -275,8 +276,17 @@ impl NewFile {
         if shape.is_empty() {
             return Ok(());
         }
+        if values.is_empty() {
+            return Ok(());
+        }
         assert_eq!(shape.iter().product::<usize>(), values.len(), "an image has as many pixels as its axes say");
-        let (first, n, array) = (1, values.len() as i64, values.as_ptr().cast::<c_void>().cast_mut());
+        self.pixels(0, values)
+    }
+
+    /// Fills pixels of the current image from `first` on, counted from 0 along its fastest axis.
+    pub(super) fn pixels<T: Element>(&mut self, first: usize, values: &[T]) -> Result<(), String> {
+        let (first, n, mut status) = (first as i64 + 1, values.len() as i64, 0);
+        let array = values.as_ptr().cast::<c_void>().cast_mut();
         // SAFETY: `values` holds `n` elements of the type that CODE names; cfitsio only reads them.
         unsafe { sys::ffppr(self.0, T::CODE, first, n, array, &mut status) };
         succeed(status)

@@ -13,19 +13,52 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Those of `write`; [`Error::Io`] if the folder cannot be created or the rename fails.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let folder = parent(path);
-    create_folder(folder)?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".maury-")
-        .suffix(".part")
-        .tempfile_in(folder)
-        .map_err(Error::io(folder, "write into the folder"))?
-        .into_temp_path();
-    fs::remove_file(&temporary).map_err(Error::io(&temporary, "prepare"))?;
-    write(&temporary)?;
-    fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(Error::io(path, "write"))?;
-    share_as(folder, &temporary)?;
-    temporary.persist(path).map_err(|err| Error::Io { path: path.to_path_buf(), action: "write", source: err.error })
+    let unfinished = Unfinished::begin(path)?;
+    write(unfinished.path())?;
+    unfinished.complete()
+}
+
+/// A file that has its name only when it is complete; until then, a temporary one beside its destination that goes when this
+/// is dropped.
+#[derive(Debug)]
+pub struct Unfinished {
+    temporary: tempfile::TempPath,
+    destination: PathBuf,
+}
+
+impl Unfinished {
+    /// A free temporary name beside `destination`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be created or written to.
+    pub fn begin(destination: &Path) -> Result<Self> {
+        let folder = parent(destination);
+        create_folder(folder)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(".maury-")
+            .suffix(".part")
+            .tempfile_in(folder)
+            .map_err(Error::io(folder, "write into the folder"))?
+            .into_temp_path();
+        fs::remove_file(&temporary).map_err(Error::io(&temporary, "prepare"))?;
+        Ok(Self { temporary, destination: destination.to_path_buf() })
+    }
+
+    /// The temporary name; nothing exists there at first.
+    pub fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Gives the file its name, in place of what had it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn complete(self) -> Result<()> {
+        let Self { temporary, destination } = self;
+        fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(Error::io(&destination, "write"))?;
+        share_as(parent(&destination), &temporary)?;
+        temporary.persist(&destination).map_err(|err| Error::io(&destination, "write")(err.error))
+    }
 }
 
 /// How the names of unfinished folders begin.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 pub use super::cfitsio::Element;
 use super::cfitsio::{ColumnKind, Handle, Pixel};
-pub use super::fits_writer::{Column, ColumnValues, FitsWriter, KeyValue, write, write_in_place};
+pub use super::fits_writer::{Column, ColumnValues, FitsWriter, KeyValue, UnfinishedFits, write, write_in_place};
 use crate::error::{Error, Result, nearest_name};
 
 /// An open FITS file, read-only. Not `Send`: one per thread.

@@ -1,10 +1,16 @@
 //! Writing FITS: images, tables and header keys of any of the types the survey's own files use.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use ndarray::ArrayView2;
+
 use super::cfitsio::{Element, NewFile};
-use super::files;
+use super::files::{self, Unfinished};
 use crate::error::{Error, Result};
+
+/// Bytes that text takes in each row at most.
+const WIDEST_TEXT: usize = 4096;
 
 /// A column of a table to be written.
 #[derive(Debug, Clone)]
@@ -12,7 +18,7 @@ pub struct Column {
     /// Name (TTYPE).
     pub name: String,
     /// Unit (TUNIT), empty for none.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// The values.
     pub values: ColumnValues,
 }
@@ -20,7 +26,7 @@ pub struct Column {
 /// The values of a [`Column`].
 #[derive(Debug, Clone)]
 pub enum ColumnValues {
-    /// Text, as wide as its longest entry.
+    /// Text, as wide as its longest entry; what is longer than any path is cut.
     Text(Vec<String>),
     /// Text of a width the format prescribes; longer entries are cut.
     FixedText(usize, Vec<String>),
@@ -40,43 +46,43 @@ pub enum ColumnValues {
 
 impl Column {
     /// A floating-point column.
-    pub fn f64(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
-        Self { name: name.into(), unit, values: ColumnValues::F64(values) }
+    pub fn f64(name: impl Into<String>, unit: impl Into<Cow<'static, str>>, values: Vec<f64>) -> Self {
+        Self { name: name.into(), unit: unit.into(), values: ColumnValues::F64(values) }
     }
 
     /// A single-precision column.
-    pub fn f32(name: impl Into<String>, unit: &'static str, values: Vec<f32>) -> Self {
-        Self { name: name.into(), unit, values: ColumnValues::F32(values) }
+    pub fn f32(name: impl Into<String>, unit: impl Into<Cow<'static, str>>, values: Vec<f32>) -> Self {
+        Self { name: name.into(), unit: unit.into(), values: ColumnValues::F32(values) }
     }
 
     /// A text column.
     pub fn text(name: impl Into<String>, values: Vec<String>) -> Self {
-        Self { name: name.into(), unit: "", values: ColumnValues::Text(values) }
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::Text(values) }
     }
 
     /// A text column of prescribed width.
     pub fn fixed_text(name: impl Into<String>, width: usize, values: Vec<String>) -> Self {
-        Self { name: name.into(), unit: "", values: ColumnValues::FixedText(width, values) }
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::FixedText(width, values) }
     }
 
     /// An integer column.
     pub fn i64(name: impl Into<String>, values: Vec<i64>) -> Self {
-        Self { name: name.into(), unit: "", values: ColumnValues::I64(values) }
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::I64(values) }
     }
 
     /// A column of 32-bit integers.
     pub fn i32(name: impl Into<String>, values: Vec<i32>) -> Self {
-        Self { name: name.into(), unit: "", values: ColumnValues::I32(values) }
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::I32(values) }
     }
 
     /// A column with `width` numbers in each row.
     pub fn vectors(name: impl Into<String>, width: usize, values: Vec<f64>) -> Self {
-        Self { name: name.into(), unit: "", values: ColumnValues::Vectors(width, values) }
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::Vectors(width, values) }
     }
 
     /// A column with `width` 32-bit integers in each row.
     pub fn integer_vectors(name: impl Into<String>, width: usize, values: Vec<i32>) -> Self {
-        Self { name: name.into(), unit: "", values: ColumnValues::IntegerVectors(width, values) }
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::IntegerVectors(width, values) }
     }
 
     /// Number of rows.
@@ -114,7 +120,10 @@ impl Column {
 
     fn form(&self) -> String {
         match &self.values {
-            ColumnValues::Text(values) => format!("{}A", values.iter().map(String::len).max().unwrap_or(0).max(1)),
+            ColumnValues::Text(values) => {
+                let longest = values.iter().map(String::len).max().unwrap_or(0);
+                format!("{}A", longest.clamp(1, WIDEST_TEXT))
+            }
             ColumnValues::FixedText(width, _) => format!("{width}A"),
             ColumnValues::F64(_) => "D".into(),
             ColumnValues::F32(_) => "E".into(),
@@ -185,13 +194,69 @@ pub fn write_in_place(path: &Path, fill: impl FnOnce(&mut FitsWriter) -> Result<
 }
 
 fn fill_file(path: &Path, called: &Path, fill: impl FnOnce(&mut FitsWriter) -> Result<()>) -> Result<()> {
-    let file = NewFile::create(path).map_err(failed(called))?;
-    let mut writer = FitsWriter { file, path: called.to_path_buf(), names: vec![String::new()] };
+    let mut writer = FitsWriter::create(path, called)?;
     fill(&mut writer)?;
     writer.file.flush().map_err(failed(called))
 }
 
+/// A FITS file that is written piece by piece, and has its name only when it is complete.
+pub struct UnfinishedFits {
+    writer: FitsWriter,
+    file: Unfinished,
+}
+
+impl UnfinishedFits {
+    /// Begins the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Fits`].
+    pub fn begin(path: &Path) -> Result<Self> {
+        let file = Unfinished::begin(path)?;
+        Ok(Self { writer: FitsWriter::create(file.path(), path)?, file })
+    }
+
+    /// What writes into it.
+    pub fn writer(&mut self) -> &mut FitsWriter {
+        &mut self.writer
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Fits`].
+    pub fn complete(self) -> Result<()> {
+        let Self { mut writer, file } = self;
+        writer.file.flush().map_err(failed(&writer.path))?;
+        drop(writer);
+        file.complete()
+    }
+}
+
 impl FitsWriter {
+    fn create(path: &Path, called: &Path) -> Result<Self> {
+        let file = NewFile::create(path).map_err(failed(called))?;
+        Ok(Self { file, path: called.to_path_buf(), names: vec![String::new()] })
+    }
+
+    /// Appends an image of 32-bit floats, [n_rows, n_columns], whose rows are to come.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn image_to_fill(&mut self, name: &str, shape: [usize; 2]) -> Result<()> {
+        self.file.image::<f32>(&shape, &[]).map_err(failed(&self.path))?;
+        self.call(name)
+    }
+
+    /// Fills rows of the image called `name` from `first_row` on, [n_rows, n_columns].
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn fill_rows(&mut self, name: &str, first_row: usize, rows: ArrayView2<f32>) -> Result<()> {
+        self.go_to(name)?;
+        let values: Vec<f32> = rows.iter().copied().collect();
+        self.file.pixels(first_row * rows.ncols(), &values).map_err(failed(&self.path))
+    }
+
     /// Writes a text key into the primary header.
     ///
     /// # Errors
@@ -275,9 +340,9 @@ impl FitsWriter {
                 self.append_key(&format!("TDIM{}", index + 1), format!("({width})").as_str(), "")?;
             }
             // The FITS standard knows no dex; readers warn of units they do not know, so it goes into the comment key.
-            let key = if column.unit == "dex" { "TCOMM" } else { "TUNIT" };
+            let key = if column.unit.contains("dex") { "TCOMM" } else { "TUNIT" };
             if !column.unit.is_empty() {
-                self.append_key(&format!("{key}{}", index + 1), column.unit, "")?;
+                self.append_key(&format!("{key}{}", index + 1), &*column.unit, "")?;
             }
         }
         Ok(())
@@ -288,10 +353,14 @@ impl FitsWriter {
     /// # Errors
     /// [`Error::Fits`].
     pub fn key(&mut self, name: &str, key: &str, value: &str, comment: &str) -> Result<()> {
+        self.go_to(name)?;
+        self.append_key(key, value, comment)
+    }
+
+    fn go_to(&mut self, name: &str) -> Result<()> {
         let hdu = self.names.iter().position(|known| known == name);
         let hdu = hdu.ok_or_else(|| Error::format(&self.path, format!("no HDU called {name}")))?;
-        self.file.go_to(hdu).map_err(failed(&self.path))?;
-        self.append_key(key, value, comment)
+        self.file.go_to(hdu).map_err(failed(&self.path))
     }
 
     fn call(&mut self, name: &str) -> Result<()> {
@@ -351,6 +420,16 @@ mod tests {
         assert_eq!(fits.integers(3, "FLAG", 0..2).unwrap(), [7, -1]);
         assert_eq!(fits.key_text(3, "TFORM4").as_deref(), Some("3D"));
         assert_eq!(fits.key_text(3, "EXTNAME"), None);
+    }
+
+    #[test]
+    fn text_of_any_length_leaves_the_table_writable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.fits");
+        let ids = ["a".repeat(30_000), "b".repeat(4000)].to_vec();
+        write(&path, |fits| fits.table("T", &[Column::text("id", ids.clone())])).unwrap();
+        let read = FitsReader::open(&path).unwrap().texts(1, "id", 0..2).unwrap();
+        assert_eq!(read, ["a".repeat(4096), ids[1].clone()]);
     }
 
     #[test]

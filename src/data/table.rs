@@ -58,7 +58,7 @@ impl Table {
         let header = reader.headers().map_err(|err| csv_error(path, err))?.clone();
         let names: Vec<String> = header.iter().map(str::to_string).collect();
         let first = names.first().map(String::as_str).unwrap_or_default();
-        if first.starts_with(['<', '{']) || header.as_slice().to_lowercase().contains("error_message") {
+        if first.starts_with(['<', '{', '[']) || header.as_slice().to_lowercase().contains("error_message") {
             return Err(malformed(format!("this is a server's error text, not a table: {:.200}", header.as_slice())));
         }
         if names.iter().all(|name| name.is_empty()) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::best_fits::OutputSettings;
 use super::calibration::CalibrationSettings;
 use super::combination::CombinationConfig;
 use super::comparison::ComparisonSettings;
@@ -78,6 +79,8 @@ pub struct ExperimentConfig {
     pub lab: Option<LabSettings>,
     /// What TensorBoard is told of networks in training.
     pub tensorboard: TensorBoardSettings,
+    /// What is written beside labels.
+    pub output: OutputSettings,
     /// What computes.
     pub device: DeviceSettings,
     /// Keys that take several values each, every combination of which is run.
@@ -107,6 +110,7 @@ impl Default for ExperimentConfig {
             outliers: OutlierSettings::default(),
             lab: None,
             tensorboard: TensorBoardSettings::default(),
+            output: OutputSettings::default(),
             device: DeviceSettings::default(),
             sweep: Sweep::default(),
         }

@@ -9,7 +9,7 @@ use super::labelling::LabelledStar;
 use super::predictions::write_table;
 use crate::data::fits::Column;
 use crate::error::{Error, Result};
-use crate::spectra::labels::unit;
+use crate::spectra::labels::{pairs, unit};
 use crate::spectra::quality::star_flags;
 
 /// Ending of the journal's name.
@@ -160,6 +160,9 @@ struct Row {
     id: String,
     /// snr, chi2_reduced, fraction_masked; then the labels; then their errors.
     numbers: Vec<String>,
+    /// The covariances, where there is more than one label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    covariances: Vec<String>,
     /// The calibrated errors, where there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calibrated: Vec<String>,
@@ -170,8 +173,9 @@ impl From<&LabelledStar> for Row {
     fn from(star: &LabelledStar) -> Self {
         let head = [star.snr, star.chi2_reduced, star.fraction_masked];
         let numbers = head.iter().chain(&star.labels).chain(&star.errors).map(f64::to_string).collect();
-        let calibrated = star.calibrated_errors.iter().map(f64::to_string).collect();
-        Self { file: star.file.clone(), id: star.id.clone(), numbers, calibrated, flags: star.flags }
+        let texts = |numbers: &[f64]| numbers.iter().map(f64::to_string).collect();
+        let (covariances, calibrated) = (texts(&star.covariances), texts(&star.calibrated_errors));
+        Self { file: star.file.clone(), id: star.id.clone(), numbers, covariances, calibrated, flags: star.flags }
     }
 }
 
@@ -192,6 +196,7 @@ impl TryFrom<Row> for LabelledStar {
             fraction_masked: number(2),
             labels: (0..n_labels).map(|k| number(3 + k)).collect(),
             errors: (0..n_labels).map(|k| number(3 + n_labels + k)).collect(),
+            covariances: parsed(&row.covariances)?,
             calibrated_errors: parsed(&row.calibrated)?,
             flags: row.flags,
         })
@@ -204,7 +209,7 @@ struct LabelTable {
     row_of: HashMap<String, usize>,
     id: Vec<String>,
     flags: Vec<i64>,
-    /// snr, chi2_reduced, fraction_masked; then label, error and calibrated error in turn.
+    /// snr, chi2_reduced, fraction_masked; then label, error and calibrated error in turn; then the covariances.
     numbers: Vec<Vec<f64>>,
     /// Whether any star has calibrated errors.
     is_calibrated: bool,
@@ -217,7 +222,7 @@ impl LabelTable {
             row_of: HashMap::new(),
             id: Vec::new(),
             flags: Vec::new(),
-            numbers: vec![Vec::new(); 3 + 3 * label_names.len()],
+            numbers: vec![Vec::new(); 3 + 3 * label_names.len() + pairs(label_names).len()],
             is_calibrated: false,
         }
     }
@@ -227,7 +232,9 @@ impl LabelTable {
         self.is_calibrated |= !star.calibrated_errors.is_empty();
         let of_label = |k: usize| [star.labels.get(k), star.errors.get(k), star.calibrated_errors.get(k)];
         let of_labels = (0..self.label_names.len()).flat_map(of_label).map(|value| value.copied().unwrap_or(f64::NAN));
-        let numbers = [star.snr, star.chi2_reduced, star.fraction_masked].into_iter().chain(of_labels);
+        let n_pairs = self.numbers.len() - 3 - 3 * self.label_names.len();
+        let of_pairs = (0..n_pairs).map(|pair| star.covariances.get(pair).copied().unwrap_or(f64::NAN));
+        let numbers = [star.snr, star.chi2_reduced, star.fraction_masked].into_iter().chain(of_labels).chain(of_pairs);
         let n_rows = self.row_of.len();
         let row = *self.row_of.entry(star.file).or_insert(n_rows);
         if row == n_rows {
@@ -245,7 +252,8 @@ impl LabelTable {
         let mut file = vec![String::new(); self.row_of.len()];
         self.row_of.into_iter().for_each(|(name, row)| file[row] = name);
         let mut numbers = self.numbers.into_iter();
-        let mut next = |name: String, unit| Column::f64(name, unit, numbers.next().unwrap_or_default());
+        let mut next =
+            |name: String, unit: &str| Column::f64(name, unit.to_string(), numbers.next().unwrap_or_default());
         let [snr, chi2, masked] = ["snr", "chi2_reduced", "fraction_masked"].map(|name| next(name.into(), ""));
         let mut columns = vec![Column::text("id", self.id), Column::text("file", file), snr];
         for name in &self.label_names {
@@ -254,7 +262,9 @@ impl LabelTable {
             let calibrated = next(format!("{name}_error_calibrated"), unit(name));
             columns.extend(Some(calibrated).filter(|_| self.is_calibrated));
         }
-        columns.extend([chi2, masked, Column::i64("flags", self.flags)]);
+        columns.extend([chi2, masked]);
+        columns.extend(pairs(&self.label_names).into_iter().map(|(_, _, name, unit)| next(name, &unit)));
+        columns.extend([Column::i64("flags", self.flags)]);
         columns
     }
 }
@@ -270,6 +280,7 @@ mod tests {
             snr: 100.0 + n as f64 / 3.0,
             labels: vec![4500.1, f64::NAN],
             errors: vec![0.1 + 0.2, f64::INFINITY],
+            covariances: vec![-1.0 / 9.0],
             calibrated_errors: vec![1.0 / 7.0, f64::NAN],
             chi2_reduced: f64::NAN,
             fraction_masked: 1.0 / 3.0,
@@ -307,6 +318,7 @@ mod tests {
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         assert_eq!(csv.lines().count(), 4, "{csv}");
         assert!(csv.lines().next().unwrap().contains("teff_error,teff_error_calibrated,logg_estimate"), "{csv}");
+        assert!(csv.contains(",cov_teff_logg,flags") && csv.contains(",-0.1111111111111111,"), "{csv}");
         for n in 0..3 {
             assert_eq!(csv.matches(&format!("apStar-{n}.fits")).count(), 1);
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use rayon::prelude::*;
 
+use super::best_fits::{SpectraFile, SpectraRows};
 use super::prepare::{Normalizer, read_apstar};
 use crate::data::files;
 use crate::device::Compute;
@@ -12,12 +13,13 @@ use crate::error::{Error, Result};
 use crate::inference::calibration::{CALIBRATION_FILE, ErrorCalibration};
 use crate::inference::combination_estimator::{self, CombinationEstimator};
 use crate::inference::fit::FitSettings;
-use crate::inference::fitted::{FittedCannon, estimate_arrays};
+use crate::inference::fitted::FittedCannon;
 use crate::inference::network_estimator::NetworkEstimator;
 use crate::inference::refine::{FittedPayne, RefineSettings};
 use crate::inference::ridge_estimator::RidgeEstimator;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
+use crate::spectra::batch::SpectraBatch;
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
@@ -51,6 +53,8 @@ pub struct LabelledStar {
     pub labels: Vec<f64>,
     /// Their formal errors.
     pub errors: Vec<f64>,
+    /// Their formal covariances, those of each pair once ([`LabelEstimates::covariances`]).
+    pub covariances: Vec<f64>,
     /// Their calibrated errors; empty where the model has no calibration.
     pub calibrated_errors: Vec<f64>,
     /// chi^2 per degree of freedom.
@@ -91,8 +95,13 @@ impl Labeller {
         &self.fingerprint
     }
 
-    /// Labels files a batch at a time and hands each batch to `sink`, in the order of the files. A file that cannot be read
-    /// gets a flag and no labels; its problem goes to the log.
+    /// An empty file for the spectra of so many stars and their best fits.
+    pub fn spectra_file(&self, path: &Path, model: &str, n_stars: usize) -> SpectraFile {
+        SpectraFile::new(path, model, self.spectra.grid(), n_stars)
+    }
+
+    /// Labels files a batch at a time and hands each batch to `sink`, in the order of the files, and its spectra with their
+    /// best fits to `spectra`. A file that cannot be read gets a flag and no labels; its problem goes to the log.
     ///
     /// Memory holds one batch, however many files there are.
     ///
@@ -101,23 +110,44 @@ impl Labeller {
     pub fn label(
         &self,
         paths: &[PathBuf],
+        mut spectra: Option<&mut SpectraFile>,
         progress: &dyn Progress,
         mut sink: impl FnMut(&[LabelledStar]) -> Result<()>,
     ) -> Result<()> {
         progress.start("labelling spectra", paths.len());
         for batch in paths.chunks(self.batch_stars) {
-            sink(&self.label_batch(batch, progress)?)?;
+            sink(&self.label_batch(batch, spectra.as_deref_mut(), progress)?)?;
         }
         progress.finish();
         Ok(())
     }
 
-    fn label_batch(&self, paths: &[PathBuf], progress: &dyn Progress) -> Result<Vec<LabelledStar>> {
+    fn label_batch(
+        &self,
+        paths: &[PathBuf],
+        spectra: Option<&mut SpectraFile>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<LabelledStar>> {
         let RawBatch { flux, ivar, mut stars, errors } = self.spectra.read(paths);
         errors.iter().for_each(|err| tracing::warn!("{err}"));
-        let report = |stars: usize| progress.advance(stars);
-        let estimates =
-            estimate_arrays(&*self.estimator, flux.view(), ivar.view(), self.batch_stars, &self.compute, &report)?;
+        let batch = SpectraBatch::new(flux.view(), ivar.view(), &self.compute);
+        let estimates = match spectra {
+            Some(spectra) => {
+                let (estimates, best_fit) = self.estimator.fit_spectra(&batch)?;
+                spectra.add(&SpectraRows {
+                    ids: &stars.iter().map(|star| star.id.clone()).collect::<Vec<_>>(),
+                    files: &stars.iter().map(|star| star.file.clone()).collect::<Vec<_>>(),
+                    flux: flux.view(),
+                    ivar: ivar.view(),
+                    continuum: self.spectra.continua(paths).view(),
+                    estimates: &estimates,
+                    best_fit: best_fit.as_ref(),
+                })?;
+                estimates
+            }
+            None => self.estimator.estimate_labels(&batch)?,
+        };
+        progress.advance(stars.len());
         let conditions = Conditions::of(ivar.view(), &self.spectra.preparation.grid.chips);
         let calibrated = self.calibration.as_ref().map(|calibration| calibration.errors(&estimates, &conditions));
         for (row, star) in stars.iter_mut().enumerate() {
@@ -133,6 +163,7 @@ impl LabelledStar {
     pub(super) fn set_estimates(&mut self, estimates: &LabelEstimates, row: usize) {
         self.labels = estimates.labels.row(row).to_vec();
         self.errors = (0..self.labels.len()).map(|k| estimates.error(row, k)).collect();
+        self.covariances = estimates.covariances(row);
         self.chi2_reduced = estimates.chi2_reduced(row);
         self.flags |= estimates.flags[row];
     }
@@ -175,6 +206,17 @@ impl RawSpectra {
         &self.preparation.grid
     }
 
+    /// The pseudo-continua of some files, [n_stars, n_pixels]; NaN where a file cannot be read.
+    fn continua(&self, paths: &[PathBuf]) -> Array2<f32> {
+        let (grid, pixmask) = (&self.preparation.grid, &self.preparation.pixmask);
+        let of_file = |path: &PathBuf| match read_apstar(path, grid, pixmask) {
+            Ok((_, masked, _)) => self.normalizer.continuum(&masked),
+            Err(_) => vec![f32::NAN; grid.n_pixels()],
+        };
+        let continua = paths.par_iter().map(of_file).collect::<Vec<_>>().concat();
+        Array2::from_shape_vec((paths.len(), grid.n_pixels()), continua).expect("one value per star and pixel")
+    }
+
     /// Reads some files; one that cannot be read gets a flag.
     pub fn read(&self, paths: &[PathBuf]) -> RawBatch {
         let (grid, pixmask, normalizer) = (&self.preparation.grid, &self.preparation.pixmask, &self.normalizer);
@@ -209,6 +251,7 @@ impl RawSpectra {
                 snr,
                 labels: Vec::new(),
                 errors: Vec::new(),
+                covariances: Vec::new(),
                 calibrated_errors: Vec::new(),
                 chi2_reduced: f64::NAN,
                 fraction_masked: quality.fraction_masked(),
@@ -220,7 +263,7 @@ impl RawSpectra {
 }
 
 /// A model of any kind, with the preparation of its spectra and the names of its labels.
-fn load_estimator(
+pub(super) fn load_estimator(
     folder: &Path,
     fit: &FitSettings,
     refine: &RefineSettings,

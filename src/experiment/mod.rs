@@ -1,5 +1,6 @@
 //! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
 
+pub mod best_fits;
 pub mod calibration;
 pub mod combination;
 pub mod comparison;

@@ -150,6 +150,6 @@ mod tests {
         let columns = columns(&ids, &["teff".to_string()], &posteriors.stars, &[0, 4]);
         assert_eq!(columns.len(), 1 + 8 + 3);
         assert_eq!(columns[11].cell(1), (star_flags::NO_POSTERIOR | 4).to_string());
-        assert_eq!((columns[1].name.as_str(), columns[1].unit), ("teff_mean", "K"));
+        assert_eq!((columns[1].name.as_str(), columns[1].unit.as_ref()), ("teff_mean", "K"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array1, Array2, Array3, Axis};
+use ndarray::{Array1, Array2, Array3, Axis, s};
 
 use super::truth::Truth;
 use crate::data::files;
@@ -10,7 +10,7 @@ use crate::data::fits::{self, Column};
 use crate::data::table::Table;
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
-use crate::spectra::labels::unit;
+use crate::spectra::labels::{pairs, unit};
 use crate::spectra::quality::star_flags;
 
 /// Estimated labels beside the catalogue's, one row per star.
@@ -77,7 +77,8 @@ impl Predictions {
 
     /// Reads what [`Predictions::columns`] describes, from FITS or CSV.
     ///
-    /// Of the covariances only the variances are there, of chi^2 only its value per degree of freedom.
+    /// Of chi^2 only its value per degree of freedom is there; of the covariances only the variances, where the file is of a
+    /// version that wrote no more.
     ///
     /// # Errors
     /// Those of reading a table; [`Error::MissingColumn`]; [`Error::Format`] without a single estimated label.
@@ -116,9 +117,16 @@ impl Predictions {
             false => None,
         };
         let n_labels = label_names.len();
-        let covariance = Array3::from_shape_fn((rows.len(), n_labels, n_labels), |(n, j, k)| {
+        let mut covariance = Array3::from_shape_fn((rows.len(), n_labels, n_labels), |(n, j, k)| {
             if j == k { errors[[n, k]].powi(2) } else { f64::NAN }
         });
+        for (a, b, name, _) in pairs(&label_names) {
+            if table.has(&name) {
+                let of_pair = Array1::from(table.numbers(&name, rows.clone(), remedy)?);
+                covariance.slice_mut(s![.., a, b]).assign(&of_pair);
+                covariance.slice_mut(s![.., b, a]).assign(&of_pair);
+            }
+        }
         // One degree of freedom each: chi^2 is that per degree of freedom.
         let n_pixels = vec![n_labels + 1; rows.len()];
         let estimates = LabelEstimates { labels, covariance, chi2, n_pixels, flags: vec![0; rows.len()] };
@@ -146,6 +154,9 @@ impl Predictions {
         }
         columns.push(Column::f64("snr", "", self.snr.clone()));
         columns.push(Column::f64("chi2_reduced", "", self.chi2_reduced()));
+        for (a, b, name, unit) in pairs(&self.label_names) {
+            columns.push(Column::f64(name, unit, self.estimates.covariance.slice(s![.., a, b]).to_vec()));
+        }
         columns.push(Column::i64("flags", self.flags.clone()));
         if let Some(pathology) = self.truth.as_ref().and_then(|truth| truth.pathology.clone()) {
             columns.push(Column::text("pathology", pathology));
@@ -225,6 +236,54 @@ mod tests {
             assert_eq!(std::fs::read_to_string(folder.path().join("again.csv")).unwrap(), expected);
             let second = back.select(&[1], &[0]);
             assert_eq!((second.ids, second.estimates.chi2_reduced(0)), (vec!["b".to_string()], 2.0));
+        }
+    }
+
+    #[test]
+    fn covariances_come_back_and_files_without_them_are_read() {
+        let labels = ["teff", "logg", "fe_h"].map(String::from).to_vec();
+        // Variances are squares of numbers whose roots are exact.
+        let of_star = |n: f64| array![[16.0, 0.25 * n, -0.5], [0.25 * n, 4.0, 0.125], [-0.5, 0.125, 1.0]];
+        let mut covariance = Array3::zeros((2, 3, 3));
+        covariance.index_axis_mut(Axis(0), 0).assign(&of_star(1.0));
+        covariance.index_axis_mut(Axis(0), 1).assign(&of_star(3.0));
+        let predictions = Predictions {
+            ids: vec!["a".into(), "b".into()],
+            label_names: labels,
+            catalogue: Array2::zeros((2, 3)),
+            catalogue_errors: Array2::from_elem((2, 3), f64::NAN),
+            calibrated_errors: Array2::from_elem((2, 3), f64::NAN),
+            truth: None,
+            snr: vec![80.5; 2],
+            estimates: LabelEstimates {
+                labels: Array2::ones((2, 3)),
+                covariance,
+                chi2: vec![99.0; 2],
+                n_pixels: vec![100; 2],
+                flags: vec![0; 2],
+            },
+            flags: vec![0; 2],
+        };
+        let columns = predictions.columns();
+        let of_pairs: Vec<(&str, &str)> = columns
+            .iter()
+            .filter(|column| column.name.starts_with("cov_"))
+            .map(|column| (column.name.as_str(), &*column.unit))
+            .collect();
+        assert_eq!(of_pairs, [("cov_teff_logg", "K dex"), ("cov_teff_fe_h", "K dex"), ("cov_logg_fe_h", "dex dex")]);
+        assert_eq!(predictions.estimates.covariances(1), [0.75, -0.5, 0.125]);
+        let folder = tempfile::tempdir().unwrap();
+        let without: Vec<Column> = columns.iter().filter(|column| !column.name.starts_with("cov_")).cloned().collect();
+        write_table(&folder.path().join("whole"), "PREDICTIONS", &columns).unwrap();
+        write_table(&folder.path().join("without"), "PREDICTIONS", &without).unwrap();
+        for ending in ["fits", "csv"] {
+            let read = |stem: &str| Predictions::read(&folder.path().join(format!("{stem}.{ending}"))).unwrap();
+            assert_eq!(read("whole").estimates.covariance, predictions.estimates.covariance);
+            let chosen = read("whole").select(&[1], &[2, 0]).estimates.covariance;
+            assert_eq!(chosen, array![[[1.0, -0.5], [-0.5, 16.0]]]);
+            let old = read("without").estimates.covariance;
+            assert_eq!((old[[1, 0, 0]], old[[1, 2, 2]]), (16.0, 1.0));
+            assert!(old[[1, 0, 1]].is_nan());
         }
     }
 }

@@ -287,6 +287,19 @@ impl Normalizer {
         }))
     }
 
+    /// The pseudo-continuum that a spectrum is divided by; NaN on chips that have none, 1 where spectra came normalized.
+    pub fn continuum(&self, spectrum: &MaskedSpectrum) -> Vec<f32> {
+        match &self.0 {
+            Some(fitter) => {
+                let of_chip = |(chip, continuum): (std::ops::Range<usize>, Option<Vec<f64>>)| {
+                    continuum.unwrap_or_else(|| vec![f64::NAN; chip.len()]).into_iter().map(|level| level as f32)
+                };
+                fitter.chips().zip(fitter.fit(spectrum, &mut Quality::default())).flat_map(of_chip).collect()
+            }
+            None => vec![1.0; spectrum.flux.len()],
+        }
+    }
+
     /// The normalized spectrum; counts what is lost in `quality`.
     pub fn normalize(&self, spectrum: &MaskedSpectrum, quality: &mut Quality) -> NormalizedSpectrum {
         match &self.0 {

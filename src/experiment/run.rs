@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis};
 
+use super::best_fits::RunSpectra;
 use super::config::{Experiment, ExperimentConfig, ModelConfig};
 use super::crossval::{CrossValidation, FoldResult, ModelPlace, STATES, Training, folds};
 use super::lab::{self, Lab};
@@ -86,6 +87,7 @@ pub fn run_on(
     let mut outliers = Investigation::new(config, &source.stars).filter(|_| place.keep_models);
     let lab_settings = config.lab.as_ref().filter(|_| place.keep_models);
     let mut lab = None;
+    let mut spectra: Option<RunSpectra> = None;
 
     // Only continuum pixels found from training stars make the prepared set depend on the fold.
     let per_fold = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
@@ -122,6 +124,12 @@ pub fn run_on(
         for (name, result) in of_fold {
             results.get_mut(&name).expect("every model has its results").0.push(result);
         }
+        if config.output.spectra && place.keep_models {
+            let n_stars = test.len();
+            let spectra = spectra.get_or_insert_with(|| RunSpectra::new(&crossval, place.folder, n_stars));
+            let places = |name: &str| ModelPlace::new(place.folder, name, index + 1, folds.len());
+            timings.measure("spectra", || spectra.add_fold(&crossval, source, fold, places))?;
+        }
         if let Some(outliers) = &mut outliers
             && let Some(result) = results.values().nth(outliers.model()).and_then(|(results, _)| results.last())
         {
@@ -146,6 +154,7 @@ pub fn run_on(
         shared = (!per_fold).then_some(set);
     }
 
+    spectra.map_or(Ok(()), RunSpectra::finish)?;
     let stars = source.stars.rows(&test);
     let labels = |rows: &[Vec<f64>]| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows[n][k]);
     results.values().for_each(|(_, own_timings)| timings.add(own_timings));

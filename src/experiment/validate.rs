@@ -26,6 +26,8 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check(!matches!(config.split, Split::Folds { k } if k > 1000), "split.folds.k", "must be at most 1000")?;
     let varied = config.data.library.is_none() || config.sweep.is_empty();
     check(varied, "sweep", "is for experiments on stars; train emulators one at a time, with --set")?;
+    let is_single_run = config.data.library.is_none() && config.sweep.is_empty();
+    check(!config.output.spectra || is_single_run, "output.spectra", "is for single runs on stars, not for sweeps")?;
     check(config.max_training_stars != 1, "max_training_stars", "must be 0 for no limit, or at least 2")?;
     for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');

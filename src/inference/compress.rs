@@ -119,6 +119,17 @@ impl<T: LabelTerms> Compressor<T> {
         &self.slopes
     }
 
+    /// Scatter variance of the model, [1, n_pixels].
+    pub(super) fn scatter_variance(&self) -> &Tensor<2> {
+        &self.s2
+    }
+
+    /// Nuisance spectra as columns, [n_pixels, n_nuisances], if there are any.
+    pub(super) fn nuisance_spectra(&self) -> Option<Tensor<2>> {
+        let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
+        self.has_nuisances().then(|| self.columns.clone().narrow(1, n_slopes, n - n_slopes))
+    }
+
     /// The functions of the labels.
     pub(super) fn label_terms(&self) -> &T {
         &self.label_terms

@@ -11,7 +11,7 @@ use super::prior::{GaussianPrior, Penalized};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::vectorizer::Vectorizer;
-use crate::models::{LabelEstimates, LabelEstimator, LabelTerms};
+use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator, LabelTerms};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::quality::star_flags;
@@ -208,6 +208,13 @@ impl<T: LabelTerms> LabelEstimator for Fitted<T> {
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
         let (_, minimum, n_pixels) = self.fit(spectra)?;
         Ok(self.describe(&minimum, n_pixels))
+    }
+
+    fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
+        let (compressed, n_pixels) = self.compress(spectra)?;
+        let minimum = self.minimize(compressed, None, &self.settings);
+        let best_fit = self.compressor.best_fit(spectra, minimum.scaled_labels.view());
+        Ok((self.describe(&minimum, n_pixels), Some(best_fit)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Labels from spectra: batched fits of a spectral model, or networks asked directly.
 
+pub mod best_fit;
 pub mod calibration;
 pub mod combination;
 pub mod combination_estimator;

@@ -19,7 +19,7 @@ use super::solve::solve;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::payne::{Network, Payne};
-use crate::models::{LabelEstimates, LabelEstimator, SpectralModel};
+use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator, SpectralModel};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
@@ -81,12 +81,12 @@ impl FittedPayne {
         }
     }
 
-    /// The spectra divided, chip by chip, by the polynomial that best turns the model into them.
+    /// Chip by chip the polynomial that best turns the model into the spectra, [n_stars, n_pixels].
     ///
     /// ```text
     /// minimize sum_j w_j (f_j - m_j P_j . a)^2
     /// ```
-    fn follow_model(&self, spectra: &SpectraBatch, weight: &Tensor<2>, model: &Tensor<2>) -> SpectraBatch {
+    fn level(&self, spectra: &SpectraBatch, weight: &Tensor<2>, model: &Tensor<2>) -> Tensor<2> {
         let n_stars = spectra.n_stars();
         let levels = self.chips.iter().map(|(start, basis)| {
             let [n_pixels, n_terms] = basis.dims();
@@ -103,7 +103,12 @@ impl FittedPayne {
         let level = Tensor::cat(levels.collect(), 1);
         // A chip without data has no polynomial; one far from 1 is no correction of a continuum.
         let lost = level.clone().lower_scalar(0.2).bool_or(level.clone().greater_scalar(5.0));
-        let level = level.mask_fill(lost, 1.0);
+        level.mask_fill(lost, 1.0)
+    }
+
+    /// The spectra divided by these polynomials.
+    fn follow_model(&self, spectra: &SpectraBatch, weight: &Tensor<2>, model: &Tensor<2>) -> SpectraBatch {
+        let level = self.level(spectra, weight, model);
         SpectraBatch { flux: spectra.flux.clone() / level.clone(), ivar: spectra.ivar.clone() * level.clone() * level }
     }
 
@@ -205,6 +210,16 @@ impl LabelEstimator for FittedPayne {
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
         let Refined { minimum, n_pixels, chi2, .. } = self.refine(spectra)?;
         Ok(self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels))
+    }
+
+    /// The best fit has the continuum of the star: the model times the polynomials.
+    fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
+        let Refined { minimum, n_pixels, chi2, weighted, .. } = self.refine(spectra)?;
+        let model = self.model_flux(&minimum);
+        let mean = model.clone() * self.level(spectra, &weighted.ivar, &model);
+        let variance = self.payne.s2.val().unsqueeze_dim(0);
+        let estimates = self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels);
+        Ok((estimates, Some(FluxPrediction { mean, variance })))
     }
 }
 

@@ -82,6 +82,14 @@ pub trait LabelEstimator {
     /// # Errors
     /// [`crate::error::Error::Mismatch`] if the spectra are on another grid than the model.
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates>;
+    /// The same labels, with the spectra of the best fits as the model has them beside the batch's flux, [n_stars,
+    /// n_pixels]; none from a model that goes from spectra to labels only. Spectra of stars without data mean nothing.
+    ///
+    /// # Errors
+    /// Those of [`LabelEstimator::estimate_labels`].
+    fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
+        Ok((self.estimate_labels(spectra)?, None))
+    }
 }
 
 /// Estimated labels with their formal errors.
@@ -109,6 +117,13 @@ impl LabelEstimates {
     /// Formal error of label `k`.
     pub fn error(&self, star: usize, k: usize) -> f64 {
         self.covariance[[star, k, k]].sqrt()
+    }
+
+    /// Formal covariances of a star's labels, those of each pair once: the upper triangle without its diagonal, row by row.
+    pub fn covariances(&self, star: usize) -> Vec<f64> {
+        let n_labels = self.labels.ncols();
+        let row = |k: usize| (k + 1..n_labels).map(move |l| self.covariance[[star, k, l]]);
+        (0..n_labels).flat_map(row).collect()
     }
 
     /// The stars at these positions, in this order.

@@ -43,7 +43,7 @@ fn errors_of(model: &ModelOutcome) -> String {
     let reference = [HEALTHY_TRUTH, TRUTH].into_iter().find(|name| checks.contains_key(*name));
     let beside = if checks.contains_key(HEALTHY_CATALOGUE) { HEALTHY_CATALOGUE } else { CATALOGUE };
     let mut text = format!(
-        "{:<24}{:>10}{:>10}{:>10}{:>11}{:>10}{:>7}{:>9}{:>9}{:>9}",
+        "{:<24} {:>9} {:>9} {:>9} {:>10} {:>9} {:>6} {:>8} {:>8} {:>8}",
         format!("errors of {}", model.name),
         "formal",
         "held out",
@@ -57,7 +57,7 @@ fn errors_of(model: &ModelOutcome) -> String {
     );
     let titles = std::iter::once(beside).chain(reference);
     titles.for_each(|name| {
-        let _ = write!(text, "{:>27}", format!("pulls, {}", name.replace('_', " ")));
+        let _ = write!(text, " {:>26}", format!("pulls, {}", name.replace('_', " ")));
     });
     text.push('\n');
     for (k, label) in model.predictions.label_names.iter().enumerate() {
@@ -66,7 +66,7 @@ fn errors_of(model: &ModelOutcome) -> String {
         let number = |value: f64| in_unit(value, unit(label));
         let _ = write!(
             text,
-            "  {:<22}{:>10}{:>10}{:>10}{:>11}{:>10}{:>7}{:>9}{:>9}{:>9}",
+            "  {:<22} {:>9} {:>9} {:>9} {:>10} {:>9} {:>6} {:>8} {:>8} {:>8}",
             format!("{} [{}]", label_title(label), unit(label)),
             number(errors.formal),
             number(errors.held_out),
@@ -81,7 +81,7 @@ fn errors_of(model: &ModelOutcome) -> String {
         for name in std::iter::once(beside).chain(reference) {
             let check = checks.get(name).and_then(|labels: &BTreeMap<String, LabelErrorCheck>| labels.get(label));
             let pair = check.map(|check| format!("{} -> {}", pull(&check.formal), pull(&check.calibrated)));
-            let _ = write!(text, "{:>27}", pair.unwrap_or_default());
+            let _ = write!(text, " {:>26}", pair.unwrap_or_default());
         }
         text.push('\n');
     }

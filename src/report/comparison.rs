@@ -155,7 +155,7 @@ pub fn metrics(comparison: &Comparison, contestants: &[Contestant]) -> String {
     );
     let _ = writeln!(
         text,
-        "  {:<18}{:<name_width$}{:>10}{:>10}{:>20}{:>10}{:>20}{:>10}{:>7}{:>10}{:>5}{:>7}",
+        "  {:<18}{:<name_width$} {:>9} {:>9} {:>19} {:>9} {:>19} {:>9} {:>6} {:>9} {:>4} {:>6}",
         "", "", "bias", "scatter", "interval", "robust", "interval", "med|d|", "pull", "within 1", "2", "stars"
     );
     for label in &comparison.labels {
@@ -167,7 +167,7 @@ pub fn metrics(comparison: &Comparison, contestants: &[Contestant]) -> String {
             let title = if index == 0 { title_with_unit(label) } else { String::new() };
             let _ = writeln!(
                 text,
-                "  {title:<18}{:<name_width$}{:>10}{:>10}{:>20}{:>10}{:>20}{:>10}{:>7}{:>10}{:>5}{:>7}",
+                "  {title:<18}{:<name_width$} {:>9} {:>9} {:>19} {:>9} {:>19} {:>9} {:>6} {:>9} {:>4} {:>6}",
                 contestant.name,
                 number(of.bias),
                 number(of.scatter),

@@ -15,7 +15,7 @@ pub fn page(name: &str, outliers: &Outliers, figures: &BTreeMap<usize, Figure>) 
     page.paragraph(&summary(outliers));
     if !outliers.stars.is_empty() {
         page.table(
-            &["star", "verdict", "label", "estimate", "catalogue", "deviation", "χ² per pixel", "S/N"],
+            &["star", "verdict", "label", "estimate", "catalogue", "deviation", "chi^2 per pixel", "S/N"],
             &outliers.stars.iter().map(|star| row(outliers, star)).collect::<Vec<_>>(),
         );
         page.paragraph(
@@ -94,13 +94,13 @@ fn rules(page: &mut Page) {
     page.paragraph(
         "Questions are asked in this order, and the first that is answered by yes gives the verdict. dead-chip: is a chip \
          without pixels? failed-sky, binary, bad-continuum: do lines where the night sky has them, a second star at \
-         another velocity, or a smooth curve on each chip explain an unusually large part of χ², the labels free to follow? \
+         another velocity, or a smooth curve on each chip explain an unusually large part of chi^2, the labels free to follow? \
          Of these the one that explains most is named. bad-continuum too: are few continuum pixels left, or do they scatter \
-         unusually far? bad-spectrum: are most pixels masked, or do a few dominate an unusual χ²? local-minimum: does \
+         unusually far? bad-spectrum: are most pixels masked, or do a few dominate an unusual chi^2? local-minimum: does \
          another start end lower, or a fit from the catalogue's labels end near them and as low? catalogue-flag: does the \
          catalogue warn by its flags or errors? wrong-label: does the spectrum fit the estimate as well as is usual and the \
          catalogue's labels clearly worse, and do other models, or the training stars whose spectra look like it, side with \
-         the estimate? outside-training-set: does the estimate lie beyond all training stars? model-error: is χ² unusual \
+         the estimate? outside-training-set: does the estimate lie beyond all training stars? model-error: is chi^2 unusual \
          for no reason above? What is left is unexplained.",
     );
     page.paragraph(
@@ -260,28 +260,28 @@ fn numbers(page: &mut Page, star: &Outlier) {
     row("continuum pixels, of the usual number", percent(evidence.continuum_pixels));
     row("scatter about the continuum, over the usual", plain(evidence.continuum_residual, 2));
     row(
-        "χ² per pixel",
+        "chi^2 per pixel",
         format!("{} ({} robust scatters from usual)", plain(spectrum.chi2_per_pixel(), 2), plain(unusual.chi2, 1)),
     );
-    row("χ² at the catalogue's labels, over that", plain(spectrum.chi2_catalogue / spectrum.chi2, 2));
-    row("χ² in the worst percent of pixels", part(spectrum.concentration, unusual.concentration));
-    row("χ² explained by sky lines", part(spectrum.sky_part, unusual.sky));
+    row("chi^2 at the catalogue's labels, over that", plain(spectrum.chi2_catalogue / spectrum.chi2, 2));
+    row("chi^2 in the worst percent of pixels", part(spectrum.concentration, unusual.concentration));
+    row("chi^2 explained by sky lines", part(spectrum.sky_part, unusual.sky));
     row(
         "their height and velocity",
         format!("{} of the continuum, {} km/s", plain(spectrum.sky_height, 3), plain(spectrum.sky_velocity_kms, 0)),
     );
-    row("χ² explained by a second star", part(spectrum.companion_part, unusual.companion));
+    row("chi^2 explained by a second star", part(spectrum.companion_part, unusual.companion));
     row(
         "its light and velocity",
         format!("{}, {} km/s", percent(spectrum.companion_light), plain(spectrum.companion_velocity_kms, 0)),
     );
-    row("χ² explained by smooth curves", part(spectrum.smooth_part, unusual.smooth));
+    row("chi^2 explained by smooth curves", part(spectrum.smooth_part, unusual.smooth));
     if let Some(fits) = &evidence.fits {
         row("minima found", format!("{} from {} starts", fits.n_minima, fits.n_starts));
         row(
             "the lowest",
             format!(
-                "χ² {:.0} below the estimate's, {} robust scatters from the catalogue",
+                "chi^2 {:.0} below the estimate's, {} robust scatters from the catalogue",
                 evidence.reported_chi2 - fits.lowest.chi2,
                 plain(evidence.lowest_deviation, 1)
             ),
@@ -290,7 +290,7 @@ fn numbers(page: &mut Page, star: &Outlier) {
             row(
                 "the one reached from the catalogue",
                 format!(
-                    "χ² {:.0} above the estimate's, {} robust scatters from the catalogue",
+                    "chi^2 {:.0} above the estimate's, {} robust scatters from the catalogue",
                     fit.chi2 - evidence.reported_chi2,
                     plain(evidence.from_catalogue_deviation, 1)
                 ),

@@ -29,17 +29,17 @@ pub fn star_table(sampled: &SampledStar, label_names: &[String]) -> String {
     );
     let heads = ["median", "16%", "84%", "mean", "sd", "best fit", "R-hat", "ESS bulk", "ESS tail"];
     text += &format!("  {:<16}", "");
-    heads.iter().for_each(|head| text += &format!("{head:>10}"));
+    heads.iter().for_each(|head| text += &format!(" {head:>9}"));
     text.push('\n');
     let mut row = |title: &str, unit: &str, marginal: &Marginal, best: f64| {
         let [low, middle, high] = marginal.quantiles;
         let found = &marginal.diagnostics;
         text += &format!("  {title:<16}");
         for value in [middle, low, high, marginal.mean, marginal.sd, best] {
-            text += &format!("{:>10}", in_unit(value, unit));
+            text += &format!(" {:>9}", in_unit(value, unit));
         }
         text +=
-            &format!("{:>10}{:>10}{:>10}\n", plain(found.r_hat, 4), plain(found.ess_bulk, 0), plain(found.ess_tail, 0));
+            &format!(" {:>9} {:>9} {:>9}\n", plain(found.r_hat, 4), plain(found.ess_bulk, 0), plain(found.ess_tail, 0));
     };
     for ((name, marginal), best) in label_names.iter().zip(&posterior.marginals).zip(&star.labels) {
         let title = format!("{} [{}]", label_title(name), unit(name));

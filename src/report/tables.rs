@@ -14,7 +14,7 @@ use crate::spectra::labels::unit;
 
 /// What each cut of a selection removed and left.
 pub fn cuts_table(cuts: &[Cut]) -> String {
-    cuts.iter().map(|cut| format!("{:<40}{:>8} removed{:>8} left\n", cut.name, cut.removed, cut.left)).collect()
+    cuts.iter().map(|cut| format!("{:<40} {:>7} removed {:>7} left\n", cut.name, cut.removed, cut.left)).collect()
 }
 
 /// Bias and scatter of every label of every model, with bootstrap intervals; then the stars that carry flags.
@@ -58,16 +58,16 @@ pub fn metrics_table(outcome: &Outcome) -> String {
 
 /// Root mean square of estimate - truth for the stars of each pathology.
 fn pathologies(groups: &BTreeMap<String, GroupMetrics>, label_names: &[String]) -> String {
-    let mut text = format!("  {:<22}{:>7}", "rms of - truth, by kind", "stars");
+    let mut text = format!("  {:<22} {:>6}", "rms of - truth, by kind", "stars");
     for label in label_names {
-        text += &format!("{:>16}", format!("{} [{}]", label_title(label), unit(label)));
+        text += &format!(" {:>15}", format!("{} [{}]", label_title(label), unit(label)));
     }
     text.push('\n');
     for (kind, group) in groups {
-        let _ = write!(text, "  {kind:<22}{:>7}", group.n_test);
+        let _ = write!(text, "  {kind:<22} {:>6}", group.n_test);
         for label in label_names {
             let rms = group.labels_vs_truth.get(label).map_or(f64::NAN, |metrics| metrics.bias.hypot(metrics.scatter));
-            let _ = write!(text, "{:>16}", in_unit(rms, unit(label)));
+            let _ = write!(text, " {:>15}", in_unit(rms, unit(label)));
         }
         text.push('\n');
     }
@@ -81,7 +81,7 @@ fn in_map<'a>(metrics: &'a BTreeMap<String, LabelMetrics>, label: &str) -> Optio
 fn rows<'a>(what: &str, level: f64, labels: impl Iterator<Item = (&'a String, &'a LabelMetrics)>) -> String {
     let interval = format!("{:.0}% interval", 100.0 * level);
     let mut text = format!(
-        "  {what:<22}{:>10}{:>20}{:>10}{:>20}{:>10}{:>10}{:>7}{:>7}{:>10}{:>5}\n",
+        "  {what:<22} {:>9} {:>19} {:>9} {:>19} {:>9} {:>9} {:>6} {:>6} {:>9} {:>4}\n",
         "bias", interval, "scatter", interval, "robust", "med|d|", "stars", "pull", "within 1", "2"
     );
     for (label, metrics) in labels {
@@ -90,7 +90,7 @@ fn rows<'a>(what: &str, level: f64, labels: impl Iterator<Item = (&'a String, &'
         let interval = |(low, high): (f64, f64)| format!("[{}, {}]", number(low), number(high));
         let _ = writeln!(
             text,
-            "  {:<22}{:>10}{:>20}{:>10}{:>20}{:>10}{:>10}{:>7}{:>7}{:>10}{:>5}",
+            "  {:<22} {:>9} {:>19} {:>9} {:>19} {:>9} {:>9} {:>6} {:>6} {:>9} {:>4}",
             format!("{} [{unit}]", label_title(label)),
             number(metrics.bias),
             interval(metrics.bias_interval),
@@ -132,9 +132,9 @@ pub fn emulation_table(emulation: &Emulation) -> String {
 
 /// Times of the steps of a run.
 pub fn timings_table(timings: &Timings) -> String {
-    let mut text = format!("  {:<22}{:>10}{:>10}\n", "step", "wall s", "CPU s");
+    let mut text = format!("  {:<22} {:>9} {:>9}\n", "step", "wall s", "CPU s");
     for (step, time) in timings.steps() {
-        let _ = writeln!(text, "  {step:<22}{:>10.2}{:>10.2}", time.wall_s, time.cpu_s);
+        let _ = writeln!(text, "  {step:<22} {:>9.2} {:>9.2}", time.wall_s, time.cpu_s);
     }
     text
 }

@@ -174,6 +174,11 @@ impl ContinuumFitter {
         continua
     }
 
+    /// Pixels of the chips, which cover the grid.
+    pub fn chips(&self) -> impl Iterator<Item = Range<usize>> {
+        self.chips.iter().map(|chip| chip.pixels.clone())
+    }
+
     /// Divides a spectrum by its continuum; masks lost chips and emission, and counts both in `quality`.
     pub fn normalize(&self, spectrum: &MaskedSpectrum, quality: &mut Quality) -> NormalizedSpectrum {
         let n_pixels = spectrum.flux.len();

@@ -17,6 +17,15 @@ pub fn unit(label: &str) -> &'static str {
     }
 }
 
+/// Every pair of some labels, the earlier one first: positions, and name and unit of the column of their covariance.
+pub fn pairs(labels: &[String]) -> Vec<(usize, usize, String, String)> {
+    let pair = |a: usize, b: usize| {
+        let (of_a, of_b) = (unit(&labels[a]), unit(&labels[b]));
+        (a, b, format!("cov_{}_{}", labels[a], labels[b]), format!("{of_a} {of_b}").trim().to_string())
+    };
+    (0..labels.len()).flat_map(|a| (a + 1..labels.len()).map(move |b| (a, b))).map(|(a, b)| pair(a, b)).collect()
+}
+
 /// How a label is written for people: `fe_h` is [Fe/H].
 pub fn title(label: &str) -> String {
     let element = |name: &str| {

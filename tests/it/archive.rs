@@ -41,6 +41,12 @@ pub enum Mischief {
     Chunked,
     /// Chunks that break off after so many bytes.
     ChunkedUntil(usize),
+    /// No answer at all, until the client has gone.
+    Silence,
+    /// A body that does not end, as fast as it is taken.
+    Endless,
+    /// The client is sent elsewhere.
+    Redirect(String),
     /// The file is of another version than before.
     NewVersion,
 }
@@ -240,6 +246,22 @@ impl State {
         let html = b"<html><p>Not now</p></html>\n";
         match &mischief {
             Some(Mischief::Reset) => return Ok(()),
+            Some(Mischief::Silence) => {
+                let _ = stream.read(&mut [0]);
+                return Ok(());
+            }
+            Some(Mischief::Endless) => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+                stream.write_all(b"SIMPLE  =                    T")?;
+                loop {
+                    stream.write_all(&[b' '; 65_536])?;
+                }
+            }
+            Some(Mischief::Redirect(to)) => {
+                let answer =
+                    format!("HTTP/1.1 302 X\r\nLocation: {to}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+                return stream.write_all(answer.as_bytes());
+            }
             Some(Mischief::Status(status)) => {
                 stream.write_all(format!("{}\r\n", page(*status)).as_bytes())?;
                 return stream.write_all(html);

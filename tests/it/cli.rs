@@ -91,6 +91,9 @@ fn a_run_from_raw_files_leaves_what_the_readme_promises() {
         "fe_h_error_calibrated",
         "snr",
         "chi2_reduced",
+        "cov_teff_logg",
+        "cov_teff_fe_h",
+        "cov_logg_fe_h",
         "flags",
     ];
     assert_eq!(names, expected);

@@ -76,6 +76,23 @@ fn labels_come_back_through_continuum_outliers_and_unknown_nuisances() {
 }
 
 #[test]
+fn the_best_fit_lies_on_the_spectrum_with_its_continuum() {
+    let compute = Compute::flex(Precision::F32);
+    let model = TrainedPayne::load(&shipped(), &compute).unwrap();
+    let (_, spectra) = observed(&model, 6, &compute);
+    let refine = RefineSettings::default();
+    let fitted = FittedPayne::new(&model, &FitSettings::default(), &refine, &compute);
+    let (estimates, best_fit) = fitted.fit_spectra(&spectra).unwrap();
+    assert_eq!(estimates.labels, fitted.estimate_labels(&spectra).unwrap().labels);
+    let residuals = to_f64(spectra.flux.clone() - best_fit.unwrap().mean);
+    for star in residuals.chunks(model.payne.n_pixels()) {
+        // Noise of 0.01 times a continuum of 0.85 to 1.05: nothing of the crooked continuum is left.
+        let scatter = robust_scatter(star);
+        assert!((0.0085..0.0105).contains(&scatter) && median(star).abs() < 0.001, "{scatter} {}", median(star));
+    }
+}
+
+#[test]
 fn a_star_beyond_the_library_is_flagged() {
     let compute = Compute::flex(Precision::F32);
     let model = TrainedPayne::load(&shipped(), &compute).unwrap();

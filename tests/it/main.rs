@@ -3,6 +3,7 @@
 mod archive;
 mod archive_sample;
 mod backends;
+mod best_fits;
 mod calibration;
 mod cannon_descent;
 mod cli;
@@ -16,6 +17,7 @@ mod fetch_catalogue;
 mod fetch_lab;
 mod fitting;
 mod guides;
+mod hostile_fetch;
 mod house;
 mod isochrones;
 mod labelling;

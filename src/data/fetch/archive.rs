@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::data::apstar;
 use crate::data::catalogue::Catalogue;
 
+/// The data release whose paths these are.
+pub(super) const RELEASE: &str = "dr17";
+/// Bytes of a name beyond which file systems refuse it, less what is added to it on the way.
+const LONGEST_NAME: usize = 255 - ".part.version".len();
 /// The catalogue of all stars, some 4 GB.
 pub(super) const ALL_STAR: &str = "apogee/spectro/aspcap/dr17/synspec_rev1/allStar-dr17-synspec_rev1.fits";
 /// What lies above the telescopes' folders of spectra.
@@ -39,6 +43,11 @@ impl Place {
             // A catalogue has no business pointing out of its folder, nor at hidden files.
             if value.starts_with('.') || value.contains(['/', '\\']) || value.contains(char::is_control) {
                 return Err(format!("{column} `{}` cannot be part of a path", value.escape_debug()));
+            }
+            if value.len() > LONGEST_NAME {
+                let begin: String = value.chars().take(40).collect();
+                let begin = begin.escape_debug();
+                return Err(format!("{column} `{begin}...` of {} bytes is too long for a file's name", value.len()));
             }
         }
         Ok(Self { telescope: telescope.into(), field: field.clone(), file })
@@ -141,6 +150,9 @@ mod tests {
             assert!(Place::of(&star(telescope, field, file, "x"), 0).is_err(), "{telescope} {field} {file}");
         }
         assert!(Place::of(&star("apo25m", "M15", "", "../../x"), 0).is_err());
+        let long = Place::of(&star("apo25m", "M15", &"L".repeat(243), "x"), 0).unwrap_err();
+        assert!(long.starts_with("FILE `LLLL") && long.contains("243 bytes"), "{long}");
+        assert!(Place::of(&star("apo25m", "M15", &"L".repeat(242), "x"), 0).is_ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::lock::FolderLock;
 use super::refusal::Trouble;
 use super::sky_server;
 use super::transfer::{Carrier, Job};
+use super::whole::is_whole;
 use crate::data::files;
 use crate::data::fits::{FitsReader, find_column};
 use crate::error::{Error, Result};
@@ -18,6 +19,9 @@ use crate::progress::Progress;
 
 /// What to do where the archive has nothing of what is asked for.
 pub(super) const WRONG_ROOT: &str = "is data.archive.root the folder of the right data release?";
+
+/// Bytes that no catalogue of all stars comes near; that of DR17 has 4 GB.
+const LONGEST_CATALOGUE: u64 = 40_000_000_000;
 
 /// Where the catalogue came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,9 +82,10 @@ fn from_sky_server(request: &FetchRequest, carrier: &Carrier, progress: &dyn Pro
     let query = sky_server::query(labels, selection)?;
     tracing::info!("{}: {query}", request.settings.skyserver);
     let url = sky_server::url(&request.settings.skyserver, &query);
+    let longest = sky_server::longest_answer(labels, selection);
     progress.start("ask SkyServer", 1);
     let answer = carrier.pace.persist(&request.settings.skyserver, || {
-        let text = carrier.transport.query(&url)?;
+        let text = carrier.transport.query(&url, longest, carrier.pace)?;
         let n_stars = sky_server::examine(&text, labels, selection)?;
         Ok((text, n_stars))
     });
@@ -92,8 +97,9 @@ fn from_sky_server(request: &FetchRequest, carrier: &Carrier, progress: &dyn Pro
 
 fn from_archive(path: &Path, carrier: &Carrier, progress: &dyn Progress) -> Result<()> {
     let bar = KilobyteBar { progress, shown: Cell::new(None) };
-    let check = |part: &Path| is_catalogue(part).map_err(|err| err.to_string());
-    let job = Job { source: ALL_STAR, destination: path, check: &check, watch: &|done, total| bar.show(done, total) };
+    let check = |part: &Path| is_whole(part).and_then(|()| is_catalogue(part).map_err(|err| err.to_string()));
+    let watch = |done, total| bar.show(done, total);
+    let job = Job { source: ALL_STAR, destination: path, longest: LONGEST_CATALOGUE, check: &check, watch: &watch };
     let came = carrier.carry(&job);
     progress.finish();
     came.map_err(|trouble| failed(trouble, &carrier.transport.url(ALL_STAR), carrier))?;

@@ -9,6 +9,7 @@ use super::FetchRequest;
 use super::archive::Place;
 use super::manifest::{ManifestEntry, Status};
 use super::transport::Transport;
+use super::whole::is_whole;
 use crate::data::apstar;
 use crate::data::catalogue::Catalogue;
 use crate::data::selection::{Cut, select};
@@ -99,11 +100,12 @@ fn look(stars: &Catalogue, row: usize, spectra: &Path, transport: &Transport) ->
     (entry, source)
 }
 
-/// Whether a file opens as a spectrum, and of this star where it says of which.
+/// Whether a file is whole and opens as a spectrum, and of this star where it says of which.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(super) fn verify(path: &Path, id: &str) -> Result<(), String> {
+    is_whole(path)?;
     let spectrum = apstar::read(path).map_err(|err| {
         let said = err.to_string();
         said.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&said).to_string()

@@ -20,7 +20,11 @@ impl FolderLock {
     pub fn take(folder: &Path) -> Result<Self> {
         files::create_folder(folder)?;
         let path = folder.join(".maury-fetch.lock");
-        let file = File::create(&path).map_err(Error::io(&path, "write"))?;
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::format(&path, "a link or folder where `maury fetch` keeps its lock; remove it"));
+        }
+        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = lock.map_err(Error::io(&path, "write"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { path, _file: file }),
             Err(TryLockError::WouldBlock) => {

@@ -11,12 +11,15 @@ mod manifest;
 mod pace;
 mod part;
 mod plan;
+mod redirect;
 mod refusal;
 mod settings;
 mod sky_server;
 mod spectra;
+mod stream;
 mod transfer;
 mod transport;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +33,7 @@ pub use settings::ArchiveSettings;
 use super::selection::{Cut, Selection};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use archive::RELEASE;
 use inventory::Inventory;
 use lock::FolderLock;
 use manifest::Manifest;
@@ -82,6 +86,32 @@ pub struct FetchReport {
     pub cuts: Vec<Cut>,
     /// What became of every spectrum, as a table.
     pub manifest: PathBuf,
+}
+
+impl FetchReport {
+    /// Whether there is a spectrum at all, fetched now or before, or one that may come with another try.
+    ///
+    /// # Errors
+    /// [`Error::Network`] that names the archive's root, and what the first that is lacking should have been.
+    pub fn check(&self, settings: &ArchiveSettings) -> Result<()> {
+        let may_come = self.missing.is_empty() && self.failed.iter().any(|entry| !entry.url.is_empty());
+        if self.n_present + self.n_fetched > 0 || may_come {
+            return Ok(());
+        }
+        let lacking = self.missing.first().or(self.failed.first());
+        let example = lacking.map_or_else(String::new, |entry| match entry.url.as_str() {
+            "" => format!(" ({}: {})", entry.id, entry.reason),
+            url => format!(" ({url}: {})", entry.reason),
+        });
+        Err(Error::Network {
+            url: settings.root.clone(),
+            detail: format!(
+                "none of the {} spectra selected came{example}; is this the root of data release {RELEASE}, and the \
+                 catalogue one of {RELEASE}?",
+                self.n_selected
+            ),
+        })
+    }
 }
 
 /// Fetches the catalogue if it is not there, selects stars, and fetches their spectra that are not there.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::data::files;
@@ -30,9 +30,9 @@ impl Part {
         &self.path
     }
 
-    /// Bytes that have come.
+    /// Bytes that have come; none where a link, or anything else that is not a file, has the name.
     pub fn length(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+        fs::symlink_metadata(&self.path).map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 })
     }
 
     /// How much can be continued, and of which version; `None` where nothing can.
@@ -44,7 +44,8 @@ impl Part {
         is_plain.then_some((length, version))
     }
 
-    /// Opens the part for the bytes from `start` on, which are of this version; what lay behind is dropped.
+    /// Opens the part for the bytes from `start` on, which are of this version; what lay behind is dropped. A link in its
+    /// place goes, and what it leads to stays as it is.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -53,17 +54,21 @@ impl Part {
             files::create_folder(folder)?;
         }
         let failed = || Error::io(&self.path, "write");
-        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path).map_err(failed())?;
+        // A new file follows no link that appears meanwhile.
+        let new = |path: &Path| OpenOptions::new().create_new(true).write(true).open(path);
         if start == 0 {
             // In this order no kill leaves bytes of one version beside the name of another.
             remove(&self.version)?;
-            file.set_len(0).map_err(failed())?;
+            remove(&self.path)?;
+            let file = new(&self.path).map_err(failed())?;
             if let Some(version) = version {
-                fs::write(&self.version, version).map_err(Error::io(&self.version, "write"))?;
+                let written = new(&self.version).and_then(|mut file| file.write_all(version.as_bytes()));
+                written.map_err(Error::io(&self.version, "write"))?;
             }
-        } else {
-            file.set_len(start).map_err(failed())?;
+            return Ok(file);
         }
+        let mut file = OpenOptions::new().write(true).open(&self.path).map_err(failed())?;
+        file.set_len(start).map_err(failed())?;
         file.seek(SeekFrom::Start(start)).map_err(failed())?;
         Ok(file)
     }
@@ -96,9 +101,23 @@ fn remove(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        fs::write(&outside, "precious").unwrap();
+        let part = Part::of(&folder.path().join("a.fits"));
+        for path in [&part.path, &part.version] {
+            std::os::unix::fs::symlink(&outside, path).unwrap();
+        }
+        assert!(part.length() == 0 && part.continuable().is_none());
+        part.open(0, Some("v")).unwrap().write_all(b"new").unwrap();
+        assert_eq!(part.continuable(), Some((3, "v".to_string())));
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "precious");
+    }
 
     #[test]
     fn a_part_is_continued_replaced_and_completed() {

@@ -124,7 +124,7 @@ fn plan_spectra(
 /// Size of a file where the server tells; `None` where there is no such file.
 fn size(source: &str, transport: &Transport, pace: &Pace) -> Result<Option<Option<u64>>> {
     let url = transport.url(source);
-    match pace.persist(&url, || transport.size(source)) {
+    match pace.persist(&url, || transport.size(source, pace)) {
         Ok(size) => Ok(Some(size)),
         Err(Trouble::Absent(_)) => Ok(None),
         // Some servers know no HEAD.

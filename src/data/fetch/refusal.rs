@@ -24,6 +24,19 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// What a failure to write says: a name that cannot be is this file's own trouble, a full disk is everyone's.
+    pub fn of_disk(err: Error) -> Self {
+        use std::io::ErrorKind::{
+            AlreadyExists, DirectoryNotEmpty, InvalidFilename, InvalidInput, IsADirectory, NotADirectory,
+        };
+        let own = [AlreadyExists, DirectoryNotEmpty, InvalidFilename, InvalidInput, IsADirectory, NotADirectory];
+        match &err {
+            Error::Io { source, .. } if own.contains(&source.kind()) => Self::Final(err.to_string()),
+            Error::Format { .. } => Self::Final(err.to_string()),
+            _ => Self::Stop(err),
+        }
+    }
+
     /// What an HTTP status says, with the value of its Retry-After header.
     pub fn of_status(status: u16, described: String, retry_after: Option<&str>) -> Self {
         let pause = retry_after.and_then(|value| pause(value, SystemTime::now()));

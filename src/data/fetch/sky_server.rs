@@ -67,6 +67,13 @@ fn wanted(labels: &[String], selection: &Selection) -> Vec<String> {
     wanted
 }
 
+/// Bytes that no answer to this query comes near: as many rows as SkyServer gives, three columns for each label.
+pub(super) fn longest_answer(labels: &[String], selection: &Selection) -> usize {
+    /// Names take more than this, numbers less.
+    const BYTES_PER_CELL: usize = 24;
+    MOST_ROWS * BYTES_PER_CELL * (COLUMNS.len() + 3 * wanted(labels, selection).len())
+}
+
 /// The URL that asks the service.
 pub(super) fn url(service: &str, query: &str) -> String {
     let joint = if service.contains('?') { '&' } else { '?' };

@@ -1,23 +1,20 @@
 //! One file from the archive to its place: continued where an earlier run left it, verified, and only then named.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::pace::Pace;
 use super::part::Part;
 use super::refusal::{Refusal, Trouble};
+use super::stream::{Flow, Stream};
 use super::transport::{Answer, Transport};
+use super::whole::FITS_BLOCK;
 use crate::error::{Error, Result};
 
-/// A connection slower than this over `timeout_s` is given up; in bytes per second.
-const SLOWEST: f64 = 1000.0;
 /// A broken transfer that brought so many bytes more than any before does not count as failed.
 const HEADWAY: u64 = 1 << 20;
-/// FITS files are whole blocks of so many bytes: the one sign of a complete file where the server tells no length.
-const FITS_BLOCK: u64 = 2880;
-const BUFFER: usize = 64 << 10;
 
 /// A file to fetch.
 pub(super) struct Job<'a> {
@@ -25,6 +22,8 @@ pub(super) struct Job<'a> {
     pub source: &'a str,
     /// Where it goes.
     pub destination: &'a Path,
+    /// Bytes that no such file comes near.
+    pub longest: u64,
     /// Whether what came is what was asked for.
     pub check: &'a dyn Fn(&Path) -> Result<(), String>,
     /// Told how many bytes of the file have come, and how many it has, where known.
@@ -71,7 +70,7 @@ impl<'a> Carrier<'a> {
     fn attempt(&self, job: &Job, part: &Part) -> Result<u64, Refusal> {
         let begun = part.continuable();
         let from = begun.as_ref().map(|(length, version)| (*length, version.as_str()));
-        let answer = match (self.transport.ask(job.source, from), from) {
+        let answer = match (self.transport.ask(job.source, from, self.pace), from) {
             // Everything had come, only the last step was missing.
             (Err(Refusal::Beyond(Some(total))), Some((length, _))) if total == length => {
                 return finish(job, part, length);
@@ -91,32 +90,38 @@ impl<'a> Carrier<'a> {
 
     /// Adds what comes to the part, and completes it.
     fn receive(&self, answer: Answer, job: &Job, part: &Part) -> Result<u64, Refusal> {
+        if answer.length.is_some_and(|length| length > job.longest) {
+            return Err(too_long(part, job));
+        }
         let (mut body, mut position) = (answer.body, answer.start);
-        let mut buffer = vec![0; BUFFER];
-        let mut n_bytes = read(&mut body, &mut buffer, position)?;
+        let mut bytes = next(&mut body, self.pace, position)?;
         if position == 0 {
             // Before the part is touched: a server's excuse must not cost what has come of a long file.
-            begins_as_fits(&buffer[..n_bytes])?;
+            begins_as_fits(&bytes)?;
         }
-        let mut file = part.open(position, answer.version.as_deref()).map_err(Refusal::Stop)?;
+        let mut file = part.open(position, answer.version.as_deref()).map_err(Refusal::of_disk)?;
         (job.watch)(position, answer.length);
-        let mut flow = Flow { since: Instant::now(), bytes: 0 };
-        while n_bytes > 0 {
-            file.write_all(&buffer[..n_bytes]).map_err(|err| Refusal::Stop(Error::io(part.path(), "write")(err)))?;
-            position += n_bytes as u64;
-            self.received.fetch_add(n_bytes as u64, Ordering::Relaxed);
+        let mut flow = Flow::over(self.timeout);
+        while !bytes.is_empty() {
+            file.write_all(&bytes).map_err(|err| Refusal::Stop(Error::io(part.path(), "write")(err)))?;
+            position += bytes.len() as u64;
+            self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             (job.watch)(position, answer.length);
-            flow.count(n_bytes, self.timeout)?;
+            if position > job.longest {
+                return Err(too_long(part, job));
+            }
+            flow.count(bytes.len())?;
             if !self.pace.goes_on() {
                 return Err(Refusal::Stop(Error::Interrupted { kept: false }));
             }
-            n_bytes = read(&mut body, &mut buffer, position)?;
+            bytes = next(&mut body, self.pace, position)?;
         }
         drop(file);
         match answer.length {
             Some(length) if position != length => {
                 Err(Refusal::Passing(format!("the file ended after {position} of {length} bytes")))
             }
+            // The one sign of a complete file where the server tells no length.
             None if !position.is_multiple_of(FITS_BLOCK) => {
                 let reason = format!("the file ended after {position} bytes, within a FITS block");
                 Err(discarded(part, reason))
@@ -127,13 +132,16 @@ impl<'a> Carrier<'a> {
 }
 
 /// The next bytes of a body, none at its end.
-fn read(body: &mut dyn Read, buffer: &mut [u8], position: u64) -> Result<usize, Refusal> {
-    loop {
-        match body.read(buffer) {
-            Err(err) if err.kind() == ErrorKind::Interrupted => {}
-            read => return read.map_err(|err| Refusal::Passing(format!("{err}, after {position} bytes"))),
-        }
-    }
+fn next(body: &mut Stream, pace: &Pace, position: u64) -> Result<Vec<u8>, Refusal> {
+    body.next(pace).map_err(|refusal| match refusal {
+        Refusal::Passing(reason) => Refusal::Passing(format!("{reason}, after {position} bytes")),
+        refusal => refusal,
+    })
+}
+
+fn too_long(part: &Part, job: &Job) -> Refusal {
+    let reason = format!("more than {} MB, which no such file has", job.longest / 1_000_000);
+    part.discard().map_or_else(Refusal::of_disk, |()| Refusal::Final(reason))
 }
 
 /// Whether a file's first bytes, however few, are those of FITS.
@@ -152,7 +160,7 @@ fn finish(job: &Job, part: &Part, length: u64) -> Result<u64, Refusal> {
     if let Err(problem) = (job.check)(part.path()) {
         return Err(discarded(part, problem));
     }
-    part.complete().map_err(Refusal::Stop)?;
+    part.complete().map_err(Refusal::of_disk)?;
     Ok(length)
 }
 
@@ -161,29 +169,7 @@ fn start_over(part: &Part) -> Refusal {
 }
 
 fn discarded(part: &Part, reason: String) -> Refusal {
-    part.discard().map_or_else(Refusal::Stop, |()| Refusal::Passing(reason))
-}
-
-/// How fast bytes come.
-struct Flow {
-    since: Instant,
-    bytes: usize,
-}
-
-impl Flow {
-    fn count(&mut self, n_bytes: usize, window: Duration) -> Result<(), Refusal> {
-        self.bytes += n_bytes;
-        let elapsed = self.since.elapsed();
-        if elapsed < window {
-            return Ok(());
-        }
-        let speed = self.bytes as f64 / elapsed.as_secs_f64();
-        if speed < SLOWEST {
-            return Err(Refusal::Passing(format!("only {speed:.0} bytes/s came")));
-        }
-        *self = Self { since: Instant::now(), bytes: 0 };
-        Ok(())
-    }
+    part.discard().map_or_else(Refusal::of_disk, |()| Refusal::Passing(reason))
 }
 
 #[cfg(test)]
@@ -201,15 +187,5 @@ mod tests {
         assert!(said(b"").starts_with("an empty file"));
         assert!(said(b"\n<html>").starts_with("a web page"));
         assert!(said(b"error").starts_with("something else"));
-    }
-
-    #[test]
-    fn a_slow_connection_is_known_by_its_speed_over_a_while() {
-        let window = Duration::from_secs(10);
-        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
-        assert!(Flow { since: ago(9), bytes: 0 }.count(1, window).is_ok());
-        assert!(Flow { since: ago(10), bytes: 0 }.count(9000, window).is_err());
-        let mut fast = Flow { since: ago(10), bytes: 1_000_000 };
-        assert!(fast.count(1, window).is_ok() && fast.bytes == 0, "a new while begins");
     }
 }

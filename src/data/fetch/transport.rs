@@ -1,23 +1,29 @@
 //! One question to the archive, one answer: over HTTP, or from a copy of the archive on disk.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body, RequestBuilder, typestate::WithoutBody};
 
 use super::archive::{decode, encode_path};
+use super::pace::Pace;
+use super::redirect;
 use super::refusal::Refusal;
 use super::settings::ArchiveSettings;
+use super::stream::{Flow, Stream, apart};
 
 /// How maury names itself to servers.
 const USER_AGENT: &str = concat!("maury/", env!("CARGO_PKG_VERSION"), " (+", env!("CARGO_PKG_REPOSITORY"), ")");
 /// A query may be silent for so many times `timeout_s`: SkyServer answers when it has all rows.
 const QUERY_PATIENCE: u32 = 10;
-/// Bytes that no answer of SkyServer's 500,000 rows comes near.
-const LONGEST_TABLE: u64 = 2 << 30;
+/// Bytes read of what a server says in place of an answer.
+const LONGEST_EXCUSE: usize = 64 << 10;
+/// Times one request is sent on.
+const MOST_REDIRECTS: usize = 5;
 
 /// The way to the archive and to SkyServer.
 pub(super) struct Transport {
@@ -40,7 +46,7 @@ pub(super) struct Answer {
     /// What tells this version of the file from others.
     pub version: Option<String>,
     /// The bytes from `start` on.
-    pub body: Box<dyn Read>,
+    pub body: Stream,
 }
 
 impl Transport {
@@ -49,6 +55,7 @@ impl Transport {
         let timeout = Duration::from_secs_f64(settings.timeout_s);
         let agent = Agent::config_builder()
             .http_status_as_error(false)
+            .max_redirects(0)
             .user_agent(USER_AGENT)
             .max_idle_connections_per_host(settings.connections)
             .max_idle_connections(settings.connections + 1)
@@ -82,19 +89,42 @@ impl Transport {
     ///
     /// # Errors
     /// Why it does not come.
-    pub fn ask(&self, path: &str, from: Option<(u64, &str)>) -> Result<Answer, Refusal> {
+    pub fn ask(&self, path: &str, from: Option<(u64, &str)>, pace: &Pace) -> Result<Answer, Refusal> {
         match &self.root {
             Root::Folder(folder) => open(&folder.join(path), from),
-            Root::Http(_) => self.ask_server(&self.url(path), from),
+            Root::Http(_) => self.ask_server(&self.url(path), from, pace),
         }
     }
 
-    fn ask_server(&self, url: &str, from: Option<(u64, &str)>) -> Result<Answer, Refusal> {
-        let mut request = self.agent.get(url);
-        if let Some((start, version)) = from {
-            request = request.header("Range", format!("bytes={start}-")).header("If-Range", version);
+    /// What a server answers; it may send the request on, but to no other server.
+    fn call(
+        &self,
+        url: &str,
+        request: impl Fn(&Agent, &str) -> RequestBuilder<WithoutBody>,
+        pace: &Pace,
+    ) -> Result<Response<Body>, Refusal> {
+        let mut here = url.to_string();
+        for _ in 0..=MOST_REDIRECTS {
+            let request = direct(request(&self.agent, &here), &here);
+            let response = apart(pace, move || request.call())?.map_err(unanswered)?;
+            match (response.status().as_u16(), header(response.headers(), "location")) {
+                (301 | 302 | 303 | 307 | 308, Some(location)) => {
+                    here = redirect::follow(&here, location).map_err(Refusal::Final)?;
+                }
+                _ => return Ok(response),
+            }
         }
-        let response = direct(request, url).call().map_err(unanswered)?;
+        Err(Refusal::Final(format!("the server sent the request on {MOST_REDIRECTS} times and more")))
+    }
+
+    fn ask_server(&self, url: &str, from: Option<(u64, &str)>, pace: &Pace) -> Result<Answer, Refusal> {
+        let request = |agent: &Agent, url: &str| match from {
+            Some((start, version)) => {
+                agent.get(url).header("Range", format!("bytes={start}-")).header("If-Range", version)
+            }
+            None => agent.get(url),
+        };
+        let response = self.call(url, request, pace)?;
         let headers = response.headers();
         let (version, range) = (version(headers), header(headers, "content-range").map(str::to_string));
         let n_bytes = header(headers, "content-length").and_then(|length| length.parse().ok());
@@ -111,38 +141,63 @@ impl Transport {
                 let total = range.as_deref().and_then(|range| range.strip_prefix("bytes */")?.parse().ok());
                 return Err(Refusal::Beyond(total));
             }
-            _ => return Err(refused(&response, "")),
+            _ => return Err(refused(&response.into_parts().0, "")),
         };
-        Ok(Answer { start, length, version, body: Box::new(response.into_body().into_reader()) })
+        Ok(Answer { start, length, version, body: Stream::of_server(response.into_body().into_reader()) })
     }
 
     /// Bytes of a file without fetching it, where the server tells.
     ///
     /// # Errors
     /// Why it is not to be had.
-    pub fn size(&self, path: &str) -> Result<Option<u64>, Refusal> {
+    pub fn size(&self, path: &str, pace: &Pace) -> Result<Option<u64>, Refusal> {
         if let Root::Folder(folder) = &self.root {
             return open(&folder.join(path), None).map(|answer| answer.length);
         }
         let url = self.url(path);
-        let response = direct(self.agent.head(&url), &url).call().map_err(unanswered)?;
+        let response = self.call(&url, |agent, url| agent.head(url), pace)?;
         match response.status().as_u16() {
             200 => Ok(header(response.headers(), "content-length").and_then(|length| length.parse().ok())),
-            _ => Err(refused(&response, "")),
+            _ => Err(refused(&response.into_parts().0, "")),
         }
     }
 
-    /// The whole answer to a query as text, whatever it says.
+    /// The whole answer to a query as text, whatever it says; at most so many bytes.
     ///
     /// # Errors
     /// Why there is none, with what the server said.
-    pub fn query(&self, url: &str) -> Result<String, Refusal> {
-        let request = self.agent.get(url).config().timeout_per_read(Some(self.timeout * QUERY_PATIENCE)).build();
-        let mut response = direct(request, url).call().map_err(unanswered)?;
-        let text = response.body_mut().with_config().limit(LONGEST_TABLE).lossy_utf8(true).read_to_string();
-        match response.status().as_u16() {
-            200 => text.map_err(|err| Refusal::Passing(format!("the answer broke off: {err}"))),
-            _ => Err(refused(&response, &text.unwrap_or_default())),
+    pub fn query(&self, url: &str, longest: usize, pace: &Pace) -> Result<String, Refusal> {
+        let patience = Some(self.timeout * QUERY_PATIENCE);
+        let request = |agent: &Agent, url: &str| agent.get(url).config().timeout_per_read(patience).build();
+        let (head, body) = self.call(url, request, pace)?.into_parts();
+        let is_answer = head.status.as_u16() == 200;
+        let limit = if is_answer { longest } else { LONGEST_EXCUSE };
+        let mut stream = Stream::of_server(body.into_reader());
+        let (mut bytes, mut flow) = (Vec::new(), Flow::over(self.timeout));
+        let end = loop {
+            match stream.next(pace) {
+                Ok(piece) if piece.is_empty() => break Ok(()),
+                // The answer begins when all rows are there: from then on they come.
+                Ok(piece) => {
+                    bytes.extend_from_slice(&piece);
+                    if let Err(slow) = flow.count(piece.len()) {
+                        break Err(slow);
+                    }
+                }
+                Err(stop @ Refusal::Stop(_)) => return Err(stop),
+                Err(refusal) => break Err(refusal),
+            }
+            if bytes.len() > limit {
+                let what = format!("the answer has more than {} MB, which no catalogue of it has", limit / 1_000_000);
+                break Err(Refusal::Final(what));
+            }
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        match end {
+            _ if !is_answer => Err(refused(&head, &text)),
+            Ok(()) => Ok(text.into_owned()),
+            Err(Refusal::Passing(reason)) => Err(Refusal::Passing(format!("the answer broke off: {reason}"))),
+            Err(refusal) => Err(refusal),
         }
     }
 }
@@ -178,13 +233,13 @@ fn is_passing(err: &ureq::Error) -> bool {
     }
 }
 
-fn refused(response: &Response<Body>, said: &str) -> Refusal {
-    let status = response.status();
+fn refused(head: &Parts, said: &str) -> Refusal {
+    let status = head.status;
     let mut described = format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default());
     if !said.trim().is_empty() {
         described += &format!(", {}", super::sky_server::in_short(said));
     }
-    Refusal::of_status(status.as_u16(), described, header(response.headers(), "retry-after"))
+    Refusal::of_status(status.as_u16(), described, header(&head.headers, "retry-after"))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -222,12 +277,13 @@ fn open(path: &Path, from: Option<(u64, &str)>) -> Result<Answer, Refusal> {
     let start =
         from.filter(|(start, named)| *named == version && *start <= metadata.len()).map_or(0, |(start, _)| start);
     file.seek(SeekFrom::Start(start)).map_err(failed)?;
-    Ok(Answer { start, length: Some(metadata.len()), version: Some(version), body: Box::new(file) })
+    Ok(Answer { start, length: Some(metadata.len()), version: Some(version), body: Stream::File(file) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Silent;
 
     #[test]
     fn a_content_range_gives_start_and_length() {
@@ -243,18 +299,18 @@ mod tests {
         let path = folder.path().join("a b.fits");
         std::fs::write(&path, "0123456789").unwrap();
         let root = format!("file://{}", folder.path().display());
-        let transport = Transport::new(&ArchiveSettings { root, ..ArchiveSettings::default() });
+        let settings = ArchiveSettings { root, ..ArchiveSettings::default() };
+        let (transport, pace) = (Transport::new(&settings), Pace::new(&settings, &Silent));
         let rest = |from| {
-            let mut answer = transport.ask("a b.fits", from).unwrap_or_else(|refusal| panic!("{refusal:?}"));
-            let mut text = String::new();
-            answer.body.read_to_string(&mut text).unwrap();
+            let mut answer = transport.ask("a b.fits", from, &pace).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+            let text = String::from_utf8(answer.body.next(&pace).unwrap()).unwrap();
             (answer.start, text, answer.version.unwrap())
         };
         let (start, text, version) = rest(None);
         assert_eq!((start, text.as_str()), (0, "0123456789"));
         assert_eq!(rest(Some((4, &version))).1, "456789");
         assert_eq!(rest(Some((4, "another"))).1, "0123456789");
-        assert!(matches!(transport.ask("c.fits", None), Err(Refusal::Absent(_))));
-        assert_eq!(transport.size("a b.fits").unwrap(), Some(10));
+        assert!(matches!(transport.ask("c.fits", None, &pace), Err(Refusal::Absent(_))));
+        assert_eq!(transport.size("a b.fits", &pace).unwrap(), Some(10));
     }
 }

@@ -1,0 +1,292 @@
+//! Spectra of best fits beside the observed ones, as one FITS file per model, written batch by batch.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, ArrayView2, Zip};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::config::ModelConfig;
+use super::crossval::{CrossValidation, ModelPlace};
+use super::labelling::load_estimator;
+use super::prepare::{Normalizer, Source, spectra_of_rows};
+use crate::data::fits::{Column, UnfinishedFits};
+use crate::device::to_f64;
+use crate::error::Result;
+use crate::inference::refine::RefineSettings;
+use crate::models::cannon::NO_INFORMATION;
+use crate::models::{FluxPrediction, LabelEstimates};
+use crate::spectra::batch::SpectraBatch;
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::quality::star_flags;
+use crate::spectra::split::Fold;
+
+/// `[output]`: what is written beside labels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputSettings {
+    /// Observed flux, best fit, residual and continuum of every star, as `spectra-<model>.fits`, for models that predict flux.
+    pub spectra: bool,
+}
+
+/// The images of the file, [n_stars, n_pixels] each, and what they hold.
+const IMAGES: [(&str, &str); 5] = [
+    ("FLUX", "observed flux over pseudo-continuum; NaN where masked"),
+    ("IVAR", "inverse variance of FLUX; 0 where masked"),
+    ("MODEL", "flux of the best fit; NaN where the model knows nothing"),
+    ("RESIDUAL", "FLUX - MODEL"),
+    ("CONTINUUM", "pseudo-continuum that FLUX was divided by"),
+];
+
+/// Some stars' rows of the images.
+pub struct SpectraRows<'a> {
+    /// Star identifiers.
+    pub ids: &'a [String],
+    /// The spectra's files; empty where they came as rows of an array.
+    pub files: &'a [String],
+    /// Normalized flux, [n_stars, n_pixels].
+    pub flux: ArrayView2<'a, f32>,
+    /// Its inverse variance.
+    pub ivar: ArrayView2<'a, f32>,
+    /// The continuum.
+    pub continuum: ArrayView2<'a, f32>,
+    /// What was estimated of the stars.
+    pub estimates: &'a LabelEstimates,
+    /// The best fits; none of a model that predicts no flux.
+    pub best_fit: Option<&'a FluxPrediction>,
+}
+
+/// A file of spectra on its way; it appears under its name when all its stars are in it.
+///
+/// On disk it has its whole size from the first batch on, and memory holds one batch.
+pub struct SpectraFile {
+    path: PathBuf,
+    model: String,
+    grid: WavelengthGrid,
+    n_stars: usize,
+    /// None before the first batch, and with a model that predicts no flux.
+    file: Option<UnfinishedFits>,
+    ids: Vec<String>,
+    files: Vec<String>,
+}
+
+impl SpectraFile {
+    /// A file of so many stars; nothing is written yet.
+    pub fn new(path: &Path, model: &str, grid: &WavelengthGrid, n_stars: usize) -> Self {
+        let (path, model, grid) = (path.to_path_buf(), model.to_string(), grid.clone());
+        Self { path, model, grid, n_stars, file: None, ids: Vec::new(), files: Vec::new() }
+    }
+
+    /// Adds the next stars.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`], for instance when the disk is full.
+    pub fn add(&mut self, rows: &SpectraRows) -> Result<()> {
+        let first = self.ids.len();
+        self.ids.extend_from_slice(rows.ids);
+        self.files.extend_from_slice(rows.files);
+        let Some(best_fit) = rows.best_fit else {
+            if first == 0 {
+                let model = &self.model;
+                tracing::warn!("{model} goes from spectra to labels and predicts no flux: it has no file of spectra");
+            }
+            return Ok(());
+        };
+        let shape = rows.flux.dim();
+        let knows: Vec<bool> = to_f64(best_fit.variance.clone()).iter().map(|s2| *s2 < NO_INFORMATION).collect();
+        let mean = Array2::from_shape_vec(shape, to_f64(best_fit.mean.clone())).expect("a fit has its spectra's shape");
+        let flux =
+            Zip::from(rows.flux).and(rows.ivar).map_collect(|flux, ivar| if *ivar > 0.0 { *flux } else { f32::NAN });
+        let model = Array2::from_shape_fn(shape, |(star, pixel)| {
+            let is_fitted = rows.estimates.flags[star] & star_flags::NO_DATA == 0 && knows[pixel % knows.len()];
+            if is_fitted { mean[[star, pixel]] as f32 } else { f32::NAN }
+        });
+        let residual = &flux - &model;
+        if self.file.is_none() {
+            self.file = Some(self.begin()?);
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let images = [flux.view(), rows.ivar, model.view(), residual.view(), rows.continuum];
+        for ((name, _), image) in IMAGES.iter().zip(images) {
+            file.writer().fill_rows(name, first, image)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<UnfinishedFits> {
+        let mut file = UnfinishedFits::begin(&self.path)?;
+        let writer = file.writer();
+        writer.append_key("MODEL", self.model.as_str(), "the model that was fitted")?;
+        writer.append_key("CREATOR", concat!("maury ", env!("CARGO_PKG_VERSION")), "")?;
+        writer
+            .comment("Every image has a row for each star, in the order of the table STARS, and a column for each")?;
+        writer.comment("pixel, whose wavelengths are in WAVELENGTH. Flux has no unit: it is divided by CONTINUUM.")?;
+        for (name, meaning) in IMAGES {
+            writer.image_to_fill(name, [self.n_stars, self.grid.n_pixels()])?;
+            writer.comment(meaning)?;
+            if name == "CONTINUUM" && self.grid.is_apogee() {
+                writer.append_key("BUNIT", "10**(-17) erg s-1 cm-2 Angstrom-1", "of the apStar files")?;
+            }
+        }
+        writer.image("WAVELENGTH", &self.grid.wavelength, &[self.grid.n_pixels()])?;
+        if self.grid == WavelengthGrid::from_pixel_numbers(self.grid.n_pixels()) {
+            writer.comment("pixel numbers: the spectra came without wavelengths")?;
+        } else {
+            writer.append_key("BUNIT", "Angstrom", "wavelength in vacuum")?;
+        }
+        Ok(file)
+    }
+
+    /// Gives the file its name; where it is, or `None` where the model predicts no flux.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
+    pub fn finish(self) -> Result<Option<PathBuf>> {
+        let Some(mut file) = self.file else { return Ok(None) };
+        let mut columns = vec![Column::text("id", self.ids)];
+        if self.files.iter().any(|name| !name.is_empty()) {
+            columns.push(Column::text("file", self.files));
+        }
+        file.writer().table("STARS", &columns)?;
+        file.complete()?;
+        Ok(Some(self.path))
+    }
+}
+
+/// The files of a run: one per model that predicts flux, filled fold by fold.
+pub struct RunSpectra {
+    files: Vec<(String, SpectraFile)>,
+}
+
+impl RunSpectra {
+    /// Files of `n_stars` test stars for the models of an experiment; says which models have none.
+    pub fn new(crossval: &CrossValidation, folder: &Path, n_stars: usize) -> Self {
+        let mut files = Vec::new();
+        for (name, model) in &crossval.config.models {
+            if matches!(model, ModelConfig::Cannon(_)) {
+                let path = folder.join(format!("spectra-{name}.fits"));
+                files.push((name.clone(), SpectraFile::new(&path, name, &crossval.set.grid, n_stars)));
+            } else {
+                tracing::warn!("model {name} predicts no flux: output.spectra leaves it out");
+            }
+        }
+        Self { files }
+    }
+
+    /// Adds a fold's test stars as its models fit them; `places` is where the models were kept.
+    ///
+    /// # Errors
+    /// Those of reading, fitting and writing.
+    pub fn add_fold(
+        &mut self,
+        crossval: &CrossValidation,
+        source: &Source,
+        fold: &Fold,
+        places: impl Fn(&str) -> ModelPlace,
+    ) -> Result<()> {
+        let CrossValidation { set, config, compute, progress } = *crossval;
+        let normalizer = Normalizer::new(&set.grid, &set.continuum_pixels, &config.continuum)?;
+        for (name, file) in &mut self.files {
+            let estimator = load_estimator(&places(name).model, &config.fit, &RefineSettings::default(), compute)?.0;
+            progress.start("spectra of best fits", fold.test.len());
+            for rows in fold.test.chunks(config.fit.batch_stars) {
+                let (flux, ivar) = spectra_of_rows(set, rows);
+                let batch = SpectraBatch::new(flux.view(), ivar.view(), compute);
+                let (estimates, best_fit) = estimator.fit_spectra(&batch)?;
+                // A file that could be read when it was prepared and cannot now has no continuum.
+                let of_star = |row: &usize| match source.spectrum(*row, &config.pixmask) {
+                    Ok((masked, _)) => normalizer.continuum(&masked),
+                    Err(_) => vec![f32::NAN; set.n_pixels()],
+                };
+                let continuum: Vec<f32> = rows.par_iter().map(of_star).collect::<Vec<_>>().concat();
+                let continuum =
+                    Array2::from_shape_vec(flux.dim(), continuum).expect("a continuum has its spectrum's pixels");
+                let file_of =
+                    |row: &usize| source.file(*row).map_or_else(String::new, |path| path.display().to_string());
+                file.add(&SpectraRows {
+                    ids: &rows.iter().map(|row| set.ids[*row].clone()).collect::<Vec<_>>(),
+                    files: &rows.iter().map(file_of).collect::<Vec<_>>(),
+                    flux: flux.view(),
+                    ivar: ivar.view(),
+                    continuum: continuum.view(),
+                    estimates: &estimates,
+                    best_fit: best_fit.as_ref(),
+                })?;
+                progress.advance(rows.len());
+            }
+            progress.finish();
+        }
+        Ok(())
+    }
+
+    /// Gives the files their names.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
+    pub fn finish(self) -> Result<()> {
+        self.files.into_iter().try_for_each(|(_, file)| file.finish().map(|_| ()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fits::FitsReader;
+    use crate::device::{Compute, Precision};
+    use ndarray::{Array3, array};
+
+    #[test]
+    fn residuals_are_flux_minus_model_and_what_is_not_known_is_nan() {
+        let compute = Compute::flex(Precision::F64);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spectra-a.fits");
+        let grid = WavelengthGrid::from_wavelengths(vec![15_100.0, 15_101.0, 15_102.5]).unwrap();
+        let mut file = SpectraFile::new(&path, "a", &grid, 3);
+        let estimates = |flags: Vec<i64>| LabelEstimates {
+            labels: Array2::zeros((flags.len(), 1)),
+            covariance: Array3::zeros((flags.len(), 1, 1)),
+            chi2: vec![0.0; flags.len()],
+            n_pixels: vec![3; flags.len()],
+            flags,
+        };
+        let mut add = |ids: &[&str], flux: Array2<f32>, ivar: Array2<f32>, model: &[f64], flags: Vec<i64>| {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            let best_fit = FluxPrediction {
+                mean: compute.tensor(model, [ids.len(), 3]),
+                variance: compute.tensor(&[0.0, 0.0, NO_INFORMATION], [1, 3]),
+            };
+            file.add(&SpectraRows {
+                ids: &ids,
+                files: &vec![String::new(); ids.len()],
+                flux: flux.view(),
+                ivar: ivar.view(),
+                continuum: (&flux * 2.0).view(),
+                estimates: &estimates(flags),
+                best_fit: Some(&best_fit),
+            })
+            .unwrap();
+        };
+        let model = [0.5, 0.75, 1.0, 0.25, 0.25, 0.25];
+        let two = array![[1.0_f32, 0.5, 0.25], [0.5, 1.0, 1.0]];
+        add(&["s1", "s2"], two, array![[4.0_f32, 4.0, 4.0], [4.0, 0.0, 4.0]], &model, vec![0, 0]);
+        assert!(!path.exists(), "half a file has no name");
+        add(&["s3"], array![[1.0_f32, 1.0, 1.0]], array![[0.0_f32, 0.0, 0.0]], &model[..3], vec![star_flags::NO_DATA]);
+        assert_eq!(file.finish().unwrap(), Some(path.clone()));
+        let mut fits = FitsReader::open(&path).unwrap();
+        let mut image = |hdu: usize| fits.image_section::<f64>(hdu, 0..9).unwrap();
+        let nan = f64::NAN;
+        let expected = [
+            [1.0, 0.5, 0.25, 0.5, nan, 1.0, nan, nan, nan],
+            [4.0, 4.0, 4.0, 4.0, 0.0, 4.0, 0.0, 0.0, 0.0],
+            [0.5, 0.75, nan, 0.25, 0.25, nan, nan, nan, nan],
+            [0.5, -0.25, nan, 0.25, nan, nan, nan, nan, nan],
+            [2.0, 1.0, 0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0],
+        ];
+        for (index, expected) in expected.iter().enumerate() {
+            assert_eq!(format!("{:?}", image(index + 1)), format!("{expected:?}"), "{}", IMAGES[index].0);
+        }
+        assert_eq!(fits.image_section::<f64>(6, 0..3).unwrap(), grid.wavelength);
+        assert_eq!(fits.key_text(6, "BUNIT").as_deref(), Some("Angstrom"));
+        assert_eq!(fits.texts(7, "id", 0..3).unwrap(), ["s1", "s2", "s3"]);
+    }
+}

@@ -1,0 +1,95 @@
+//! Best fits on disk: the same stars as the table of labels, residuals that add up, the raw flux behind them.
+
+use std::path::Path;
+
+use maury::data::apstar;
+use maury::data::fits::FitsReader;
+use maury::device::{Compute, Precision, to_f64};
+use maury::inference::fit::FitSettings;
+use maury::inference::fitted::FittedCannon;
+use maury::models::LabelEstimator;
+use maury::models::likelihood::chi2;
+use maury::spectra::batch::SpectraBatch;
+use ndarray::Array2;
+
+use crate::fitting::model;
+use crate::support::{N_PIXELS, maury, refused, succeeded, survey, truth};
+
+/// An image of a file of spectra, [n_stars, n_pixels].
+fn image(path: &Path, hdu: usize) -> Array2<f64> {
+    let mut fits = FitsReader::open(path).unwrap();
+    let shape = fits.image_shape(hdu).unwrap().unwrap();
+    let values = fits.image_section(hdu, 0..shape[0] * shape[1]).unwrap();
+    Array2::from_shape_vec((shape[0], shape[1]), values).unwrap()
+}
+
+fn texts(path: &Path, column: &str) -> Vec<String> {
+    let mut fits = FitsReader::open(path).unwrap();
+    let (n_rows, _) = fits.table_layout(7).unwrap();
+    fits.texts(7, column, 0..n_rows).unwrap()
+}
+
+#[test]
+fn a_run_and_label_write_the_spectra_of_their_tables() {
+    let folder = survey(60);
+    let words = ["run", "lab.toml", "--set", "output.spectra=true", "--set", "models.ridge.ridge.kernel=\"linear\""];
+    let words = [&words[..], &["--set", "models.cannon.cannon.order=1", "--set", "calibration.folds=0"]].concat();
+    let output = maury(folder.path(), &words);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("model ridge predicts no flux"), "{said}");
+    let run = folder.path().join("experiments/lab/latest");
+    let path = run.join("spectra-cannon.fits");
+    assert!(!run.join("spectra-ridge.fits").exists());
+    let [flux, ivar, fit, residual, continuum] = [1, 2, 3, 4, 5].map(|hdu| image(&path, hdu));
+    assert_eq!(flux.ncols(), N_PIXELS);
+    let table = std::fs::read_to_string(run.join("predictions-cannon.csv")).unwrap();
+    let ids: Vec<&str> = table.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!(texts(&path, "id"), ids);
+    let mut squares = 0.0;
+    for ((n, j), ivar) in ivar.indexed_iter() {
+        let at = |image: &Array2<f64>| image[[n, j]];
+        if *ivar > 0.0 && at(&fit).is_finite() {
+            assert!((at(&residual) - (at(&flux) - at(&fit))).abs() < 1e-6, "{n} {j}");
+            squares += ivar * at(&residual).powi(2);
+        } else {
+            assert!(at(&residual).is_nan() && (*ivar > 0.0 || at(&flux).is_nan()), "{n} {j}");
+        }
+    }
+    let n_good = residual.iter().filter(|residual| residual.is_finite()).count();
+    // The model has scatter of its own, so the noise alone explains a little less than all.
+    assert!(n_good > 100_000 && (0.5..4.0).contains(&(squares / n_good as f64)), "{}", squares / n_good as f64);
+    // What was observed: flux times continuum is the file's.
+    let files = texts(&path, "file");
+    let raw = apstar::read(&folder.path().join(&files[0])).unwrap().raw_flux;
+    for j in (0..N_PIXELS).filter(|j| ivar[[0, *j]] > 0.0) {
+        assert!((flux[[0, j]] * continuum[[0, j]] / raw[j] - 1.0).abs() < 1e-5, "{j}");
+    }
+
+    let model = "experiments/lab/latest/models/cannon";
+    let words = ["label", "--model", model, "--spectra", "--out", "some", &files[3], &files[1]];
+    assert!(succeeded(folder.path(), &words).contains("some-spectra.fits"));
+    let some = folder.path().join("some-spectra.fits");
+    assert_eq!(texts(&some, "id"), [ids[3], ids[1]]);
+    let again = image(&some, 3);
+    for (row, star) in [(0, 3), (1, 1)] {
+        for j in (0..N_PIXELS).filter(|j| fit[[star, *j]].is_finite()) {
+            assert!((again[[row, j]] - fit[[star, j]]).abs() < 1e-5, "{star} {j}");
+        }
+    }
+    refused(folder.path(), &["label", "--model", model, "--spectra", &files[0]], 2, &["--out"]);
+}
+
+#[test]
+fn chi_square_of_the_best_fit_is_that_of_the_estimate() {
+    let compute = Compute::flex(Precision::F64);
+    let stars = truth(150, 2, 60, 41);
+    let fitted = FittedCannon::new(&model(&stars, &compute), &FitSettings::default(), &compute);
+    let spectra = SpectraBatch::new(stars.flux.view(), stars.ivar.view(), &compute);
+    let (estimates, best_fit) = fitted.fit_spectra(&spectra).unwrap();
+    assert_eq!(estimates, fitted.estimate_labels(&spectra).unwrap());
+    let found = to_f64(chi2(spectra.flux.clone(), spectra.ivar.clone(), &best_fit.unwrap()));
+    for (found, expected) in found.iter().zip(&estimates.chi2) {
+        assert!((found / expected - 1.0).abs() < 1e-9, "{found} {expected}");
+    }
+}
