@@ -1,5 +1,6 @@
 //! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
 
+mod bad_fit;
 pub mod calibration;
 pub mod combination;
 pub mod comparison;
@@ -24,6 +25,7 @@ pub mod pulls;
 mod ridge;
 pub mod run;
 pub mod run_folder;
+pub mod saturation;
 pub mod single_posterior;
 pub mod star;
 pub mod sweep;

@@ -3,6 +3,7 @@
 mod archive;
 mod archive_sample;
 mod backends;
+mod bad_fit;
 mod calibration;
 mod cannon_descent;
 mod cli;
