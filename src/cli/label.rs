@@ -27,6 +27,8 @@ const MOST_PRINTED: usize = 30;
 /// With --out, rows go to disk as they come; a job that was killed goes on where it stopped when it is started again with the
 /// same words. Memory does not grow with the number of spectra.
 ///
+/// A star that the model does not describe is flagged BAD_FIT: no error quoted for it holds.
+///
 /// The model is a folder `models/<name>` of a run, one made by `maury import`, or `checkpoints/payne-hband`: an emulator of
 /// physical spectra that needs no training stars at all.
 #[derive(Debug, Args)]
@@ -173,6 +175,9 @@ fn table(stars: &[LabelledStar], label_names: &[String]) -> String {
         }
         let chi2 = if star.chi2_reduced.is_nan() { "-".into() } else { format!("{:.2}", star.chi2_reduced) };
         text += &format!("{chi2:>10}  {}\n", star_flags::describe(star.flags));
+    }
+    if stars.iter().any(|star| star.flags & star_flags::BAD_FIT != 0) {
+        text += "BAD_FIT: the model does not describe the star; no error quoted for it holds\n";
     }
     text
 }

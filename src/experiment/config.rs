@@ -22,6 +22,7 @@ use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
+use crate::inference::fit_quality::BadFitSettings;
 use crate::inference::sampling::PosteriorSettings;
 use crate::mock::MockSettings;
 use crate::models::ridge::RidgeConfig;
@@ -68,6 +69,8 @@ pub struct ExperimentConfig {
     pub posterior: Option<PosteriorSettings>,
     /// How errors are held against stars that trained.
     pub calibration: CalibrationSettings,
+    /// When a star counts as one that a model does not describe.
+    pub bad_fit: BadFitSettings,
     /// Intervals of the metrics.
     pub bootstrap: BootstrapSettings,
     /// How models are compared.
@@ -105,6 +108,7 @@ impl Default for ExperimentConfig {
             fit: FitSettings::default(),
             posterior: None,
             calibration: CalibrationSettings::default(),
+            bad_fit: BadFitSettings::default(),
             bootstrap: BootstrapSettings::default(),
             comparison: ComparisonSettings::default(),
             outliers: OutlierSettings::default(),

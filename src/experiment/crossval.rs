@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use serde::Serialize;
 
+use super::bad_fit::HeldOutMisfit;
 use super::combination::CombinationReport;
 use super::config::{ExperimentConfig, ModelConfig};
 use super::posteriors::Posteriors;
@@ -187,15 +188,19 @@ impl CrossValidation<'_> {
             timings.measure("save", || trained.save(&place.model))?;
         }
         let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
-        let estimates = timings.measure("fit", || self.label("fitting labels", &fold.test, &fitted))?;
+        let (mut estimates, misfit) = timings.measure("fit", || self.examine("fitting labels", &fold.test, &fitted))?;
+        let mut unseen = HeldOutMisfit::new();
         let posteriors = timings.measure("posterior", || self.posteriors(&fold.test, &trained, &fitted))?;
         let held_out = timings.measure("calibrate", || {
             self.held_out_by_folds(fold, &fitted, |inner| {
                 let (trained, _) = self.train_cannon(inner, &config)?;
                 let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
-                self.label("fitting labels held out", &inner.test, &fitted)
+                let (estimates, misfit) = self.examine("fitting labels held out", &inner.test, &fitted)?;
+                unseen.add(&inner.test, &estimates, misfit);
+                Ok(estimates)
             })
         })?;
+        self.flag_bad_fits(fold, &unseen, (&mut estimates, &misfit), place)?;
         let (n_train, training) = (training.n_stars, Training::Cannon(training));
         Ok(FoldResult {
             n_train,

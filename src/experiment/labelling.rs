@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 use crate::inference::calibration::{CALIBRATION_FILE, ErrorCalibration};
 use crate::inference::combination_estimator::{self, CombinationEstimator};
 use crate::inference::fit::FitSettings;
+use crate::inference::fit_quality::FIT_QUALITY_FILE;
 use crate::inference::fitted::FittedCannon;
+use crate::inference::judged::{Judged, Recognizing};
 use crate::inference::network_estimator::NetworkEstimator;
 use crate::inference::refine::{FittedPayne, RefineSettings};
 use crate::inference::ridge_estimator::RidgeEstimator;
@@ -28,6 +30,7 @@ use crate::training::checkpoint::{self, Preparation, TrainedCannon};
 use crate::training::network_checkpoint::{self, TrainedNetwork};
 use crate::training::payne_checkpoint::{self, TrainedPayne};
 use crate::training::ridge_checkpoint::{self, TrainedRidge};
+use crate::training::usual_spectra::USUAL_SPECTRA_FILE;
 
 /// A trained model, whatever its kind, ready to label raw spectra.
 pub struct Labeller {
@@ -273,17 +276,20 @@ pub(super) fn load_estimator(
         payne_checkpoint::KIND => {
             let model = TrainedPayne::load(folder, compute)?;
             let names = model.scaler.names[..model.n_labels].to_vec();
-            (Box::new(FittedPayne::new(&model, fit, refine, compute)), model.preparation, names)
+            let fitted = FittedPayne::new(&model, fit, refine, compute);
+            (Box::new(Judged::load(folder, fitted, &model.preparation.grid.chips)?), model.preparation, names)
         }
         network_checkpoint::KIND => {
             let model = TrainedNetwork::load(folder, compute)?;
             let (names, preparation) = (model.scaler.names.clone(), model.preparation.clone());
-            (Box::new(NetworkEstimator::new(&model, fit, compute)), preparation, names)
+            let estimator = NetworkEstimator::new(&model, fit, compute);
+            (recognizing(folder, estimator, &preparation, compute)?, preparation, names)
         }
         ridge_checkpoint::KIND => {
             let model = TrainedRidge::load(folder, compute)?;
             let (names, preparation) = (model.scaler.names.clone(), model.preparation.clone());
-            (Box::new(RidgeEstimator::new(&model, fit, compute)), preparation, names)
+            let estimator = RidgeEstimator::new(&model, fit, compute);
+            (recognizing(folder, estimator, &preparation, compute)?, preparation, names)
         }
         combination_estimator::KIND => {
             let (combination, names, folders) = combination_estimator::load(folder)?;
@@ -307,9 +313,21 @@ pub(super) fn load_estimator(
         _ => {
             let model = TrainedCannon::load(folder, compute)?;
             let names = model.scaler.names.clone();
-            (Box::new(FittedCannon::new(&model, fit, compute)), model.preparation, names)
+            let fitted = FittedCannon::new(&model, fit, compute);
+            (Box::new(Judged::load(folder, fitted, &model.preparation.grid.chips)?), model.preparation, names)
         }
     })
+}
+
+/// A model that does not describe spectra, beside what its folder tells of those it learned from.
+fn recognizing(
+    folder: &Path,
+    estimator: impl LabelEstimator + 'static,
+    preparation: &Preparation,
+    compute: &Compute,
+) -> Result<Box<dyn LabelEstimator>> {
+    let grid = &preparation.grid;
+    Ok(Box::new(Recognizing::load(folder, estimator, grid.n_pixels(), &grid.chips, compute)?))
 }
 
 /// Every file that the labels of a model depend on.
@@ -323,6 +341,7 @@ fn files_of_model(folder: &Path) -> Result<Vec<PathBuf>> {
     } else {
         files.extend(checkpoint::files_of(folder));
     }
-    files.extend(Some(folder.join(CALIBRATION_FILE)).filter(|path| path.is_file()));
+    let beside = [CALIBRATION_FILE, FIT_QUALITY_FILE, USUAL_SPECTRA_FILE].map(|name| folder.join(name));
+    files.extend(beside.into_iter().filter(|path| path.is_file()));
     Ok(files)
 }

@@ -9,6 +9,7 @@ use super::config::BootstrapSettings;
 use super::error_check::{ErrorChecks, error_checks};
 use super::predictions::Predictions;
 use super::pulls::Pulls;
+use super::saturation::Saturation;
 use super::truth::Truth;
 use crate::spectra::quality::star_flags;
 use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted, central};
@@ -67,6 +68,10 @@ pub struct ModelMetrics {
     /// Where the truth tells what is wrong with stars: the same for the healthy ones (`healthy`) and those of each kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub by_pathology: BTreeMap<String, GroupMetrics>,
+    /// How estimates follow the reference over each label's range, by label: against the truth (healthy stars where it tells
+    /// them) or else the catalogue. Absent where stars are too few.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub saturation: BTreeMap<String, Saturation>,
     /// Formal and calibrated errors beside the residuals: by the stars and their references, then by label.
     #[serde(default)]
     pub error_checks: ErrorChecks,
@@ -167,6 +172,7 @@ pub fn summarize(
         labels: against(&predictions.catalogue, &all),
         labels_vs_truth: predictions.truth.as_ref().map(|truth| against(&truth.labels, &all)).unwrap_or_default(),
         by_pathology,
+        saturation: saturation(predictions, settings.level),
         error_checks: error_checks(predictions),
         n_train,
         n_test: predictions.n_stars(),
@@ -179,6 +185,16 @@ pub fn summarize(
         n_flagged_any: predictions.flags.iter().filter(|flags| **flags != 0).count(),
         n_parameters,
     }
+}
+
+/// Of every label, over the stars that are fair to judge by: healthy ones, and described by the model.
+fn saturation(predictions: &Predictions, level: f64) -> BTreeMap<String, Saturation> {
+    let healthy = groups(predictions).and_then(|mut groups| groups.remove(HEALTHY));
+    let stars = healthy.unwrap_or_else(|| (0..predictions.n_stars()).collect());
+    let is_described = |star: &usize| predictions.flags[*star] & star_flags::BAD_FIT == 0;
+    let stars: Vec<usize> = stars.into_iter().filter(is_described).collect();
+    let of = |(k, name): (usize, &String)| Some((name.clone(), Saturation::new(predictions, &stars, k, level)?));
+    predictions.label_names.iter().enumerate().filter_map(of).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
 
 pub mod best_fits;
+mod bad_fit;
 pub mod calibration;
 pub mod combination;
 pub mod comparison;
@@ -26,6 +27,7 @@ pub mod pulls;
 mod ridge;
 pub mod run;
 pub mod run_folder;
+pub mod saturation;
 pub mod single_posterior;
 pub mod star;
 pub mod sweep;

@@ -51,7 +51,8 @@ impl CrossValidation<'_> {
         }
         let n_parameters = trained.n_parameters();
         let estimator = NetworkEstimator::new(trained, &self.config.fit, self.compute);
-        let estimates = timings.measure("estimate", || self.label("estimating labels", &fold.test, &estimator))?;
+        let mut estimates = timings.measure("estimate", || self.label("estimating labels", &fold.test, &estimator))?;
+        timings.measure("calibrate", || self.flag_unusual(fold, &members.rows, &mut estimates, place))?;
         let held_out =
             timings.measure("calibrate", || self.held_out_by_networks(fold, config, &members, &estimator))?;
         let n_train = members.rows.len();

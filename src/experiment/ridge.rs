@@ -60,7 +60,8 @@ impl CrossValidation<'_> {
             timings.measure("save", || trained.save(&place.model))?;
         }
         let estimator = RidgeEstimator::new(&trained, &self.config.fit, self.compute);
-        let estimates = timings.measure("estimate", || self.label("estimating labels", &fold.test, &estimator))?;
+        let mut estimates = timings.measure("estimate", || self.label("estimating labels", &fold.test, &estimator))?;
+        timings.measure("calibrate", || self.flag_unusual(fold, &rows, &mut estimates, place))?;
         // Leaving one out costs nothing here, but only who asks for calibrated errors gets them.
         let held_out = match self.config.calibration.folds {
             0 => None,

@@ -12,14 +12,17 @@ use crate::error::{Error, Result};
 use crate::inference::draws::{Draws, SamplerSettings};
 use crate::inference::fit::FitSettings;
 use crate::inference::fitted::FittedCannon;
+use crate::inference::judged::Judged;
 use crate::inference::posterior::Unsampled;
 use crate::inference::problem::Samplable;
 use crate::inference::refine::{FittedPayne, RefineSettings};
 use crate::inference::sampling::{
     PosteriorSettings, Sampler, StarPosterior, draw_star, label_scaler, prepare, scaled_prior,
 };
+use crate::models::LabelEstimator;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::unit;
+use crate::spectra::quality::star_flags;
 use crate::training::checkpoint::{self, TrainedCannon};
 use crate::training::network_checkpoint;
 use crate::training::payne_checkpoint::{self, TrainedPayne};
@@ -35,8 +38,8 @@ pub struct PosteriorSampler {
 }
 
 enum Model {
-    Cannon(Box<FittedCannon>),
-    Payne(Box<FittedPayne>),
+    Cannon(Box<Judged<FittedCannon>>),
+    Payne(Box<Judged<FittedPayne>>),
 }
 
 /// What one spectrum gave.
@@ -69,7 +72,8 @@ impl PosteriorSampler {
                 let names = model.scaler.names[..model.n_labels].to_vec();
                 let training = model.training_inputs.slice(s![.., ..model.n_labels]).to_owned();
                 let fitted = FittedPayne::new(&model, fit, refine, compute);
-                (Model::Payne(Box::new(fitted)), model.preparation, names, training)
+                let judged = Judged::load(folder, fitted, &model.preparation.grid.chips)?;
+                (Model::Payne(Box::new(judged)), model.preparation, names, training)
             }
             network_checkpoint::KIND => {
                 return Err(Error::Mismatch {
@@ -82,7 +86,8 @@ impl PosteriorSampler {
             _ => {
                 let model = TrainedCannon::load(folder, compute)?;
                 let fitted = FittedCannon::new(&model, fit, compute);
-                (Model::Cannon(Box::new(fitted)), model.preparation, model.scaler.names, model.training_labels)
+                let judged = Judged::load(folder, fitted, &model.preparation.grid.chips)?;
+                (Model::Cannon(Box::new(judged)), model.preparation, model.scaler.names, model.training_labels)
             }
         };
         let spectra = RawSpectra::new(preparation)?;
@@ -119,8 +124,8 @@ impl PosteriorSampler {
         seed: u64,
     ) -> Result<SampledStar> {
         match &self.model {
-            Model::Cannon(model) => self.sample_with(&**model, path, settings, sampler, seed),
-            Model::Payne(model) => self.sample_with(&**model, path, settings, sampler, seed),
+            Model::Cannon(model) => self.sample_with(&model.estimator, path, settings, sampler, seed, &**model),
+            Model::Payne(model) => self.sample_with(&model.estimator, path, settings, sampler, seed, &**model),
         }
     }
 
@@ -131,6 +136,7 @@ impl PosteriorSampler {
         settings: &PosteriorSettings,
         sampler: Sampler,
         seed: u64,
+        judge: &dyn LabelEstimator,
     ) -> Result<SampledStar> {
         let started = Instant::now();
         let prior = scaled_prior(model, self.training_labels.view(), &settings.prior)?;
@@ -142,6 +148,8 @@ impl PosteriorSampler {
         let prepared = prepare(model, &spectra, &prior, &settings.nuisances, self.spectra.grid())?;
         let mut star = batch.stars.remove(0);
         star.set_estimates(&prepared.estimates, 0);
+        // Whether the model describes the star is asked without the nuisances of the posterior, as `maury label` asks it.
+        star.flags |= judge.estimate_labels(&spectra)?.flags[0] & star_flags::BAD_FIT;
         let fit_s = started.elapsed().as_secs_f64();
         let started = Instant::now();
         let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(model), seed)?;

@@ -43,6 +43,8 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     posterior.map_err(|(key, problem)| (format!("posterior.{key}"), problem))?;
     check(config.calibration.folds != 1, "calibration.folds", "must be 0 for no calibration, or at least 2")?;
     check(config.calibration.folds <= 1000, "calibration.folds", "must be at most 1000")?;
+    let odd = config.bad_fit.probability;
+    check(odd > 0.0 && odd <= 0.05, "bad_fit.probability", "must be above 0 and at most 0.05")?;
     check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
     check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
     check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;

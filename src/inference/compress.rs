@@ -10,6 +10,7 @@
 use burn::tensor::{Int, Tensor};
 use ndarray::{Array2, ArrayView2};
 
+use super::examine::Comparison;
 use super::fit::{ChiSquare, Evaluation, Slope};
 use super::marginal::LinearNuisance;
 use crate::device::{Compute, to_f64};
@@ -135,6 +136,28 @@ impl<T: LabelTerms> Compressor<T> {
         &self.label_terms
     }
 
+    /// Spectra beside the model's at scaled inputs, [n_stars, n_inputs], the most probable nuisance spectra included; and |z|^2
+    /// of their amplitudes where the model has any.
+    pub fn compare(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> (Comparison, Option<Vec<f64>>) {
+        let (n_stars, n_inputs) = scaled_inputs.dim();
+        let flat: Vec<f64> = scaled_inputs.iter().map(|input| if input.is_finite() { *input } else { 0.0 }).collect();
+        let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
+        let terms = self.label_terms.terms(Compute::small_systems().tensor(&flat, [n_stars, n_inputs]));
+        let terms = self.compute.bring(terms.narrow(1, 1, n_slopes));
+        let model = terms.matmul(self.slopes.clone().transpose()) + self.pivot_flux.clone();
+        let mut comparison = Comparison {
+            residual: spectra.flux.clone() - model,
+            weight: self.weight(spectra) * self.valid.clone().transpose(),
+            ivar: spectra.ivar.clone(),
+        };
+        let amplitudes = (n > n_slopes).then(|| {
+            let own: Vec<usize> = (n_slopes..n).flat_map(|a| (a..n).map(move |b| packed_index(a, b, n))).collect();
+            let pairs = self.pairs.clone().select(1, self.compute.indices(&own));
+            comparison.take_out(&self.columns.clone().narrow(1, n_slopes, n - n_slopes), &pairs)
+        });
+        (comparison, amplitudes)
+    }
+
     /// Where spectra are summed up.
     pub(super) fn compute(&self) -> &Compute {
         &self.compute
@@ -184,7 +207,7 @@ impl<T: LabelTerms> Compressor<T> {
 }
 
 /// Position of (row, column) of a symmetric matrix in its packed upper triangle.
-fn packed_index(row: usize, column: usize, n: usize) -> usize {
+pub(super) fn packed_index(row: usize, column: usize, n: usize) -> usize {
     let (low, high) = (row.min(column), row.max(column));
     low * (2 * n - low + 1) / 2 + high - low
 }

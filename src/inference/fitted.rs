@@ -1,15 +1,18 @@
 //! A trained spectral model as an estimator of labels: compression, starts, fit, flags.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, s};
 
 use super::compress::{CompressedSpectra, Compressor};
+use super::examine::Distance;
 use super::fit::{FitSettings, Minimum, fit};
 use super::hull::Hull;
 use super::prior::{GaussianPrior, Penalized};
 use crate::device::Compute;
 use crate::error::{Error, Result};
+use crate::models::misfit::{Measure, Misfit};
 use crate::models::vectorizer::Vectorizer;
 use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator, LabelTerms};
 use crate::spectra::batch::SpectraBatch;
@@ -34,6 +37,10 @@ pub struct Fitted<T> {
     /// Which references are neighbours, [n_references, n_references].
     neighbours: Array2<bool>,
     hull: Hull,
+    /// How far labels are from those of the training stars; unknown where a model came without any.
+    distance: Option<Distance>,
+    /// Pixels of each chip.
+    chips: Vec<Range<usize>>,
     prior: Option<GaussianPrior>,
     settings: FitSettings,
     /// The compressor in f64, for stars that need it.
@@ -53,7 +60,8 @@ impl FittedCannon {
         }
         let (scaler, n_labels) = (model.input_scaler(), model.scaler.n_labels());
         let prior = GaussianPrior::standard_normal(n_labels, scaler.n_labels());
-        Self::with_prior(compressor, scaler, model.training_inputs().view(), n_labels, prior, settings)
+        let fitted = Self::with_prior(compressor, scaler, model.training_inputs().view(), n_labels, prior, settings);
+        Self { chips: model.preparation.grid.chips.clone(), ..fitted }
     }
 }
 
@@ -78,6 +86,8 @@ impl<T: LabelTerms> Fitted<T> {
             neighbours: neighbours(references.view()),
             references,
             hull: Hull::new(scaled.slice(s![.., ..n_labels])),
+            distance: Distance::new(scaled.slice(s![.., ..n_labels])),
+            chips: Vec::new(),
             prior,
             settings: settings.clone(),
             exact: OnceLock::new(),
@@ -165,6 +175,22 @@ impl<T: LabelTerms> Fitted<T> {
         starts
     }
 
+    /// How well the model describes spectra at some minima.
+    fn examine(&self, spectra: &SpectraBatch, minimum: &Minimum) -> Misfit {
+        let (comparison, amplitudes) = self.compressor.compare(spectra, minimum.scaled_labels.view());
+        let mut others: Vec<(Measure, Vec<f64>)> =
+            amplitudes.into_iter().map(|squares| (Measure::Nuisances, squares)).collect();
+        others.extend(self.distances(minimum));
+        comparison.measure(&self.chips, &others)
+    }
+
+    /// How far the labels of some minima are from those of the training stars.
+    pub(super) fn distances(&self, minimum: &Minimum) -> Option<(Measure, Vec<f64>)> {
+        let distance = self.distance.as_ref()?;
+        let labels = minimum.scaled_labels.slice(s![.., ..self.n_labels]);
+        Some((Measure::Labels, labels.rows().into_iter().map(|labels| distance.square(labels)).collect()))
+    }
+
     /// The labels of some minima in their own units, with flags.
     pub fn describe(&self, minimum: &Minimum, n_pixels: Vec<usize>) -> LabelEstimates {
         let (n_stars, n_labels) = (n_pixels.len(), self.n_labels);
@@ -211,10 +237,15 @@ impl<T: LabelTerms> LabelEstimator for Fitted<T> {
     }
 
     fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
-        let (compressed, n_pixels) = self.compress(spectra)?;
-        let minimum = self.minimize(compressed, None, &self.settings);
+        let (_, minimum, n_pixels) = self.fit(spectra)?;
         let best_fit = self.compressor.best_fit(spectra, minimum.scaled_labels.view());
         Ok((self.describe(&minimum, n_pixels), Some(best_fit)))
+    }
+
+    fn estimate_and_examine(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Misfit)> {
+        let (_, minimum, n_pixels) = self.fit(spectra)?;
+        let misfit = self.examine(spectra, &minimum);
+        Ok((self.describe(&minimum, n_pixels), misfit))
     }
 }
 
@@ -233,14 +264,51 @@ pub fn estimate_arrays(
     progress: &dyn Fn(usize),
 ) -> Result<LabelEstimates> {
     let mut estimates = LabelEstimates::empty(estimator.n_labels());
+    in_batches(flux, ivar, batch_stars, compute, progress, |batch| {
+        estimates.append(estimator.estimate_labels(batch)?);
+        Ok(())
+    })?;
+    Ok(estimates)
+}
+
+/// The same, and how well the model describes each spectrum.
+///
+/// # Errors
+/// As [`LabelEstimator::estimate_and_examine`].
+pub fn examine_arrays(
+    estimator: &dyn LabelEstimator,
+    flux: ArrayView2<f32>,
+    ivar: ArrayView2<f32>,
+    batch_stars: usize,
+    compute: &Compute,
+    progress: &dyn Fn(usize),
+) -> Result<(LabelEstimates, Misfit)> {
+    let (mut estimates, mut misfit) = (LabelEstimates::empty(estimator.n_labels()), Misfit::none(0));
+    in_batches(flux, ivar, batch_stars, compute, progress, |batch| {
+        let found = estimator.estimate_and_examine(batch)?;
+        estimates.append(found.0);
+        misfit.append(found.1);
+        Ok(())
+    })?;
+    Ok((estimates, misfit))
+}
+
+fn in_batches(
+    flux: ArrayView2<f32>,
+    ivar: ArrayView2<f32>,
+    batch_stars: usize,
+    compute: &Compute,
+    progress: &dyn Fn(usize),
+    mut work: impl FnMut(&SpectraBatch) -> Result<()>,
+) -> Result<()> {
     let n_stars = flux.nrows();
     for start in (0..n_stars).step_by(batch_stars) {
         let stars = s![start..(start + batch_stars).min(n_stars), ..];
         let batch = SpectraBatch::new(flux.slice(stars), ivar.slice(stars), compute);
-        estimates.append(estimator.estimate_labels(&batch)?);
+        work(&batch)?;
         progress(batch.n_stars());
     }
-    Ok(estimates)
+    Ok(())
 }
 
 /// Evenly drawn training labels, or a cross around the pivot where a model came without any.

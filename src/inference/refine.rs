@@ -4,11 +4,14 @@
 //! model is perfect: some lines are wrong in every star. So the polynomials between the two continua are fitted with the
 //! labels (integrated out, and then looked up), and the errors of a star grow by the misfit it shows.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::compress::{CompressedSpectra, Compressor};
+use super::examine::Comparison;
 use super::fit::{FitSettings, Minimum};
 use super::fitted::Fitted;
 use super::marginal::LinearNuisance;
@@ -18,6 +21,8 @@ use super::problem::{Problem, Samplable, near};
 use super::solve::solve;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
+use crate::models::likelihood::inverse_total_variance;
+use crate::models::misfit::{Measure, Misfit};
 use crate::models::payne::{Network, Payne};
 use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator, SpectralModel};
 use crate::spectra::batch::SpectraBatch;
@@ -208,8 +213,24 @@ impl LabelEstimator for FittedPayne {
     }
 
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
-        let Refined { minimum, n_pixels, chi2, .. } = self.refine(spectra)?;
-        Ok(self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels))
+        Ok(self.estimate_and_examine(spectra)?.0)
+    }
+
+    /// Of the last round's spectra, with the errors as given: what makes room for a misfit cannot show it.
+    fn estimate_and_examine(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Misfit)> {
+        let Refined { minimum, n_pixels, chi2, weighted, .. } = self.refine(spectra)?;
+        let model = self.model_flux(&minimum);
+        let followed = self.follow_model(spectra, &weighted.ivar, &model);
+        let comparison = Comparison {
+            residual: followed.flux - model,
+            weight: inverse_total_variance(followed.ivar.clone(), self.payne.s2.val().unsqueeze()),
+            ivar: followed.ivar,
+        };
+        let others: Vec<(Measure, Vec<f64>)> = self.fitted.distances(&minimum).into_iter().collect();
+        let pixels: Vec<Range<usize>> =
+            self.chips.iter().map(|(start, basis)| *start..start + basis.dims()[0]).collect();
+        let misfit = comparison.measure(&pixels, &others);
+        Ok((self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels), misfit))
     }
 
     /// The best fit has the continuum of the star: the model times the polynomials.

@@ -2,15 +2,18 @@
 
 pub mod cannon;
 pub mod likelihood;
+pub mod misfit;
 pub mod network;
 pub mod payne;
 pub mod ridge;
+pub mod usual_spectra;
 pub mod vectorizer;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use ndarray::{Array2, Array3};
 
+use self::misfit::Misfit;
 use crate::error::Result;
 use crate::spectra::batch::SpectraBatch;
 
@@ -89,6 +92,13 @@ pub trait LabelEstimator {
     /// Those of [`LabelEstimator::estimate_labels`].
     fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
         Ok((self.estimate_labels(spectra)?, None))
+    }
+    /// The same, and how well the model describes each spectrum, where it describes spectra at all.
+    ///
+    /// # Errors
+    /// Those of [`LabelEstimator::estimate_labels`].
+    fn estimate_and_examine(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Misfit)> {
+        Ok((self.estimate_labels(spectra)?, Misfit::none(spectra.n_stars())))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod outliers_page;
 pub mod posterior;
 pub mod run_figures;
 pub mod run_page;
+pub mod saturation;
 pub mod sweep;
 pub mod sweep_page;
 pub mod tables;

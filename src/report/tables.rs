@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{in_unit, label_title, percent, plain};
+use super::{in_unit, label_title, percent, plain, saturation};
 use crate::data::selection::Cut;
 use crate::experiment::emulate::Emulation;
 use crate::experiment::metrics::{GroupMetrics, HEALTHY, LabelMetrics};
@@ -40,6 +40,7 @@ pub fn metrics_table(outcome: &Outcome) -> String {
             text += &rows("healthy, - truth", outcome.settings.bootstrap.level, in_order(&healthy.labels_vs_truth));
             text += &pathologies(&metrics.by_pathology, &model.predictions.label_names);
         }
+        text += &saturation::lines(metrics, &model.predictions.label_names);
         for (flag, count) in &metrics.n_flagged {
             let _ = writeln!(text, "  {count} test stars flagged {flag}");
         }

@@ -44,6 +44,9 @@ pub mod star_flags {
     pub const LABEL_MISSING: i64 = 1 << 6;
     /// The spectrum's file could not be read.
     pub const UNREADABLE: i64 = 1 << 7;
+    /// The model does not describe this star: its spectrum fits worse (or better) than chance allows, or is unlike all the
+    /// model learned from. Neither labels nor errors can be believed.
+    pub const BAD_FIT: i64 = 1 << 8;
     /// The posterior could not be sampled: no data, no finite model, or nothing that holds the labels.
     pub const NO_POSTERIOR: i64 = 1 << 16;
     /// The best fit lies where the prior says it cannot.
@@ -54,7 +57,7 @@ pub mod star_flags {
     pub const NOT_MIXED: i64 = 1 << 19;
 
     /// Every flag with its name, in the order of the bits.
-    pub const NAMES: [(i64, &str); 12] = [
+    pub const NAMES: [(i64, &str); 13] = [
         (NO_DATA, "NO_DATA"),
         (CHIP_LOST, "CHIP_LOST"),
         (MOSTLY_MASKED, "MOSTLY_MASKED"),
@@ -63,6 +66,7 @@ pub mod star_flags {
         (OUTSIDE_HULL, "OUTSIDE_HULL"),
         (LABEL_MISSING, "LABEL_MISSING"),
         (UNREADABLE, "UNREADABLE"),
+        (BAD_FIT, "BAD_FIT"),
         (NO_POSTERIOR, "NO_POSTERIOR"),
         (PRIOR_AGAINST_DATA, "PRIOR_AGAINST_DATA"),
         (DIVERGENT, "DIVERGENT"),

@@ -10,4 +10,5 @@ pub mod paired;
 pub mod robust;
 pub mod robust_covariance;
 pub mod span;
+pub mod trend;
 pub mod variance_components;

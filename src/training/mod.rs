@@ -31,3 +31,4 @@ pub mod ridge_checkpoint;
 mod scatter_bracket;
 mod scatter_root;
 pub mod tensorboard;
+pub mod usual_spectra;

@@ -4,6 +4,7 @@ mod archive;
 mod archive_sample;
 mod backends;
 mod best_fits;
+mod bad_fit;
 mod calibration;
 mod cannon_descent;
 mod cli;

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::experiment::single_posterior::{PosteriorSampler, SampledStar, reason};
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::Sampler;
+use crate::spectra::quality::star_flags;
 
 /// The numbers of the mystery.
 #[derive(Debug, Clone, Serialize)]
@@ -43,6 +44,9 @@ pub struct MysteryPosterior {
     pub correlation: BTreeMap<String, f64>,
     /// chi^2 per degree of freedom of the best fit.
     pub chi2_reduced: f64,
+    /// Whether the model describes the star as it describes those held out of its training; if not, no error quoted for it
+    /// holds.
+    pub is_described: bool,
     /// Largest R-hat of a label.
     pub worst_r_hat: f64,
     /// Smallest bulk effective number of draws.
@@ -166,6 +170,7 @@ fn posterior(star: &SampledStar, names: &[String]) -> MysteryPosterior {
         labels: names.iter().cloned().zip((0..names.len()).map(label)).collect(),
         correlation,
         chi2_reduced: star.star.chi2_reduced,
+        is_described: star.star.flags & star_flags::BAD_FIT == 0,
         worst_r_hat,
         worst_ess,
         divergences: found.divergences,

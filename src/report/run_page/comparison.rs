@@ -191,32 +191,38 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     let chip = |model: &str| format!("models.{model}.by_pathology.dead_chip.labels_vs_truth.teff.scatter");
     let pull = |model: &str| format!("models.{model}.{place}.teff.pulls.robust_width");
     let cpu = |model: &str| format!("model_timings.{model}.train.cpu_s");
+    let n_dead = format!("models.{cannon}.by_pathology.dead_chip.n_test");
+    // The spread of a handful of stars says nothing.
+    let dead_chips = match facts.number(&n_dead) {
+        Some(n) if n >= 5.0 => format!(
+            "Stars with a dead chip ({{{n_dead}}}) scatter by {{{}:.0}} K in Teff under {cannon}, by {{{}:.0}} K under {network}.",
+            chip(&cannon),
+            chip(network.as_str())
+        ),
+        _ => String::new(),
+    };
     page.tell(
         &facts,
         &[
-            "The Cannon's strength is that it explains: a spectrum comes with a model and a \u{3c7}\u{b2}, missing \
-             pixels simply do not count, and what it learned can be looked at pixel by pixel, as above.",
-            &format!(
-                "A dead chip leaves it {{{}:.0}} K in Teff where {network} has {{{}:.0}} K.",
-                chip(&cannon),
-                chip(&network)
-            ),
-            &format!("It was trained in {{{}:.0}} CPU seconds, {network} in {{{}:.0}}.", cpu(&cannon), cpu(&network)),
+            "A Cannon explains: a spectrum comes with a model and a \u{3c7}\u{b2}, missing pixels simply do not count, and \
+             what it learned can be looked at pixel by pixel, as above.",
+            &dead_chips,
+            &format!("{cannon} was trained in {{{}:.0}} CPU seconds, {network} in {{{}:.0}}.", cpu(&cannon), cpu(&network)),
         ],
     );
     page.tell(
         &facts,
         &[
-            "Its weakness is that it believes itself: what its labels do not describe goes into labels all the same, \
-             and its formal errors do not know.",
+            "But what its labels do not describe goes into labels all the same, and formal errors do not know.",
             &format!(
-                "Its residuals in Teff are {{{}:.1}} times as wide as its formal errors say, those of {network} \
-                 {{{}:.1}} times as wide as it says.",
+                "Against {words}, residuals of {cannon} in Teff are {{{}:.1}} times as wide as its formal errors say, those \
+                 of {network} {{{}:.1}} times as wide as it says.",
                 pull(&cannon),
                 pull(&network)
             ),
-            "A network learns which pixels to trust for which label and need not describe the rest; but it says nothing \
-             of a spectrum it cannot place, needs more stars, and what it does with missing pixels has to be taught.",
+            "A network learns which pixels to trust for which label and need not describe the rest; a spectrum unlike those \
+             it learned from gets labels like any other, and only the flag BAD_FIT tells. What it does with missing pixels \
+             has to be taught.",
         ],
     );
     let plain = facts.words("lab.model").unwrap_or_default();
@@ -231,10 +237,15 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
                 row
             })
             .collect();
+        let gains = labels.iter().copied().filter(|label| number(&cannon, label) < number(plain, label));
+        let gains: Vec<String> = gains.map(label_title).collect();
+        let gains = if gains.is_empty() { "no label".to_string() } else { listed(&gains) };
         page.tell(
             &facts,
-            &["A Cannon that is told that stars differ in more than their labels, and learns in what, gives up much of \
-               that weakness:"],
+            &[&format!(
+                "{cannon} is told that stars differ in more than their labels, and learns in what; it scatters less than \
+                 {plain} in {gains}:"
+            )],
         );
         let mut head = vec!["robust scatter".to_string()];
         head.extend(labels.iter().map(|label| title(label)));

@@ -112,12 +112,27 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
             )],
         );
     }
-    page.tell(
-        &facts,
-        &["Features that are at no line of the label's own element are no mistake of the model: a Cannon learns what \
-           goes along with a label among the training stars. Elements made in the same stars vary together, and \
-           molecules form where it is cool."],
-    );
+    let by_chance: Vec<&str> = own.iter().copied().filter(|name| is_by_chance(run, name)).collect();
+    for name in &by_chance {
+        page.tell(
+            &facts,
+            &[&format!(
+                "{}: no more features at lines of {{{}}} than chance gives. The model does not read the label off this \
+                 element's lines, but off what goes along with it among the training stars; of a star in which the two part, \
+                 it would not know.",
+                label_title(name),
+                format_args!("{}.own.species", label(name))
+            )],
+        );
+    }
+    if by_chance.len() < own.len() {
+        page.tell(
+            &facts,
+            &["A Cannon also learns what goes along with a label among the training stars: elements made in the same stars \
+               vary together, and molecules form where it is cool. Which of the features at no line of the label's own \
+               element are of that kind, and which are mistakes, was not looked into."],
+        );
+    }
     for name in &own {
         page.subheading(&format!("Strongest features of {}", label_title(name)));
         page.table(
@@ -152,6 +167,12 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         );
         page.table(&["labels", "gradient spectra", "formal errors"], &rows);
     }
+}
+
+/// Whether the features of a label are at its own element's lines no more often than chance makes likely.
+fn is_by_chance(run: &Run, name: &str) -> bool {
+    const LEAST: f64 = 0.01;
+    run.facts().number(&format!("lab.gradients.labels.{name}.own.p_value")).is_some_and(|p| p > LEAST)
 }
 
 /// How many features of each label are known lines.
@@ -266,5 +287,31 @@ pub(super) fn latent(page: &mut Page, run: &Run) {
                 )],
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn features_at_no_line_of_the_element_are_not_excused() {
+        let own =
+            |p_value: f64| json!({ "own": { "species": "Si I", "p_value": p_value, "fraction": 0.0, "chance": 0.03 } });
+        let run = |p_value: f64| Run {
+            folder: PathBuf::new(),
+            metrics: json!({ "settings": { "labels": ["si_fe"] }, "lab": { "gradients": { "labels": { "si_fe": own(p_value) } } } }),
+            settings: String::new(),
+        };
+        let told = |p_value: f64| {
+            let mut page = Page::new("gradients");
+            gradients(&mut page, &run(p_value));
+            page.finish()
+        };
+        assert!(told(1.0).contains("no more features at lines of") && !told(1.0).contains("mistake"));
+        assert!(!told(1e-9).contains("no more features") && told(1e-9).contains("was not looked into"));
     }
 }

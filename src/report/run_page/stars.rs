@@ -1,6 +1,6 @@
 //! Sections on stars: which were selected, where they stand beside isochrones, sequences, and the mystery.
 
-use super::{Run, in_table, quantity};
+use super::{Run, in_table, listed, quantity};
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
 
@@ -291,13 +291,81 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
             ),
         ],
     );
-    let teff = format!("models.{first}.labels.teff");
+    for model in &models {
+        which_error_holds(page, run, model);
+    }
+}
+
+/// What the widths of a mystery star's posterior are worth.
+fn which_error_holds(page: &mut Page, run: &Run, model: &str) {
+    let facts = run.facts();
+    let of = |field: &str| format!("lab.mystery.models.{model}.{field}");
+    let usual = format!("models.{model}.chi2_reduced_median");
+    if facts.yes(&of("is_described")) != Some(true) {
+        page.tell(
+            &facts,
+            &[&format!(
+                "{model} does not describe this star: with a \u{3c7}\u{b2} of {{{}:.2}} per degree of freedom, where test \
+                 stars have {{{usual}:.2}} (median), it is unlike the stars held out of training (BAD_FIT). No error holds: \
+                 neither the widths above nor what test stars scatter by say how far these labels are off.",
+                of("chi2_reduced")
+            )],
+        );
+        return;
+    }
+    let (place, words) = run.reference();
+    let scatters: Vec<String> = run
+        .labels()
+        .iter()
+        .map(|label| {
+            let scatter = quantity(&format!("models.{model}.{place}.{label}.robust_scatter"), label);
+            format!("{scatter} in {}", label_title(label))
+        })
+        .collect();
     page.tell(
         &facts,
         &[&format!(
-            "These widths are what noise alone allows if the model were perfect. On test stars {first} scatters by \
-             {{{teff}.robust_scatter:K}} K in Teff where its formal errors are {{{teff}.median_formal_error:K}} K: the \
-             honest error of the mystery star is the former."
+            "{model} describes this star as it does others: a \u{3c7}\u{b2} of {{{}:.2}} per degree of freedom, where test \
+             stars have {{{usual}:.2}} (median). The widths above are what noise alone allows if the model were perfect; the \
+             error that holds is what test stars scatter by, against {words}: {}.",
+            of("chi2_reduced"),
+            listed(&scatters)
         )],
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use serde_json::json;
+
+    /// The sentences on a mystery star of this chi^2, which the model describes or not.
+    fn told(is_described: bool, chi2: f64) -> String {
+        let metrics = json!({
+            "settings": { "labels": ["teff"] },
+            "models": { "cannon": { "chi2_reduced_median": 1.02, "labels": { "teff": { "robust_scatter": 54.2 } } } },
+            "lab": { "mystery": { "models": { "cannon": { "is_described": is_described, "chi2_reduced": chi2 } } } },
+        });
+        let run = Run { folder: PathBuf::new(), metrics, settings: String::new() };
+        let mut page = Page::new("mystery");
+        which_error_holds(&mut page, &run, "cannon");
+        page.finish()
+    }
+
+    #[test]
+    fn the_error_of_test_stars_holds_only_for_a_star_like_them() {
+        let good = told(true, 1.1);
+        assert!(
+            good.contains("what test stars scatter by, against the catalogue")
+                && good.contains(">54.2</data> K in Teff")
+        );
+        assert!(!good.contains("No error holds"));
+        let bad = told(false, 4.1);
+        assert!(
+            bad.contains("does not describe this star") && bad.contains("No error holds") && bad.contains(">4.10<")
+        );
+        assert!(!bad.contains("54.2"), "{bad}");
+    }
 }

@@ -1,7 +1,11 @@
 //! The head of a run's page: what was asked, and the answer in one table.
 
-use super::{Run, in_table, title};
+use std::collections::BTreeMap;
+
+use super::{Run, in_table, listed, title};
+use crate::experiment::saturation::Saturation;
 use crate::report::html::{Cell, Page};
+use crate::report::saturation;
 
 /// Question and answer.
 pub(super) fn summary(page: &mut Page, run: &Run) {
@@ -56,6 +60,8 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     let mut head = vec!["model".to_string()];
     head.extend(labels.iter().map(|label| title(label)));
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+    told_ends(page, run);
+    not_described(page, run);
     if run.facts().has("settings.data.mock") {
         page.tell(
             &facts,
@@ -64,4 +70,40 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
                holds for such spectra; of the Galaxy it says nothing."],
         );
     }
+}
+
+/// Where estimates fall short at the ends of a label's range.
+fn told_ends(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let mut sentences = Vec::new();
+    for model in run.models() {
+        let found = facts.at(&format!("models.{model}.saturation")).cloned().unwrap_or_default();
+        let found: BTreeMap<String, Saturation> = serde_json::from_value(found).unwrap_or_default();
+        for label in run.labels() {
+            sentences.extend(found.get(label).into_iter().flat_map(|found| saturation::sentences(model, label, found)));
+        }
+    }
+    page.tell(&facts, &sentences.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// Test stars that models do not describe.
+fn not_described(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let count = |model: &&str| format!("models.{model}.n_flagged.BAD_FIT");
+    let concerned: Vec<String> = run
+        .models()
+        .iter()
+        .filter(|model| facts.has(&count(model)))
+        .map(|model| format!("{{{}}} by {model}", count(model)))
+        .collect();
+    if concerned.is_empty() {
+        return;
+    }
+    page.tell(
+        &facts,
+        &[&format!(
+            "Flagged BAD_FIT are test stars that a model does not describe, by the fits of stars held out of training              (probability below {{settings.bad_fit.probability:e}}): {}. No error quoted for them holds.",
+            listed(&concerned)
+        )],
+    );
 }

@@ -1,0 +1,126 @@
+//! Which test stars a fold's model does not describe, by the training stars held out; no test star takes part.
+
+use super::crossval::{CrossValidation, ModelPlace};
+use super::prepare::spectra_of_rows;
+use crate::error::Result;
+use crate::inference::fit_quality::FitQuality;
+use crate::inference::fitted::examine_arrays;
+use crate::inference::judged::Recognizer;
+use crate::models::misfit::Misfit;
+use crate::models::{LabelEstimates, LabelEstimator};
+use crate::spectra::split::Fold;
+use crate::training::usual_spectra;
+
+/// How well stars were described by models that had not seen them.
+pub(super) struct HeldOutMisfit {
+    rows: Vec<usize>,
+    n_pixels: Vec<usize>,
+    misfit: Misfit,
+}
+
+impl HeldOutMisfit {
+    /// Of no stars as yet.
+    pub fn new() -> Self {
+        Self { rows: Vec::new(), n_pixels: Vec::new(), misfit: Misfit::none(0) }
+    }
+
+    /// Adds some rows.
+    pub fn add(&mut self, rows: &[usize], estimates: &LabelEstimates, misfit: Misfit) {
+        self.rows.extend(rows);
+        self.n_pixels.extend(&estimates.n_pixels);
+        self.misfit.append(misfit);
+    }
+}
+
+impl CrossValidation<'_> {
+    /// Labels of some rows, and how well the model describes their spectra.
+    pub(super) fn examine(
+        &self,
+        task: &str,
+        rows: &[usize],
+        estimator: &dyn LabelEstimator,
+    ) -> Result<(LabelEstimates, Misfit)> {
+        let (flux, ivar) = spectra_of_rows(self.set, rows);
+        self.progress.start(task, rows.len());
+        let report = |stars: usize| self.progress.advance(stars);
+        let batch_stars = self.config.fit.batch_stars;
+        let found = examine_arrays(estimator, flux.view(), ivar.view(), batch_stars, self.compute, &report);
+        self.progress.finish();
+        found
+    }
+
+    /// Flags the test stars of a fold that its model does not describe, and keeps beside the model how that is told.
+    ///
+    /// Without held-out stars the rule is that of [`FitQuality::without_held_out_stars`].
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`].
+    pub(super) fn flag_bad_fits(
+        &self,
+        fold: &Fold,
+        held_out: &HeldOutMisfit,
+        (estimates, misfit): (&mut LabelEstimates, &Misfit),
+        place: Option<&ModelPlace>,
+    ) -> Result<()> {
+        let conditions = self.conditions(&held_out.rows);
+        let quality = FitQuality::fit(&held_out.misfit, &conditions, &held_out.n_pixels, self.config.bad_fit);
+        let quality = quality.unwrap_or_else(|| FitQuality {
+            probability: self.config.bad_fit.probability,
+            ..FitQuality::without_held_out_stars()
+        });
+        if let Some(place) = place {
+            quality.save(&place.model)?;
+        }
+        let flags = quality.flags(misfit, &self.conditions(&fold.test), &estimates.n_pixels);
+        estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
+        Ok(())
+    }
+
+    /// The same for a model that does not describe spectra: the test stars whose spectra are unlike those of the training
+    /// stars. Two thirds of these tell what is usual, the others how far from it one may be.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`].
+    pub(super) fn flag_unusual(
+        &self,
+        fold: &Fold,
+        training: &[usize],
+        estimates: &mut LabelEstimates,
+        place: Option<&ModelPlace>,
+    ) -> Result<()> {
+        let part = |held_out: bool| -> Vec<usize> {
+            training.iter().enumerate().filter(|(n, _)| (n % 3 == 2) == held_out).map(|(_, row)| *row).collect()
+        };
+        let (learning, held_out) = (part(false), part(true));
+        let (flux, ivar) = spectra_of_rows(self.set, &learning);
+        let Some(usual) = usual_spectra::learn(flux.view(), ivar.view(), self.compute) else {
+            tracing::warn!(
+                "no star can be flagged as unlike the training stars: {} of them are too few",
+                training.len()
+            );
+            return Ok(());
+        };
+        let recognizer = Recognizer::new(usual.clone(), &self.set.grid.chips, self.compute);
+        let examine = |rows: &[usize]| {
+            let (flux, ivar) = spectra_of_rows(self.set, rows);
+            let count = |ivar: ndarray::ArrayView1<f32>| ivar.iter().filter(|ivar| **ivar > 0.0).count();
+            let n_pixels: Vec<usize> = ivar.rows().into_iter().map(count).collect();
+            let batch_stars = self.config.fit.batch_stars;
+            (recognizer.examine_arrays(flux.view(), ivar.view(), batch_stars, self.compute), n_pixels)
+        };
+        let (misfit, n_pixels) = examine(&held_out);
+        let Some(quality) = FitQuality::fit(&misfit, &self.conditions(&held_out), &n_pixels, self.config.bad_fit)
+        else {
+            return Ok(());
+        };
+        let quality = FitQuality { n_components: usual.n_components(), ..quality };
+        if let Some(place) = place {
+            usual_spectra::save(&usual, &place.model)?;
+            quality.save(&place.model)?;
+        }
+        let (misfit, n_pixels) = examine(&fold.test);
+        let flags = quality.flags(&misfit, &self.conditions(&fold.test), &n_pixels);
+        estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
+        Ok(())
+    }
+}

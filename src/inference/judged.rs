@@ -1,0 +1,153 @@
+//! A trained model that also says of every star whether it describes it.
+
+use std::ops::Range;
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use ndarray::{Array2, ArrayView2, s};
+
+use super::examine::Comparison;
+use super::fit_quality::FitQuality;
+use crate::device::{Compute, to_f64};
+use crate::error::Result;
+use crate::models::likelihood::inverse_total_variance;
+use crate::models::misfit::{Measure, Misfit};
+use crate::models::usual_spectra::UsualSpectra;
+use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator};
+use crate::spectra::batch::SpectraBatch;
+use crate::spectra::noise::Conditions;
+use crate::training::closed_form::products_of_columns;
+use crate::training::usual_spectra;
+
+/// An estimator whose estimates are flagged where it does not describe the star.
+pub struct Judged<E> {
+    /// What estimates the labels.
+    pub estimator: E,
+    /// What misfit is usual.
+    pub quality: FitQuality,
+    /// Pixels of each chip.
+    pub chips: Vec<Range<usize>>,
+}
+
+impl<E> Judged<E> {
+    /// A model with what its folder tells of its fits, or else the rule for models that came without held-out stars.
+    ///
+    /// # Errors
+    /// Those of [`FitQuality::load`].
+    pub fn load(folder: &Path, estimator: E, chips: &[Range<usize>]) -> Result<Self> {
+        let quality = FitQuality::load(folder)?.unwrap_or_else(FitQuality::without_held_out_stars);
+        Ok(Self { estimator, quality, chips: chips.to_vec() })
+    }
+}
+
+impl<E: LabelEstimator> LabelEstimator for Judged<E> {
+    fn n_labels(&self) -> usize {
+        self.estimator.n_labels()
+    }
+
+    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+        let (mut estimates, misfit) = self.estimator.estimate_and_examine(spectra)?;
+        let ivar = to_f64(spectra.ivar.clone()).into_iter().map(|ivar| ivar as f32).collect();
+        let ivar =
+            Array2::from_shape_vec((spectra.n_stars(), spectra.n_pixels()), ivar).expect("a tensor has its shape");
+        let flags = self.quality.flags(&misfit, &Conditions::of(ivar.view(), &self.chips), &estimates.n_pixels);
+        estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
+        Ok(estimates)
+    }
+
+    fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
+        // The labels are those of the same fit, made once more to be judged.
+        Ok((self.estimate_labels(spectra)?, self.estimator.fit_spectra(spectra)?.1))
+    }
+}
+
+/// What tells spectra that are unlike all that a model learned from, for models that do not describe spectra themselves.
+#[derive(Debug, Clone)]
+pub struct Recognizer {
+    usual: UsualSpectra,
+    /// The components as columns, and products of two of them.
+    columns: Tensor<2>,
+    pairs: Tensor<2>,
+    chips: Vec<Range<usize>>,
+}
+
+impl Recognizer {
+    /// Prepares the comparison with usual spectra.
+    pub fn new(usual: UsualSpectra, chips: &[Range<usize>], compute: &Compute) -> Self {
+        let columns = usual.components.val().transpose();
+        Self { pairs: products_of_columns(&columns, compute), columns, usual, chips: chips.to_vec() }
+    }
+
+    /// How far spectra are from usual ones: what the components leave, and how large they are.
+    pub fn examine(&self, spectra: &SpectraBatch) -> Misfit {
+        let mut comparison = Comparison {
+            residual: spectra.flux.clone() - self.usual.mean.val(),
+            weight: inverse_total_variance(spectra.ivar.clone(), self.usual.s2.val()) * self.usual.valid(),
+            ivar: spectra.ivar.clone(),
+        };
+        let squares = comparison.take_out(&self.columns, &self.pairs);
+        comparison.measure(&self.chips, &[(Measure::Nuisances, squares)])
+    }
+
+    /// The same of host arrays, [n_stars, n_pixels], a batch of stars at a time.
+    pub fn examine_arrays(
+        &self,
+        flux: ArrayView2<f32>,
+        ivar: ArrayView2<f32>,
+        batch_stars: usize,
+        compute: &Compute,
+    ) -> Misfit {
+        let mut misfit = Misfit::none(0);
+        for start in (0..flux.nrows()).step_by(batch_stars) {
+            let stars = s![start..(start + batch_stars).min(flux.nrows()), ..];
+            misfit.append(self.examine(&SpectraBatch::new(flux.slice(stars), ivar.slice(stars), compute)));
+        }
+        misfit
+    }
+}
+
+/// An estimator that knows what spectra are usual.
+pub struct Recognizing<E> {
+    /// What estimates the labels.
+    pub estimator: E,
+    /// What compares spectra with those it learned from; none in folders written without.
+    pub recognizer: Option<Recognizer>,
+}
+
+impl<E: LabelEstimator> Recognizing<E> {
+    /// A model with the usual spectra of its folder.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Checkpoint`].
+    pub fn load(
+        folder: &Path,
+        estimator: E,
+        n_pixels: usize,
+        chips: &[Range<usize>],
+        compute: &Compute,
+    ) -> Result<Judged<Self>> {
+        let judged = Judged::load(folder, (), chips)?;
+        let usual = match judged.quality.n_components {
+            0 => None,
+            n_components => usual_spectra::load(folder, n_components, n_pixels, compute)?,
+        };
+        let recognizer = usual.map(|usual| Recognizer::new(usual, chips, compute));
+        Ok(Judged { estimator: Self { estimator, recognizer }, quality: judged.quality, chips: judged.chips })
+    }
+}
+
+impl<E: LabelEstimator> LabelEstimator for Recognizing<E> {
+    fn n_labels(&self) -> usize {
+        self.estimator.n_labels()
+    }
+
+    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+        self.estimator.estimate_labels(spectra)
+    }
+
+    fn estimate_and_examine(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Misfit)> {
+        let estimates = self.estimator.estimate_labels(spectra)?;
+        let examined = self.recognizer.as_ref().map(|recognizer| recognizer.examine(spectra));
+        Ok((estimates, examined.unwrap_or_else(|| Misfit::none(spectra.n_stars()))))
+    }
+}

@@ -1,0 +1,133 @@
+//! Words for estimates that fall short at the ends of a label's range.
+
+use super::{in_unit, label_title};
+use crate::experiment::metrics::ModelMetrics;
+use crate::experiment::saturation::{Saturation, Tenth};
+use crate::spectra::labels::unit;
+
+/// What a tenth of the stars is called, and what its estimates are if they are too low and too high.
+struct Words {
+    lowest: &'static str,
+    highest: &'static str,
+    below: &'static str,
+    above: &'static str,
+}
+
+fn words(label: &str) -> Words {
+    match label {
+        "teff" => Words { lowest: "coolest", highest: "hottest", below: "too cool", above: "too hot" },
+        _ if ["_h", "_fe", "_m"].iter().any(|end| label.ends_with(end)) => {
+            Words { lowest: "poorest", highest: "richest", below: "too poor", above: "too rich" }
+        }
+        _ => Words { lowest: "lowest", highest: "highest", below: "too low", above: "too high" },
+    }
+}
+
+/// Of one label: the ends and the slope that are clearly off, each as (field of [`Saturation`], words before the size, words
+/// after it).
+fn ends(label: &str, found: &Saturation) -> Vec<(&'static str, String, &'static str)> {
+    let words = words(label);
+    let title = label_title(label);
+    let end = |field: &'static str, name: &str, tenth: &Tenth| {
+        let direction = if tenth.bias < tenth.expected_bias { words.below } else { words.above };
+        tenth.is_clear.then(|| (field, format!("stars of the {name} tenth in {title} come out"), direction))
+    };
+    [end("lowest", words.lowest, &found.lowest), end("highest", words.highest, &found.highest)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Lines for the terminal: nothing where no label saturates.
+pub fn lines(metrics: &ModelMetrics, labels: &[String]) -> String {
+    let mut text = String::new();
+    for label in labels {
+        let Some(found) = metrics.saturation.get(label) else { continue };
+        let own = ends(label, found);
+        if own.is_empty() && !found.is_slope_clear {
+            continue;
+        }
+        let number = |value: f64| format!("{} {}", in_unit(value, unit(label)), unit(label)).trim_end().to_string();
+        let mut parts: Vec<String> = own
+            .into_iter()
+            .map(|(field, before, direction)| {
+                let tenth = if field == "lowest" { &found.lowest } else { &found.highest };
+                let side = if field == "lowest" { "below" } else { "above" };
+                format!("{before} {} {direction} ({side} {})", number(tenth.size), number(tenth.limit))
+            })
+            .collect();
+        parts.push(slope(found));
+        text += &format!("  {}, against the {}: {}\n", label_title(label), found.reference, parts.join("; "));
+    }
+    text
+}
+
+fn slope(found: &Saturation) -> String {
+    let expected = match found.expected_slope {
+        1.0 => String::new(),
+        expected => format!(", {expected:.3} expected of a catalogue with its errors"),
+    };
+    format!("slope {:.3}{expected}", found.slope)
+}
+
+/// Sentences for a page, with placeholders for the numbers of `metrics.json`.
+pub fn sentences(model: &str, label: &str, found: &Saturation) -> Vec<String> {
+    let quantity = |path: String| match unit(label) {
+        "" => format!("{{{path}}}"),
+        unit => format!("{{{path}:{unit}}} {unit}"),
+    };
+    let place = format!("models.{model}.saturation.{label}");
+    ends(label, found)
+        .into_iter()
+        .map(|(field, before, direction)| {
+            let side = if field == "lowest" { "below" } else { "above" };
+            format!(
+                "{model}: {before} {} {direction} ({side} {}; slope against the {} {{{place}.slope:.3}}).",
+                quantity(format!("{place}.{field}.size")),
+                quantity(format!("{place}.{field}.limit")),
+                found.reference,
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(bias: f64) -> Saturation {
+        let tenth = |bias: f64, limit: f64| Tenth {
+            limit,
+            n_stars: 100,
+            bias,
+            bias_interval: (bias - 5.0, bias + 5.0),
+            expected_bias: 0.0,
+            size: bias.abs(),
+            is_clear: bias.abs() > 50.0,
+        };
+        Saturation {
+            reference: "truth".into(),
+            n_stars: 1000,
+            slope: 0.934,
+            slope_interval: (0.93, 0.94),
+            expected_slope: 1.0,
+            is_slope_clear: true,
+            lowest: tenth(3.0, 4200.0),
+            highest: tenth(bias, 4970.0),
+        }
+    }
+
+    #[test]
+    fn only_what_is_clear_is_told_and_in_the_label_s_own_words() {
+        assert_eq!(
+            sentences("cannon", "teff", &found(-102.0)),
+            [
+                "cannon: stars of the hottest tenth in Teff come out {models.cannon.saturation.teff.highest.size:K} K too cool \
+              (above {models.cannon.saturation.teff.highest.limit:K} K; slope against the truth \
+              {models.cannon.saturation.teff.slope:.3})."
+            ]
+        );
+        assert!(sentences("cannon", "teff", &found(-12.0)).is_empty());
+        assert!(ends("fe_h", &found(60.0))[0].1.contains("richest") && ends("logg", &found(60.0))[0].2 == "too high");
+    }
+}
