@@ -9,5 +9,6 @@ pub mod normal;
 pub mod paired;
 pub mod robust;
 pub mod robust_covariance;
+pub mod simplex;
 pub mod span;
 pub mod variance_components;
