@@ -11,7 +11,7 @@ use crate::data::files;
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
 use crate::spectra::noise::Conditions;
-use crate::stats::robust::{median, robust_scatter};
+use crate::stats::robust::robust_scatter;
 use crate::stats::variance_components::{Part, fit_variance};
 
 /// The file, in a model's folder, that holds its calibration.
@@ -19,7 +19,7 @@ pub const CALIBRATION_FILE: &str = "calibration.json";
 /// The signal-to-noise ratio at which [`LabelCalibration::noise`] is quoted.
 pub const REFERENCE_SNR: f64 = 100.0;
 /// Share of the scatter of held-out stars that no catalogue's errors take from a model, however large they are quoted.
-const LEAST_SHARE: f64 = 0.1;
+const LEAST_SHARE: f64 = 0.2;
 /// Quoted errors that are wrong by less than this factor are no news.
 const NEWS: f64 = 1.5;
 
@@ -381,7 +381,7 @@ pub(crate) mod tests {
         let mut stars = held_out(300, 0.0, 22);
         stars.label_errors.fill(500.0);
         let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
-        assert!(label.floor >= 0.099 * label.scatter && label.catalogue_factor < 0.3, "{label:?}");
+        assert!(label.floor >= 0.199 * label.scatter && label.catalogue_factor < 0.3, "{label:?}");
         assert!(label.words_on_catalogue("teff").unwrap().contains("too large"));
         // Formal errors are what noise does to a fit, and stand; where chi^2 says noise is quoted too large, less does.
         assert!(label.formal_factor >= 0.99, "{label:?}");

@@ -370,9 +370,9 @@ mod tests {
             let ours = error(&combined, k);
             assert!(ours < 0.97 * best, "{k}: {ours} {best}");
             let residuals: Vec<f64> = (0..900).map(|star| held_out.residual(star, k)).collect();
-            // The catalogue errs by 2; 900 stars know a robust scatter to 4%.
+            // The catalogue errs by 2; 900 stars know a robust scatter to 4%, and wrong labels add as much.
             let expected = robust_scatter(&residuals).powi(2) - 4.0;
-            assert!((expected.sqrt() / ours - 1.0).abs() < 0.13, "{k}: {} {ours}", expected.sqrt());
+            assert!((expected.sqrt() / ours - 1.0).abs() < 0.16, "{k}: {} {ours}", expected.sqrt());
         }
     }
 

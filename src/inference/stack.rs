@@ -128,10 +128,12 @@ impl Stack {
             let seen: f64 = (0..width)
                 .flat_map(|m| (0..width).map(move |l| (m, l)))
                 .fold(0.0, |sum, (m, l)| sum + shares[m] * shares[l] * products[(m, l)]);
-            // What wild residuals have beyond the limit is the catalogue's too, and all members' alike. Of what the combination
-            // errs, the catalogue has at most nine tenths.
-            let beyond = |star: usize| (1.0 - weights[star]) * weights[star] * combined(star).powi(2);
-            let wild = (0..n).map(beyond).sum::<f64>() / n as f64;
+            // What wild residuals add is the catalogue's too, and all members' alike. Of what the combination errs, the catalogue
+            // has at most nine tenths.
+            let square = |star: usize| combined(star).powi(2);
+            let tame: Vec<f64> = (0..n).filter(|star| weights[*star] == 1.0).map(square).collect();
+            let all = (0..n).map(|star| weights[star] * combined(star).powi(2)).sum::<f64>() / n as f64;
+            let wild = (all - mean(&tame)).max(0.0);
             let common = (common + wild).min(0.9 * seen);
             let covariance = lifted(products.map(|value| value - common));
             stack.shrinkage = (width * width) as f64 * seen / n as f64;

@@ -62,8 +62,8 @@ impl<'a> LabelOfStars<'a> {
         let Lesson { residuals, excess, .. } = self.lesson(&self.complete);
         let limit = limit(&residuals);
         let of_member = |m: usize| {
-            let losses = residuals.column(m).iter().zip(excess.column(m)).map(|(r, excess)| loss(*r, limit) - excess);
-            mean(&losses.collect::<Vec<f64>>()).max(0.0).sqrt()
+            let own = |star: usize| loss(residuals[[star, m]], limit) - excess[[star, m]];
+            mean(&(0..residuals.nrows()).map(own).collect::<Vec<f64>>()).max(0.0).sqrt()
         };
         (0..residuals.ncols()).map(of_member).collect()
     }

@@ -39,7 +39,6 @@ pub fn least_on_simplex(matrix: &DMatrix<f64>) -> DVector<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nalgebra::dmatrix;
 
     #[test]
     fn shares_of_independent_estimates_go_by_their_inverse_variances() {
@@ -53,12 +52,13 @@ mod tests {
     #[test]
     fn what_would_have_a_negative_share_has_none_and_equals_have_equal_ones() {
         // The second is the first and more: generalized least squares would subtract it.
-        let weights = least_on_simplex(&dmatrix![1.0, 1.2; 1.2, 2.0]);
+        let weights = least_on_simplex(&DMatrix::from_row_slice(2, 2, &[1.0, 1.2, 1.2, 2.0]));
         assert_eq!(weights.as_slice(), [1.0, 0.0]);
         let same = least_on_simplex(&DMatrix::from_element(3, 3, 2.0));
         assert!(same.iter().all(|weight| (weight - 1.0 / 3.0).abs() < 1e-12), "{same}");
-        let hopeless = least_on_simplex(&dmatrix![1.0, 0.5, 0.0; 0.5, 1.0, 0.0; 0.0, 0.0, 1e12]);
+        let hopeless =
+            least_on_simplex(&DMatrix::from_row_slice(3, 3, &[1.0, 0.5, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 1e12]));
         assert!((hopeless[0] - 0.5).abs() < 1e-9 && hopeless[2] < 1e-11, "{hopeless}");
-        assert_eq!(least_on_simplex(&dmatrix![3.0]).as_slice(), [1.0]);
+        assert_eq!(least_on_simplex(&DMatrix::from_element(1, 1, 3.0)).as_slice(), [1.0]);
     }
 }

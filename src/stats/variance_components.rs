@@ -14,8 +14,8 @@ const LEAST_OUTLIER_WIDTH: f64 = 3.0;
 const MOST_OUTLIERS: f64 = 0.1;
 /// Width of the prior of a factor's logarithm: most catalogues quote errors that are right to a third.
 const FACTOR_WIDTH: f64 = 0.3;
-/// Places on either side of the most probable factor at which its posterior is looked at.
-const PLACES: i32 = 4;
+/// Halvings at most of the step that tells how well a factor is known.
+const MOST_HALVINGS: usize = 9;
 
 /// One part of a variance, known but for a coefficient.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ pub struct Part {
 /// The factor of errors that were quoted by others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Factor {
-    /// What quoted errors must be multiplied with: the root of the mean of its square.
+    /// What quoted errors must be multiplied with.
     pub value: f64,
     /// Uncertainty of its logarithm.
     pub ln_error: f64,
@@ -86,56 +86,33 @@ pub fn fit_variance(residuals: &[f64], known: &[f64], quoted: &[f64], parts: &[P
     unknown.push(Unknown { values: quoted, least: 0.0, is_factor: true });
     let best = task.maximize(known, &unknown, task.start(&unknown), TOLERANCE);
     unknown.pop();
-    let (mut own, square) = best.split();
-    let centre = 0.5 * square.max(1e-8).ln();
-    let at = |ln_factor: f64, start: &State| -> (State, f64) {
+    let (own, square) = best.split();
+    let middle = 0.5 * square.ln();
+    // How fast the posterior falls, all else fitted anew, on the side where it falls more slowly.
+    let ln_density = |ln_factor: f64| {
         let square = (2.0 * ln_factor).exp();
         let known: Vec<f64> = known.iter().zip(quoted).map(|(known, quoted)| known + square * quoted).collect();
-        let fit = task.maximize(&known, &unknown, start.clone(), COARSE);
-        let ln_density = fit.ln_likelihood + ln_prior(ln_factor);
-        (fit, ln_density)
+        task.maximize(&known, &unknown, own.clone(), COARSE).ln_likelihood + ln_prior(ln_factor)
     };
-    own = at(centre, &own).0;
-    let (_, top) = at(centre, &own);
-    // Steps at which the posterior is down by about two on the side where it falls more slowly.
-    let mut step = FACTOR_WIDTH;
-    for _ in 0..8 {
-        let least =
-            [-step, step].map(|shift| top - at(centre + shift, &own).1).into_iter().fold(f64::INFINITY, f64::min);
-        if least <= 2.0 {
+    let top = ln_density(middle);
+    let mut ln_error = FACTOR_WIDTH;
+    for _ in 0..MOST_HALVINGS {
+        let sides = [-ln_error, ln_error].map(|step| top - ln_density(middle + step));
+        let fall = sides.into_iter().fold(f64::INFINITY, f64::min);
+        if fall <= 2.0 {
+            // Half a unit is one deviation; rounds that end early may leave none.
+            ln_error = (ln_error / (2.0 * fall.max(1e-3)).sqrt()).min(FACTOR_WIDTH);
             break;
         }
-        step *= 0.5;
+        ln_error *= 0.5;
     }
-    let mut places: Vec<(f64, State, f64)> = vec![(centre, own.clone(), top)];
-    for sign in [-1.0, 1.0] {
-        let mut start = own.clone();
-        for place in 1..=PLACES {
-            let ln_factor = centre + sign * step * f64::from(place);
-            let (fit, ln_density) = at(ln_factor, &start);
-            start = fit.clone();
-            places.push((ln_factor, fit, ln_density));
-        }
-    }
-    let most = places.iter().map(|place| place.2).fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = places.iter().map(|place| (place.2 - most).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    let mean = |value: &dyn Fn(&(f64, State, f64)) -> f64| {
-        places.iter().zip(&weights).map(|(place, weight)| weight * value(place)).sum::<f64>() / total
-    };
-    let middle = mean(&|place| place.0);
-    let factor = Factor {
-        value: mean(&|place| (2.0 * place.0).exp()).sqrt(),
-        ln_error: mean(&|place| (place.0 - middle).powi(2)).sqrt(),
-    };
-    let coefficients = (0..parts.len()).map(|index| mean(&|place| place.1.coefficients[index])).collect();
-    Some(best.told(coefficients, Some(factor)))
+    let coefficients = own.coefficients.clone();
+    Some(best.told(coefficients, Some(Factor { value: middle.exp(), ln_error })))
 }
 
-/// Logarithm of the prior of a factor, but for a constant: the mean of the factor's square is 1.
+/// Logarithm of the prior of a factor, but for a constant.
 fn ln_prior(ln_factor: f64) -> f64 {
-    let deviation = (ln_factor + FACTOR_WIDTH * FACTOR_WIDTH) / FACTOR_WIDTH;
-    -0.5 * deviation * deviation
+    -0.5 * (ln_factor / FACTOR_WIDTH).powi(2)
 }
 
 /// A part whose coefficient is looked for.
@@ -150,13 +127,12 @@ impl Unknown<'_> {
     /// The coefficient that follows from one round's sums, `found` of squares over variances and `expected` of ones.
     fn next(&self, old: f64, found: f64, expected: f64) -> f64 {
         if !self.is_factor {
-            let next = if expected > 0.0 { old * (found / expected).sqrt() } else { old };
-            return next.max(self.least);
+            return if expected > 0.0 { (old * (found / expected).sqrt()).max(self.least) } else { old };
         }
         // The minorant -1/2 (found old^2 / c + expected c) + ln prior falls and rises but once along ln c.
         let slope = |ln: f64| {
             let square = (2.0 * ln).exp();
-            let prior = -(ln + FACTOR_WIDTH * FACTOR_WIDTH) / (FACTOR_WIDTH * FACTOR_WIDTH);
+            let prior = -ln / (FACTOR_WIDTH * FACTOR_WIDTH);
             found * old * old / square - expected * square + prior
         };
         let (mut low, mut high) = (-7.0, 7.0);
@@ -205,13 +181,20 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Every part has the same share.
+    /// A factor is one; every other part has the same share of the rest.
     fn start(&self, parts: &[Unknown]) -> State {
         let n = self.residuals.len();
         // A part that is nil for every star explains nothing.
         let level: Vec<f64> = parts.iter().map(|part| part.values.iter().sum::<f64>() / n as f64).collect();
-        let share = self.square / level.iter().filter(|level| **level > 0.0).count().max(1) as f64;
-        let first = |(level, part): (&f64, &Unknown)| if *level > 0.0 { (share / level).max(part.least) } else { 0.0 };
+        let of_factor: f64 = parts.iter().zip(&level).filter(|(part, _)| part.is_factor).map(|(_, level)| level).sum();
+        let rest = (self.square - of_factor).max(0.05 * self.square);
+        let n_shares = parts.iter().zip(&level).filter(|(part, level)| !part.is_factor && **level > 0.0).count();
+        let share = rest / n_shares.max(1) as f64;
+        let first = |(level, part): (&f64, &Unknown)| match *level > 0.0 {
+            true if part.is_factor => 1.0,
+            true => (share / level).max(part.least),
+            false => 0.0,
+        };
         State {
             coefficients: level.iter().zip(parts).map(first).collect(),
             centre: median(self.residuals),
@@ -385,20 +368,23 @@ mod tests {
     }
 
     #[test]
-    fn where_stars_cannot_tell_a_factor_the_prior_does_and_something_is_left_for_the_model() {
+    fn where_stars_cannot_tell_a_factor_it_is_as_near_one_as_may_be_and_something_is_left_for_the_model() {
         // Errors quoted three times too large, all alike: 20, where the catalogue errs by 6.7 and the model by 8.
         let (residuals, same) = quoted(4000, 1.0 / 3.0, false, 4);
-        let fit = fit_variance(&residuals, &none(&same), &same, &[part(vec![1.0; 4000])]).unwrap();
-        let Factor { value, ln_error } = fit.factor.unwrap();
+        let least = Part { values: vec![1.0; 4000], least: 4.0 };
+        let fit = fit_variance(&residuals, &none(&same), &same, &[least]).unwrap();
         // All that is seen, 10.4, allows no factor above 0.52.
-        assert!(value > 0.3 && value < 0.53 && ln_error > 0.03, "{fit:?}");
-        let own = fit.coefficients[0].sqrt();
-        assert!(own > 2.0 && own < 10.4, "{fit:?}");
+        let Factor { value, ln_error } = fit.factor.unwrap();
+        assert!((value - 0.51).abs() < 0.03 && ln_error < 0.2, "{fit:?}");
+        assert!(fit.coefficients[0] >= 4.0 && fit.coefficients[0] < 20.0, "{fit:?}");
         let seen = (fit.coefficients[0] + value * value * 400.0).sqrt();
         assert!((seen / f64::hypot(8.0, 20.0 / 3.0) - 1.0).abs() < 0.04, "{seen}");
-        // Quoted rightly, all alike: taken at their word, in the mean.
+        // Quoted rightly, all alike: taken at their word.
         let (residuals, same) = quoted(4000, 1.0, false, 5);
         let fit = fit_variance(&residuals, &none(&same), &same, &[part(vec![1.0; 4000])]).unwrap();
-        assert!((fit.factor.unwrap().value - 1.0).abs() < 0.15 && fit.coefficients[0] > 9.0, "{fit:?}");
+        let Factor { value, ln_error } = fit.factor.unwrap();
+        assert!((value - 1.0).abs() < 0.05 && ln_error > 0.1, "{fit:?}");
+        // 8^2 of 464, which 4000 stars know to 10.
+        assert!((fit.coefficients[0] - 64.0).abs() < 40.0, "{fit:?}");
     }
 }
