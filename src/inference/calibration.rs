@@ -311,11 +311,11 @@ pub(crate) mod tests {
     #[test]
     fn factor_floor_and_noise_come_back_wrong_labels_or_not() {
         for wrong in [0.0, 0.04] {
-            let label = ErrorCalibration::fit(&names(), &held_out(20_000, wrong, 1)).labels[0].clone().unwrap();
+            let label = ErrorCalibration::fit(&names(), &held_out(8000, wrong, 1)).labels[0].clone().unwrap();
             // The three go together: each is known less well than their sum.
-            assert!((label.formal_factor - 3.0).abs() < 0.12, "{label:?}");
-            assert!((label.floor - 20.0).abs() < 3.0 && (label.noise - 15.0).abs() < 3.0, "{label:?}");
-            assert!((label.bias - 4.0).abs() < 4.0 * label.bias_error && label.bias_error < 0.5, "{label:?}");
+            assert!((label.formal_factor - 3.0).abs() < 0.2, "{label:?}");
+            assert!((label.floor - 20.0).abs() < 4.5 && (label.noise - 15.0).abs() < 4.5, "{label:?}");
+            assert!((label.bias - 4.0).abs() < 4.0 * label.bias_error && label.bias_error < 0.8, "{label:?}");
             assert!((label.outlier_fraction - wrong).abs() < 0.01 && label.catalogue_error == 10.0, "{label:?}");
         }
     }
@@ -354,11 +354,11 @@ pub(crate) mod tests {
     fn errors_quoted_three_times_too_large_are_found_out_and_said() {
         for (size, words) in [(1.0 / 3.0, Some("3.0 times too large")), (1.0, None), (3.0, Some("3.0 times too small"))]
         {
-            let calibration = ErrorCalibration::fit(&names(), &requoted(12_000, size, 21));
+            let calibration = ErrorCalibration::fit(&names(), &requoted(4000, size, 21));
             let label = calibration.labels[0].clone().unwrap();
-            // Some 12,000 residuals know the catalogue's part of them to a few per cent.
+            // Some 4000 residuals know the catalogue's part of them to a few per cent.
             assert!(
-                (label.catalogue_factor / size).ln().abs() < 0.1 && label.catalogue_factor_error < 0.05,
+                (label.catalogue_factor / size).ln().abs() < 0.15 && label.catalogue_factor_error < 0.08,
                 "{label:?}"
             );
             let said = label.words_on_catalogue("teff");

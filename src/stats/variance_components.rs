@@ -356,13 +356,13 @@ mod tests {
     #[test]
     fn a_catalogue_that_quotes_errors_wrong_by_a_factor_is_found_out() {
         for (truth, seed) in [(1.0 / 3.0, 1), (1.0, 2), (3.0, 3)] {
-            let (residuals, quoted) = quoted(8000, truth, true, seed);
-            let fit = fit_variance(&residuals, &none(&quoted), &quoted, &[part(vec![1.0; 8000])]).unwrap();
+            let (residuals, quoted) = quoted(4000, truth, true, seed);
+            let fit = fit_variance(&residuals, &none(&quoted), &quoted, &[part(vec![1.0; 4000])]).unwrap();
             let Factor { value, ln_error } = fit.factor.unwrap();
-            // 8000 residuals know their size to 0.8%; what of it is the model's is known less well.
-            assert!((value / truth).ln().abs() < 4.0 * ln_error && ln_error < 0.05, "{truth}: {fit:?}");
+            // 4000 residuals know their size to 1.1%; what of it is the model's is known less well.
+            assert!((value / truth).ln().abs() < 4.0 * ln_error && ln_error < 0.07, "{truth}: {fit:?}");
             let own = fit.coefficients[0].sqrt();
-            let tolerance = if truth > 2.0 { 8.0 } else { 1.2 };
+            let tolerance = if truth > 2.0 { 8.0 } else { 1.7 };
             assert!((own - 8.0).abs() < tolerance && own > 0.0, "{truth}: {fit:?}");
         }
     }
