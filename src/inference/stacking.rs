@@ -11,6 +11,8 @@ use crate::stats::robust::mean;
 
 /// Parts of the held-out stars, each combined as the others teach.
 const PARTS: usize = 5;
+/// Gain, in units of one over the root of the number of stars, that is asked of shares that follow each star's errors.
+const DOUBT: f64 = 0.3;
 /// Stars in common that a combination needs, per member.
 pub(super) const STARS_PER_MEMBER: usize = 6;
 
@@ -120,7 +122,12 @@ impl<'a> LabelOfStars<'a> {
         for recipe in [Recipe::BestMember, Recipe::Shares, Recipe::SharesByStar] {
             let stacked = self.cross_fitted(stars, recipe, best)?;
             let scatter = self.scatter(&stacked);
-            if least.as_ref().is_none_or(|(least, ..)| scatter < *least) {
+            // Following each star's errors is the greater liberty: a gain that chance may have made is none.
+            let doubt = match recipe {
+                Recipe::SharesByStar => DOUBT / (self.complete.len() as f64).sqrt(),
+                _ => 0.0,
+            };
+            if least.as_ref().is_none_or(|(least, ..)| scatter < *least * (1.0 - doubt)) {
                 least = Some((scatter, recipe, stacked));
             }
         }
