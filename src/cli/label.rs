@@ -24,6 +24,10 @@ const MOST_PRINTED: usize = 30;
 
 /// Label apStar spectra with a trained model: one file or millions.
 ///
+/// Printed errors are calibrated on stars held out from training, against the truth where the catalogue's own errors are known and
+/// against the catalogue where they are not; formal (noise alone) where the model's folder has no calibration. A line below the
+/// table says which. Tables hold both kinds.
+///
 /// With --out, rows go to disk as they come; a job that was killed goes on where it stopped when it is started again with the
 /// same words. Memory does not grow with the number of spectra.
 ///
@@ -103,6 +107,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         return Err(Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy }.into());
     }
     let mut answer = table(&shown, labeller.label_names());
+    answer += &format!("± errors are {}\n", labeller.words_on_errors());
     if waiting.len() > MOST_PRINTED {
         let remedy = if stem.is_none() { "; --out writes them all" } else { "" };
         answer += &format!("... and {} more{remedy}\n", waiting.len() - MOST_PRINTED);

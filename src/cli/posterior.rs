@@ -24,6 +24,9 @@ use crate::report;
 /// Prints, for each spectrum, median and 68% interval of every label, whether the chains agree (R-hat), what they are worth (ESS),
 /// and the priors in words; leaves the draws, a summary table and figures in a folder.
 ///
+/// Widths of posteriors are formal errors: what noise and scatter do if the model is right. `maury label` gives calibrated ones, which
+/// hold what stars held out from training showed, where a model has them; they are often several times larger.
+///
 /// The model is a Cannon (`models/<name>` of a run, or made by `maury import`) or `checkpoints/payne-hband`.
 #[derive(Debug, Args)]
 #[command(

@@ -108,6 +108,8 @@ impl CrossValidation<'_> {
             label_errors: set.label_errors.select(Axis(0), &rows),
             conditions: self.conditions(&rows),
             without_chip: self.without_chips(&rows, whole)?,
+            // Only fits have a chi^2; errors of regressions are what they learned of their residuals.
+            formal_is_noise: estimates.chi2.iter().any(|chi2| chi2.is_finite()),
             rows,
         })
     }
@@ -162,8 +164,14 @@ impl CrossValidation<'_> {
         if let Some(place) = place {
             calibration.save(&place.model)?;
         }
+        for (label, fitted) in self.set.label_names.iter().zip(&calibration.labels) {
+            if let Some(words) = fitted.as_ref().and_then(|fitted| fitted.words_on_catalogue(label)) {
+                tracing::info!("{words}");
+            }
+        }
         let errors = calibration.errors(&result.estimates, &self.conditions(&fold.test));
-        result.calibrated = Some(Calibrated { calibration, errors });
+        let catalogue_errors = calibration.catalogue_errors(&self.set.label_errors.select(Axis(0), &fold.test));
+        result.calibrated = Some(Calibrated { calibration, errors, catalogue_errors });
         Ok(())
     }
 }

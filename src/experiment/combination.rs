@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ndarray::Axis;
+use ndarray::s;
 use serde::{Deserialize, Serialize};
 
 use super::crossval::{CrossValidation, FoldResult, ModelPlace, Training};
 use super::timings::Timings;
 use crate::error::{Error, Result};
-use crate::inference::combination::{Combination, Member};
+use crate::inference::combination::{Combination, Learned, Member};
 use crate::inference::combination_estimator::save;
+use crate::inference::stack::Recipe;
 use crate::models::LabelEstimates;
 use crate::spectra::split::Fold;
 use crate::stats::robust::median;
@@ -28,9 +29,40 @@ pub struct CombinationConfig {
 pub struct CombinationReport {
     /// Stars that no member had seen.
     pub n_held_out: usize,
-    /// By label, the median weight over the test stars of each member's estimate of that label; the other labels of all members
-    /// have weights that add up to nil.
+    /// By label, the median share over the test stars of each member's estimate of that label.
     pub weights: BTreeMap<String, BTreeMap<String, f64>>,
+    /// By label, what shares depend on; none where held-out stars are too few.
+    pub recipes: BTreeMap<String, Option<Recipe>>,
+    /// By label, how each member and the combination scatter on the held-out stars: the root of the mean Huber loss that shares
+    /// make least. The combination is learned from others of them.
+    pub held_out_scatter: BTreeMap<String, HeldOutScatter>,
+}
+
+/// Scatter of one label on held-out stars.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeldOutScatter {
+    /// Of each member.
+    pub members: BTreeMap<String, f64>,
+    /// Of the combination; not above the best member's.
+    pub combination: f64,
+}
+
+impl CombinationReport {
+    /// What to say of one label.
+    pub fn words(&self, label: &str) -> String {
+        let shares = self.weights.get(label).into_iter().flatten();
+        let shares: Vec<String> = shares.map(|(name, share)| format!("{name} {:.0}%", 100.0 * share)).collect();
+        match self.recipes.get(label).copied().flatten() {
+            Some(Recipe::BestMember) => {
+                let of = |(name, share): (&String, &f64)| (*share > 0.5).then(|| name.clone());
+                let best = self.weights.get(label).into_iter().flatten().find_map(of).unwrap_or_default();
+                format!("{label}: {best} alone, the others add nothing on held-out stars")
+            }
+            Some(Recipe::Shares) => format!("{label}: {}", shares.join(", ")),
+            Some(Recipe::SharesByStar) => format!("{label}: {}, by each star's errors", shares.join(", ")),
+            None => format!("{label}: not combined, too few held-out stars"),
+        }
+    }
 }
 
 impl CrossValidation<'_> {
@@ -58,26 +90,32 @@ impl CrossValidation<'_> {
             }),
         });
         let members = members.collect::<Result<Vec<Member>>>()?;
-        let (combination, held_out) = timings.measure("combine", || -> Result<_> {
-            Ok((Combination::fit(&members)?, Combination::held_out(&members)?))
-        })?;
+        let Learned { combination, held_out, scatters } =
+            timings.measure("combine", || Combination::learn(&members))?;
         let theirs: Vec<LabelEstimates> = results.iter().map(|(_, result)| result.estimates.clone()).collect();
         let combined = timings.measure("combine", || combination.combine(&theirs, &self.conditions(&fold.test)));
         if let Some(place) = place {
             let folders: Vec<PathBuf> = config.of.iter().map(|member| from_combination(&place.model, member)).collect();
             timings.measure("save", || save(&place.model, &combination, &self.set.label_names, &folders))?;
         }
-        let n_labels = self.set.label_names.len();
-        let weight = |m: usize, k: usize| {
-            let of_star = combined.weights.index_axis(Axis(1), k);
-            median(&of_star.column(m * n_labels + k).to_vec())
+        let label_names = &self.set.label_names;
+        let by_member = |value: &dyn Fn(usize) -> f64| -> BTreeMap<String, f64> {
+            config.of.iter().enumerate().map(|(m, name)| (name.clone(), value(m))).collect()
         };
-        let weights = |k: usize| config.of.iter().enumerate().map(|(m, name)| (name.clone(), weight(m, k))).collect();
+        let weights = |k: usize| by_member(&|m| median(&combined.weights.slice(s![.., k, m]).to_vec()));
+        let scatter = |k: usize| HeldOutScatter {
+            members: by_member(&|m| scatters[k][m]),
+            combination: scatters[k][config.of.len()],
+        };
+        let labels = || label_names.iter().cloned().enumerate();
         let report = CombinationReport {
             n_held_out: held_out.rows.len(),
-            weights: self.set.label_names.iter().enumerate().map(|(k, label)| (label.clone(), weights(k))).collect(),
+            weights: labels().map(|(k, label)| (label, weights(k))).collect(),
+            recipes: labels().map(|(k, label)| (label, combination.labels[k].as_ref().map(|of| of.recipe))).collect(),
+            held_out_scatter: labels().map(|(k, label)| (label, scatter(k))).collect(),
         };
-        tracing::info!("combined on {} training stars held out: {:?}", report.n_held_out, report.weights);
+        let words: Vec<String> = label_names.iter().map(|label| report.words(label)).collect();
+        tracing::info!("combined on {} training stars held out: {}", report.n_held_out, words.join("; "));
         Ok(FoldResult {
             n_train: results.iter().map(|(_, result)| result.n_train).max().unwrap_or(0),
             estimates: combined.estimates,

@@ -59,6 +59,8 @@ pub struct Calibrated {
     pub calibration: ErrorCalibration,
     /// Calibrated errors of the fold's test rows, [n_test, n_labels].
     pub errors: Array2<f64>,
+    /// Errors of the catalogue's labels of these, as far as they are believed, [n_test, n_labels].
+    pub catalogue_errors: Array2<f64>,
 }
 
 /// How training went.

@@ -64,7 +64,7 @@ pub struct LabelErrorCheck {
 /// Checks by the stars and what they are held against, then by label.
 pub type ErrorChecks = BTreeMap<String, BTreeMap<String, LabelErrorCheck>>;
 
-/// Against the catalogue, whose own errors are added in quadrature, all stars.
+/// Against the catalogue, whose own errors, times the factor that calibration found, are added in quadrature, all stars.
 pub const CATALOGUE: &str = "catalogue";
 /// Against the truth, all stars.
 pub const TRUTH: &str = "truth";

@@ -43,6 +43,10 @@ pub struct Labeller {
     fingerprint: String,
 }
 
+/// What formal errors are.
+const FORMAL: &str = "formal: what the model claims, which is the noise alone where it is a fit; real ones are larger wherever stars \
+                      differ in more than the labels (a model of a run with [calibration] brings calibrated ones)";
+
 /// What one spectrum gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelledStar {
@@ -91,6 +95,14 @@ impl Labeller {
     /// Names of the labels.
     pub fn label_names(&self) -> &[String] {
         &self.label_names
+    }
+
+    /// Which errors the stars' are that people should use, in words: the calibrated ones where there are some.
+    pub fn words_on_errors(&self) -> String {
+        match &self.calibration {
+            Some(calibration) => calibration.words(),
+            None => FORMAL.into(),
+        }
     }
 
     /// Identifies model, settings and precision: equal ones give equal labels.

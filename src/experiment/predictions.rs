@@ -22,7 +22,8 @@ pub struct Predictions {
     pub label_names: Vec<String>,
     /// Catalogue labels, [n_stars, n_labels]; NaN where missing.
     pub catalogue: Array2<f64>,
-    /// Errors the catalogue gives its labels, [n_stars, n_labels]; NaN where unknown. In no file: the catalogue has them.
+    /// Errors of the catalogue's labels, [n_stars, n_labels]: those it quotes, times the factor that calibration found where there
+    /// is one; NaN where unknown.
     pub catalogue_errors: Array2<f64>,
     /// The truth, where a table of it was given.
     pub truth: Option<Truth>,
@@ -147,6 +148,13 @@ impl Predictions {
             if has_calibrated {
                 let errors = self.calibrated_errors.column(k).to_vec();
                 columns.push(Column::f64(format!("{name}_error_calibrated"), unit(name), errors));
+                let both = |n: usize| {
+                    let (own, of_catalogue) = (self.calibrated_errors[[n, k]], self.catalogue_errors[[n, k]]);
+                    // A catalogue that quotes no errors has its own in the calibrated ones.
+                    if of_catalogue.is_finite() { own.hypot(of_catalogue) } else { own }
+                };
+                let errors = (0..self.n_stars()).map(both).collect();
+                columns.push(Column::f64(format!("{name}_error_against_catalogue"), unit(name), errors));
             }
             if let Some(truth) = &self.truth {
                 columns.push(Column::f64(format!("{name}_truth"), unit(name), truth.labels.column(k).to_vec()));

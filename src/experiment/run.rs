@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, s};
 
 use super::best_fits::RunSpectra;
 use super::config::{Experiment, ExperimentConfig, ModelConfig};
@@ -157,6 +157,7 @@ pub fn run_on(
     spectra.map_or(Ok(()), RunSpectra::finish)?;
     let stars = source.stars.rows(&test);
     let labels = |rows: &[Vec<f64>]| Array2::from_shape_fn((rows.len(), config.labels.len()), |(n, k)| rows[n][k]);
+    let quoted_errors = labels(&stars.label_errors);
     results.values().for_each(|(_, own_timings)| timings.add(own_timings));
     let models: Vec<ModelOutcome> = timings.measure("compare", || {
         results
@@ -168,15 +169,22 @@ pub fn run_on(
                 let n_parameters = results.first().map_or(0, |result| result.n_parameters);
                 let mut posteriors: Option<Posteriors> = None;
                 let mut calibrated_errors = Array2::zeros((0, config.labels.len()));
+                let mut catalogue_errors = Array2::zeros((0, config.labels.len()));
                 let mut calibration = Vec::new();
                 for result in results {
-                    let errors = match result.calibrated {
+                    let first = catalogue_errors.nrows();
+                    let rows = first..first + result.estimates.labels.nrows();
+                    let (errors, of_catalogue) = match result.calibrated {
                         Some(calibrated) => {
                             calibration.push(calibrated.calibration);
-                            calibrated.errors
+                            (calibrated.errors, calibrated.catalogue_errors)
                         }
-                        None => Array2::from_elem(result.estimates.labels.raw_dim(), f64::NAN),
+                        None => {
+                            let unknown = Array2::from_elem(result.estimates.labels.raw_dim(), f64::NAN);
+                            (unknown, quoted_errors.slice(s![rows, ..]).to_owned())
+                        }
                     };
+                    catalogue_errors.append(Axis(0), of_catalogue.view()).expect("both have the same labels");
                     calibrated_errors.append(Axis(0), errors.view()).expect("both have the same labels");
                     estimates.append(result.estimates);
                     if let Some(found) = result.posteriors {
@@ -187,7 +195,7 @@ pub fn run_on(
                     ids: stars.id.clone(),
                     label_names: config.labels.clone(),
                     catalogue: labels(&stars.labels),
-                    catalogue_errors: labels(&stars.label_errors),
+                    catalogue_errors,
                     truth: truth.clone(),
                     snr: stars.snr.clone(),
                     flags: test.iter().zip(&estimates.flags).map(|(star, fit)| flags[*star] | fit).collect(),

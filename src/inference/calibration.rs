@@ -3,87 +3,35 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, s};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+pub use super::held_out::{HeldOut, WithoutChip};
 use crate::data::files;
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
 use crate::spectra::noise::Conditions;
-use crate::stats::robust::{median, robust_scatter};
-use crate::stats::robust_covariance::limited_covariance;
-use crate::stats::variance_components::fit_variance;
+use crate::stats::robust::robust_scatter;
+use crate::stats::variance_components::{Part, fit_variance};
 
 /// The file, in a model's folder, that holds its calibration.
 pub const CALIBRATION_FILE: &str = "calibration.json";
 /// The signal-to-noise ratio at which [`LabelCalibration::noise`] is quoted.
 pub const REFERENCE_SNR: f64 = 100.0;
-
-/// Estimates of training stars by models that had not seen them, beside what the catalogue says.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeldOut {
-    /// Rows of the stars in the prepared set, ascending.
-    pub rows: Vec<usize>,
-    /// Their estimates.
-    pub estimates: LabelEstimates,
-    /// By how much the variance of these estimates exceeds that of the model's own, [n_stars, n_labels]: one member of an
-    /// ensemble errs more than their mean.
-    pub excess: Array2<f64>,
-    /// Labels of the catalogue, [n_stars, n_labels]; NaN where missing.
-    pub labels: Array2<f64>,
-    /// Their errors, [n_stars, n_labels]; NaN where unknown.
-    pub label_errors: Array2<f64>,
-    /// How good their spectra are.
-    pub conditions: Vec<Conditions>,
-    /// What losing each chip would do to some of them; empty where nobody tried.
-    pub without_chip: Vec<WithoutChip>,
-}
-
-/// Labels of some stars with a chip masked, beside those with all chips.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WithoutChip {
-    /// By how much the labels change, [n_stars, n_labels].
-    pub change: Array2<f64>,
-    /// By how much their formal variances grow, [n_stars, n_labels].
-    pub formal_growth: Array2<f64>,
-}
-
-impl WithoutChip {
-    /// From estimates of the same stars with all chips and without one.
-    pub fn new(whole: &LabelEstimates, masked: &LabelEstimates) -> Self {
-        let growth = |(star, k): (usize, usize)| masked.covariance[[star, k, k]] - whole.covariance[[star, k, k]];
-        let change = &masked.labels - &whole.labels;
-        Self { formal_growth: Array2::from_shape_fn(change.raw_dim(), growth), change }
-    }
-
-    /// The square of what a lost chip adds to errors of label `k`, beyond what formal errors times `factor` know of it.
-    fn variance(&self, k: usize, factor: f64) -> f64 {
-        let square = limited_covariance(self.change.slice(s![.., k..=k]))[[0, 0]];
-        let known: Vec<f64> = self.formal_growth.column(k).iter().copied().filter(|value| value.is_finite()).collect();
-        let known = if known.is_empty() { 0.0 } else { factor * factor * median(&known) };
-        let left = square - known;
-        if left > 0.0 { left } else { 0.0 }
-    }
-}
-
-impl HeldOut {
-    /// Variance of label `k` of a star that is not the model's: the catalogue's own and the excess.
-    pub fn foreign_variance(&self, star: usize, k: usize) -> f64 {
-        let error = self.label_errors[[star, k]];
-        self.excess[[star, k]] + if error.is_finite() { error * error } else { 0.0 }
-    }
-
-    /// Estimate - catalogue of label `k`; NaN where either is missing.
-    pub fn residual(&self, star: usize, k: usize) -> f64 {
-        self.estimates.labels[[star, k]] - self.labels[[star, k]]
-    }
-}
+/// Share of the scatter of held-out stars that no catalogue's errors take from a model, however large they are quoted.
+const LEAST_SHARE: f64 = 0.2;
+/// Quoted errors that are wrong by less than this factor are no news.
+const NEWS: f64 = 1.5;
 
 /// How one label's errors follow from formal ones.
 ///
 /// ```text
 /// calibrated^2 = (formal_factor formal)^2 + floor^2 + (noise 100 / SNR)^2 + sum over lost chips of lost_chip^2
+/// against the catalogue: calibrated^2 + (catalogue_factor error quoted by the catalogue)^2
 /// ```
+///
+/// Where the catalogue quotes errors, the calibrated error is that against the truth. Where it quotes none, nothing tells them
+/// from the model's: calibrated errors then are those against the catalogue, whose own they include.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LabelCalibration {
     /// Factor of the formal error.
@@ -108,6 +56,22 @@ pub struct LabelCalibration {
     pub scatter: f64,
     /// Median error that the catalogue gives its labels; 0 where it gives none.
     pub catalogue_error: f64,
+    /// What errors quoted by the catalogue must be multiplied with; 1 where it quotes none.
+    #[serde(default = "one")]
+    pub catalogue_factor: f64,
+    /// Uncertainty of the factor's logarithm; 0 where no factor was looked for.
+    #[serde(default)]
+    pub catalogue_factor_error: f64,
+}
+
+/// Whether a factor of the catalogue's errors is worth a word: far from 1, and known well enough.
+pub fn is_news(factor: f64, ln_error: f64) -> bool {
+    factor.ln().abs() > NEWS.ln().max(2.0 * ln_error)
+}
+
+/// Files of before there was a factor took the catalogue at its word.
+fn one() -> f64 {
+    1.0
 }
 
 impl LabelCalibration {
@@ -126,16 +90,22 @@ impl LabelCalibration {
         };
         let stars: Vec<usize> = all.filter(is_usable).collect();
         let residuals: Vec<f64> = stars.iter().map(|star| held_out.residual(*star, k)).collect();
-        let known: Vec<f64> = stars.iter().map(|star| held_out.foreign_variance(*star, k)).collect();
         let part = |value: &dyn Fn(usize) -> f64| stars.iter().map(|star| value(*star)).collect::<Vec<f64>>();
+        let known = part(&|star| held_out.excess[[star, k]]);
+        // A star without a quoted error is like those that have one.
+        let quoted_error = held_out.quoted_error(k);
+        let quoted = part(&|star| match (quoted_error, held_out.label_errors[[star, k]]) {
+            (None, _) => 0.0,
+            (Some(_), error) if error.is_finite() && error > 0.0 => error * error,
+            (Some(usual), _) => usual * usual,
+        });
+        let scatter = robust_scatter(&residuals);
         let parts = [
-            part(&|star| if has_formal { formal(star).powi(2) } else { 0.0 }),
-            part(&|_| 1.0),
-            part(&|star| if has_snr { (REFERENCE_SNR / conditions[star].snr).powi(2) } else { 0.0 }),
+            (part(&|star| if has_formal { formal(star).powi(2) } else { 0.0 }), held_out.least_formal_share()),
+            (part(&|_| 1.0), (LEAST_SHARE * scatter).powi(2)),
+            (part(&|star| if has_snr { (REFERENCE_SNR / conditions[star].snr).powi(2) } else { 0.0 }), 0.0),
         ];
-        let fit = fit_variance(&residuals, &known, &parts)?;
-        let errors = stars.iter().map(|star| held_out.label_errors[[*star, k]]).filter(|error| error.is_finite());
-        let catalogue_error = median(&errors.collect::<Vec<f64>>());
+        let fit = fit_variance(&residuals, &known, &quoted, &parts.map(|(values, least)| Part { values, least }))?;
         let formal_factor = fit.coefficients[0].sqrt();
         let lost_chip = held_out.without_chip.iter().map(|chip| chip.variance(k, formal_factor).sqrt()).collect();
         Some(Self {
@@ -147,9 +117,39 @@ impl LabelCalibration {
             bias_error: fit.centre_error,
             n_stars: stars.len(),
             outlier_fraction: fit.outlier_fraction,
-            scatter: robust_scatter(&residuals),
-            catalogue_error: if catalogue_error.is_finite() { catalogue_error } else { 0.0 },
+            scatter,
+            catalogue_error: quoted_error.unwrap_or(0.0),
+            catalogue_factor: fit.factor.map_or(1.0, |factor| factor.value),
+            catalogue_factor_error: fit.factor.map_or(0.0, |factor| factor.ln_error),
         })
+    }
+
+    /// Whether the catalogue quotes errors: whether calibrated errors are against the truth.
+    pub fn is_against_truth(&self) -> bool {
+        self.catalogue_error > 0.0
+    }
+
+    /// The error of the catalogue's own label that belongs to a quoted one; of a star without one, the usual; NaN where the
+    /// catalogue quotes none at all.
+    pub fn catalogue_error_of(&self, quoted: f64) -> f64 {
+        match quoted {
+            _ if !self.is_against_truth() => f64::NAN,
+            quoted if quoted.is_finite() && quoted > 0.0 => self.catalogue_factor * quoted,
+            _ => self.catalogue_factor * self.catalogue_error,
+        }
+    }
+
+    /// What to say of the catalogue's errors of this label; nothing where they look right.
+    pub fn words_on_catalogue(&self, label: &str) -> Option<String> {
+        let too_large = self.quoted_too_large_by()?;
+        let (factor, size) = if too_large > 1.0 { (too_large, "large") } else { (too_large.recip(), "small") };
+        Some(format!("the catalogue's errors of {label} look {factor:.1} times too {size}"))
+    }
+
+    /// By how much the catalogue's errors look too large (above 1) or too small, where that is news and beyond doubt.
+    pub fn quoted_too_large_by(&self) -> Option<f64> {
+        let is_news = self.is_against_truth() && is_news(self.catalogue_factor, self.catalogue_factor_error);
+        is_news.then(|| self.catalogue_factor.recip())
     }
 
     /// The calibrated error that belongs to a formal one; NaN without the numbers it needs.
@@ -157,9 +157,13 @@ impl LabelCalibration {
         // What does not count need not be known.
         let times = |factor: f64, value: f64| if factor > 0.0 { factor * value } else { 0.0 };
         let noise = times(self.noise, REFERENCE_SNR / conditions.snr);
+        times(self.formal_factor, formal).hypot(self.floor).hypot(noise).hypot(self.lost_variance(conditions).sqrt())
+    }
+
+    /// What the chips that a spectrum lacks add to the square of its calibrated error.
+    pub fn lost_variance(&self, conditions: &Conditions) -> f64 {
         let lost = self.lost_chip.iter().enumerate().filter(|(chip, _)| conditions.lacks(*chip));
-        let lost: f64 = lost.map(|(_, error)| error * error).sum();
-        times(self.formal_factor, formal).hypot(self.floor).hypot(noise).hypot(lost.sqrt())
+        lost.map(|(_, error)| error * error).sum()
     }
 }
 
@@ -174,7 +178,8 @@ pub struct ErrorCalibration {
 
 impl ErrorCalibration {
     /// Fits the calibration of every label to held-out stars, by maximum likelihood under two normal distributions, the wider
-    /// of which takes the residuals that are not the model's fault.
+    /// of which takes the residuals that are not the model's fault. The catalogue's errors are taken out as far as they are
+    /// believed: by a factor per label that is found with the rest.
     pub fn fit(label_names: &[String], held_out: &HeldOut) -> Self {
         let labels = (0..label_names.len()).map(|k| LabelCalibration::fit(held_out, k)).collect();
         Self { label_names: label_names.to_vec(), labels }
@@ -188,6 +193,36 @@ impl ErrorCalibration {
             }
             _ => f64::NAN,
         })
+    }
+
+    /// Errors of the catalogue's own labels, [n_stars, n_labels], from those that it quotes; NaN where it quotes none.
+    pub fn catalogue_errors(&self, quoted: &Array2<f64>) -> Array2<f64> {
+        Array2::from_shape_fn(quoted.raw_dim(), |(star, k)| match &self.labels[k] {
+            Some(label) => label.catalogue_error_of(quoted[[star, k]]),
+            None => quoted[[star, k]],
+        })
+    }
+
+    /// What calibrated errors are against, in words.
+    pub fn words(&self) -> String {
+        let of = |is_against_truth: bool| -> Vec<&str> {
+            let labels = self.label_names.iter().zip(&self.labels);
+            let is_one = |label: &Option<LabelCalibration>| {
+                label.as_ref().is_some_and(|label| label.is_against_truth() == is_against_truth)
+            };
+            labels.filter(|(_, label)| is_one(label)).map(|(name, _)| name.as_str()).collect()
+        };
+        let against_truth =
+            "calibrated on stars held out, against the truth (the catalogue's own errors are taken out)";
+        let against_catalogue =
+            "calibrated on stars held out, against the catalogue (they include its own errors, which are not known)";
+        match (&of(true)[..], &of(false)[..]) {
+            (_, []) => against_truth.into(),
+            ([], _) => against_catalogue.into(),
+            (truth, catalogue) => {
+                format!("{against_truth} for {}, {against_catalogue} for {}", truth.join(", "), catalogue.join(", "))
+            }
+        }
     }
 
     /// Writes the calibration into a model's folder.
@@ -251,6 +286,7 @@ pub(crate) mod tests {
             label_errors: Array2::from_elem((n, 1), 10.0),
             conditions: vec![Conditions { snr: 0.0, lost_chips: 0 }; n],
             without_chip: Vec::new(),
+            formal_is_noise: true,
         };
         for star in 0..n {
             let snr = 10_f64.powf(rng.random_range(1.7..2.7));
@@ -275,11 +311,11 @@ pub(crate) mod tests {
     #[test]
     fn factor_floor_and_noise_come_back_wrong_labels_or_not() {
         for wrong in [0.0, 0.04] {
-            let label = ErrorCalibration::fit(&names(), &held_out(20_000, wrong, 1)).labels[0].clone().unwrap();
+            let label = ErrorCalibration::fit(&names(), &held_out(8000, wrong, 1)).labels[0].clone().unwrap();
             // The three go together: each is known less well than their sum.
-            assert!((label.formal_factor - 3.0).abs() < 0.12, "{label:?}");
-            assert!((label.floor - 20.0).abs() < 3.0 && (label.noise - 15.0).abs() < 3.0, "{label:?}");
-            assert!((label.bias - 4.0).abs() < 4.0 * label.bias_error && label.bias_error < 0.5, "{label:?}");
+            assert!((label.formal_factor - 3.0).abs() < 0.2, "{label:?}");
+            assert!((label.floor - 20.0).abs() < 4.5 && (label.noise - 15.0).abs() < 4.5, "{label:?}");
+            assert!((label.bias - 4.0).abs() < 4.0 * label.bias_error && label.bias_error < 0.8, "{label:?}");
             assert!((label.outlier_fraction - wrong).abs() < 0.01 && label.catalogue_error == 10.0, "{label:?}");
         }
     }
@@ -291,7 +327,7 @@ pub(crate) mod tests {
             let others = held_out(4000, 0.0, 50 + seed);
             let errors = calibration.errors(&others.estimates, &others.conditions);
             let pull = |star: usize| {
-                (others.residual(star, 0) - 4.0) / errors[[star, 0]].hypot(others.foreign_variance(star, 0).sqrt())
+                (others.residual(star, 0) - 4.0) / errors[[star, 0]].hypot(others.excess[[star, 0]].sqrt()).hypot(10.0)
             };
             for snr in [50.0..100.0, 100.0..220.0, 220.0..600.0] {
                 let pulls: Vec<f64> =
@@ -300,6 +336,82 @@ pub(crate) mod tests {
                 assert!((robust_scatter(&pulls) - 1.0).abs() < 0.11, "{snr:?}: {}", robust_scatter(&pulls));
             }
         }
+    }
+
+    /// Other quoted errors for the same stars: their own, from 2 to 60, were `size` times what is quoted.
+    fn requoted(n: usize, size: f64, seed: u64) -> HeldOut {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut stars = held_out(n, 0.0, seed);
+        for star in 0..n {
+            let own = 2.0 * 30_f64.powf(rng.random_range(0.0..1.0));
+            stars.labels[[star, 0]] += own * normal(&mut rng);
+            stars.label_errors[[star, 0]] = own.hypot(10.0) / size;
+        }
+        stars
+    }
+
+    #[test]
+    fn errors_quoted_three_times_too_large_are_found_out_and_said() {
+        for (size, words) in [(1.0 / 3.0, Some("3.0 times too large")), (1.0, None), (3.0, Some("3.0 times too small"))]
+        {
+            let calibration = ErrorCalibration::fit(&names(), &requoted(4000, size, 21));
+            let label = calibration.labels[0].clone().unwrap();
+            // Some 4000 residuals know the catalogue's part of them to a few per cent.
+            assert!(
+                (label.catalogue_factor / size).ln().abs() < 0.15 && label.catalogue_factor_error < 0.08,
+                "{label:?}"
+            );
+            let said = label.words_on_catalogue("teff");
+            match words {
+                // The factor is known to a few per cent, its first digit is not.
+                Some(words) => assert!(said.unwrap().contains(&words[9..]), "{label:?}"),
+                None => assert_eq!(said, None),
+            }
+            // The model's own error is what it is, whatever the catalogue quotes: 3 x 15 + 20 + 15.
+            let error = label.error(15.0, &Conditions { snr: 100.0, lost_chips: 0 });
+            assert!((error / 45_f64.hypot(20.0).hypot(15.0) - 1.0).abs() < 0.05, "{error}");
+            assert_eq!(label.catalogue_error_of(30.0), label.catalogue_factor * 30.0);
+            assert!(calibration.words().contains("against the truth"));
+        }
+    }
+
+    #[test]
+    fn errors_are_never_nil_nor_below_what_noise_alone_gives() {
+        // A catalogue that claims more than is seen: nothing would be left for the model.
+        let mut stars = held_out(300, 0.0, 22);
+        stars.label_errors.fill(500.0);
+        let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
+        assert!(label.floor >= 0.199 * label.scatter && label.catalogue_factor < 0.3, "{label:?}");
+        assert!(label.words_on_catalogue("teff").unwrap().contains("too large"));
+        // Formal errors are what noise does to a fit, and stand; where chi^2 says noise is quoted too large, less does.
+        assert!(label.formal_factor >= 0.99, "{label:?}");
+        stars.estimates.chi2.fill(0.25);
+        let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
+        assert!(label.formal_factor >= 0.49, "{label:?}");
+        // A regression's formal errors are no such bound.
+        stars.formal_is_noise = false;
+        stars.estimates.covariance.fill(1e8);
+        let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
+        assert!(label.formal_factor < 0.1 && label.error(1e4, &stars.conditions[0]) > 0.0, "{label:?}");
+    }
+
+    #[test]
+    fn without_errors_of_the_catalogue_what_is_calibrated_is_the_error_against_it() {
+        let mut stars = held_out(4000, 0.0, 23);
+        stars.label_errors.fill(f64::NAN);
+        let calibration = ErrorCalibration::fit(&names(), &stars);
+        let label = calibration.labels[0].clone().unwrap();
+        assert!(!label.is_against_truth() && label.catalogue_factor == 1.0 && label.catalogue_error_of(5.0).is_nan());
+        assert!(calibration.words().contains("include its own errors, which are not known"));
+        // 20 of the model and 10 of the catalogue.
+        assert!((label.floor - 20_f64.hypot(10.0)).abs() < 4.0, "{label:?}");
+        stars.label_errors.fill(0.0);
+        assert_eq!(ErrorCalibration::fit(&names(), &stars).labels[0].as_ref().unwrap().catalogue_error, 0.0);
+        // Files of before are read.
+        let old = r#"{"formal_factor":3.0,"floor":20.0,"noise":15.0,"bias":0.1,"bias_error":0.1,"n_stars":900,
+            "outlier_fraction":0.0,"scatter":30.0,"catalogue_error":10.0}"#;
+        let old: LabelCalibration = serde_json::from_str(old).unwrap();
+        assert_eq!((old.catalogue_factor, old.words_on_catalogue("teff")), (1.0, None));
     }
 
     #[test]

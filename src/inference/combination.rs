@@ -1,12 +1,15 @@
-//! Estimates of several models made one: the best linear unbiased combination, by how they erred on stars they had not seen.
+//! Estimates of several models made one by stacking: label by label a weighted mean, as they erred on stars they had not seen.
 
 use std::collections::BTreeMap;
 
-use nalgebra::{Cholesky, DMatrix, DVector};
-use ndarray::{Array2, Array3, s};
+use nalgebra::{DMatrix, DVector};
+use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{ErrorCalibration, HeldOut};
+use super::stack::{Answer, Stack, Stacked};
+use super::stacking::{Choice, LabelOfStars, STARS_PER_MEMBER, answer};
+use super::stored_combination::StoredCombination;
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
 use crate::spectra::noise::Conditions;
@@ -14,31 +17,24 @@ use crate::spectra::quality::star_flags;
 use crate::stats::robust::median;
 use crate::stats::robust_covariance::robust_correlation;
 
-/// Parts of the held-out stars, each combined as the others teach, for the combination's own held-out estimates.
-const PARTS: usize = 5;
-/// Eigenvalues of a correlation matrix are kept above this: models that err nearly alike have no difference to learn from.
+/// Eigenvalues of a correlation matrix are kept above this: labels that err nearly alike still are two.
 const LEAST_EIGENVALUE: f64 = 0.02;
 
-/// How models err, each and together.
+/// How models are combined: label by label (Breiman 1996, Machine Learning 24, 49), by a [`Stack`] each.
 ///
-/// The estimates e of a star by all models, one after the other, are its labels l (each model's estimate of them) plus errors of
-/// covariance C = D R D, with the calibrated errors of this star in D and the correlations of held-out stars in R. The labels that
-/// follow, unbiased and of least variance, are those of generalized least squares,
-///
-/// ```text
-/// l = (A^T C^-1 A)^-1 A^T C^-1 e,   covariance (A^T C^-1 A)^-1,
-/// ```
-///
-/// with A repeating the labels for every model. Estimates that are missing are left out. A star whose errors are large in one
-/// model (a lost chip, noise) leans on the others; an error in one label tells of that in another.
+/// No label's weights depend on another's, none is negative, and those of a label add up to one: the combination lies between its
+/// members, whatever their errors are taken for. A stack that does not gain on held-out stars is its best member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredCombination")]
 pub struct Combination {
     /// Names of the models.
     pub members: Vec<String>,
     /// Their calibrations.
     pub calibrations: Vec<ErrorCalibration>,
-    /// Correlation of their errors, one row per model and label, models first.
-    pub correlation: Vec<Vec<f64>>,
+    /// How each label is combined; none where held-out stars are too few for it.
+    pub labels: Vec<Option<Stack>>,
+    /// Correlation of the combination's errors in each pair of labels.
+    pub label_correlation: Vec<Vec<f64>>,
 }
 
 /// Combined estimates, and how they depend on those of the members.
@@ -46,7 +42,7 @@ pub struct Combination {
 pub struct Combined {
     /// The estimates.
     pub estimates: LabelEstimates,
-    /// Weight of each estimate in each label, [n_stars, n_labels, n_models n_labels].
+    /// Weight of each member's estimate in each label, [n_stars, n_labels, n_members]; nil where it took no part.
     pub weights: Array3<f64>,
 }
 
@@ -61,242 +57,180 @@ pub struct Member<'a> {
     pub calibration: &'a ErrorCalibration,
 }
 
+/// A combination, and how it does on stars that neither it nor its members had seen.
+#[derive(Debug, Clone)]
+pub struct Learned {
+    /// The combination.
+    pub combination: Combination,
+    /// Estimates of the held-out stars, each by what others of them taught.
+    pub held_out: HeldOut,
+    /// By label, the scatter of each member and, last, of the combination on these stars: the root of the mean Huber loss, whole
+    /// ensembles' where members of one stand for it. NaN where a label is not combined.
+    pub scatters: Vec<Vec<f64>>,
+}
+
 impl Combination {
     /// Learns from stars that no member had seen.
     ///
     /// # Errors
     /// [`Error::TooFewStars`] if the members have too few of them in common.
-    pub fn fit(members: &[Member]) -> Result<Self> {
+    pub fn learn(members: &[Member]) -> Result<Learned> {
         let stars = common(members);
-        Self::fit_to(members, &stars)
-    }
-
-    /// Learns from some of the stars, each given by its position in every member's held-out ones.
-    fn fit_to(members: &[Member], stars: &[Vec<usize>]) -> Result<Self> {
-        let n_labels = members.first().map_or(0, |member| member.calibration.labels.len());
-        let width = members.len() * n_labels;
-        let columns: Vec<(usize, usize)> =
-            (0..members.len()).flat_map(|m| (0..n_labels).map(move |k| (m, k))).collect();
-        let errors: Vec<Array2<f64>> = members
-            .iter()
-            .map(|member| member.calibration.errors(&member.held_out.estimates, &member.held_out.conditions))
-            .collect();
-        // Residual, calibrated variance, catalogue's variance, excess variance.
-        let terms = |star: &[usize], (m, k): (usize, usize)| -> [f64; 4] {
-            let held_out = members[m].held_out;
-            let star = star[m];
-            let bias = members[m].calibration.labels[k].as_ref().map_or(f64::NAN, |label| label.bias);
-            let excess = held_out.excess[[star, k]];
-            let own = errors[m][[star, k]].powi(2);
-            [held_out.residual(star, k) - bias, own, held_out.foreign_variance(star, k) - excess, excess]
-        };
-        let rows: Vec<Vec<[f64; 4]>> = stars
-            .iter()
-            .map(|star| columns.iter().map(|column| terms(star, *column)).collect::<Vec<[f64; 4]>>())
-            .filter(|row| row.iter().flatten().all(|value| value.is_finite()))
-            .collect();
-        let total = |terms: &[f64; 4]| (terms[1] + terms[2] + terms[3]).sqrt();
-        let pulls = DMatrix::from_fn(rows.len(), width, |n, c| rows[n][c][0] / total(&rows[n][c]));
-        let Some(observed) = robust_correlation(&pulls) else {
+        let first = members.first().map(|member| member.held_out).expect("a combination has members");
+        let n_labels = first.labels.ncols();
+        let labels: Vec<LabelOfStars> = (0..n_labels).map(|k| LabelOfStars::new(members, &stars, k)).collect();
+        let choices: Vec<Option<Choice>> = labels.iter().map(|label| label.choose(&stars)).collect();
+        if choices.iter().all(Option::is_none) {
             return Err(Error::TooFewStars {
                 stage: "combining models".into(),
-                n_stars: rows.len(),
-                needed: 3 * width,
+                n_stars: labels.iter().map(|label| label.complete.len()).max().unwrap_or(0),
+                needed: STARS_PER_MEMBER * members.len(),
                 remedy:
                     "stars that no member had seen are too few; set calibration.networks = \"folds\", or combine fewer \
-                         models"
+                     models"
                         .into(),
             });
-        };
-        // What the catalogue's errors and members of ensembles alone add belongs to no model.
-        let typical = |c: usize, value: &dyn Fn(&[f64; 4]) -> f64| {
-            median(&rows.iter().map(|row| value(&row[c])).collect::<Vec<f64>>())
-        };
-        let sizes: Vec<[f64; 4]> = (0..width)
-            .map(|c| {
-                let own = typical(c, &|terms| terms[1]);
-                [
-                    typical(c, &|terms| total(terms)),
-                    own.sqrt(),
-                    typical(c, &|terms| terms[2]),
-                    typical(c, &|terms| terms[3]),
-                ]
+        }
+        let stacked: Vec<Vec<Option<&Stacked>>> = choices
+            .iter()
+            .map(|choice| match choice {
+                Some(choice) => choice.stacked.iter().map(Option::as_ref).collect(),
+                None => vec![None; stars.len()],
             })
             .collect();
-        let own_correlation = |c: usize, d: usize| {
-            if c == d {
-                return 1.0;
-            }
-            let ((m, k), (n, l)) = (columns[c], columns[d]);
-            let together = observed[(c, d)] * sizes[c][0] * sizes[d][0];
-            let (catalogue, alone) = if m == n {
-                // Members of one ensemble err alone in all labels alike.
-                (0.0, (sizes[c][1].powi(2) + sizes[c][3]).sqrt() * (sizes[d][1].powi(2) + sizes[d][3]).sqrt())
-            } else {
-                (if k == l { sizes[c][2].min(sizes[d][2]) } else { 0.0 }, sizes[c][1] * sizes[d][1])
-            };
-            // A model whose residuals the catalogue's errors explain altogether has no error to correlate.
-            let correlation = (together - catalogue) / alone;
-            if correlation.is_finite() { correlation.clamp(-1.0, 1.0) } else { 0.0 }
-        };
-        let correlation = definite(DMatrix::from_fn(width, width, own_correlation));
-        Ok(Self {
+        let mut excess = Array2::zeros((stars.len(), n_labels));
+        for ((star, k), excess) in excess.indexed_iter_mut() {
+            let weights = stacked[k][star].map(|stacked| &stacked.weights[..]).unwrap_or_default();
+            let of_member =
+                |(m, weight): (usize, &f64)| weight * weight * members[m].held_out.excess[[stars[star][m], k]];
+            *excess = weights.iter().enumerate().map(of_member).sum::<f64>();
+        }
+        let rows: Vec<usize> = stars.iter().map(|star| star[0]).collect();
+        let of = |matrix: &Array2<f64>| matrix.select(Axis(0), &rows);
+        let mut combination = Self {
             members: members.iter().map(|member| member.name.to_string()).collect(),
             calibrations: members.iter().map(|member| member.calibration.clone()).collect(),
-            correlation: correlation.row_iter().map(|row| row.iter().copied().collect()).collect(),
-        })
+            labels: choices.iter().map(|choice| choice.as_ref().map(|choice| choice.stack.clone())).collect(),
+            label_correlation: identity(n_labels),
+        };
+        let catalogue = of(&first.labels);
+        combination.label_correlation = label_correlation(&stacked, &catalogue);
+        let theirs: Vec<LabelEstimates> = members
+            .iter()
+            .enumerate()
+            .map(|(m, member)| {
+                member.held_out.estimates.select(&stars.iter().map(|star| star[m]).collect::<Vec<usize>>())
+            })
+            .collect();
+        let estimates = combination.estimates(&theirs, |star, k| stacked[k][star].cloned()).estimates;
+        let n_members = members.len();
+        let held_out = HeldOut {
+            rows: rows.iter().map(|star| first.rows[*star]).collect(),
+            estimates,
+            excess,
+            labels: catalogue,
+            label_errors: of(&first.label_errors),
+            conditions: rows.iter().map(|star| first.conditions[*star]).collect(),
+            without_chip: Vec::new(),
+            formal_is_noise: false,
+        };
+        let scatters =
+            choices.into_iter().map(|choice| choice.map_or(vec![f64::NAN; n_members + 1], |choice| choice.scatters));
+        Ok(Learned { combination, held_out, scatters: scatters.collect() })
     }
 
     /// Number of labels.
     pub fn n_labels(&self) -> usize {
-        self.calibrations.first().map_or(0, |calibration| calibration.labels.len())
+        self.labels.len()
     }
 
     /// Whether its parts can belong together; a file may have been edited.
     pub fn is_consistent(&self) -> bool {
-        let width = self.members.len() * self.n_labels();
-        let finite = |row: &Vec<f64>| row.len() == width && row.iter().all(|value| value.is_finite());
-        width > 0
+        let n_labels = self.n_labels();
+        let finite = |row: &Vec<f64>| row.len() == n_labels && row.iter().all(|value| value.is_finite());
+        n_labels > 0
+            && !self.members.is_empty()
             && self.calibrations.len() == self.members.len()
-            && self.calibrations.iter().all(|calibration| calibration.labels.len() == self.n_labels())
-            && self.correlation.len() == width
-            && self.correlation.iter().all(finite)
+            && self.calibrations.iter().all(|calibration| calibration.labels.len() == n_labels)
+            && self.labels.iter().flatten().all(|stack| stack.is_consistent(self.members.len()))
+            && self.label_correlation.len() == n_labels
+            && self.label_correlation.iter().all(finite)
     }
 
     /// Combines what the members say of the same stars.
     pub fn combine(&self, estimates: &[LabelEstimates], conditions: &[Conditions]) -> Combined {
-        let (n_stars, n_labels) = (conditions.len(), self.n_labels());
-        let errors: Vec<Array2<f64>> =
-            self.calibrations.iter().zip(estimates).map(|(own, estimates)| own.errors(estimates, conditions)).collect();
-        let width = self.members.len() * n_labels;
+        self.estimates(estimates, |star, k| {
+            let of_member = |(calibration, estimates)| answer(calibration, estimates, star, k, &conditions[star]);
+            let answers: Vec<Answer> = self.calibrations.iter().zip(estimates).map(of_member).collect();
+            self.labels[k].as_ref()?.combine(&answers)
+        })
+    }
+
+    /// Estimates from the combined answer of each star and label.
+    fn estimates(&self, members: &[LabelEstimates], stacked: impl Fn(usize, usize) -> Option<Stacked>) -> Combined {
+        let (n_stars, n_labels) = (members.first().map_or(0, |first| first.labels.nrows()), self.n_labels());
         let mut labels = Array2::from_elem((n_stars, n_labels), f64::NAN);
         let mut covariance = Array3::from_elem((n_stars, n_labels, n_labels), f64::NAN);
-        let mut weights = Array3::zeros((n_stars, n_labels, width));
+        let mut weights = Array3::zeros((n_stars, n_labels, self.members.len()));
         let mut flags = vec![0; n_stars];
         let (mut chi2, mut n_pixels) = (vec![f64::NAN; n_stars], vec![0; n_stars]);
         for star in 0..n_stars {
-            let value = |c: usize| estimates[c / n_labels].labels[[star, c % n_labels]];
-            let error = |c: usize| errors[c / n_labels][[star, c % n_labels]];
-            let is_known = |c: &usize| value(*c).is_finite() && error(*c).is_finite() && error(*c) > 0.0;
-            let known: Vec<usize> = (0..width).filter(is_known).collect();
-            if let Some(best) = self.solve(&known, n_labels, &error) {
-                for (row, k) in best.labels.iter().enumerate() {
-                    labels[[star, *k]] = 0.0;
-                    for (column, c) in known.iter().enumerate() {
-                        weights[[star, *k, *c]] = best.weights[(row, column)];
-                        labels[[star, *k]] += best.weights[(row, column)] * value(*c);
-                    }
-                    for (column, l) in best.labels.iter().enumerate() {
-                        covariance[[star, *k, *l]] = best.covariance[(row, column)];
+            let mut errors = vec![f64::NAN; n_labels];
+            for k in 0..n_labels {
+                if let Some(stacked) = stacked(star, k) {
+                    labels[[star, k]] = stacked.label;
+                    errors[k] = stacked.variance.max(0.0).sqrt();
+                    for (m, weight) in stacked.weights.into_iter().enumerate() {
+                        weights[[star, k, m]] = weight;
                     }
                 }
             }
-            let took_part = |m: &usize| known.iter().any(|c| c / n_labels == *m);
-            let members: Vec<&LabelEstimates> = (0..estimates.len()).filter(took_part).map(|m| &estimates[m]).collect();
-            flags[star] = members.iter().fold(0, |flags, member| flags | member.flags[star]);
-            if members.is_empty() {
-                flags[star] = estimates.iter().fold(star_flags::NO_DATA, |flags, member| flags | member.flags[star]);
+            for k in 0..n_labels {
+                for l in 0..n_labels {
+                    covariance[[star, k, l]] = self.label_correlation[k][l] * errors[k] * errors[l];
+                }
+            }
+            let took_part = |m: &usize| weights.slice(ndarray::s![star, .., *m]).iter().any(|weight| *weight > 0.0);
+            let taken: Vec<&LabelEstimates> = (0..members.len()).filter(took_part).map(|m| &members[m]).collect();
+            flags[star] = taken.iter().fold(0, |flags, member| flags | member.flags[star]);
+            if taken.is_empty() {
+                flags[star] = members.iter().fold(star_flags::NO_DATA, |flags, member| flags | member.flags[star]);
             }
             if let Some(fitted) = members.iter().find(|member| member.chi2[star].is_finite()) {
                 chi2[star] = fitted.chi2[star];
             }
-            n_pixels[star] = estimates.iter().map(|member| member.n_pixels[star]).max().unwrap_or(0);
+            n_pixels[star] = members.iter().map(|member| member.n_pixels[star]).max().unwrap_or(0);
         }
         Combined { estimates: LabelEstimates { labels, covariance, chi2, n_pixels, flags }, weights }
     }
-
-    /// Generalized least squares of one star.
-    fn solve(&self, known: &[usize], n_labels: usize, error: &dyn Fn(usize) -> f64) -> Option<Solution> {
-        let labels: Vec<usize> = (0..n_labels).filter(|k| known.iter().any(|c| c % n_labels == *k)).collect();
-        let covariance = DMatrix::from_fn(known.len(), known.len(), |row, column| {
-            // Labels of unlike units: only the error's size is left to the solver.
-            self.correlation[known[row]][known[column]]
-        });
-        let repeats = DMatrix::from_fn(known.len(), labels.len(), |row, column| {
-            if known[row] % n_labels == labels[column] { 1.0 / error(known[row]) } else { 0.0 }
-        });
-        let inverse = Cholesky::new(covariance)?.solve(&repeats);
-        // A label's unit is that of its smallest error.
-        let unit: Vec<f64> = labels
-            .iter()
-            .map(|k| known.iter().filter(|c| **c % n_labels == *k).map(|c| error(*c)).fold(f64::INFINITY, f64::min))
-            .collect();
-        let scaled = |matrix: DMatrix<f64>| {
-            let (rows, columns) = matrix.shape();
-            DMatrix::from_fn(rows, columns, |row, column| matrix[(row, column)] * unit[column])
-        };
-        let (inverse, repeats) = (scaled(inverse), scaled(repeats));
-        let solution = Cholesky::new(repeats.tr_mul(&inverse))?;
-        let mut weights = solution.solve(&inverse.transpose());
-        let mut covariance = solution.inverse();
-        for row in 0..labels.len() {
-            for (column, c) in known.iter().enumerate() {
-                weights[(row, column)] *= unit[row] / error(*c);
-            }
-            for column in 0..labels.len() {
-                covariance[(row, column)] *= unit[row] * unit[column];
-            }
-        }
-        Some(Solution { labels, weights, covariance })
-    }
-
-    /// Estimates of the stars that no member had seen, each by a combination learned from others of them.
-    ///
-    /// # Errors
-    /// Those of [`Combination::fit`].
-    pub fn held_out(members: &[Member]) -> Result<HeldOut> {
-        let stars = common(members);
-        let first = members.first().map(|member| member.held_out).expect("a combination has members");
-        let n_labels = first.labels.ncols();
-        let mut estimates = LabelEstimates::empty(n_labels);
-        let mut excess = Array2::zeros((0, n_labels));
-        let mut order = Vec::with_capacity(stars.len());
-        for part in 0..PARTS {
-            // Stars come in the order of their rows, which is that of no property.
-            let (own, others): (Vec<_>, Vec<_>) =
-                stars.iter().enumerate().partition(|(position, _)| position % PARTS == part);
-            let of = |chosen: Vec<(usize, &Vec<usize>)>| chosen.into_iter().map(|(_, star)| star.clone()).collect();
-            let (own, others): (Vec<Vec<usize>>, Vec<Vec<usize>>) = (of(own), of(others));
-            let combination = Self::fit_to(members, &others)?;
-            let at = |m: usize| own.iter().map(|star| star[m]).collect::<Vec<usize>>();
-            let theirs: Vec<LabelEstimates> =
-                members.iter().enumerate().map(|(m, member)| member.held_out.estimates.select(&at(m))).collect();
-            let conditions: Vec<Conditions> = at(0).into_iter().map(|star| first.conditions[star]).collect();
-            let combined = combination.combine(&theirs, &conditions);
-            let part_excess = Array2::from_shape_fn((own.len(), n_labels), |(star, k)| {
-                let of_column = |(c, weight): (usize, &f64)| {
-                    let (m, l) = (c / n_labels, c % n_labels);
-                    weight * weight * members[m].held_out.excess[[own[star][m], l]]
-                };
-                combined.weights.slice(s![star, k, ..]).iter().enumerate().map(of_column).sum::<f64>()
-            });
-            excess.append(ndarray::Axis(0), part_excess.view()).expect("both have the same labels");
-            estimates.append(combined.estimates);
-            order.extend(at(0));
-        }
-        let mut back: Vec<usize> = (0..order.len()).collect();
-        back.sort_by_key(|position| order[*position]);
-        let chosen: Vec<usize> = back.iter().map(|position| order[*position]).collect();
-        let of = |matrix: &Array2<f64>| matrix.select(ndarray::Axis(0), &chosen);
-        Ok(HeldOut {
-            rows: chosen.iter().map(|star| first.rows[*star]).collect(),
-            estimates: estimates.select(&back),
-            excess: excess.select(ndarray::Axis(0), &back),
-            labels: of(&first.labels),
-            label_errors: of(&first.label_errors),
-            conditions: chosen.iter().map(|star| first.conditions[*star]).collect(),
-            without_chip: Vec::new(),
-        })
-    }
 }
 
-struct Solution {
-    /// The labels that some estimate tells of.
-    labels: Vec<usize>,
-    /// [labels, estimates]
-    weights: DMatrix<f64>,
-    /// [labels, labels]
-    covariance: DMatrix<f64>,
+/// Correlation of the errors of combined estimates in each pair of labels; none where stars are too few to tell.
+fn label_correlation(stacked: &[Vec<Option<&Stacked>>], catalogue: &Array2<f64>) -> Vec<Vec<f64>> {
+    let n_labels = stacked.len();
+    let combined: Vec<usize> = (0..n_labels).filter(|k| stacked[*k].iter().any(Option::is_some)).collect();
+    let residual = |star: usize, k: usize| stacked[k][star].map_or(f64::NAN, |of| of.label) - catalogue[[star, k]];
+    let rows: Vec<Vec<f64>> = (0..catalogue.nrows())
+        .map(|star| combined.iter().map(|k| residual(star, *k)).collect::<Vec<f64>>())
+        .filter(|row| row.iter().all(|value| value.is_finite()))
+        .collect();
+    let centres: Vec<f64> =
+        (0..combined.len()).map(|k| median(&rows.iter().map(|row| row[k]).collect::<Vec<f64>>())).collect();
+    let centred = DMatrix::from_fn(rows.len(), combined.len(), |star, k| rows[star][k] - centres[k]);
+    let mut whole = identity(n_labels);
+    if let Some(found) = robust_correlation(&centred) {
+        let found = definite(found);
+        for (row, k) in combined.iter().enumerate() {
+            for (column, l) in combined.iter().enumerate() {
+                whole[*k][*l] = found[(row, column)];
+            }
+        }
+    }
+    whole
+}
+
+fn identity(n: usize) -> Vec<Vec<f64>> {
+    (0..n).map(|row| (0..n).map(|column| f64::from(u8::from(row == column))).collect()).collect()
 }
 
 /// Stars that all members have, as positions in each one's held-out stars.
@@ -322,6 +256,7 @@ fn definite(matrix: DMatrix<f64>) -> DMatrix<f64> {
 mod tests {
     use super::*;
     use crate::inference::calibration::tests::normal;
+    use crate::inference::stack::Recipe;
     use crate::stats::robust::robust_scatter;
     use ndarray::Axis;
     use rand::{RngExt, SeedableRng};
@@ -373,23 +308,27 @@ mod tests {
                 label_errors: Array2::from_elem((n, 2), 2.0),
                 conditions: vec![Conditions { snr: 100.0, lost_chips: 0 }; n],
                 without_chip: Vec::new(),
+                formal_is_noise: false,
             });
         Stars { truth, held_out }
     }
 
-    fn fitted(stars: &Stars) -> (Combination, HeldOut) {
+    fn fitted(stars: &Stars) -> Learned {
         let names = ["a".to_string(), "b".to_string()];
         let calibrations = stars.held_out.each_ref().map(|held_out| ErrorCalibration::fit(&names, held_out));
         let members: Vec<Member> = (0..2)
             .map(|m| Member { name: ["fit", "net"][m], held_out: &stars.held_out[m], calibration: &calibrations[m] })
             .collect();
-        (Combination::fit(&members).unwrap(), Combination::held_out(&members).unwrap())
+        Combination::learn(&members).unwrap()
     }
 
     #[test]
     fn weights_are_those_of_the_known_covariance_star_by_star_wrong_labels_or_not() {
         for wrong in [0.0, WRONG] {
-            let (combination, _) = fitted(&stars(6000, wrong, 1));
+            let Learned { combination, scatters, .. } = fitted(&stars(6000, wrong, 1));
+            // Errors of the first label vary from star to star, those of the second do not.
+            assert_eq!(combination.labels[0].as_ref().unwrap().recipe, Recipe::SharesByStar);
+            assert!(scatters.iter().all(|of| of[2] < of[0].min(of[1])), "{scatters:?}");
             let new = stars(3000, 0.0, 2);
             let estimates = new.held_out.each_ref().map(|held_out| held_out.estimates.clone());
             let combined = combination.combine(&estimates, &new.held_out[0].conditions);
@@ -401,10 +340,10 @@ mod tests {
                     let (other, both) = ([64.0, 4.0][k] + share * share * own, share * own);
                     // Two unbiased estimates: the weight of the first is (V22 - V12) / (V11 + V22 - 2 V12).
                     let exact = (other - both) / (own + other - 2.0 * both);
-                    let found = combined.weights[[star, k, k]];
+                    let found = combined.weights[[star, k, 0]];
                     // 6000 stars know the sizes to 1%, the correlation to 0.015.
                     assert!((found - exact).abs() < 0.08, "{wrong} {k}: {found} {exact}");
-                    let sum = found + combined.weights[[star, k, 2 + k]];
+                    let sum = found + combined.weights[[star, k, 1]];
                     assert!((sum - 1.0).abs() < 1e-9, "{sum}");
                     let error = combined.estimates.error(star, k);
                     pulls[k].push((combined.estimates.labels[[star, k]] - new.truth[[star, k]]) / error);
@@ -419,7 +358,7 @@ mod tests {
 
     #[test]
     fn the_combination_is_better_than_its_best_member_and_knows_it_from_held_out_stars() {
-        let (combination, held_out) = fitted(&stars(900, WRONG, 3));
+        let Learned { combination, held_out, .. } = fitted(&stars(900, WRONG, 3));
         let new = stars(4000, 0.0, 4);
         let estimates = new.held_out.each_ref().map(|held_out| held_out.estimates.clone());
         let combined = combination.combine(&estimates, &new.held_out[0].conditions).estimates;
@@ -431,15 +370,15 @@ mod tests {
             let ours = error(&combined, k);
             assert!(ours < 0.97 * best, "{k}: {ours} {best}");
             let residuals: Vec<f64> = (0..900).map(|star| held_out.residual(star, k)).collect();
-            // The catalogue errs by 2; 900 stars know a robust scatter to 4%.
+            // The catalogue errs by 2; 900 stars know a robust scatter to 4%, and wrong labels add as much.
             let expected = robust_scatter(&residuals).powi(2) - 4.0;
-            assert!((expected.sqrt() / ours - 1.0).abs() < 0.13, "{k}: {} {ours}", expected.sqrt());
+            assert!((expected.sqrt() / ours - 1.0).abs() < 0.16, "{k}: {} {ours}", expected.sqrt());
         }
     }
 
     #[test]
     fn without_one_member_a_star_has_the_labels_of_the_other_and_without_both_none() {
-        let (combination, _) = fitted(&stars(900, WRONG, 5));
+        let Learned { combination, .. } = fitted(&stars(900, WRONG, 5));
         let new = stars(4, 0.0, 6);
         let mut estimates = new.held_out.each_ref().map(|held_out| held_out.estimates.clone());
         estimates[0].labels.row_mut(0).fill(f64::NAN);
@@ -453,18 +392,66 @@ mod tests {
             assert!(close(combined.labels[[1, k]], estimates[0].labels[[1, k]]));
             let calibrated = combination.calibrations[0].labels[k].as_ref().unwrap();
             let error = calibrated.error(estimates[0].error(1, k), &new.held_out[0].conditions[1]);
-            assert!(close(combined.error(1, k), error), "{} {error}", combined.error(1, k));
+            // 900 stars know the size of residuals to 3%; what of that is the catalogue's is known less well.
+            assert!((combined.error(1, k) / error - 1.0).abs() < 0.2, "{} {error}", combined.error(1, k));
         }
         assert!(combined.labels.row(2).iter().all(|label| label.is_nan()) && combined.labels[[3, 0]].is_finite());
         assert_eq!((combined.flags[0], combined.flags[2]), (0, star_flags::NO_DATA));
     }
 
     #[test]
+    fn a_combination_is_on_held_out_stars_never_worse_than_its_best_member() {
+        for seed in 0..30 {
+            // Two models of any quality on few stars, of which some labels are wrong.
+            let mut stars = stars(60 + 10 * seed as usize, 0.1, 100 + seed);
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            for k in 0..2 {
+                let worse = 10_f64.powf(rng.random_range(-1.0..2.0));
+                stars.held_out[1].estimates.labels.column_mut(k).mapv_inplace(|label| label + worse * normal(&mut rng));
+            }
+            let Learned { scatters, combination, held_out } = fitted(&stars);
+            for (k, scatters) in scatters.iter().enumerate() {
+                assert!(scatters[2] <= scatters[0].min(scatters[1]) * (1.0 + 1e-12), "{seed}, {k}: {scatters:?}");
+            }
+            let weights = combination
+                .combine(&stars.held_out.each_ref().map(|of| of.estimates.clone()), &stars.held_out[0].conditions);
+            for of_star in weights.weights.rows() {
+                assert!((of_star.sum() - 1.0).abs() < 1e-9 && of_star.iter().all(|weight| *weight >= 0.0));
+            }
+            for star in 0..held_out.rows.len() {
+                let [a, b, c] = [(0, 0), (1, 1), (0, 1)].map(|(k, l)| held_out.estimates.covariance[[star, k, l]]);
+                assert!(a > 0.0 && a * b > c * c, "{seed}, {star}: {a} {b} {c}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_chip_moves_shares_to_the_model_that_can_do_without() {
+        let stars = stars(900, WRONG, 8);
+        let mut combination = fitted(&stars).combination;
+        // A net that is by far the better one, alone, but lost without the first chip.
+        for k in 0..2 {
+            let stack = combination.labels[k].as_mut().unwrap();
+            stack.recipe = Recipe::BestMember;
+            stack.best = 1;
+            combination.calibrations[1].labels[k].as_mut().unwrap().lost_chip = vec![500.0];
+        }
+        let estimates = stars.held_out.each_ref().map(|held_out| held_out.estimates.clone());
+        let mut conditions = stars.held_out[0].conditions.clone();
+        conditions[3].lost_chips = 1;
+        let combined = combination.combine(&estimates, &conditions);
+        assert_eq!(combined.weights[[2, 0, 1]], 1.0);
+        assert!(combined.weights[[3, 0, 0]] > 0.99 && combined.weights[[3, 1, 0]] > 0.99);
+    }
+
+    #[test]
     fn too_few_common_stars_are_refused_and_damaged_files_seen() {
         let stars = stars(900, 0.0, 7);
-        let (mut combination, _) = fitted(&stars);
+        let mut combination = fitted(&stars).combination;
         assert!(combination.is_consistent());
-        combination.correlation.pop();
+        let back: Combination = serde_json::from_str(&serde_json::to_string(&combination).unwrap()).unwrap();
+        assert_eq!(back.members, combination.members);
+        combination.label_correlation.pop();
         assert!(!combination.is_consistent());
         let names = ["a".to_string(), "b".to_string()];
         let calibration = ErrorCalibration::fit(&names, &stars.held_out[0]);
@@ -474,8 +461,29 @@ mod tests {
             Member { name: "fit", held_out: &stars.held_out[0], calibration: &calibration },
             Member { name: "net", held_out: &few, calibration: &calibration },
         ];
-        let refusal = Combination::fit(&members).unwrap_err().to_string();
+        let refusal = Combination::learn(&members).unwrap_err().to_string();
         assert!(refusal.contains("10 stars left, at least 12"), "{refusal}");
         assert_eq!(stars.truth.len_of(Axis(0)), 900);
+    }
+
+    #[test]
+    fn a_combination_of_before_is_read_and_has_shares() {
+        let stars = stars(900, 0.0, 7);
+        let Learned { combination, .. } = fitted(&stars);
+        // The correlations there are: 0.3 x 3 / 2.19 = 0.41 in the second label.
+        let mut correlation = identity(4);
+        (correlation[1][3], correlation[3][1]) = (0.41, 0.41);
+        let old = serde_json::json!({
+            "members": combination.members, "calibrations": combination.calibrations, "correlation": correlation,
+        });
+        let read: Combination = serde_json::from_value(old.clone()).unwrap();
+        assert!(read.is_consistent());
+        let estimates = stars.held_out.each_ref().map(|held_out| held_out.estimates.clone());
+        let combined = read.combine(&estimates, &stars.held_out[0].conditions);
+        let exact = (4.81 - 2.7) / (9.0 + 4.81 - 5.4);
+        assert!((combined.weights[[0, 1, 0]] - exact).abs() < 0.1, "{}", combined.weights[[0, 1, 0]]);
+        let mut broken = old;
+        broken["correlation"].as_array_mut().unwrap().pop();
+        assert!(serde_json::from_value::<Combination>(broken).is_err());
     }
 }

@@ -22,10 +22,12 @@ struct Errors {
 /// What the columns of [`table`] mean.
 pub const EXPLANATION: &str = "\
 formal: median error that the model claims. held out: robust scatter of training stars that were estimated by models that had
-not seen them, - catalogue. catalogue: median error that the catalogue claims; no estimate can agree with it better. calibrated:
-median of sqrt((a formal)^2 + b^2 + (c 100 / SNR)^2), with a, b and c from the held-out stars, the catalogue's errors and wrong
-labels set apart. tested: robust scatter of the test stars. pulls: robust width of (estimate - reference) / error, 1 expected,
-and stars within one error, 68% expected; against the catalogue its own error counts too.
+not seen them, - catalogue: the error against this catalogue, whatever the catalogue's own are. catalogue: median error that
+the catalogue claims. f: what that must be multiplied with to agree with the held-out stars. calibrated: median of
+sqrt((a formal)^2 + b^2 + (c 100 / SNR)^2), with a, b, c and f from the held-out stars, wrong labels set apart: the error
+against the truth where the catalogue claims errors, else against the catalogue. tested: robust scatter of the test stars.
+pulls: robust width of (estimate - reference) / error, 1 expected, and stars within one error, 68% expected; against the
+catalogue its own error, times f, counts too.
 ";
 
 /// Formal, cross-validated, catalogue and calibrated errors of every model, and the pulls of the test stars; empty where no model
@@ -35,7 +37,42 @@ pub fn table(outcome: &Outcome) -> String {
     for model in outcome.models.iter().filter(|model| !model.calibration.is_empty()) {
         text += &errors_of(model);
     }
-    if text.is_empty() { text } else { format!("{text}{EXPLANATION}") }
+    if text.is_empty() {
+        return text;
+    }
+    let words = words_on_catalogue(outcome);
+    let words: String = words.iter().map(|sentence| format!("{sentence}\n")).collect();
+    format!("{text}{EXPLANATION}{words}")
+}
+
+/// What held-out stars say of the catalogue's errors: labels whose errors look wrong, and labels that have none. Each label by the
+/// model that knows it best.
+pub fn words_on_catalogue(outcome: &Outcome) -> Vec<String> {
+    let calibrated = || outcome.models.iter().filter(|model| !model.calibration.is_empty());
+    let Some(first) = calibrated().next() else { return Vec::new() };
+    let mut sentences = Vec::new();
+    let mut unknown = Vec::new();
+    for (k, label) in first.predictions.label_names.iter().enumerate() {
+        let known = calibrated().filter_map(|model| mean_calibration(model, k));
+        let Some(best) = known.min_by(|one, other| one.scatter.total_cmp(&other.scatter)) else { continue };
+        if !best.is_against_truth() {
+            unknown.push(label_title(label));
+        } else if let Some(words) = best.words_on_catalogue(&label_title(label)) {
+            let number = |value: f64| format!("{} {}", in_unit(value, unit(label)), unit(label));
+            sentences.push(format!(
+                "{words}: it claims {}, held-out stars differ from it by {} in all.",
+                number(best.catalogue_error),
+                number(best.scatter)
+            ));
+        }
+    }
+    if !unknown.is_empty() {
+        sentences.push(format!(
+            "calibrated errors of {} are against the catalogue: they include its own errors, which are not known.",
+            unknown.join(", ")
+        ));
+    }
+    sentences
 }
 
 fn errors_of(model: &ModelOutcome) -> String {
@@ -43,11 +80,12 @@ fn errors_of(model: &ModelOutcome) -> String {
     let reference = [HEALTHY_TRUTH, TRUTH].into_iter().find(|name| checks.contains_key(*name));
     let beside = if checks.contains_key(HEALTHY_CATALOGUE) { HEALTHY_CATALOGUE } else { CATALOGUE };
     let mut text = format!(
-        "{:<24} {:>9} {:>9} {:>9} {:>10} {:>9} {:>6} {:>8} {:>8} {:>8}",
+        "{:<24} {:>9} {:>9} {:>9} {:>6} {:>10} {:>9} {:>6} {:>8} {:>8} {:>8}",
         format!("errors of {}", model.name),
         "formal",
         "held out",
         "catalogue",
+        "f",
         "calibrated",
         "tested",
         "a",
@@ -66,11 +104,12 @@ fn errors_of(model: &ModelOutcome) -> String {
         let number = |value: f64| in_unit(value, unit(label));
         let _ = write!(
             text,
-            "  {:<22} {:>9} {:>9} {:>9} {:>10} {:>9} {:>6} {:>8} {:>8} {:>8}",
+            "  {:<22} {:>9} {:>9} {:>9} {:>6} {:>10} {:>9} {:>6} {:>8} {:>8} {:>8}",
             format!("{} [{}]", label_title(label), unit(label)),
             number(errors.formal),
             number(errors.held_out),
             number(errors.catalogue),
+            if calibration.is_against_truth() { plain(calibration.catalogue_factor, 2) } else { "-".into() },
             number(errors.calibrated),
             number(errors.tested),
             plain(calibration.formal_factor, 2),
@@ -124,6 +163,9 @@ fn mean_calibration(model: &ModelOutcome, k: usize) -> Option<LabelCalibration> 
         bias: of(|fold| fold.bias),
         scatter: of(|fold| fold.scatter),
         catalogue_error: of(|fold| fold.catalogue_error),
+        // Factors are averaged as such: half and double make one.
+        catalogue_factor: of(|fold| fold.catalogue_factor.ln()).exp(),
+        catalogue_factor_error: of(|fold| fold.catalogue_factor_error),
         ..first
     })
 }

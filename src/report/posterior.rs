@@ -48,6 +48,7 @@ pub fn star_table(sampled: &SampledStar, label_names: &[String]) -> String {
     if let Some(noise) = &posterior.noise {
         row("ln noise factor", "", noise, f64::NAN);
     }
+    text += "  sd and percentiles are formal errors, for a model that is right; `maury label` gives calibrated ones where there are some\n";
     let (n_chains, n_draws) = sampled.draws.as_ref().map_or((0, 0), |draws| (draws.n_chains, draws.n_draws()));
     text += &format!(
         "  {n_chains} chains of {n_draws} draws: {} diverged, {} ended beyond a wall of the prior; {} gradients a chain, step \

@@ -9,6 +9,7 @@ pub mod normal;
 pub mod paired;
 pub mod robust;
 pub mod robust_covariance;
+pub mod simplex;
 pub mod span;
 pub mod trend;
 pub mod variance_components;

@@ -73,6 +73,24 @@ fn every_model_has_calibrated_errors_and_labels_single_spectra_with_them() {
     let weights = &metrics["models"]["both"]["training"][0]["weights"]["teff"];
     let sum = weights["plain"].as_f64().unwrap() + weights["ridge"].as_f64().unwrap();
     assert!((sum - 1.0).abs() < 0.05, "{weights}");
+    // On held-out stars no combination is worse than its best member.
+    let report = &metrics["models"]["both"]["training"][0];
+    for label in ["teff", "logg", "fe_h"] {
+        let scatter = &report["held_out_scatter"][label];
+        let members = ["plain", "ridge"].map(|name| scatter["members"][name].as_f64().unwrap());
+        let combined = scatter["combination"].as_f64().unwrap();
+        assert!(combined > 0.0 && combined <= members[0].min(members[1]) * (1.0 + 1e-12), "{label}: {scatter}");
+        let recipe = report["recipes"][label].as_str().unwrap();
+        assert!(["best-member", "shares", "shares-by-star"].contains(&recipe), "{recipe}");
+    }
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("What both is made of") && page.contains("catalogue claims"), "report.html");
+    // Whoever reads an error is told which one it is.
+    let said = succeeded(folder.path(), &["label", "--model", "experiments/all/latest/models/both", "spectra"]);
+    assert!(said.contains("errors are calibrated on stars held out, against the truth"), "{said}");
+    std::fs::remove_file(run.join("models/both/calibration.json")).unwrap();
+    let said = succeeded(folder.path(), &["label", "--model", "experiments/all/latest/models/both", "spectra"]);
+    assert!(said.contains("errors are formal"), "{said}");
     // A combination without one of its models, or with a damaged regression, is refused by name.
     std::fs::remove_dir_all(run.join("models/plain")).unwrap();
     let both = "experiments/all/latest/models/both";

@@ -257,7 +257,9 @@ fn a_truth_table_adds_truth_columns() {
     succeeded(folder.path(), &arguments);
     let csv = std::fs::read_to_string(folder.path().join("experiments/arrays/latest/predictions.csv")).unwrap();
     assert!(
-        csv.starts_with("id,teff_catalogue,teff_estimate,teff_error,teff_error_calibrated,teff_truth,"),
+        csv.starts_with(
+            "id,teff_catalogue,teff_estimate,teff_error,teff_error_calibrated,teff_error_against_catalogue,teff_truth,"
+        ),
         "{}",
         csv.lines().next().unwrap()
     );

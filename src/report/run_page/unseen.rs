@@ -1,6 +1,7 @@
 //! Sections on stars that took no part in training: bias, scatter, and whether errors are true to size.
 
 use super::{Run, in_table, title};
+use crate::inference::calibration::is_news;
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
 use crate::spectra::labels::unit;
@@ -143,8 +144,12 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &["Calibrated errors are learned from training stars that models of the other training stars labelled, in \
-           {settings.calibration.folds} folds; test stars take no part in them."],
+           {settings.calibration.folds} folds; test stars take no part in them. There are two: against this catalogue, which \
+           is what held-out stars show, and against the truth, in which the catalogue's own errors are taken out as far as \
+           the same stars bear them out. Where the catalogue claims no errors only the first is known, and it includes the \
+           catalogue's own."],
     );
+    calibrations(page, run, &calibrated);
     run.show(
         page,
         "coverage",
@@ -163,5 +168,106 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
             &format!("errors_along_snr-{model}"),
             &[&format!("{model}: scatter of the test stars along SNR, beside formal and calibrated errors.")],
         );
+    }
+    combinations(page, run);
+}
+
+/// What held-out stars say of each label's errors, the catalogue's among them.
+fn calibrations(page: &mut Page, run: &Run, models: &[&str]) {
+    let facts = run.facts();
+    let mut rows = Vec::new();
+    let mut sentences = Vec::new();
+    for (k, label) in run.labels().into_iter().enumerate() {
+        let mut news: Option<(f64, String)> = None;
+        for (index, model) in models.iter().enumerate() {
+            let of = |field: &str| format!("models.{model}.calibration.0.labels.{k}.{field}");
+            let number = |field: &str| facts.number(&of(field));
+            let claims = number("catalogue_error").is_some_and(|error| error > 0.0);
+            let told = |field: &str| Cell::told(&facts, &in_table(&of(field), label));
+            let absent = || Cell::words("-");
+            let check = format!("models.{model}.error_checks.catalogue.{label}.calibrated.pulls.robust_width");
+            rows.push(vec![
+                Cell::words(if index == 0 { title(label) } else { String::new() }),
+                Cell::words(model),
+                told("scatter"),
+                if claims { told("catalogue_error") } else { absent() },
+                if claims { Cell::told(&facts, &format!("{{{}:.2}}", of("catalogue_factor"))) } else { absent() },
+                Cell::words(if claims { "truth" } else { "catalogue" }),
+                Cell::told(&facts, &format!("{{{check}:.2}}")),
+            ]);
+            let (Some(factor), Some(scatter)) = (number("catalogue_factor"), number("scatter")) else { continue };
+            let doubt = number("catalogue_factor_error").unwrap_or(0.0);
+            if claims && is_news(factor, doubt) && news.as_ref().is_none_or(|(least, _)| scatter < *least) {
+                let size = if factor < 1.0 { "large" } else { "small" };
+                let sentence = format!(
+                    "The catalogue's errors of {} look too {size}: held-out stars of {model} agree with {{{}:.2}} times \
+                     what it claims.",
+                    label_title(label),
+                    of("catalogue_factor")
+                );
+                news = Some((scatter, sentence));
+            }
+        }
+        sentences.extend(news.map(|(_, sentence)| sentence));
+    }
+    let folds = if facts.has("settings.split.folds") { "Numbers are those of the first fold." } else { "" };
+    page.tell(
+        &facts,
+        &[
+            "Held out is the robust scatter of such stars about the catalogue, f what the errors that it claims must be \
+             multiplied with to agree with them; then what calibrated errors are against, and how wide the pulls of the \
+             test stars against the catalogue are, whose own error, times f, counts too.",
+            folds,
+        ],
+    );
+    page.table(&["label", "model", "held out", "catalogue claims", "f", "calibrated against", "pull width"], &rows);
+    page.tell(&facts, &sentences.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// How combinations weigh their members, and whether they gain.
+fn combinations(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    for model in run.models_of("combination") {
+        let of = |field: &str| format!("models.{model}.training.0.{field}");
+        let members = facts.names(&of(&format!("weights.{}", run.labels().first().copied().unwrap_or_default())));
+        if members.is_empty() {
+            continue;
+        }
+        page.subheading(&format!("What {model} is made of"));
+        page.tell(
+            &facts,
+            &[
+                &format!(
+                    "Label by label, a mean of its members with shares learned from {{{}}} training stars that none of \
+                     them had seen (median of the test stars), beside the scatter of each on those stars: the root of the \
+                     mean of squares, wild residuals counting less. The combination's is by shares that others of these \
+                     stars taught; where shares gain nothing it is its best member alone.",
+                    of("n_held_out")
+                ),
+                if facts.has("settings.split.folds") { "Numbers are those of the first fold." } else { "" },
+            ],
+        );
+        let mut rows = Vec::new();
+        for label in run.labels() {
+            let scatter = |place: &str| in_table(&of(&format!("held_out_scatter.{label}.{place}")), label);
+            let mut row = vec![Cell::words(title(label))];
+            for member in &members {
+                let share = format!("{{{}:%0}}", of(&format!("weights.{label}.{member}")));
+                let own = scatter(&format!("members.{member}"));
+                row.push(Cell::told_words(&facts, &format!("{share} ({own})")));
+            }
+            row.push(Cell::told(&facts, &scatter("combination")));
+            row.push(Cell::words(match facts.words(&of(&format!("recipes.{label}"))) {
+                Some("best-member") => "best member alone",
+                Some("shares") => "the same for all stars",
+                Some("shares-by-star") => "by each star's errors",
+                _ => "-",
+            }));
+            rows.push(row);
+        }
+        let mut head = vec!["label"];
+        head.extend(&members);
+        head.extend([model, "shares"]);
+        page.table(&head, &rows);
     }
 }
