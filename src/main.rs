@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match maury::cli::execute(maury::cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("error: {err:#}");
+            maury::cli::remark(&format!("error: {err:#}"));
             ExitCode::from(err.downcast_ref::<maury::error::Error>().map_or(1, maury::error::Error::exit_code))
         }
     }

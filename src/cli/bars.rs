@@ -22,7 +22,7 @@ pub fn heed_ctrl_c() {
         if !DEFERS.load(Ordering::Relaxed) || INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(ENDED_BY_CTRL_C);
         }
-        eprintln!("\nstopping where nothing is lost; press Ctrl-C again to stop at once");
+        super::remark("\nstopping where nothing is lost; press Ctrl-C again to stop at once");
     });
     if let Err(err) = heeded {
         tracing::warn!("Ctrl-C will end the program at once: {err}");

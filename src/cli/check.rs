@@ -1,6 +1,6 @@
 //! `maury check`: is this file an experiment?
 
-use super::{ExperimentArgs, say};
+use super::{ExperimentArgs, remark, say};
 use crate::experiment::config::Experiment;
 use crate::experiment::sweep::points::place;
 
@@ -8,11 +8,8 @@ pub fn execute(args: &ExperimentArgs) -> anyhow::Result<()> {
     let experiment = args.load()?;
     say(&experiment.config.resolved()?)?;
     say(&points(&experiment))?;
-    eprintln!(
-        "{}: a valid experiment; its runs go to {}",
-        args.file.display(),
-        args.experiments.join(&experiment.slug).display()
-    );
+    let runs = args.experiments.join(&experiment.slug);
+    remark(&format!("{}: a valid experiment; its runs go to {}", args.file.display(), runs.display()));
     Ok(())
 }
 

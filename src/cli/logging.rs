@@ -12,20 +12,22 @@ use crate::error::{Error, Result};
 /// The run's log file, while there is one.
 static LOG: Mutex<Option<File>> = Mutex::new(None);
 
-/// Writes to stderr, and to the log file if one is open.
+/// Writes to stderr, and to the log file if one is open. What cannot be written is lost, and nothing else with it: the reader
+/// may have left, the disk be full.
 struct Tee;
 
 impl Write for Tee {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(file) = LOG.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_mut() {
-            file.write_all(bytes)?;
+            let _ = file.write_all(bytes);
         }
-        io::stderr().write_all(bytes)?;
+        let _ = io::stderr().write_all(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let _ = io::stderr().flush();
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bars;
 mod check;
+mod clean;
 mod compare;
 mod fetch;
 mod import;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::experiment::clean::CACHE;
 use crate::experiment::config::Experiment;
 
 /// Stellar labels from spectra: The Cannon and neural networks, learned on Burn tensors and compared honestly.
@@ -49,6 +51,7 @@ enum Command {
     Check(ExperimentArgs),
     /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
     Mock(mock::MockArgs),
+    Clean(clean::CleanArgs),
     /// Make a model folder from the coefficient tables of a Cannon trained elsewhere.
     Import(import::ImportArgs),
 }
@@ -76,7 +79,7 @@ impl ExperimentArgs {
 
     /// Prepared sets of all experiments, shared where inputs and settings agree.
     fn cache(&self) -> PathBuf {
-        self.experiments.join(".prepared")
+        self.experiments.join(CACHE)
     }
 }
 
@@ -96,9 +99,15 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Report(args) => report::execute(&args),
         Command::Fetch(args) => fetch::execute(&args, &bars),
         Command::Check(args) => check::execute(&args),
+        Command::Clean(args) => clean::execute(&args),
         Command::Mock(args) => mock::execute(&args, &bars),
         Command::Import(args) => import::execute(&args),
     }
+}
+
+/// Says a line on stderr. Nobody may be listening (`2>&1 >/dev/null | head`), which is no reason to end work.
+pub fn remark(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints the answer to stdout; a reader that has seen enough (`| head`) is no error.

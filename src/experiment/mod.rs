@@ -1,12 +1,14 @@
 //! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
 
 pub mod calibration;
+pub mod clean;
 pub mod combination;
 pub mod comparison;
 pub mod config;
 pub mod crossval;
 pub mod emulate;
 pub mod error_check;
+mod feasibility;
 mod fill;
 pub mod lab;
 pub mod label_journal;

@@ -29,3 +29,4 @@ pub mod ridge_checkpoint;
 mod scatter_bracket;
 mod scatter_root;
 pub mod tensorboard;
+mod weights;
