@@ -71,6 +71,22 @@ pub struct DeviceSettings {
     pub threads: usize,
 }
 
+/// More threads than this no machine has, and starting them takes longer than any work.
+pub const MOST_THREADS: usize = 1024;
+
+impl DeviceSettings {
+    /// The first setting that makes no sense: its key, and what is wrong with it.
+    ///
+    /// # Errors
+    /// Key and problem.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        match self.threads <= MOST_THREADS {
+            true => Ok(()),
+            false => Err(("threads", "must be 0 for all cores, or at most 1024")),
+        }
+    }
+}
+
 /// A device together with the precision in which all tensors on it are made.
 #[derive(Debug, Clone)]
 pub struct Compute {
@@ -103,8 +119,9 @@ impl Compute {
     /// Opens the configured device and makes its precision and threads the process-wide defaults.
     ///
     /// # Errors
-    /// As [`Compute::on`].
+    /// As [`Compute::on`]; [`Error::Config`] for settings that make no sense.
     pub fn open(settings: &DeviceSettings) -> Result<Self> {
+        settings.check().map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
         if settings.threads > 0 {
             // A second call (one process, two runs) keeps the first pool: harmless, so the answer is ignored.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build_global();

@@ -8,11 +8,8 @@ pub fn execute(args: &ExperimentArgs) -> anyhow::Result<()> {
     let experiment = args.load()?;
     say(&experiment.config.resolved()?)?;
     say(&points(&experiment))?;
-    tell(&format!(
-        "{}: a valid experiment; its runs go to {}",
-        args.file.display(),
-        args.experiments.join(&experiment.slug).display()
-    ));
+    let runs = args.experiments.join(&experiment.slug);
+    tell(&format!("{}: a valid experiment; its runs go to {}", args.file.display(), runs.display()));
     Ok(())
 }
 

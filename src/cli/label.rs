@@ -10,11 +10,12 @@ use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
 use crate::experiment::best_fits::SpectraFile;
-use crate::experiment::label_journal::LabelJournal;
+use crate::experiment::label_journal::{LabelJournal, Trust, foreign_table};
 use crate::experiment::labelling::{LabelledStar, Labeller};
 use crate::inference::fit::FitSettings;
 use crate::inference::prior::Nuisances;
 use crate::inference::refine::RefineSettings;
+use crate::progress::Progress;
 use crate::report::{in_unit, label_title};
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
@@ -58,6 +59,9 @@ pub struct LabelArgs {
     /// killed then begins anew.
     #[arg(long = "spectra", requires = "out")]
     best_fits: bool,
+    /// Replace a finished table of that name, whatever model and files made it.
+    #[arg(long, requires = "out")]
+    overwrite: bool,
     /// What an emulator's fit does with abundances and broadening that are not labels.
     #[arg(long, value_enum, default_value_t)]
     nuisances: Nuisances,
@@ -94,13 +98,33 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     if waiting.len() < spectra.len() {
         tracing::info!("{} of {} spectra are labelled already", spectra.len() - waiting.len(), spectra.len());
     }
+    if let (Some(stem), Some(begun)) = (&stem, &journal) {
+        let n_done = spectra.len() - waiting.len();
+        let others = begun.len() - n_done;
+        if others > 0 {
+            tracing::info!("{others} rows of spectra that are not asked for now are left out");
+        }
+        // A job that was killed while it wrote the table has only that to do again.
+        if !args.overwrite
+            && !waiting.is_empty()
+            && let Some(table) = foreign_table(stem, labeller.fingerprint(), &spectra)
+        {
+            discard_empty(journal)?;
+            let detail =
+                "a table of another model or of other files is there; --overwrite replaces it, or name another --out";
+            return Err(Error::Config(format!("{}: {detail}", table.display())).into());
+        }
+    }
     let mut shown = Vec::new();
     let mut readable = spectra.len() - waiting.len();
-    labeller.label(&waiting, best_fits.as_mut(), bars, |stars| {
+    let labelled = label_all(&labeller, &waiting, journal.as_mut(), best_fits.as_mut(), bars, |stars| {
         readable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0).count();
         shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
-        journal.as_mut().map_or(Ok(()), |journal| journal.append(stars))
-    })?;
+    });
+    if let Err(err) = labelled {
+        discard_empty(journal)?;
+        return Err(err.into());
+    }
     if readable == 0 {
         journal.map_or(Ok(()), LabelJournal::discard)?;
         let remedy = "name apStar files or folders that hold them".to_string();
@@ -113,13 +137,47 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         answer += &format!("... and {} more{remedy}\n", waiting.len() - MOST_PRINTED);
     }
     if let (Some(journal), Some(stem)) = (journal, stem) {
-        let rows = journal.finish(labeller.label_names())?;
+        let rows = journal.finish(labeller.label_names(), &spectra)?;
         answer += &format!("{}.fits and .csv: {rows} spectra\n", stem.display());
     }
     if let Some(path) = best_fits.map(SpectraFile::finish).transpose()?.flatten() {
         answer += &format!("{}: their best fits\n", path.display());
     }
     say(&answer)
+}
+
+/// Labels files a batch at a time; what an earlier job ended with, one by one, and last. Memory does not grow with the files.
+fn label_all(
+    labeller: &Labeller,
+    spectra: &[PathBuf],
+    mut journal: Option<&mut LabelJournal>,
+    mut best_fits: Option<&mut SpectraFile>,
+    bars: &Bars,
+    mut sink: impl FnMut(&[LabelledStar]),
+) -> Result<()> {
+    let trust = |path: &PathBuf| journal.as_ref().map_or(Trust::Full, |journal| journal.trust(path));
+    let of = |wanted: Trust| spectra.iter().filter(|path| trust(path) == wanted).cloned().collect::<Vec<_>>();
+    let (trusted, alone, never) = (of(Trust::Full), of(Trust::Alone), of(Trust::Nil));
+    bars.start("labelling spectra", spectra.len());
+    for batch in trusted.chunks(labeller.batch_stars()).chain(alone.chunks(1)) {
+        journal.as_mut().map_or(Ok(()), |journal| journal.begin(batch))?;
+        let stars = labeller.label(batch, best_fits.as_deref_mut(), bars)?;
+        sink(&stars);
+        journal.as_mut().map_or(Ok(()), |journal| journal.append(&stars))?;
+    }
+    for path in &never {
+        tracing::warn!("{}: not read again: it has ended two jobs; flagged as unreadable", path.display());
+        let star = labeller.unread(path);
+        sink(std::slice::from_ref(&star));
+        journal.as_mut().map_or(Ok(()), |journal| journal.append(&[star]))?;
+    }
+    bars.finish();
+    Ok(())
+}
+
+/// Removes a journal in which there is nothing to go on with.
+fn discard_empty(journal: Option<LabelJournal>) -> Result<()> {
+    journal.filter(LabelJournal::is_empty).map_or(Ok(()), LabelJournal::discard)
 }
 
 impl LabelArgs {
@@ -138,7 +196,14 @@ impl LabelArgs {
             }
         }
         let mut known = HashSet::with_capacity(spectra.len());
+        let n_named = spectra.len();
         spectra.retain(|path| known.insert(path.clone()));
+        if spectra.len() < n_named {
+            let again = n_named - spectra.len();
+            tracing::warn!(
+                "{again} of {n_named} spectra are named again; each is labelled once, where it is named first"
+            );
+        }
         Ok(spectra)
     }
 }
@@ -149,7 +214,10 @@ fn stem_of(out: &Path, spectra: &[PathBuf]) -> Result<PathBuf> {
         Some("fits" | "csv") => out.with_extension(""),
         _ => out.to_path_buf(),
     };
-    let target = PathBuf::from(format!("{}.fits", stem.display()));
+    if stem.file_name().is_none() || stem.is_dir() || out.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(Error::Config(format!("--out {}: this names a folder; name a table in it", out.display())));
+    }
+    let target = files::with_ending(&stem, "fits");
     if let (Ok(target), Some(name)) = (std::fs::canonicalize(&target), target.file_name()) {
         // Only namesakes are looked up: a million spectra are not.
         let namesakes = spectra.iter().filter(|path| path.file_name() == Some(name) || path.is_symlink());
@@ -169,8 +237,10 @@ fn table(stars: &[LabelledStar], label_names: &[String]) -> String {
     for label in label_names {
         text += &format!("{:>20}", format!("{} [{}]", label_title(label), unit(label)));
     }
-    text += &format!("{:>10}  flags\n", "chi2_red");
-    for star in stars {
+    let flags: Vec<String> = stars.iter().map(|star| star_flags::describe(star.flags)).collect();
+    let width = flags.iter().map(String::len).max().unwrap_or_default().max("flags".len());
+    text += &format!("{:>10}  {:<width$}  file\n", "chi2_red", "flags");
+    for (star, flags) in stars.iter().zip(&flags) {
         text += &format!("{:<24}", star.id);
         // Calibrated errors are the ones to believe.
         let errors = if star.calibrated_errors.is_empty() { &star.errors } else { &star.calibrated_errors };
@@ -179,7 +249,7 @@ fn table(stars: &[LabelledStar], label_names: &[String]) -> String {
             text += &format!("{:>20}", format!("{} ± {}", number(*value), number(*error)));
         }
         let chi2 = if star.chi2_reduced.is_nan() { "-".into() } else { format!("{:.2}", star.chi2_reduced) };
-        text += &format!("{chi2:>10}  {}\n", star_flags::describe(star.flags));
+        text += &format!("{chi2:>10}  {flags:<width$}  {}\n", star.file);
     }
     if stars.iter().any(|star| star.flags & star_flags::BAD_FIT != 0) {
         text += "BAD_FIT: the model does not describe the star; no error quoted for it holds\n";

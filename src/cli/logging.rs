@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 /// The run's log file, while there is one.
 static LOG: Mutex<Option<File>> = Mutex::new(None);
 
-/// Writes to stderr, and to the log file if one is open.
+/// Writes to stderr, and to the log file if one is open. What cannot be written is lost, and nothing else with it: the reader
+/// may have left, the disk be full.
 struct Tee;
 
 impl Write for Tee {

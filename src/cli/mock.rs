@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{bars::Bars, say};
+use super::bars::{Bars, heed_ctrl_c};
+use super::say;
 use crate::mock::{MockSettings, survey};
 
 /// Make a survey to try things on.
@@ -35,6 +36,7 @@ pub struct MockArgs {
 
 pub fn execute(args: &MockArgs, bars: &Bars) -> anyhow::Result<()> {
     let settings = MockSettings { stars: args.stars, seed: args.seed };
+    heed_ctrl_c();
     let summary = survey::write(&args.out, &settings, bars)?;
     let counts = |counts: &mut dyn Iterator<Item = (&str, usize)>| {
         counts.map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")

@@ -2,6 +2,7 @@
 
 mod bars;
 mod check;
+mod clean;
 mod compare;
 mod fetch;
 mod import;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::experiment::clean::CACHE;
 use crate::experiment::config::Experiment;
 
 pub use terminal::tell;
@@ -52,6 +54,7 @@ enum Command {
     Check(ExperimentArgs),
     /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
     Mock(mock::MockArgs),
+    Clean(clean::CleanArgs),
     /// Make a model folder from the coefficient tables of a Cannon trained elsewhere.
     Import(import::ImportArgs),
 }
@@ -79,7 +82,7 @@ impl ExperimentArgs {
 
     /// Prepared sets of all experiments, shared where inputs and settings agree.
     fn cache(&self) -> PathBuf {
-        self.experiments.join(".prepared")
+        self.experiments.join(CACHE)
     }
 }
 
@@ -99,6 +102,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Report(args) => report::execute(&args),
         Command::Fetch(args) => fetch::execute(&args, &bars),
         Command::Check(args) => check::execute(&args),
+        Command::Clean(args) => clean::execute(&args),
         Command::Mock(args) => mock::execute(&args, &bars),
         Command::Import(args) => import::execute(&args),
     }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{bars::Bars, say};
+use super::bars::{Bars, heed_ctrl_c};
+use super::say;
 use crate::data::files;
 use crate::device::{Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
@@ -86,39 +87,45 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     settings.check(names).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
     let spectra = spectra_of(&args.spectra)?;
     let words = sampler.words(&settings);
-    let (mut ids, mut found, mut flags) = (Vec::new(), Vec::new(), Vec::new());
-    let mut failed: Option<Error> = None;
-    files::create_folder(&args.out)?;
-    let mut answer = String::new();
+    heed_ctrl_c();
+    bars.defer_interruption(true);
     bars.start("sampling posteriors", spectra.len());
-    for path in &spectra {
-        let sampled = match sampler.sample(path, &settings, args.sampler, args.seed) {
-            Ok(sampled) => sampled,
-            Err(err) => {
-                tracing::warn!("{err}");
-                failed.get_or_insert(err);
-                continue;
+    // Draws, figures and the summary of them: all or none.
+    let (mut answer, stopped) = files::fill_into(&args.out, |out| {
+        let (mut ids, mut found, mut flags) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut answer, mut failed) = (String::new(), None);
+        for path in spectra.iter().take_while(|_| !bars.interrupted()) {
+            let sampled = match sampler.sample(path, &settings, args.sampler, args.seed) {
+                Ok(sampled) => sampled,
+                Err(err) => {
+                    tracing::warn!("{err}");
+                    failed.get_or_insert(err);
+                    continue;
+                }
+            };
+            answer += &report::posterior::star_table(&sampled, names);
+            let name = unique(&ids, &sampled.star.id);
+            let columns = sampled.draw_columns(names);
+            if !columns.is_empty() {
+                write_table(&out.join(format!("draws-{name}")), "DRAWS", &columns)?;
             }
-        };
-        answer += &report::posterior::star_table(&sampled, names);
-        let name = unique(&ids, &sampled.star.id);
-        let columns = sampled.draw_columns(names);
-        if !columns.is_empty() {
-            write_table(&args.out.join(format!("draws-{name}")), "DRAWS", &columns)?;
+            report::posterior::draw(&out.join("figures"), &name, &sampled, names)?;
+            ids.push(name);
+            flags.push(sampled.star.flags);
+            found.push(sampled.posterior);
+            bars.advance(1);
         }
-        report::posterior::draw(&args.out.join("figures"), &name, &sampled, names)?;
-        ids.push(name);
-        flags.push(sampled.star.flags);
-        found.push(sampled.posterior);
-        bars.advance(1);
-    }
+        if ids.is_empty() {
+            return Err(failed.unwrap_or(Error::Interrupted { kept: false }));
+        }
+        write_table(&out.join("summary"), "POSTERIOR", &posteriors::columns(&ids, names, &found, &flags))?;
+        Ok((answer, bars.interrupted() && ids.len() < spectra.len()))
+    })?;
     bars.finish();
-    if let (true, Some(err)) = (ids.is_empty(), failed) {
-        return Err(err.into());
-    }
-    write_table(&args.out.join("summary"), "POSTERIOR", &posteriors::columns(&ids, names, &found, &flags))?;
     answer += &report::posterior::priors(&words);
-    say(&format!("{answer}{}: summary, draws, figures\n", args.out.display()))
+    say(&format!("{answer}{}: summary, draws, figures\n", args.out.display()))?;
+    // What was sampled until then is there.
+    if stopped { Err(Error::Interrupted { kept: false }.into()) } else { Ok(()) }
 }
 
 /// A star's name among files: its identifier, numbered where it comes again.

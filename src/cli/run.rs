@@ -20,9 +20,11 @@ use crate::report::run_page::{self, REPORT};
 use crate::report::{self, figures, run_figures, sweep_page, tables};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples: maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n    \
-    --set data.arrays.error=error.npy --set data.arrays.labels=labels.csv --set 'labels=[\"teff\",\"logg\"]'\n  \
-    maury run configs/apogee.toml --set 'sweep.\"continuum.order\"=[1,2,3]'")]
+#[command(after_help = "Examples:\n\n\
+maury run configs/arrays.toml --set data.arrays.flux=flux.npy \\\n  \
+--set data.arrays.error=error.npy --set data.arrays.labels=labels.csv \\\n  \
+--set 'labels=[\"teff\",\"logg\"]'\n\n\
+maury run configs/apogee.toml --set 'sweep.\"continuum.order\"=[1,2,3]'")]
 pub struct RunArgs {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -54,15 +56,27 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
         run_sweep(&experiment, place, &args.cache(), bars)
     };
     let (tables, files) = match answer {
-        Err(stopped @ Error::Interrupted { kept: true }) => {
-            folder.keep();
-            return Err(stopped.into());
-        }
-        answer => answer?,
+        Ok(answer) => answer,
+        Err(err) => return Err(broken_off(folder, err).into()),
     };
     let place = folder.finish()?;
     let files: String = files.iter().map(|file| format!("  {file}\n")).collect();
     say(&format!("{tables}\n{}\n{files}", place.display()))
+}
+
+/// Keeps what training has left of a run that failed, and says so, unless the same would only happen again.
+fn broken_off(folder: RunFolder, err: Error) -> Error {
+    let again = matches!(err, Error::Training { .. } | Error::TooFewStars { .. } | Error::Config(_));
+    if again {
+        folder.discard();
+    } else if folder.can_be_resumed() {
+        if !matches!(err, Error::Interrupted { .. }) {
+            let place = folder.path().display();
+            tracing::warn!("what was trained is kept in {place}; go on with the same command and --resume");
+        }
+        folder.keep();
+    }
+    err
 }
 
 /// Tables to show, and the files to open first.

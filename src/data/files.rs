@@ -62,7 +62,36 @@ impl Unfinished {
 }
 
 /// How the names of unfinished folders begin.
-const UNFINISHED: &str = ".maury-unfinished-";
+pub const UNFINISHED: &str = ".maury-unfinished-";
+
+/// A path with an ending put behind all of its name, which need not be text.
+pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// A path as text from which it can be told from every other: bytes that are no text, and backslashes beside them, are written
+/// as `\xNN`.
+pub fn path_text(path: &Path) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if let Some(text) = path.to_str() {
+        return text.to_string();
+    }
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text += &chunk.valid().replace('\\', "\\x5c");
+        chunk.invalid().iter().for_each(|byte| text += &format!("\\x{byte:02x}"));
+    }
+    text
+}
+
+/// Dates a file or folder of a cache to now, by which `maury clean` knows that it is in use. A cache that may not be written is
+/// left alone.
+pub fn mark_as_used(path: &Path) {
+    let _ = fs::File::open(path).and_then(|file| file.set_modified(std::time::SystemTime::now()));
+}
 
 /// Fills a folder under a hidden name beside its own and renames it when complete.
 ///
@@ -97,6 +126,43 @@ pub fn fill_folder<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Res
     fs::rename(unfinished.path(), path).map_err(Error::io(path, "name the folder"))?;
     let _ = unfinished.keep();
     Ok(answer)
+}
+
+/// Fills a folder under a hidden name and moves what is in it into `path` when complete: all of it or nothing. Files of the same
+/// names that are there already are replaced, others stay.
+///
+/// # Errors
+/// Those of `fill`; [`Error::Io`].
+pub fn fill_into<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let is_new = !path.exists();
+    create_folder(path)?;
+    sweep(path);
+    let unfinished = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempdir_in(path)
+        .map_err(Error::io(path, "write into the folder"))?;
+    share_folder_as(path, unfinished.path())?;
+    let answer = fill(unfinished.path()).and_then(|answer| move_into(unfinished.path(), path).map(|()| answer));
+    drop(unfinished);
+    if answer.is_err() && is_new {
+        // Only where nothing came to be in it.
+        let _ = fs::remove_dir(path);
+    }
+    answer
+}
+
+fn move_into(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).map_err(Error::io(from, "read"))? {
+        let entry = entry.map_err(Error::io(from, "read"))?;
+        let target = to.join(entry.file_name());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            create_folder(&target)?;
+            move_into(&entry.path(), &target)?;
+        } else {
+            fs::rename(entry.path(), &target).map_err(Error::io(&target, "write"))?;
+        }
+    }
+    Ok(())
 }
 
 fn sweep(folder: &Path) {
@@ -257,6 +323,42 @@ mod tests {
         assert!(again.contains("not empty") && path.join("whole").is_file(), "{again}");
         let file = fill_folder(&path.join("whole"), |_| Ok(())).unwrap_err().to_string();
         assert!(file.contains("is a file"), "{file}");
+    }
+
+    #[test]
+    fn what_is_filled_into_a_folder_comes_whole_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("out");
+        let half = |folder: &Path| {
+            write_bytes(&folder.join("draws.csv"), "x")?;
+            Err::<(), _>(Error::Config("no".into()))
+        };
+        assert!(fill_into(&path, half).is_err() && !path.exists());
+        let whole = |content: &'static str| {
+            move |folder: &Path| {
+                write_bytes(&folder.join("figures/corner.svg"), content)?;
+                write_bytes(&folder.join("summary.csv"), content)
+            }
+        };
+        fill_into(&path, whole("one")).unwrap();
+        write_bytes(&path.join("mine.txt"), "kept").unwrap();
+        assert!(fill_into(&path, half).is_err());
+        fill_into(&path, whole("two")).unwrap();
+        let found = files_below(&path, &[".csv", ".svg", ".txt"]).unwrap();
+        assert_eq!(found, ["figures/corner.svg", "mine.txt", "summary.csv"].map(|name| path.join(name)));
+        assert_eq!(read_text(&path.join("figures/corner.svg")).unwrap(), "two");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_no_text_are_told_apart_and_keep_their_endings() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+        assert_eq!(path_text(&path(b"a\\b/c.fits")), "a\\b/c.fits");
+        assert_eq!(path_text(&path(b"a\xff\\b")), "a\\xff\\x5cb");
+        assert_ne!(path_text(&path(b"a\xff")), path_text(&path(b"a\xfe")));
+        assert_eq!(with_ending(&path(b"out\xff.x"), "csv"), path(b"out\xff.x.csv"));
     }
 
     #[test]

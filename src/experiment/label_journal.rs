@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::labelling::LabelledStar;
-use super::predictions::write_table;
-use crate::data::fits::Column;
+use super::predictions::write_table_with;
+use crate::data::files;
+use crate::data::fits::{Column, FitsReader};
 use crate::error::{Error, Result};
 use crate::spectra::labels::{pairs, unit};
 use crate::spectra::quality::star_flags;
@@ -16,13 +17,56 @@ use crate::spectra::quality::star_flags;
 const ENDING: &str = "unfinished.jsonl";
 
 /// The rows written so far, beside the table they are to become: one JSON object a line below a line that says what made
-/// them.
+/// them. Before files are read, a line names them: a file that ends the program is known by it.
 #[derive(Debug)]
 pub struct LabelJournal {
     stem: PathBuf,
     path: PathBuf,
     file: File,
     done: HashSet<String>,
+    /// Files that were being read when an earlier job ended.
+    suspects: HashSet<String>,
+    /// How often a job ended while this file alone was being read.
+    ends: HashMap<String, usize>,
+    fingerprint: String,
+}
+
+/// Files that are about to be read.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Reading {
+    reading: Vec<String>,
+}
+
+/// How a file is to be read, after what it did to earlier jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Together with others.
+    Full,
+    /// Alone: a job has ended while it was being read, among others.
+    Alone,
+    /// Not again: jobs have ended twice while it was being read alone.
+    Nil,
+}
+
+/// Key of the FITS header that says which model and which files made a table.
+const ORIGIN: &str = "LABELSBY";
+
+/// What tells tables of the same labels of the same files from others.
+fn origin(fingerprint: &str, spectra: &[PathBuf]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(fingerprint.as_bytes());
+    spectra.iter().for_each(|path| _ = hasher.update(b"\0").update(path.as_os_str().as_encoded_bytes()));
+    hasher.finalize().to_hex()[..32].to_string()
+}
+
+/// The finished table at `stem`, if there is one and it is of another model or of other files than these.
+pub fn foreign_table(stem: &Path, fingerprint: &str, spectra: &[PathBuf]) -> Option<PathBuf> {
+    let [table, text] = ["fits", "csv"].map(|ending| files::with_ending(stem, ending));
+    if !table.exists() {
+        return Some(text).filter(|text| text.exists());
+    }
+    let found = FitsReader::open(&table).ok().and_then(|mut file| file.key_text(1, ORIGIN));
+    Some(table).filter(|_| found != Some(origin(fingerprint, spectra)))
 }
 
 impl LabelJournal {
@@ -33,7 +77,7 @@ impl LabelJournal {
     /// # Errors
     /// [`Error::Io`]; [`Error::Mismatch`] if the journal is another model's, or in use.
     pub fn open(stem: &Path, fingerprint: &str) -> Result<Self> {
-        let path = PathBuf::from(format!("{}.{ENDING}", stem.display()));
+        let path = files::with_ending(stem, ENDING);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -52,7 +96,8 @@ impl LabelJournal {
             Err(TryLockError::Error(err)) => tracing::debug!("{}: no lock ({err})", path.display()),
         }
         let header = serde_json::json!({ "labels_by": fingerprint }).to_string() + "\n";
-        let (mut whole, mut done) = (0_u64, HashSet::new());
+        let (mut whole, mut done, mut ends) = (0_u64, HashSet::new(), HashMap::new());
+        let (mut suspects, mut reading) = (HashSet::new(), HashSet::new());
         let mut reader = BufReader::new(&file);
         let mut line = String::new();
         loop {
@@ -73,7 +118,10 @@ impl LabelJournal {
                                 .into(),
                     });
                 }
+            } else if let Ok(next) = serde_json::from_str::<Reading>(&line) {
+                blame(std::mem::replace(&mut reading, next.reading.into_iter().collect()), &mut suspects, &mut ends);
             } else if let Ok(star) = serde_json::from_str::<Row>(&line) {
+                reading.remove(&star.file);
                 // What could not be read is tried again: it may have been mended.
                 if star.flags & star_flags::UNREADABLE == 0 {
                     done.insert(star.file);
@@ -83,18 +131,44 @@ impl LabelJournal {
             }
             whole += length as u64;
         }
+        blame(reading, &mut suspects, &mut ends);
         let place = || Error::io(&path, "write");
         file.set_len(whole).map_err(place())?;
         file.seek(SeekFrom::End(0)).map_err(place())?;
-        if whole == 0 {
-            file.write_all(header.as_bytes()).map_err(place())?;
+        if whole == 0
+            && let Err(err) = file.write_all(header.as_bytes())
+        {
+            let _ = std::fs::remove_file(&path);
+            return Err(Error::io(&path, "write")(err));
         }
-        Ok(Self { stem: stem.to_path_buf(), path, file, done })
+        let (stem, fingerprint) = (stem.to_path_buf(), fingerprint.to_string());
+        Ok(Self { stem, path, file, done, suspects, ends, fingerprint })
     }
 
     /// Whether a file has its row already.
     pub fn has(&self, file: &Path) -> bool {
-        self.done.contains(file.to_string_lossy().as_ref())
+        self.done.contains(&files::path_text(file))
+    }
+
+    /// How a file is to be read.
+    pub fn trust(&self, file: &Path) -> Trust {
+        let file = files::path_text(file);
+        match self.ends.get(&file) {
+            Some(2..) => Trust::Nil,
+            _ if self.suspects.contains(&file) => Trust::Alone,
+            _ => Trust::Full,
+        }
+    }
+
+    /// Takes note of files that are about to be read.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn begin(&mut self, spectra: &[PathBuf]) -> Result<()> {
+        let reading = Reading { reading: spectra.iter().map(|path| files::path_text(path)).collect() };
+        let line = serde_json::to_string(&reading).expect("text is JSON") + "\n";
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(Error::io(&self.path, "write"))
     }
 
     /// Number of spectra with labels.
@@ -133,24 +207,39 @@ impl LabelJournal {
         Ok(())
     }
 
-    /// Turns the journal into `<stem>.fits` and `<stem>.csv`, and removes it.
+    /// Turns the journal into `<stem>.fits` and `<stem>.csv`, and removes it. The rows are those of these files, each named once, in
+    /// their order; what else an earlier job left in the journal is left out.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Fits`]; the journal then stays.
-    pub fn finish(mut self, label_names: &[String]) -> Result<usize> {
+    pub fn finish(mut self, label_names: &[String], spectra: &[PathBuf]) -> Result<usize> {
         self.file.rewind().map_err(Error::io(&self.path, "read"))?;
         let damaged = |detail: String| Error::format(&self.path, format!("{detail}; remove the file and label again"));
-        let mut table = LabelTable::new(label_names);
+        let mut table = LabelTable::new(label_names, spectra);
         for line in BufReader::new(&self.file).lines().skip(1) {
             let line = line.map_err(Error::io(&self.path, "read"))?;
+            if serde_json::from_str::<Reading>(&line).is_ok() {
+                continue;
+            }
             let row: Row = serde_json::from_str(&line).map_err(|err| damaged(err.to_string()))?;
             table.set(LabelledStar::try_from(row).map_err(|err| damaged(err.to_string()))?);
         }
-        let n_rows = table.row_of.len();
-        write_table(&self.stem, "LABELS", &table.into_columns())?;
+        let origin = origin(&self.fingerprint, spectra);
+        let keys = [(ORIGIN, origin.as_str(), "of the model and the files that made this")];
+        write_table_with(&self.stem, "LABELS", &table.into_columns(), &keys)?;
         std::fs::remove_file(&self.path).map_err(Error::io(&self.path, "remove"))?;
-        Ok(n_rows)
+        Ok(spectra.len())
     }
+}
+
+/// Takes note of files that have no row though they were to be read.
+fn blame(unread: HashSet<String>, suspects: &mut HashSet<String>, ends: &mut HashMap<String, usize>) {
+    if let (1, Some(file)) = (unread.len(), unread.iter().next())
+        && suspects.contains(file)
+    {
+        *ends.entry(file.clone()).or_default() += 1;
+    }
+    suspects.extend(unread);
 }
 
 /// A [`LabelledStar`] whose numbers are written so that each comes back as it was, NaN too.
@@ -207,6 +296,7 @@ impl TryFrom<Row> for LabelledStar {
 struct LabelTable {
     label_names: Vec<String>,
     row_of: HashMap<String, usize>,
+    file: Vec<String>,
     id: Vec<String>,
     flags: Vec<i64>,
     /// snr, chi2_reduced, fraction_masked; then label, error and calibrated error in turn; then the covariances.
@@ -216,46 +306,40 @@ struct LabelTable {
 }
 
 impl LabelTable {
-    fn new(label_names: &[String]) -> Self {
+    /// A row for each file.
+    fn new(label_names: &[String], spectra: &[PathBuf]) -> Self {
+        let file: Vec<String> = spectra.iter().map(|path| files::path_text(path)).collect();
         Self {
             label_names: label_names.to_vec(),
-            row_of: HashMap::new(),
-            id: Vec::new(),
-            flags: Vec::new(),
-            numbers: vec![Vec::new(); 3 + 3 * label_names.len() + pairs(label_names).len()],
+            row_of: file.iter().cloned().enumerate().map(|(row, name)| (name, row)).collect(),
+            id: vec![String::new(); file.len()],
+            flags: vec![star_flags::UNREADABLE; file.len()],
+            numbers: vec![vec![f64::NAN; file.len()]; 3 + 3 * label_names.len() + pairs(label_names).len()],
+            file,
             is_calibrated: false,
         }
     }
 
-    /// Gives a file its row; one that was tried again has the row of its last trial.
+    /// Fills a file's row, if it has one; one that was tried again has the row of its last trial.
     fn set(&mut self, star: LabelledStar) {
+        let Some(row) = self.row_of.get(&star.file).copied() else { return };
         self.is_calibrated |= !star.calibrated_errors.is_empty();
         let of_label = |k: usize| [star.labels.get(k), star.errors.get(k), star.calibrated_errors.get(k)];
         let of_labels = (0..self.label_names.len()).flat_map(of_label).map(|value| value.copied().unwrap_or(f64::NAN));
         let n_pairs = self.numbers.len() - 3 - 3 * self.label_names.len();
         let of_pairs = (0..n_pairs).map(|pair| star.covariances.get(pair).copied().unwrap_or(f64::NAN));
         let numbers = [star.snr, star.chi2_reduced, star.fraction_masked].into_iter().chain(of_labels).chain(of_pairs);
-        let n_rows = self.row_of.len();
-        let row = *self.row_of.entry(star.file).or_insert(n_rows);
-        if row == n_rows {
-            self.id.push(star.id);
-            self.flags.push(star.flags);
-            self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column.push(value));
-        } else {
-            self.id[row] = star.id;
-            self.flags[row] = star.flags;
-            self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column[row] = value);
-        }
+        self.id[row] = star.id;
+        self.flags[row] = star.flags;
+        self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column[row] = value);
     }
 
     fn into_columns(self) -> Vec<Column> {
-        let mut file = vec![String::new(); self.row_of.len()];
-        self.row_of.into_iter().for_each(|(name, row)| file[row] = name);
         let mut numbers = self.numbers.into_iter();
         let mut next =
             |name: String, unit: &str| Column::f64(name, unit.to_string(), numbers.next().unwrap_or_default());
         let [snr, chi2, masked] = ["snr", "chi2_reduced", "fraction_masked"].map(|name| next(name.into(), ""));
-        let mut columns = vec![Column::text("id", self.id), Column::text("file", file), snr];
+        let mut columns = vec![Column::text("id", self.id), Column::text("file", self.file), snr];
         for name in &self.label_names {
             columns.push(next(format!("{name}_estimate"), unit(name)));
             columns.push(next(format!("{name}_error"), unit(name)));
@@ -288,6 +372,10 @@ mod tests {
         }
     }
 
+    fn path_of(n: usize) -> PathBuf {
+        PathBuf::from(format!("apStar-{n}.fits"))
+    }
+
     fn unreadable(n: usize) -> LabelledStar {
         LabelledStar { flags: star_flags::UNREADABLE, ..star(n) }
     }
@@ -313,7 +401,7 @@ mod tests {
         assert!(LabelJournal::open(&stem, "model B").unwrap_err().to_string().contains("another model"));
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         journal.append(&[star(2)]).unwrap();
-        assert_eq!(journal.finish(&names).unwrap(), 3);
+        assert_eq!(journal.finish(&names, &[0, 1, 2].map(path_of)).unwrap(), 3);
         assert!(!path.exists());
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         assert_eq!(csv.lines().count(), 4, "{csv}");
@@ -322,6 +410,49 @@ mod tests {
         for n in 0..3 {
             assert_eq!(csv.matches(&format!("apStar-{n}.fits")).count(), 1);
         }
+    }
+
+    #[test]
+    fn a_file_that_ends_every_job_is_not_read_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("labels");
+        let trust = |expected: [Trust; 3]| {
+            let journal = LabelJournal::open(&stem, "model A").unwrap();
+            assert_eq!([0, 1, 2].map(|n| journal.trust(&path_of(n))), expected);
+            journal
+        };
+        let mut journal = trust([Trust::Full; 3]);
+        journal.begin(&[0, 1].map(path_of)).unwrap();
+        drop(journal);
+        // The first two were read together; one of them did it.
+        let mut journal = trust([Trust::Alone, Trust::Alone, Trust::Full]);
+        journal.begin(&[path_of(0)]).unwrap();
+        journal.append(&[star(0)]).unwrap();
+        journal.begin(&[path_of(1)]).unwrap();
+        drop(journal);
+        let mut journal = trust([Trust::Alone, Trust::Alone, Trust::Full]);
+        journal.begin(&[path_of(1)]).unwrap();
+        drop(journal);
+        let mut journal = trust([Trust::Alone, Trust::Nil, Trust::Full]);
+        assert!(journal.has(&path_of(0)));
+        journal.append(&[unreadable(1), star(2)]).unwrap();
+        assert_eq!(journal.finish(&["teff".into(), "logg".into()], &[0, 1, 2].map(path_of)).unwrap(), 3);
+    }
+
+    #[test]
+    fn rows_are_those_asked_for_in_their_order_whatever_the_job_before_was_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("labels");
+        let mut journal = LabelJournal::open(&stem, "model A").unwrap();
+        journal.append(&[star(0), star(1), star(2)]).unwrap();
+        drop(journal);
+        let mut journal = LabelJournal::open(&stem, "model A").unwrap();
+        assert!(journal.has(&path_of(2)) && !journal.has(&path_of(5)));
+        journal.append(&[star(5)]).unwrap();
+        assert_eq!(journal.finish(&["teff".into(), "logg".into()], &[5, 2, 0].map(path_of)).unwrap(), 3);
+        let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
+        let ids: Vec<&str> = csv.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+        assert_eq!(ids, ["2M0005", "2M0002", "2M0000"]);
     }
 
     #[test]

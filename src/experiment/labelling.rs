@@ -115,29 +115,28 @@ impl Labeller {
         SpectraFile::new(path, model, self.spectra.grid(), n_stars)
     }
 
-    /// Labels files a batch at a time and hands each batch to `sink`, in the order of the files, and its spectra with their
-    /// best fits to `spectra`. A file that cannot be read gets a flag and no labels; its problem goes to the log.
-    ///
-    /// Memory holds one batch, however many files there are.
-    ///
-    /// # Errors
-    /// Those of `sink`.
-    pub fn label(
-        &self,
-        paths: &[PathBuf],
-        mut spectra: Option<&mut SpectraFile>,
-        progress: &dyn Progress,
-        mut sink: impl FnMut(&[LabelledStar]) -> Result<()>,
-    ) -> Result<()> {
-        progress.start("labelling spectra", paths.len());
-        for batch in paths.chunks(self.batch_stars) {
-            sink(&self.label_batch(batch, spectra.as_deref_mut(), progress)?)?;
-        }
-        progress.finish();
-        Ok(())
+    /// Files that are best labelled together.
+    pub fn batch_stars(&self) -> usize {
+        self.batch_stars
     }
 
-    fn label_batch(
+    /// The row of a file that is not to be read.
+    pub fn unread(&self, path: &Path) -> LabelledStar {
+        let missing = vec![f64::NAN; self.label_names.len()];
+        let calibrated_errors = if self.calibration.is_some() { missing.clone() } else { Vec::new() };
+        let quality = Quality { unreadable: true, ..Quality::default() };
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut star = LabelledStar::without_labels(path, stem, f64::NAN, &quality);
+        (star.labels, star.errors, star.calibrated_errors) = (missing.clone(), missing, calibrated_errors);
+        star
+    }
+
+    /// Labels some files, which are in memory together; their spectra with the best fits go to `spectra`. A file that cannot be
+    /// read gets a flag and no labels; its problem goes to the log.
+    ///
+    /// # Errors
+    /// Those of estimating, and of writing spectra.
+    pub fn label(
         &self,
         paths: &[PathBuf],
         spectra: Option<&mut SpectraFile>,
@@ -174,6 +173,21 @@ impl Labeller {
 }
 
 impl LabelledStar {
+    fn without_labels(path: &Path, id: String, snr: f64, quality: &Quality) -> Self {
+        Self {
+            file: files::path_text(path),
+            id: shortened(id),
+            snr,
+            labels: Vec::new(),
+            errors: Vec::new(),
+            covariances: Vec::new(),
+            calibrated_errors: Vec::new(),
+            chi2_reduced: f64::NAN,
+            fraction_masked: quality.fraction_masked(),
+            flags: quality.flags(),
+        }
+    }
+
     /// Takes a star's row of some estimates.
     pub(super) fn set_estimates(&mut self, estimates: &LabelEstimates, row: usize) {
         self.labels = estimates.labels.row(row).to_vec();
@@ -260,20 +274,18 @@ impl RawSpectra {
                     (stem, f64::NAN, Quality { unreadable: true, ..Quality::default() })
                 }
             };
-            stars.push(LabelledStar {
-                file: path.display().to_string(),
-                id,
-                snr,
-                labels: Vec::new(),
-                errors: Vec::new(),
-                covariances: Vec::new(),
-                calibrated_errors: Vec::new(),
-                chi2_reduced: f64::NAN,
-                fraction_masked: quality.fraction_masked(),
-                flags: quality.flags(),
-            });
+            stars.push(LabelledStar::without_labels(path, id, snr, &quality));
         }
         RawBatch { flux, ivar, stars, errors }
+    }
+}
+
+/// An identifier as it goes into tables: no star has one of a thousand letters, and no table a column for it.
+fn shortened(id: String) -> String {
+    const LONGEST: usize = 100;
+    match id.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &id[..end]),
+        None => id,
     }
 }
 

@@ -22,7 +22,8 @@ struct Layer {
 pub struct Layers(Vec<Layer>);
 
 impl Layers {
-    /// Reads a file, the file it extends, and values set on the command line; checks each against `T` by itself.
+    /// Reads a file, the file it extends, and values set on the command line; checks each against `T` by itself, as far as one that
+    /// is to be completed by others can be.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Config`] naming file, line and the nearest valid name.
@@ -51,14 +52,36 @@ impl Layers {
         Ok(Self(layers))
     }
 
-    /// All layers merged into one table, the later over the earlier.
+    /// All layers merged into one table, the later over the earlier. Where `T` wants one of several kinds and two layers name two,
+    /// the later is chosen, and the log says so.
     ///
     /// # Errors
     /// [`Error::Config`] if a layer is no TOML.
-    pub fn table(&self) -> Result<Table> {
+    pub fn table<T: DeserializeOwned>(&self) -> Result<Table> {
         let mut merged = Table::new();
         for layer in &self.0 {
-            merge(&mut merged, layer.table()?);
+            let own = layer.table()?;
+            let both = keys_of_both(&merged, &own, "");
+            merge(&mut merged, own);
+            for (path, before, now) in both {
+                if !is_ambiguous::<T>(&merged) {
+                    break;
+                }
+                let mut chosen = merged.clone();
+                if let Some(table) = table_at(&mut chosen, &path) {
+                    before.iter().for_each(|key| _ = table.remove(key));
+                }
+                // Where more than one choice was made twice, each changes what is said of the whole.
+                if problem::<T>(&chosen) != problem::<T>(&merged) || !is_ambiguous::<T>(&chosen) {
+                    tracing::info!(
+                        "{path}: `{}` takes the place of `{}` ({})",
+                        now.join("`, `"),
+                        before.join("`, `"),
+                        layer.name
+                    );
+                    merged = chosen;
+                }
+            }
         }
         Ok(merged)
     }
@@ -69,7 +92,10 @@ impl Layers {
     /// [`Error::Config`] if the layers do not fit together.
     pub fn merged<T: DeserializeOwned>(&self) -> Result<T> {
         let names: Vec<&str> = self.0.iter().map(|layer| layer.name.as_str()).collect();
-        self.table()?.try_into().map_err(|err| Error::Config(format!("{}: {err}", names.join(" + "))))
+        let text = |err: toml::de::Error| {
+            Error::Config(format!("{}: {}", names.join(" + "), plain(err.to_string().trim_end())))
+        };
+        self.table::<T>()?.try_into().map_err(text)
     }
 
     /// The keys of a table in the order in which they are written, layer by layer; a parsed table has lost it.
@@ -113,18 +139,22 @@ impl Layer {
         self.text.parse().map_err(|err| self.error(&err))
     }
 
+    /// Another layer may give what is missing in this one.
     fn check<T: DeserializeOwned>(&self) -> Result<()> {
-        toml::from_str::<T>(&self.text).map(|_| ()).map_err(|err| self.error(&err))
+        match toml::from_str::<T>(&self.text) {
+            Err(err) if !err.message().starts_with("missing field") => Err(self.error(&err)),
+            _ => Ok(()),
+        }
     }
 
     fn error(&self, err: &toml::de::Error) -> Error {
-        let message = err.message();
-        let hint = hint(message);
+        let message = plain(err.message());
+        let hint = hint(&message);
         if !self.is_file {
             return Error::Config(format!("{}: {message}{hint}", self.name));
         }
         // toml's own text draws the line with a caret.
-        Error::Config(format!("{}: {}{hint}", self.name, err.to_string().trim_end()))
+        Error::Config(format!("{}: {}{hint}", self.name, plain(err.to_string().trim_end())))
     }
 
     /// Line (from 1) where a dotted key gets its value here. Its parts may be tables, or quoted dots inside one key.
@@ -147,6 +177,56 @@ impl Layer {
             };
         }
     }
+}
+
+/// What TOML's reader says, in words of people who write no Rust.
+pub(super) fn plain(message: &str) -> String {
+    const WHOLE: &str = "expected a whole number, 0 or more";
+    let words = [
+        ("expected usize", WHOLE),
+        ("expected u64", WHOLE),
+        ("expected u32", WHOLE),
+        ("expected u8", WHOLE),
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected f32", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+        ("wanted exactly 1 element, more than 1 element", "two kinds are named where one is to be chosen"),
+        ("wanted exactly 1 element, found 0 elements", "no kind is named where one is to be chosen"),
+    ];
+    words.iter().fold(message.to_string(), |text, (from, to)| text.replace(from, to))
+}
+
+/// What `T` has against a table.
+fn problem<T: DeserializeOwned>(table: &Table) -> Option<String> {
+    table.clone().try_into::<T>().err().map(|err| err.to_string())
+}
+
+/// Whether a table names two kinds where `T` wants one.
+fn is_ambiguous<T: DeserializeOwned>(table: &Table) -> bool {
+    problem::<T>(table).is_some_and(|problem| problem.contains("wanted exactly 1 element"))
+}
+
+/// Tables of both layers: their dotted path, and the keys that only the earlier and only the later has; the deepest first.
+fn keys_of_both(before: &Table, now: &Table, path: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
+    let mut found = Vec::new();
+    for (key, value) in now {
+        if let (Some(toml::Value::Table(before)), toml::Value::Table(now)) = (before.get(key), value) {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            found.extend(keys_of_both(before, now, &path));
+            let alone = |of: &Table, other: &Table| -> Vec<String> {
+                of.keys().filter(|key| !other.contains_key(*key)).cloned().collect()
+            };
+            found.push((path, alone(before, now), alone(now, before)));
+        }
+    }
+    found.retain(|(_, before, now)| !before.is_empty() && !now.is_empty());
+    found
+}
+
+/// The table below a dotted path; its parts have no dots, or there is none.
+fn table_at<'a>(table: &'a mut Table, path: &str) -> Option<&'a mut Table> {
+    path.split('.').try_fold(table, |table, part| table.get_mut(part)?.as_table_mut())
 }
 
 /// "did you mean" for serde's messages of the form: unknown field `a`, expected one of `b`, `c`.
@@ -213,6 +293,56 @@ mod tests {
         ]);
         assert_eq!(layers.order_of("sweep"), ["z", "b.c", "a"]);
         assert!(layers.order_of("seed").is_empty() && layers.order_of("continuum").is_empty());
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    enum Kind {
+        Plain { size: usize },
+        Fine { size: usize, depth: usize },
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        a: Kind,
+        b: Kind,
+    }
+
+    fn settings(texts: &[&str]) -> Result<Settings> {
+        let layer = |text: &&str| Layer { name: format!("<{text}>"), text: text.to_string(), is_file: false };
+        let layers: Vec<Layer> = texts.iter().map(layer).collect();
+        layers.iter().try_for_each(|layer| layer.check::<Settings>())?;
+        Layers(layers).merged()
+    }
+
+    #[test]
+    fn the_kind_that_is_chosen_later_takes_the_place_of_the_earlier() {
+        let base = "a.plain.size = 1\nb.plain.size = 2";
+        let both =
+            settings(&[base, "a.fine = { size = 3, depth = 4 }", "b = { fine = { size = 5, depth = 6 } }"]).unwrap();
+        assert_eq!(both, Settings { a: Kind::Fine { size: 3, depth: 4 }, b: Kind::Fine { size: 5, depth: 6 } });
+        let at_once = settings(&[base, "a.fine = { size = 3, depth = 4 }\nb.fine = { size = 5, depth = 6 }"]).unwrap();
+        assert_eq!(at_once, both);
+        // The same kind goes on, key by key.
+        assert_eq!(settings(&[base, "b.plain.size = 9"]).unwrap().b, Kind::Plain { size: 9 });
+        let two = settings(&["a = { plain = { size = 1 }, fine = { size = 1, depth = 2 } }\nb.plain.size = 2"]);
+        assert!(two.unwrap_err().to_string().contains("two kinds are named"));
+    }
+
+    #[test]
+    fn keys_that_need_each_other_may_come_one_by_one() {
+        let one_by_one = settings(&["a.plain.size = 1", "b.fine.size = 2", "b.fine.depth = 3"]).unwrap();
+        assert_eq!(one_by_one.b, Kind::Fine { size: 2, depth: 3 });
+        let missing = settings(&["a.plain.size = 1", "b.fine.size = 2"]).unwrap_err().to_string();
+        assert!(missing.contains("missing field `depth`"), "{missing}");
+        for (text, said) in [
+            ("a.plain.size = -1", "expected a whole number, 0 or more"),
+            ("a.plain.size = 1.5", "expected a whole number, 0 or more"),
+        ] {
+            let message = settings(&[text]).unwrap_err().to_string();
+            assert!(message.contains(said) && !message.contains("usize"), "{message}");
+        }
     }
 
     #[test]

@@ -3,12 +3,14 @@
 pub mod best_fits;
 mod bad_fit;
 pub mod calibration;
+pub mod clean;
 pub mod combination;
 pub mod comparison;
 pub mod config;
 pub mod crossval;
 pub mod emulate;
 pub mod error_check;
+mod feasibility;
 mod fill;
 pub mod lab;
 pub mod label_journal;

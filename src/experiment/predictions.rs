@@ -1,6 +1,6 @@
 //! Estimated labels as a table, in FITS and CSV.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndarray::{Array1, Array2, Array3, Axis, s};
 
@@ -173,21 +173,25 @@ impl Predictions {
     }
 }
 
-/// Writes a table as `<stem>.fits` and `<stem>.csv`. The FITS header names the bits of a `flags` column.
+/// Writes a table as `<stem>.fits` and `<stem>.csv`: both or none. The FITS header names the bits of a `flags` column.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Fits`].
+/// [`Error::Io`], [`Error::Fits`]; [`Error::Format`] where a folder stands in the place of one of them.
 pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
-    let with_ending = |ending: &str| PathBuf::from(format!("{}.{ending}", stem.display()));
-    fits::write(&with_ending("fits"), |file| {
-        file.table(name, columns)?;
-        let has_flags = columns.iter().any(|column| column.name == "flags");
-        for (bit, flag) in star_flags::NAMES.iter().filter(|_| has_flags) {
-            file.key(name, &format!("FLAG{}", bit.trailing_zeros()), flag, "meaning of this bit of `flags`")?;
-        }
-        Ok(())
-    })?;
-    let path = with_ending("csv");
+    write_table_with(stem, name, columns, &[])
+}
+
+/// As [`write_table`], with further keys (name, value, comment) in the FITS header.
+///
+/// # Errors
+/// Those of [`write_table`].
+pub fn write_table_with(stem: &Path, name: &str, columns: &[Column], keys: &[(&str, &str, &str)]) -> Result<()> {
+    if let Some(folder) =
+        ["fits", "csv"].map(|ending| files::with_ending(stem, ending)).iter().find(|path| path.is_dir())
+    {
+        return Err(Error::format(folder, "a folder stands where a table is to go; remove it, or choose another name"));
+    }
+    let path = files::with_ending(stem, "csv");
     let malformed = |err: csv::Error| Error::format(&path, err.to_string());
     files::write_atomically(&path, |temporary| {
         let mut writer = csv::Writer::from_path(temporary).map_err(malformed)?;
@@ -195,7 +199,20 @@ pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
         for row in 0..columns.first().map_or(0, Column::len) {
             writer.write_record(columns.iter().map(|column| column.cell(row))).map_err(malformed)?;
         }
-        writer.flush().map_err(Error::io(&path, "write"))
+        writer.flush().map_err(Error::io(&path, "write"))?;
+        // All of it is on the disk before the other appears.
+        std::fs::File::open(temporary).and_then(|file| file.sync_all()).map_err(Error::io(&path, "write"))?;
+        fits::write(&files::with_ending(stem, "fits"), |file| {
+            file.table(name, columns)?;
+            for (key, value, comment) in keys {
+                file.key(name, key, *value, comment)?;
+            }
+            let has_flags = columns.iter().any(|column| column.name == "flags");
+            for (bit, flag) in star_flags::NAMES.iter().filter(|_| has_flags) {
+                file.key(name, &format!("FLAG{}", bit.trailing_zeros()), flag, "meaning of this bit of `flags`")?;
+            }
+            Ok(())
+        })
     })
 }
 
@@ -203,6 +220,24 @@ pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
 mod tests {
     use super::*;
     use ndarray::array;
+
+    #[test]
+    fn a_table_is_in_both_formats_or_in_none() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder in the place of one of the files cannot be replaced.
+        for blocked in ["a.fits", "b.csv"] {
+            std::fs::create_dir_all(folder.path().join(blocked)).unwrap();
+        }
+        let columns = [Column::i64("n", vec![1, 2])];
+        for stem in ["a", "b"] {
+            let refusal = write_table(&folder.path().join(stem), "A", &columns).unwrap_err().to_string();
+            assert!(refusal.contains("a folder stands where"), "{refusal}");
+        }
+        assert!(!folder.path().join("a.csv").exists() && !folder.path().join("b.fits").exists());
+        write_table(&folder.path().join("c.of.d"), "C", &columns).unwrap();
+        assert!(folder.path().join("c.of.d.fits").is_file() && folder.path().join("c.of.d.csv").is_file());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+    }
 
     #[test]
     fn predictions_have_the_documented_columns_in_both_formats() {

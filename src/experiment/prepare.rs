@@ -201,14 +201,14 @@ impl Source {
 fn mock_survey(settings: &MockSettings, cache: &Path, progress: &dyn Progress) -> Result<(ApstarData, PathBuf)> {
     let version = mock::FORMAT_VERSION;
     let folder = cache.join(format!("mock-{}-stars-seed-{}-v{version}", settings.stars, settings.seed));
-    // The folder appears when everything is in it.
-    if folder.is_dir() {
-        tracing::info!("mock survey taken from {}", folder.display());
-    } else {
-        let summary = mock::survey::write(&folder, settings, progress)?;
-        let (n_spectra, megabytes) = (summary.n_spectra, summary.bytes / 1_000_000);
-        tracing::info!("mock survey of {n_spectra} spectra, {megabytes} MB, kept in {}", folder.display());
+    match mock::survey::provide(&folder, settings, progress)? {
+        None => tracing::info!("mock survey taken from {}", folder.display()),
+        Some(summary) => {
+            let (n_spectra, megabytes) = (summary.n_spectra, summary.bytes / 1_000_000);
+            tracing::info!("mock survey of {n_spectra} spectra, {megabytes} MB, kept in {}", folder.display());
+        }
     }
+    files::mark_as_used(&folder);
     let survey = ApstarData { catalogue: folder.join("allStar.fits"), spectra: folder.join("spectra") };
     Ok((survey, folder.join("truth.csv")))
 }
@@ -338,6 +338,7 @@ pub fn prepare(
             // A file that could not be read may have been mended without a trace in its size or date.
             Ok(Some(set)) if set.quality.iter().all(|quality| !quality.unreadable) => {
                 tracing::info!("prepared set taken from {}", path.display());
+                files::mark_as_used(&path);
                 return Ok((set, path));
             }
             Ok(_) => {}

@@ -7,7 +7,8 @@ use ndarray::{Array2, Axis, s};
 
 use super::best_fits::RunSpectra;
 use super::config::{Experiment, ExperimentConfig, ModelConfig};
-use super::crossval::{CrossValidation, FoldResult, ModelPlace, STATES, Training, folds};
+use super::crossval::{CrossValidation, FoldResult, ModelPlace, Training, folds};
+use super::feasibility;
 use super::lab::{self, Lab};
 use super::look_alikes;
 use super::metrics::summarize;
@@ -79,6 +80,7 @@ pub fn run_on(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let folds = folds(config, &source.stars);
+    feasibility::check(config, &source.stars, &folds, source.grid.n_pixels())?;
     let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
     let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, config)).transpose()?;
     let truth_of_all = truth;
@@ -213,7 +215,6 @@ pub fn run_on(
     if let (Some(lab), Some(settings)) = (&mut lab, lab_settings) {
         timings.measure("lab", || lab.finish(&models, settings))?;
     }
-    let _ = std::fs::remove_dir_all(place.folder.join(STATES));
     let masked: Vec<f64> = test.iter().map(|star| quality[*star].fraction_masked()).collect();
     Ok(Outcome {
         name: place.name.to_string(),

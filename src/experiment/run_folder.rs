@@ -1,14 +1,18 @@
 //! The folder of one run: filled under a hidden name, and given its own when everything is in it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::crossval::STATES;
 use crate::data::files;
 use crate::error::{Error, Result};
 
 /// How the names of unfinished folders begin.
 const UNFINISHED: &str = ".unfinished-";
 
-/// A run's folder in the making. Dropped before [`RunFolder::finish`] or [`RunFolder::keep`], it vanishes.
+/// A run's folder in the making. Dropped before [`RunFolder::finish`] or [`RunFolder::keep`], it vanishes, unless training has
+/// left something in it to go on from.
 #[derive(Debug)]
 pub struct RunFolder {
     unfinished: Unfinished,
@@ -27,10 +31,19 @@ struct Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if !self.keep {
+        if !self.keep && !has_state(&self.path) {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Whether training has kept a state below a run's folder.
+fn has_state(run: &Path) -> bool {
+    fn any_file(folder: &Path) -> bool {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| path.is_file() || any_file(&path))
+    }
+    any_file(&run.join(STATES))
 }
 
 const LOCK: &str = ".lock";
@@ -66,8 +79,8 @@ impl RunFolder {
         let mut differs = None;
         for path in broken_off {
             let Ok(found) = files::read_text(&path.join(RESOLVED)) else { continue };
-            if let Some(line) = first_difference(&found, resolved) {
-                differs.get_or_insert(line);
+            if let Some(settings) = difference(&found, resolved) {
+                differs.get_or_insert(settings);
                 continue;
             }
             // A folder that is being filled is not broken off.
@@ -77,9 +90,14 @@ impl RunFolder {
             }
         }
         Err(Error::Config(match differs {
-            Some(line) => format!("--resume: the run of {slug} that was broken off had other settings: {line}"),
+            Some(settings) => format!("--resume: the run of {slug} that was broken off had other settings: {settings}"),
             None => format!("--resume: no run of {slug} was broken off; start one without --resume"),
         }))
+    }
+
+    /// Whether training has kept a state here that `--resume` can go on from.
+    pub fn can_be_resumed(&self) -> bool {
+        has_state(self.path())
     }
 
     /// Leaves the folder as it is, to be resumed.
@@ -87,16 +105,25 @@ impl RunFolder {
         self.unfinished.keep = true;
     }
 
+    /// Removes the folder, states of training and all.
+    pub fn discard(mut self) {
+        self.unfinished.keep = true;
+        let _ = std::fs::remove_dir_all(self.path());
+    }
+
     /// Where files of the run go until it is finished.
     pub fn path(&self) -> &Path {
         &self.unfinished.path
     }
 
-    /// Gives the folder its final name, `experiments/<slug>/<UTC time>`, and points `latest` to it.
+    /// Gives the folder its final name, `experiments/<slug>/<UTC time>`, and points `latest` to it. States of training go: the
+    /// results are written.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; the folder then stays where it is, complete.
     pub fn finish(mut self) -> Result<PathBuf> {
+        self.unfinished.keep = true;
+        let _ = std::fs::remove_dir_all(self.path().join(STATES));
         let _ = std::fs::remove_file(self.path().join(LOCK));
         let mut name = self.name.clone();
         let mut count = 1;
@@ -110,7 +137,6 @@ impl RunFolder {
             name = format!("{}-{count}", self.name);
         }
         let path = self.experiment.join(&name);
-        self.unfinished.keep = true;
         if let Err(err) = point_latest(&self.experiment, &name) {
             tracing::warn!("{err}; the run is complete all the same");
         }
@@ -138,13 +164,40 @@ fn lock(folder: &Path) -> Result<Option<std::fs::File>> {
     }
 }
 
-/// The first line in which two texts differ, as both have it.
-fn first_difference(before: &str, now: &str) -> Option<String> {
-    let mut lines = (before.lines().map(Some).chain(std::iter::repeat(None)))
-        .zip(now.lines().map(Some).chain(std::iter::repeat(None)))
-        .take_while(|(before, now)| before.is_some() || now.is_some());
-    let of = |line: Option<&str>| line.map_or("nothing".to_string(), |line| format!("`{}`", line.trim()));
-    lines.find(|(before, now)| before != now).map(|(before, now)| format!("{} then, {} now", of(before), of(now)))
+/// The settings in which two experiments differ, by their dotted keys; none where they agree.
+fn difference(before: &str, now: &str) -> Option<String> {
+    /// Differences named before they are only counted.
+    const NAMED: usize = 3;
+    if before == now {
+        return None;
+    }
+    let [before, now] = [before, now].map(|text| {
+        let mut values = BTreeMap::new();
+        flatten("", &toml::Value::Table(text.parse().unwrap_or_default()), &mut values);
+        values
+    });
+    let keys: BTreeSet<&String> =
+        before.keys().chain(now.keys()).filter(|key| before.get(*key) != now.get(*key)).collect();
+    let of = |value: Option<&String>| value.map_or("not set", String::as_str).to_string();
+    let named =
+        keys.iter().take(NAMED).map(|key| format!("{key} was {}, is {}", of(before.get(*key)), of(now.get(*key))));
+    let mut text = named.collect::<Vec<_>>().join("; ");
+    if keys.len() > NAMED {
+        text += &format!("; and {} more", keys.len() - NAMED);
+    }
+    Some(text)
+}
+
+/// Every value below a key, by its dotted key.
+fn flatten(key: &str, value: &toml::Value, values: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) if !table.is_empty() || key.is_empty() => {
+            for (part, value) in table {
+                flatten(&if key.is_empty() { part.clone() } else { format!("{key}.{part}") }, value, values);
+            }
+        }
+        value => _ = values.insert(key.to_string(), value.to_string()),
+    }
 }
 
 fn unfinished_folders(experiment: &Path) -> impl Iterator<Item = std::fs::DirEntry> {
@@ -152,13 +205,32 @@ fn unfinished_folders(experiment: &Path) -> impl Iterator<Item = std::fs::DirEnt
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED))
 }
 
-/// Removes what killed runs left behind more than a week ago.
-fn sweep(experiment: &Path) {
-    for entry in unfinished_folders(experiment) {
-        let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
-        if age.is_some_and(|age| age.as_secs() > 7 * 24 * 3600) {
-            let _ = std::fs::remove_dir_all(entry.path());
+/// Days after which runs that were broken off are not expected to be taken up again.
+pub const KEPT_DAYS: u64 = 7;
+/// A folder is made before it is locked.
+const MADE_JUST_NOW: Duration = Duration::from_secs(60);
+
+/// Folders of runs of an experiment that were broken off, which nobody fills, and from which there is nothing to go on, or for
+/// longer than this.
+pub fn abandoned(experiment: &Path, kept_for: Duration) -> Vec<PathBuf> {
+    let is_abandoned = |folder: &PathBuf| {
+        let age = std::fs::metadata(folder).and_then(|metadata| metadata.modified()).ok();
+        let age = age.and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+        match std::fs::File::open(folder.join(LOCK)).map(|file| file.try_lock()) {
+            Ok(Err(std::fs::TryLockError::WouldBlock)) => false,
+            // Nobody can tell whether it is being filled.
+            Ok(Err(std::fs::TryLockError::Error(_))) => age > kept_for.max(Duration::from_secs(KEPT_DAYS * 24 * 3600)),
+            _ if has_state(folder) => age >= kept_for,
+            _ => age > MADE_JUST_NOW,
         }
+    };
+    unfinished_folders(experiment).map(|entry| entry.path()).filter(is_abandoned).collect()
+}
+
+/// Removes what killed runs left behind: at once where there is nothing to go on from, else after a week.
+fn sweep(experiment: &Path) {
+    for folder in abandoned(experiment, Duration::from_secs(KEPT_DAYS * 24 * 3600)) {
+        let _ = std::fs::remove_dir_all(folder);
     }
 }
 
@@ -210,11 +282,42 @@ mod tests {
         assert!(resume("seed = 1").unwrap_err().to_string().contains("no run of lab"), "a running one is not taken");
         run.keep();
         let other = resume("seed = 2").unwrap_err().to_string();
-        assert!(other.contains("`seed = 1` then, `seed = 2` now"), "{other}");
+        assert!(other.ends_with("had other settings: seed was 1, is 2"), "{other}");
         let run = resume("seed = 1").unwrap();
         assert_eq!(run.path(), path);
         assert!(!run.finish().unwrap().join(LOCK).exists());
         assert!(resume("seed = 1").is_err());
+    }
+
+    #[test]
+    fn differences_are_told_key_by_key_whatever_the_order_of_the_lines() {
+        let before = "seed = 1\nlabels = [\"teff\"]\n\n[models.net.network]\nmembers = 2\n";
+        let now =
+            "seed = 1\nlabels = [\"teff\"]\n\n[models.cannon.cannon]\norder = 2\n\n[models.net.network]\nmembers = 4\n";
+        let expected = "models.cannon.cannon.order was not set, is 2; models.net.network.members was 2, is 4";
+        assert_eq!(difference(before, now).unwrap(), expected);
+        assert_eq!(difference(now, now), None);
+    }
+
+    #[test]
+    fn a_run_that_fails_after_training_began_can_be_resumed() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(root.path(), "lab").unwrap();
+        files::write_bytes(&run.path().join(RESOLVED), "seed = 1").unwrap();
+        let state = run.path().join(STATES).join("net/epoch-000001/state.json");
+        files::write_bytes(&state, "{}").unwrap();
+        assert!(run.can_be_resumed());
+        // Whatever ends the program: the folder is only dropped.
+        drop(run);
+        assert!(state.is_file());
+        let run = RunFolder::resume(root.path(), "lab", "seed = 1").unwrap();
+        let place = run.finish().unwrap();
+        assert!(!place.join(STATES).exists());
+        let run = RunFolder::create(root.path(), "lab").unwrap();
+        files::write_bytes(&run.path().join(STATES).join("net/epoch-000001/state.json"), "{}").unwrap();
+        let path = run.path().to_path_buf();
+        run.discard();
+        assert!(!path.exists());
     }
 
     #[test]

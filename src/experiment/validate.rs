@@ -4,7 +4,12 @@ use super::combination::CombinationConfig;
 use super::config::{DataConfig, ExperimentConfig, ModelConfig};
 use crate::error::nearest_name;
 use crate::spectra::continuum::{ContinuumMethod, MOST_ORDER};
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Split;
+use crate::training::label_regression::NetworkConfig;
+
+/// Bytes that the training of one model may take.
+const MOST_MEMORY: f64 = 16e9;
 
 /// Whether the values make sense; if not, the dotted key of the first that does not, and what is wrong with it.
 pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
@@ -29,6 +34,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     let is_single_run = config.data.library.is_none() && config.sweep.is_empty();
     check(!config.output.spectra || is_single_run, "output.spectra", "is for single runs on stars, not for sweeps")?;
     check(config.max_training_stars != 1, "max_training_stars", "must be 0 for no limit, or at least 2")?;
+    config.device.check().map_err(|(key, problem)| (format!("device.{key}"), problem.to_string()))?;
     for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
@@ -91,7 +97,14 @@ fn validate_model(
             check((1..=1000).contains(&payne.components), &key("components"), "must be 1 to 1000")?;
             let widths = payne.hidden.iter().all(|width| (1..=10_000).contains(width));
             check(widths && payne.hidden.len() <= 10, &key("hidden"), "must be at most 10 widths of 1 to 10000")?;
-            payne.descent.check().map_err(|(field, problem)| (key(&format!("descent.{field}")), problem.to_string()))
+            payne
+                .descent
+                .check()
+                .map_err(|(field, problem)| (key(&format!("descent.{field}")), problem.to_string()))?;
+            let widths = [payne.hidden.as_slice(), &[payne.components, WavelengthGrid::apogee().n_pixels()]].concat();
+            let weights: f64 = widths.windows(2).map(|pair| pair[0] as f64 * pair[1] as f64).sum();
+            // Each weight with its gradient, what the optimizer remembers, the best and the averaged network.
+            check_memory(8.0 * 4.0 * weights, &key("hidden"))
         }
         ModelConfig::Network(network) => {
             let key = |field: &str| format!("models.{name}.network.{field}");
@@ -100,7 +113,8 @@ fn validate_model(
                 &key("architecture"),
                 "cannot learn from data.library; that is for [models.NAME.payne]",
             )?;
-            network.check().map_err(|(field, problem)| (key(&field), problem))
+            network.check().map_err(|(field, problem)| (key(&field), problem))?;
+            validate_layers(network, config, &key("architecture"))
         }
         ModelConfig::Ridge(ridge) => {
             let key = |field: &str| format!("models.{name}.ridge.{field}");
@@ -129,6 +143,30 @@ fn validate_model(
             check(config.calibration.folds > 0, "calibration.folds", problem)
         }
     }
+}
+
+/// Whether a network's layers fit its spectra and the memory of a computer, as far as that can be told without the data.
+fn validate_layers(network: &NetworkConfig, config: &ExperimentConfig, key: &str) -> Result<(), (String, String)> {
+    let n_labels = config.labels.len();
+    if config.data.arrays.is_some() {
+        // Of spectra as long as any: their own length is in the arrays.
+        const LONG: usize = 1_000_000;
+        return network.size(LONG, n_labels).map(|_| ()).map_err(|problem| (key.to_string(), problem));
+    }
+    let n_pixels = WavelengthGrid::apogee().n_pixels();
+    network.size(n_pixels, n_labels).map_err(|problem| (key.to_string(), problem))?;
+    network.memory(n_pixels, n_labels, 1).map_or(Ok(()), |bytes| check_memory(bytes, key))
+}
+
+/// Whether training takes no more memory than is asked for.
+pub(super) fn check_memory(bytes: f64, key: &str) -> Result<(), (String, String)> {
+    if bytes <= MOST_MEMORY {
+        return Ok(());
+    }
+    let [takes, most] = [bytes, MOST_MEMORY].map(|bytes| bytes / 1e9);
+    let problem =
+        format!("takes {takes:.0} GB of memory in training; at most {most:.0} GB are asked for: make it smaller");
+    Err((key.to_string(), problem))
 }
 
 fn validate_data(

@@ -152,6 +152,31 @@ impl LabelCalibration {
         is_news.then(|| self.catalogue_factor.recip())
     }
 
+    /// The first number that cannot be, and what it must be.
+    fn problem(&self) -> Option<String> {
+        /// Beyond it squares are no numbers any more.
+        const MOST: f64 = 1e100;
+        let sizes = [
+            ("formal_factor", self.formal_factor),
+            ("floor", self.floor),
+            ("noise", self.noise),
+            ("bias_error", self.bias_error),
+            ("scatter", self.scatter),
+            ("catalogue_error", self.catalogue_error),
+            ("catalogue_factor", self.catalogue_factor),
+        ];
+        let lost = self.lost_chip.iter().map(|error| ("lost_chip", *error));
+        let wrong = sizes.into_iter().chain(lost).find(|(_, value)| !(0.0..=MOST).contains(value));
+        if let Some((name, value)) = wrong {
+            return Some(format!("{name} is {value:e}; it must be 0 or positive, and at most {MOST:e}"));
+        }
+        if !(-MOST..=MOST).contains(&self.bias) {
+            return Some(format!("bias is {:e}; it must be a number of at most {MOST:e}", self.bias));
+        }
+        let fraction = self.outlier_fraction;
+        (!(0.0..=1.0).contains(&fraction)).then(|| format!("outlier_fraction is {fraction}; it must be 0 to 1"))
+    }
+
     /// The calibrated error that belongs to a formal one; NaN without the numbers it needs.
     pub fn error(&self, formal: f64, conditions: &Conditions) -> f64 {
         // What does not count need not be known.
@@ -225,6 +250,13 @@ impl ErrorCalibration {
         }
     }
 
+    /// The first number that no calibration has, and where; nothing if all can be. A file may have been edited.
+    pub fn problem(&self) -> Option<String> {
+        let labels =
+            self.label_names.iter().zip(&self.labels).filter_map(|(name, label)| Some((name, label.as_ref()?)));
+        labels.into_iter().find_map(|(name, label)| Some(format!("{name}: {}", label.problem()?)))
+    }
+
     /// Writes the calibration into a model's folder.
     ///
     /// # Errors
@@ -250,6 +282,11 @@ impl ErrorCalibration {
         })?;
         if calibration.label_names != label_names || calibration.labels.len() != label_names.len() {
             return Err(failed("it is of other labels than the model; was it copied from another one?".into()));
+        }
+        if let Some(problem) = calibration.problem() {
+            return Err(failed(format!(
+                "{problem}; was it edited? Remove it, and labels come without calibrated errors"
+            )));
         }
         Ok(Some(calibration))
     }
@@ -462,6 +499,25 @@ pub(crate) mod tests {
         let calibration = ErrorCalibration::fit(&names(), &held_out(500, 0.04, 9));
         calibration.save(folder.path()).unwrap();
         assert_eq!(ErrorCalibration::load(folder.path(), &names()).unwrap(), Some(calibration));
+        let text = std::fs::read_to_string(folder.path().join(CALIBRATION_FILE)).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for (key, value) in [
+            ("floor", -20.0),
+            ("formal_factor", 1e308),
+            ("noise", -1e-9),
+            ("outlier_fraction", 1.5),
+            ("bias", -1e200),
+            ("scatter", -0.1),
+        ] {
+            let label = &mut json["labels"][0];
+            let before = label[key].clone();
+            label[key] = value.into();
+            std::fs::write(folder.path().join(CALIBRATION_FILE), json.to_string()).unwrap();
+            let refusal = ErrorCalibration::load(folder.path(), &names()).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("teff: {key} is")) && refusal.contains("Remove it"), "{refusal}");
+            json["labels"][0][key] = before;
+        }
+        std::fs::write(folder.path().join(CALIBRATION_FILE), text).unwrap();
         let other = ErrorCalibration::load(folder.path(), &["logg".to_string()]).unwrap_err().to_string();
         assert!(other.contains("other labels"), "{other}");
         std::fs::write(folder.path().join(CALIBRATION_FILE), "{").unwrap();

@@ -77,6 +77,25 @@ pub fn save(folder: &Path, combination: &Combination, label_names: &[String], fo
     files::write_bytes(&path, text + "\n")
 }
 
+/// The first number of a combination that cannot be, and where.
+fn problem(combination: &Combination) -> Option<String> {
+    /// Of numbers that were rounded.
+    const TOLERANCE: f64 = 1e-6;
+    let calibrations = combination.members.iter().zip(&combination.calibrations);
+    let of_member = calibrations.into_iter().find_map(|(name, own)| Some(format!("{name}: {}", own.problem()?)));
+    let correlation = &combination.label_correlation;
+    let wrong = |(k, l): &(usize, usize)| {
+        let value = correlation[*k][*l];
+        let is_possible = value.abs() <= 1.0 + TOLERANCE && (k != l || value > 0.0);
+        !is_possible || (value - correlation[*l][*k]).abs() > TOLERANCE
+    };
+    let pairs = (0..correlation.len()).flat_map(|k| (0..correlation.len()).map(move |l| (k, l)));
+    let of_pair = pairs.into_iter().find(wrong).map(|(k, l)| {
+        format!("label_correlation[{k}][{l}] is {}; correlations are symmetric, -1 to 1", correlation[k][l])
+    });
+    of_member.or(of_pair)
+}
+
 /// Reads a combination's folder: how models are combined, their labels, and their folders.
 ///
 /// # Errors
@@ -89,6 +108,9 @@ pub fn load(folder: &Path) -> Result<(Combination, Vec<String>, Vec<PathBuf>)> {
         && folders.len() == combination.members.len();
     if !is_whole {
         return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
+    }
+    if let Some(problem) = problem(&combination) {
+        return Err(failed(format!("{MODEL_FILE}: {problem}; was it edited?")));
     }
     let folders: Vec<PathBuf> = folders.into_iter().map(|below| folder.join(below)).collect();
     match folders.iter().zip(&combination.members).find(|(folder, _)| !folder.join(MODEL_FILE).is_file()) {

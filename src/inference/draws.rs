@@ -28,7 +28,15 @@ impl Default for SamplerSettings {
     }
 }
 
+/// Draws that are in memory at once, of one star or of several side by side: half a gigabyte for five labels.
+const MOST_DRAWS: usize = 10_000_000;
+
 impl SamplerSettings {
+    /// Stars to be sampled side by side: fewer than asked for where each has many draws.
+    pub fn stars_together(&self) -> usize {
+        self.batch_stars.min(MOST_DRAWS / self.chains.saturating_mul(self.draws).max(1)).max(1)
+    }
+
     /// Whether the values make sense; if not, the key of the first that does not, and what is wrong with it.
     ///
     /// # Errors
@@ -38,6 +46,11 @@ impl SamplerSettings {
             ((1..=1000).contains(&self.chains), "chains", "must be 1 to 1000"),
             ((20..=1_000_000).contains(&self.warm_up), "warm_up", "must be 20 to 1000000: step sizes must be found"),
             ((4..=1_000_000).contains(&self.draws), "draws", "must be 4 to 1000000"),
+            (
+                self.chains.saturating_mul(self.draws) <= MOST_DRAWS,
+                "draws",
+                "times chains must be at most 10000000: all draws of a star are in memory at once",
+            ),
             (
                 self.target_acceptance > 0.0 && self.target_acceptance < 1.0,
                 "target_acceptance",

@@ -23,7 +23,8 @@ pub struct FitSettings {
     pub max_steps: usize,
     /// A fit has converged when its step is shorter than this, in units of the formal error.
     pub tolerance: f64,
-    /// Stars whose pixels are in memory together.
+    /// Stars whose pixels are in memory together. In f32 the labels of a star may differ by some 1e-7 of themselves with it: sums are
+    /// then taken in another order.
     pub batch_stars: usize,
 }
 

@@ -45,7 +45,7 @@ pub fn sample<C: ChiSquare + Sync, R: Send>(
     let begin = |(star, approximation): &(usize, &Approximation)| Chains::begin(*star, approximation, settings, seed);
     let begun: Vec<Chains> = stars.iter().map(begin).collect();
     let small = Compute::small_systems();
-    let blocks: Vec<&[Chains]> = begun.chunks(settings.batch_stars).collect();
+    let blocks: Vec<&[Chains]> = begun.chunks(settings.stars_together()).collect();
     let tuned = small.each_on_its_own_thread(&blocks, |chains| Block::new(posterior, chains, settings).warm_up(seed));
     let tuned: Vec<Chains> = tuned.into_iter().flatten().collect();
     // Stars whose trajectories have equally many steps go together.
@@ -55,7 +55,7 @@ pub fn sample<C: ChiSquare + Sync, R: Send>(
         by_class[class(chains.step_size).unwrap_or(MEAN_STEPS.len() - 1)].push(chains);
     }
     let blocks: Vec<(f64, &[Chains])> = (by_class.iter().zip(MEAN_STEPS))
-        .flat_map(|(chains, mean)| chains.chunks(settings.batch_stars).map(move |chunk| (mean, chunk)))
+        .flat_map(|(chains, mean)| chains.chunks(settings.stars_together()).map(move |chunk| (mean, chunk)))
         .collect();
     let sampled = small.each_on_its_own_thread(&blocks, |(mean_steps, chains)| {
         let draws = Block::new(posterior, chains, settings).draw(*mean_steps, seed);

@@ -56,7 +56,47 @@ pub struct MockSummary {
 /// [`Error::Io`] and [`Error::Fits`] where it cannot be written: then nothing is left of it.
 pub fn write(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Result<MockSummary> {
     settings.validate()?;
-    files::fill_folder(folder, |folder| fill(folder, settings, progress))
+    // Half a survey is gigabytes under a hidden name: who stops it waits until they are removed.
+    progress.defer_interruption(true);
+    let written = files::fill_folder(folder, |folder| fill(folder, settings, progress));
+    progress.defer_interruption(false);
+    progress.finish();
+    written
+}
+
+/// Whether a survey stands in a folder: it appears when everything is in it.
+fn is_there(folder: &Path) -> bool {
+    folder.join("allStar.fits").is_file()
+}
+
+/// Makes sure that a survey stands in `folder`, written as by [`write`] if it does not; none if it was there, or another program
+/// has made it meanwhile, which is waited for.
+///
+/// # Errors
+/// Those of [`write`].
+pub fn provide(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Result<Option<MockSummary>> {
+    if is_there(folder) {
+        return Ok(None);
+    }
+    if let Some(beside) = folder.parent() {
+        files::create_folder(beside)?;
+    }
+    let lock = files::with_ending(folder, "lock");
+    let file = std::fs::File::create(&lock).map_err(Error::io(&lock, "create"))?;
+    if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+        tracing::info!("another maury makes this mock survey; waiting for it");
+        let _ = file.lock();
+    }
+    let written = match is_there(folder) {
+        true => Ok(None),
+        // Where file systems know no locks, two may have made the same: whose came first is taken.
+        false => match write(folder, settings, progress) {
+            Err(_) if is_there(folder) => Ok(None),
+            written => written.map(Some),
+        },
+    };
+    let _ = std::fs::remove_file(&lock);
+    written
 }
 
 /// What a star's observation leaves for the catalogue.
@@ -93,6 +133,9 @@ fn fill(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Resu
             .par_iter()
             .enumerate()
             .map(|(n, star)| {
+                if progress.interrupted() {
+                    return Err(Error::Interrupted { kept: false });
+                }
                 let companion = companions[n].map(|row| spectra.row(row));
                 let observed = observatory.observe(star, spectra.row(n), companion);
                 progress.advance(1);

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::store::ModuleSnapshot;
 use ndarray::{Array2, Axis, concatenate};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::weights;
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
@@ -135,6 +136,11 @@ struct ModelFile {
     n_nuisances: usize,
 }
 
+/// Terms of a polynomial of so many labels, without writing them down: (n + order) over order.
+fn n_polynomial_terms(n_labels: usize, order: usize) -> u128 {
+    (1..=order as u128).fold(1, |terms: u128, k| terms.saturating_mul(n_labels as u128 + k) / k)
+}
+
 fn is_nil(n: &usize) -> bool {
     *n == 0
 }
@@ -180,10 +186,7 @@ impl TrainedCannon {
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::create_folder(folder)?;
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
-            let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
-            self.cannon.save_into(&mut store).map_err(|err| failed(format!("cannot write the weights: {err}")))
-        })?;
+        weights::write(folder, &self.cannon, |store| store)?;
         let description = ModelFile {
             format_version: FORMAT_VERSION,
             kind: "cannon".into(),
@@ -220,13 +223,15 @@ impl TrainedCannon {
         {
             return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
         }
+        let n_terms = n_polynomial_terms(n_labels + file.n_latent_labels, file.order);
+        let n_spectra = n_terms.saturating_add(1 + file.n_nuisances as u128);
+        let mut store = weights::open(folder, n_spectra.saturating_mul(n_pixels as u128))?;
         let vectorizer = Vectorizer::new(n_labels + file.n_latent_labels, file.order);
         let theta = vec![0.0; vectorizer.n_terms() * n_pixels];
         let mut cannon = Cannon::from_coefficients(vectorizer, &theta, &vec![NO_INFORMATION; n_pixels], compute)
             .with_nuisance_spectra(&vec![0.0; file.n_nuisances * n_pixels], compute);
         let shapes = |cannon: &Cannon| (cannon.theta.val().dims(), cannon.s2.val().dims(), cannon.n_nuisances());
         let expected = shapes(&cannon);
-        let mut store = SafetensorsStore::from_file(folder.join(WEIGHTS_FILE));
         let applied =
             cannon.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
         if !applied.errors.is_empty() || shapes(&cannon) != expected {
@@ -310,6 +315,27 @@ mod tests {
         assert_eq!(back.latent_spectra(), [theta[12..16].to_vec(), spectra[..4].to_vec(), spectra[4..].to_vec()]);
         assert_eq!(back.input_scaler().names, ["teff", "fe_h", "latent1"]);
         assert_eq!(back.training_inputs(), ndarray::array![[4400.0, 0.1, 0.5], [4600.0, -0.3, -1.5]]);
+    }
+
+    #[test]
+    fn terms_are_counted_without_being_written_down() {
+        for (n_labels, order) in [(1, 1), (5, 2), (5, 3), (12, 3)] {
+            assert_eq!(n_polynomial_terms(n_labels, order), Vectorizer::new(n_labels, order).n_terms() as u128);
+        }
+        assert_eq!(n_polynomial_terms(1000, 3), 1003 * 1002 * 1001 / 6);
+    }
+
+    #[test]
+    fn the_same_model_is_written_as_the_same_bytes() {
+        let compute = Compute::flex(Precision::F32);
+        let bytes = || {
+            let folder = tempfile::tempdir().unwrap();
+            trained(&compute).save(folder.path()).unwrap();
+            files_of(folder.path()).map(|path| std::fs::read(path).unwrap())
+        };
+        let first = bytes();
+        // Notes in the order of a hash would differ in most of eight tries.
+        (0..8).for_each(|_| assert_eq!(bytes(), first));
     }
 
     #[test]

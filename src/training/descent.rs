@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::average::{Average, named_weights};
 use super::descent_state::{DescentState, SavedDescent};
 use super::observer::{EpochReport, Observer, Validation};
-use super::optimizer::{Optimizer, OptimizerSettings, Rate, Schedule, norm};
+use super::optimizer::{Optimizer, OptimizerSettings, Rate, Schedule, norm, with_nil_for_the_rest};
 use crate::device::to_f64;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -54,6 +54,9 @@ impl Default for DescentSettings {
     }
 }
 
+/// Epochs that no computer ends; their steps must still be countable.
+const MOST_EPOCHS: usize = 1_000_000_000;
+
 impl DescentSettings {
     /// The first setting that makes no sense, and what is wrong with it.
     ///
@@ -65,7 +68,9 @@ impl DescentSettings {
             OptimizerSettings::AdamW { weight_decay } => (0.0..1.0).contains(&weight_decay),
             OptimizerSettings::Adam {} => true,
             OptimizerSettings::Sgd { momentum } => (0.0..1.0).contains(&momentum),
-            OptimizerSettings::Lbfgs { history, steps } => history > 0 && steps > 0,
+            OptimizerSettings::Lbfgs { history, steps } => {
+                (1..=1000).contains(&history) && (1..=10_000).contains(&steps)
+            }
         };
         let schedule = match self.schedule {
             Schedule::Plateau { factor, .. } => factor > 0.0 && factor < 1.0,
@@ -73,12 +78,12 @@ impl DescentSettings {
         };
         [
             (rate, "learning_rate", "must be above 0 and at most 1"),
-            (self.epochs > 0, "epochs", "must be at least 1"),
+            ((1..=MOST_EPOCHS).contains(&self.epochs), "epochs", "must be 1 to 1000000000"),
             (self.batch_rows > 0, "batch_rows", "must be at least 1"),
             (
                 optimizer,
                 "optimizer",
-                "needs weight_decay or momentum from 0 to below 1, history and steps of at least 1",
+                "needs weight_decay or momentum from 0 to below 1, history of 1 to 1000 and steps of 1 to 10000",
             ),
             (schedule, "schedule", "needs a factor between 0 and 1"),
             ((0.0..=1.0).contains(&self.average_last), "average_last", "must be 0 to 1"),
@@ -169,7 +174,11 @@ pub fn descend<M: Module>(
     let average_from = settings.epochs - (settings.epochs as f64 * settings.average_last).round() as usize;
     let saved = company.state.map(|folder| SavedDescent::new(folder, settings, seed, n_rows, &module));
     let resumed = saved.as_ref().map(|saved| saved.load(&module)).transpose()?.flatten();
-    let mut rate = Rate::new(settings.schedule, settings.learning_rate, settings.epochs, steps_per_epoch)?;
+    let mut rate = match settings.optimizer {
+        // The line search begins with the full step, which is nearly always right.
+        OptimizerSettings::Lbfgs { .. } => Rate::Constant(1.0),
+        _ => Rate::new(settings.schedule, settings.learning_rate, settings.epochs, steps_per_epoch)?,
+    };
     let (mut state, record) = match resumed {
         Some((state, record)) => (state, Some(record)),
         None => (DescentState { module, best: None, average: None, curve: LossCurve::new() }, None),
@@ -302,7 +311,7 @@ fn take_steps<M: Module>(
                     let value = to_f64(loss.clone().inner())[0];
                     let gradients = GradientsParams::from_grads(loss.backward(), &module);
                     gradient_norm = norm(&gradients, &module);
-                    (value, gradients)
+                    (value, with_nil_for_the_rest(gradients, &module))
                 });
                 losses.set(loss, batch.len());
                 module
@@ -355,6 +364,8 @@ mod tests {
     #[derive(Module, Debug)]
     struct Point {
         place: Param<Tensor<1>>,
+        /// A weight that does not learn.
+        unit: Param<Tensor<1>>,
     }
 
     /// Mean square distance from targets, one per row, that lie about [`TARGET`]; rows from `n_rows` on validate.
@@ -371,7 +382,7 @@ mod tests {
             let compute = Compute::flex(Precision::F64);
             let targets: Vec<f64> = rows.iter().flat_map(|row| TARGET.map(|target| target + offset(*row))).collect();
             let targets = Tensor::<2>::from_inner(compute.tensor(&targets, [rows.len(), 3]));
-            (targets - point.place.val().unsqueeze()).powf_scalar(2.0).mean()
+            ((targets - point.place.val().unsqueeze()) / point.unit.val().unsqueeze()).powf_scalar(2.0).mean()
         }
     }
 
@@ -393,7 +404,8 @@ mod tests {
 
     fn descended(settings: &DescentSettings, made_up: Option<Vec<f64>>) -> Result<Descended<Point>> {
         let recording = Compute::flex(Precision::F64).autodiff();
-        let point = Point { place: Param::from_tensor(recording.tensor(&[0.0; 3], [3])) };
+        let parameter = |value: f64| Param::from_tensor(recording.tensor(&[value; 3], [3]));
+        let point = Point { place: parameter(0.0), unit: parameter(1.0).set_require_grad(false) };
         let company = Company { observer: &mut Unwatched, state: None, progress: &Silent };
         let objective = Nearness { n_rows: 20, made_up, calls: std::cell::Cell::new(0) };
         descend(point, &objective, settings, 1, company)
@@ -415,6 +427,7 @@ mod tests {
             let apart = found.iter().zip(TARGET).map(|(found, target)| (found - target).abs()).fold(0.0, f64::max);
             // The cosine has not come to rest exactly where batches differ.
             assert!(apart < 0.02, "{optimizer:?}: {found:?}");
+            assert_eq!(to_f64(module.unit.val()), [1.0; 3], "{optimizer:?} moves a weight that does not learn");
             assert_eq!((curve.len(), epoch), (60, 60), "without validation the last is kept");
         }
     }

@@ -13,13 +13,14 @@ use super::augment::{AugmentSettings, Augmentation};
 use super::descent::{Company, Descended, DescentSettings, LossCurve, Objective, descend};
 use super::loss::{Loss, Targets};
 use super::observer::{Observer, Validation, ValidationLabel};
+use super::optimizer::OptimizerSettings;
 use super::principal_components::principal_components;
 use crate::device::{Compute, indices, to_f64};
 use crate::error::{Error, Result};
 use crate::models::network::Network;
 use crate::models::network::architecture::Architecture;
 use crate::models::network::input::{ComponentsConfig, InputConfig, SpectrumInput, deviation, mean_spectrum};
-use crate::models::network::layers::{Drops, output_of};
+use crate::models::network::layers::{Drops, Shape, output_of, size_of};
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
@@ -93,6 +94,41 @@ impl NetworkConfig {
         }
         self.augment.check().map_err(below("augment"))?;
         self.descent.check().map_err(below("descent"))
+    }
+
+    /// Weights of one network, and values that pass through it for each star.
+    ///
+    /// # Errors
+    /// Why its layers do not fit such spectra.
+    pub fn size(&self, n_pixels: usize, n_labels: usize) -> Result<(f64, f64), String> {
+        let InputConfig { mask_channel, components, .. } = &self.input;
+        let (input, fixed) = match components {
+            Some(components) => (Shape::Vector(components.count), components.count as f64 * n_pixels as f64),
+            None => {
+                let channels = if *mask_channel { 2 } else { 1 };
+                (Shape::Sequence { channels, length: n_pixels }, 0.0)
+            }
+        };
+        let (size, top) = size_of(&self.architecture.layers(), input)?;
+        let n_outputs = if self.loss.needs_variance() { 2 * n_labels } else { n_labels };
+        let head = (top.size() + 1) as f64 * n_outputs as f64;
+        Ok((size.weights + head + fixed + 2.0 * n_pixels as f64, size.values + input.size() as f64))
+    }
+
+    /// Bytes that training with so many stars takes, roughly; none if its layers do not fit such spectra.
+    ///
+    /// Every weight is there with its gradient, what the optimizer remembers of it, and in the best and the averaged network;
+    /// every value, of each star of a batch or of all that validate, with its gradient and what it was made from.
+    pub fn memory(&self, n_pixels: usize, n_labels: usize, n_stars: usize) -> Option<f64> {
+        /// Of the narrower precision.
+        const BYTES: f64 = 4.0;
+        let (weights, values) = self.size(n_pixels, n_labels).ok()?;
+        let (copies, batch) = match self.descent.optimizer {
+            OptimizerSettings::Lbfgs { history, .. } => (8.0 + 2.0 * history as f64, n_stars),
+            _ => (8.0, n_stars.min(self.descent.batch_rows)),
+        };
+        let stars = (3.0 * batch as f64).max(self.validation * n_stars as f64);
+        Some(BYTES * (weights * (copies + self.members as f64) + values * stars))
     }
 }
 

@@ -32,3 +32,4 @@ mod scatter_bracket;
 mod scatter_root;
 pub mod tensorboard;
 pub mod usual_spectra;
+mod weights;

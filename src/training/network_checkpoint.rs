@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::store::ModuleSnapshot;
 use burn::tensor::Tensor;
 use ndarray::Array2;
 use rand::SeedableRng;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{FORMAT_VERSION, MODEL_FILE, Preparation, TrainedCannon, WEIGHTS_FILE, description};
 use super::label_regression::NetworkConfig;
+use super::weights;
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
@@ -88,10 +89,7 @@ impl TrainedNetwork {
             cannon.save(&folder.join(FILL_FOLDER))?;
         }
         let ensemble = Ensemble { members: self.members.clone() };
-        files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
-            let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
-            ensemble.save_into(&mut store).map_err(|err| failed(format!("cannot write the weights: {err}")))
-        })?;
+        weights::write(folder, &ensemble, |store| store)?;
         let rows = |matrix: &Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
         let finite = |row: Vec<f64>| row.into_iter().map(|value| value.is_finite().then_some(value)).collect();
         let description = ModelFile {
@@ -126,11 +124,19 @@ impl TrainedNetwork {
         {
             return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
         }
-        let template = blank(&file.config, file.preparation.grid.n_pixels(), n_labels, compute)
+        let known = |row: &Vec<Option<f64>>| row.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+        let error_covariance: Vec<Vec<f64>> = file.error_covariance.iter().map(known).collect();
+        if let Some(problem) = weights::covariance_problem(&error_covariance) {
+            return Err(failed(format!("{MODEL_FILE}: {problem}; was it edited?")));
+        }
+        let n_pixels = file.preparation.grid.n_pixels();
+        let (n_weights, _) = (file.config.size(n_pixels, n_labels))
+            .map_err(|problem| failed(format!("{MODEL_FILE}: layers of the network: {problem}")))?;
+        let mut store = weights::open(folder, (n_weights * file.config.members as f64) as u128)?;
+        let template = blank(&file.config, n_pixels, n_labels, compute)
             .map_err(|problem| failed(format!("{MODEL_FILE}: {problem}")))?;
         let mut ensemble = Ensemble { members: vec![template; file.config.members] };
         let expected = shapes(&ensemble);
-        let mut store = SafetensorsStore::from_file(folder.join(WEIGHTS_FILE));
         let applied =
             ensemble.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
         if !applied.errors.is_empty() || !applied.missing.is_empty() || shapes(&ensemble) != expected {
@@ -147,10 +153,9 @@ impl TrainedNetwork {
         let flat: Vec<f64> = file.training_labels.iter().flatten().copied().collect();
         let training_labels = Array2::from_shape_vec((file.training_labels.len(), n_labels), flat)
             .map_err(|err| failed(err.to_string()))?;
-        let covariance = |(k, l): (usize, usize)| file.error_covariance[k][l].unwrap_or(f64::NAN);
         Ok(Self {
             members: ensemble.members,
-            error_covariance: Array2::from_shape_fn((n_labels, n_labels), covariance),
+            error_covariance: Array2::from_shape_fn((n_labels, n_labels), |(k, l)| error_covariance[k][l]),
             config: file.config,
             scaler: file.scaler,
             preparation: file.preparation,

@@ -175,6 +175,22 @@ impl Optimizer {
     }
 }
 
+/// Gives weights that do not learn a gradient of nil. L-BFGS lays all weights in one row and all gradients in another, and the
+/// two must be equally long.
+pub(super) fn with_nil_for_the_rest<M: Module>(gradients: GradientsParams, module: &M) -> GradientsParams {
+    struct Fill(GradientsParams);
+    impl ModuleVisitor for Fill {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.0.get::<D>(param.id).is_none() {
+                self.0.register(param.id, param.val().inner().zeros_like());
+            }
+        }
+    }
+    let mut fill = Fill(gradients);
+    module.visit(&mut fill);
+    fill.0
+}
+
 /// Norm of the gradient of all weights together.
 pub(super) fn norm<M: Module>(gradients: &GradientsParams, module: &M) -> f64 {
     struct Squares<'a> {

@@ -9,6 +9,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{FORMAT_VERSION, MODEL_FILE, Preparation, WEIGHTS_FILE};
+use super::weights;
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
@@ -56,12 +57,9 @@ impl TrainedPayne {
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::create_folder(folder)?;
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
-            let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
+        weights::write(folder, &self.payne, |store| {
             // From f32: the adapter passes f64 on as it is.
-            let narrow = FloatCastAdapter::to(DType::F32).chain(HalfPrecisionAdapter::new());
-            store = store.with_to_adapter(narrow);
-            self.payne.save_into(&mut store).map_err(|err| failed(format!("cannot write the weights: {err}")))
+            store.with_to_adapter(FloatCastAdapter::to(DType::F32).chain(HalfPrecisionAdapter::new()))
         })?;
         let scaled = self.scaler.scale(self.training_inputs.view());
         // A thousandth of a standard deviation is far below what distinguishes two models.
@@ -87,18 +85,28 @@ impl TrainedPayne {
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let text = files::read_text(&folder.join(MODEL_FILE))?;
-        Self::read(folder, &text, SafetensorsStore::from_file(folder.join(WEIGHTS_FILE)), compute)
+        Self::read(folder, &text, |n_weights| weights::open(folder, n_weights), compute)
     }
 
     /// Reads the content of `model.json` and `weights.safetensors` from memory; messages name `origin`.
     ///
     /// # Errors
     /// As [`TrainedPayne::load`].
-    pub fn from_memory(origin: &Path, description: &str, weights: &[u8], compute: &Compute) -> Result<Self> {
-        Self::read(origin, description, SafetensorsStore::from_bytes(Some(weights.to_vec())), compute)
+    pub fn from_memory(origin: &Path, description: &str, bytes: &[u8], compute: &Compute) -> Result<Self> {
+        let open = |n_weights| {
+            weights::fits(origin, n_weights, bytes.len() as u64)?;
+            Ok(SafetensorsStore::from_bytes(Some(bytes.to_vec())))
+        };
+        Self::read(origin, description, open, compute)
     }
 
-    fn read(origin: &Path, description: &str, store: SafetensorsStore, compute: &Compute) -> Result<Self> {
+    /// `open` gives the weights where they can be as many as it is told.
+    fn read(
+        origin: &Path,
+        description: &str,
+        open: impl FnOnce(u128) -> Result<SafetensorsStore>,
+        compute: &Compute,
+    ) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: origin.to_path_buf(), detail };
         let file: ModelFile =
             serde_json::from_str(description).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
@@ -119,6 +127,9 @@ impl TrainedPayne {
             return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
         }
         let n_pixels = file.preparation.grid.n_pixels();
+        let widths = [&[n_inputs], file.hidden.as_slice(), &[file.n_components]].concat();
+        let pairs = widths.windows(2).map(|pair| pair[0] as u128 * pair[1] as u128);
+        let store = open(pairs.sum::<u128>() + file.n_components as u128 * n_pixels as u128)?;
         let mut payne = Payne::nil(n_inputs, &file.hidden, file.n_components, n_pixels, compute);
         let expected = shapes(&payne);
         let mut store = store.with_from_adapter(FloatCastAdapter::to(compute.dtype()));

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::store::ModuleSnapshot;
 use burn::tensor::Tensor;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{FORMAT_VERSION, MODEL_FILE, Preparation, TrainedCannon, WEIGHTS_FILE, description};
+use super::weights;
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
@@ -76,10 +77,7 @@ impl TrainedRidge {
         if let Some(cannon) = &self.fill {
             cannon.save(&folder.join(FILL_FOLDER))?;
         }
-        files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
-            let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
-            self.ridge.save_into(&mut store).map_err(|err| failed(format!("cannot write the weights: {err}")))
-        })?;
+        weights::write(folder, &self.ridge, |store| store)?;
         let rows = |matrix: &Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
         let description = ModelFile {
             format_version: FORMAT_VERSION,
@@ -118,6 +116,15 @@ impl TrainedRidge {
         {
             return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
         }
+        if let Some(problem) = weights::covariance_problem(&file.error_covariance) {
+            return Err(failed(format!("{MODEL_FILE}: {problem}; was it edited?")));
+        }
+        if let Some(k) = file.usual_variance.iter().position(|variance| !(0.0..f64::INFINITY).contains(variance)) {
+            let (name, value) = (&file.scaler.names[k], file.usual_variance[k]);
+            return Err(failed(format!("{MODEL_FILE}: usual_variance of {name} is {value}; was it edited?")));
+        }
+        let n_spectra = (file.n_anchors as u128).saturating_add(file.n_hidden as u128);
+        let mut store = weights::open(folder, n_spectra.saturating_mul(n_pixels as u128))?;
         let zeros = |rows: usize, columns: usize| {
             Param::from_tensor(compute.tensor_f32(vec![0.0; rows * columns], [rows, columns]))
         };
@@ -132,7 +139,6 @@ impl TrainedRidge {
             hidden: zeros(file.n_hidden, n_pixels),
         };
         let expected = shapes(&ridge);
-        let mut store = SafetensorsStore::from_file(folder.join(WEIGHTS_FILE));
         let applied =
             ridge.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
         if !applied.errors.is_empty() || !applied.missing.is_empty() || shapes(&ridge) != expected {

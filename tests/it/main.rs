@@ -23,6 +23,8 @@ mod house;
 mod isochrones;
 mod labelling;
 mod latent;
+mod limits;
+mod lost_work;
 mod mock;
 mod networks;
 mod outliers;

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::value_text;
 use crate::error::{Result, nearest_name};
 use crate::experiment::config::ExperimentConfig;
-use crate::experiment::layers::{Layers, hint};
+use crate::experiment::layers::{Layers, hint, plain};
 use crate::experiment::validate::validate;
 
 /// More points than this are a slip of the pen, or work for a cluster.
@@ -37,9 +37,19 @@ pub fn expand(config: &ExperimentConfig, layers: &Layers) -> Result<Vec<Point>> 
     if sweep.is_empty() {
         return Ok(Vec::new());
     }
-    let mut base = layers.table()?;
+    let mut base = layers.table::<ExperimentConfig>()?;
     base.remove("sweep");
     let blame = |key: &str, problem: String| Err(layers.blame(&format!("sweep.{key}"), &problem));
+    // Counted before any value is looked at, each of which takes its time.
+    let n_points = sweep.n_points();
+    let widest = sweep.axes().max_by_key(|(_, values)| values.len()).filter(|(_, values)| values.len() > MOST_POINTS);
+    if let Some((key, values)) = widest {
+        return blame(key, format!("has {} values; at most {MOST_POINTS} points run at once", values.len()));
+    }
+    if n_points > MOST_POINTS {
+        let last = sweep.keys().last().unwrap_or_default();
+        return blame(last, format!("brings the sweep to {n_points} points; at most {MOST_POINTS} run at once"));
+    }
     for (key, values) in sweep.axes() {
         if let Some(problem) = obstacle(config, key, values) {
             return blame(key, problem);
@@ -54,11 +64,6 @@ pub fn expand(config: &ExperimentConfig, layers: &Layers) -> Result<Vec<Point>> 
                 return blame(key, refusal(value, &problem));
             }
         }
-    }
-    let n_points = sweep.n_points();
-    if n_points > MOST_POINTS {
-        let last = sweep.keys().last().unwrap_or_default();
-        return blame(last, format!("brings the sweep to {n_points} points; at most {MOST_POINTS} run at once"));
     }
     sweep
         .combinations()
@@ -133,7 +138,7 @@ fn at<'a>(base: &Table, changes: impl IntoIterator<Item = (&'a str, &'a Value)>)
         change(&mut table, key, value);
     }
     let read: Result<ExperimentConfig, _> = table.try_into();
-    let mut config = read.map_err(|err| format!("{}{}", err.message(), hint(err.message())))?;
+    let mut config = read.map_err(|err| format!("{}{}", plain(err.message()), hint(err.message())))?;
     config.settle();
     Ok(config)
 }
@@ -216,7 +221,11 @@ mod tests {
         refused(&sweep("\"continuum.ordr\" = [1]"), &[], &["try.toml, line 3", "no setting", "did you mean `order`"]);
         refused(&sweep("\"contiuum.order\" = [1]"), &[], &["line 3", "did you mean `continuum`"]);
         refused(&sweep("\"continuum.order\" = [1, 99]"), &[], &["line 3", "cannot be 99", "at most 10"]);
-        refused(&sweep("\"continuum.order\" = [1, \"two\"]"), &[], &["line 3", "cannot be two", "expected usize"]);
+        refused(
+            &sweep("\"continuum.order\" = [1, \"two\"]"),
+            &[],
+            &["line 3", "cannot be two", "expected a whole number"],
+        );
         refused(&sweep("split = [\"halfs\"]"), &[], &["cannot be halfs", "did you mean `halves`"]);
         refused(&sweep("\"continuum.order\" = []"), &[], &["line 3", "empty list"]);
         refused(&sweep("seed = [1, 2, 1]"), &[], &["line 3", "names 1 twice"]);
@@ -230,6 +239,8 @@ mod tests {
         let many =
             format!("seed = {:?}\n\"fit.starts\" = {:?}", (0..99).collect::<Vec<_>>(), (1..9).collect::<Vec<_>>());
         refused(&sweep(&many), &[], &["line 4", "792 points", "at most 300"]);
+        let long = format!("\"continuum.order\" = [1]\nseed = {:?}", (0..200_000).collect::<Vec<_>>());
+        refused(&sweep(&long), &[], &["line 4", "200000 values", "at most 300"]);
         refused(&sweep("\"continuum.order\" = [1]"), &["continuum.order=2"], &["line 3", "--set 'continuum.order=2'"]);
         refused("", &["sweep.\"continuum.ordr\"=[1]"], &["--set 'sweep.", "did you mean `order`"]);
         refused("", &["sweep.continuum.order=[1]"], &["--set 'sweep.", "in quotes"]);

@@ -89,7 +89,54 @@ impl Shape {
     }
 }
 
+/// Outputs of a layer beyond which it would be a slip of the pen.
+const MOST_WIDTH: usize = 65_536;
+
+/// What layers take of memory, counted in numbers; real ones, which do not overflow.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Size {
+    /// Weights.
+    pub weights: f64,
+    /// Values that pass from layer to layer for each star.
+    pub values: f64,
+}
+
+/// What several layers take of memory, and what comes out of them.
+///
+/// # Errors
+/// What is wrong with the first that cannot be.
+pub fn size_of(layers: &[LayerConfig], input: Shape) -> Result<(Size, Shape), String> {
+    layers.iter().try_fold((Size::default(), input), |(size, shape), layer| {
+        let (own, output) = layer.size(shape)?;
+        Ok((Size { weights: size.weights + own.weights, values: size.values + own.values }, output))
+    })
+}
+
 impl LayerConfig {
+    fn size(&self, input: Shape) -> Result<(Size, Shape), String> {
+        let output = self.output(input)?;
+        let number = |n: usize| n as f64;
+        let dense = |outputs: usize| number(input.size() + 1) * number(outputs);
+        let convolution = |kernel: usize, outputs: usize| number(input.dims().0 * kernel + 1) * number(outputs);
+        let own = |weights: f64| Size { weights, values: number(output.size()) };
+        let size = match self {
+            Self::Dense { width } => own(dense(*width)),
+            Self::Conv { filters, kernel, .. } => own(convolution(*kernel, *filters)),
+            Self::Norm => own(2.0 * number(input.dims().0)),
+            Self::Residual { layers } => {
+                let (inner, _) = size_of(layers, input)?;
+                let past = match output {
+                    _ if output == input => 0.0,
+                    Shape::Vector(width) => dense(width),
+                    Shape::Sequence { channels, .. } => convolution(1, channels),
+                };
+                Size { weights: inner.weights + past, values: inner.values + 2.0 * number(output.size()) }
+            }
+            _ => own(0.0),
+        };
+        Ok((size, output))
+    }
+
     /// What comes out if `input` goes in.
     ///
     /// # Errors
@@ -105,11 +152,15 @@ impl LayerConfig {
             0 => Err(format!("{name} must be at least 1")),
             _ => Ok(value),
         };
+        let width_of = |value: usize, name: &str| match at_least_one(value, name)? {
+            value if value > MOST_WIDTH => Err(format!("{name} must be at most {MOST_WIDTH}")),
+            value => Ok(value),
+        };
         match self {
-            Self::Dense { width } => Ok(Shape::Vector(at_least_one(*width, "width of a dense layer")?)),
+            Self::Dense { width } => Ok(Shape::Vector(width_of(*width, "width of a dense layer")?)),
             Self::Conv { filters, kernel, stride } => {
                 let (_, length) = sequence("conv")?;
-                at_least_one(*filters, "filters of a conv layer")?;
+                width_of(*filters, "filters of a conv layer")?;
                 if at_least_one(*kernel, "kernel of a conv layer")? > length {
                     return Err(format!("a kernel of {kernel} does not fit into {length} pixels"));
                 }

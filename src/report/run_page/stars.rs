@@ -33,7 +33,7 @@ pub(super) fn selection(page: &mut Page, run: &Run) {
     };
     let star = |index: usize, what: &str| {
         format!(
-            "{what} of {{lab.gravity.{index}.radius_rsun}} solar radii has log g {{lab.gravity.{index}.logg:.2}}{}",
+            "{what} {{lab.gravity.{index}.radius_rsun}} times as large as the Sun has log g {{lab.gravity.{index}.logg:.2}}{}",
             fate(index)
         )
     };

@@ -1,0 +1,77 @@
+//! Whether an experiment can come to its end with the stars it has, asked before anything is trained.
+
+use std::collections::BTreeSet;
+
+use super::calibration::HeldOutByNetworks;
+use super::config::{ExperimentConfig, ModelConfig};
+use super::validate::check_memory;
+use crate::data::catalogue::Catalogue;
+use crate::error::{Error, Result};
+use crate::spectra::split::{Fold, Split};
+
+/// Stars of which a model can be trained at all.
+const FEWEST: usize = 2;
+
+/// Whether every fold has stars to train and to test, every part of them that calibrates errors has some, and the models of them
+/// fit into memory.
+///
+/// # Errors
+/// [`Error::TooFewStars`]; [`Error::Config`].
+pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold], n_pixels: usize) -> Result<()> {
+    let too_few = |stage: String, n_stars: usize, needed: usize, remedy: String| {
+        Err(Error::TooFewStars { stage, n_stars, needed, remedy })
+    };
+    let distinct = |rows: &[usize]| rows.iter().map(|row| stars.id[*row].as_str()).collect::<BTreeSet<&str>>().len();
+    let has_labels = |row: &&usize| stars.labels[**row].iter().all(|label| label.is_finite());
+    let empty = folds.iter().filter(|fold| fold.test.is_empty()).count();
+    if empty > 0 {
+        let n_stars = stars.id.iter().collect::<BTreeSet<_>>().len();
+        let remedy = match config.split {
+            Split::Folds { k } => format!(
+                "{empty} of {k} folds would have no star to test: set split.folds.k to at most {n_stars}, or widen the selection"
+            ),
+            _ => "no star is left to test: widen the selection".into(),
+        };
+        return too_few("split".into(), n_stars, folds.len().max(FEWEST), remedy);
+    }
+    for (index, fold) in folds.iter().enumerate() {
+        let complete: Vec<usize> = fold.training.iter().filter(has_labels).copied().collect();
+        let stage = |what: &str| match folds.len() {
+            1 => what.to_string(),
+            n => format!("{what}, fold {} of {n}", index + 1),
+        };
+        if complete.len() < FEWEST {
+            let remedy =
+                "stars that have all their labels must train: widen the selection, or learn fewer labels".into();
+            return too_few(stage("training"), complete.len(), FEWEST, remedy);
+        }
+        let (parts, n_stars) = (config.calibration.folds, distinct(&complete));
+        if parts > n_stars && config.models.values().any(|model| is_calibrated_by_folds(model, config)) {
+            let remedy = format!(
+                "each of the calibration's parts needs a star that trains: set calibration.folds to at most {n_stars}, or to 0 \
+                 for no calibrated errors"
+            );
+            return too_few(stage("calibration"), n_stars, parts, remedy);
+        }
+        for (name, model) in &config.models {
+            let ModelConfig::Network(network) = model else { continue };
+            let key = format!("models.{name}.network.architecture");
+            network
+                .size(n_pixels, config.labels.len())
+                .map_err(|problem| Error::Config(format!("{key}: layers of the network: {problem}")))?;
+            let bytes = network.memory(n_pixels, config.labels.len(), fold.training.len());
+            let fits = bytes.map_or(Ok(()), |bytes| check_memory(bytes, &key));
+            fits.map_err(|(key, problem)| Error::Config(format!("{key} {problem}, or lower its descent.batch_rows")))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a model's errors are calibrated by models of parts of its stars.
+fn is_calibrated_by_folds(model: &ModelConfig, config: &ExperimentConfig) -> bool {
+    match model {
+        ModelConfig::Cannon(_) => true,
+        ModelConfig::Network(_) => config.calibration.networks == HeldOutByNetworks::Folds,
+        ModelConfig::Ridge(_) | ModelConfig::Combination(_) | ModelConfig::Payne(_) => false,
+    }
+}

@@ -1,0 +1,133 @@
+//! The weights and matrices of a model's folder: written alike for like models, and believed only where they can be.
+
+use std::path::Path;
+
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+
+use super::checkpoint::{MODEL_FILE, WEIGHTS_FILE};
+use crate::data::files;
+use crate::error::{Error, Result};
+
+/// Bytes of a weight in the narrowest precision that is written.
+const NARROWEST: u128 = 2;
+/// Variances of scaled labels, a million standard deviations wide, that no error of a label has.
+const MOST_VARIANCE: f64 = 1e12;
+
+fn failed(folder: &Path, detail: String) -> Error {
+    Error::Checkpoint { path: folder.to_path_buf(), detail }
+}
+
+/// Writes a module's weights into a folder: the whole file or none, and the same bytes for the same weights. `adapt` may change
+/// how the store writes.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Checkpoint`].
+pub(super) fn write(
+    folder: &Path,
+    module: &impl ModuleSnapshot,
+    adapt: impl FnOnce(SafetensorsStore) -> SafetensorsStore,
+) -> Result<()> {
+    files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
+        // The header's own notes are written in the order of a hash: one has no order.
+        let store = SafetensorsStore::from_file(temporary).overwrite(true).clear_metadata();
+        let mut store = adapt(store.metadata("producer", "burn"));
+        module.save_into(&mut store).map_err(|err| failed(folder, format!("cannot write the weights: {err}")))
+    })
+}
+
+/// Opens the weights of a folder, which must be a file large enough for so many numbers: before memory is asked for them.
+///
+/// # Errors
+/// [`Error::Checkpoint`].
+pub(super) fn open(folder: &Path, n_weights: u128) -> Result<SafetensorsStore> {
+    let path = folder.join(WEIGHTS_FILE);
+    let refuse = |detail: String| Err(failed(folder, detail));
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => {
+            fits(folder, n_weights, metadata.len())?;
+            Ok(SafetensorsStore::from_file(path))
+        }
+        Ok(_) => refuse(format!("{WEIGHTS_FILE} is no file")),
+        Err(err) => refuse(format!("cannot read {WEIGHTS_FILE}: {err}")),
+    }
+}
+
+/// Whether so many weights can lie in so many bytes.
+///
+/// # Errors
+/// [`Error::Checkpoint`].
+pub(super) fn fits(folder: &Path, n_weights: u128, bytes: u64) -> Result<()> {
+    if n_weights.saturating_mul(NARROWEST) <= u128::from(bytes) {
+        return Ok(());
+    }
+    let detail = format!(
+        "{WEIGHTS_FILE} does not fit {MODEL_FILE}: {bytes} bytes cannot hold its {n_weights} numbers; was it edited?"
+    );
+    Err(failed(folder, detail))
+}
+
+/// What makes a matrix no covariance of errors of scaled labels, and where; nothing if it is one. A label whose error nobody
+/// measured has neither variance nor covariances (NaN).
+pub(super) fn covariance_problem(rows: &[Vec<f64>]) -> Option<String> {
+    let is_unknown = |k: usize| rows[k].iter().all(|value| value.is_nan());
+    for (k, row) in rows.iter().enumerate() {
+        let at = |l: usize| format!("error_covariance[{k}][{l}] is {}", row[l]);
+        if is_unknown(k) {
+            if let Some(l) = (0..rows.len()).find(|l| !rows[*l][k].is_nan()) {
+                return Some(format!("error_covariance[{l}][{k}] is {}, and [{k}][{l}] unknown", rows[l][k]));
+            }
+            continue;
+        }
+        if !(row[k] > 0.0 && row[k] <= MOST_VARIANCE) {
+            return Some(format!("{}; a variance must be above 0, and at most {MOST_VARIANCE:e}", at(k)));
+        }
+        for l in (0..row.len()).filter(|l| !is_unknown(*l)) {
+            if !(-MOST_VARIANCE..=MOST_VARIANCE).contains(&row[l]) {
+                return Some(format!("{}; a covariance must be a number, and at most {MOST_VARIANCE:e}", at(l)));
+            }
+            if (row[l] - rows[l][k]).abs() > 1e-6 * row[l].abs() {
+                return Some(format!("{}, and [{l}][{k}] is {}; a covariance is symmetric", at(l), rows[l][k]));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_covariances_are_covariances() {
+        let problem = |rows: [[f64; 2]; 2]| covariance_problem(&rows.map(|row| row.to_vec())).unwrap_or_default();
+        const N: f64 = f64::NAN;
+        for good in [[[0.1, -0.02], [-0.02, 0.3]], [[N, N], [N, N]], [[0.1, N], [N, N]]] {
+            assert_eq!(problem(good), "");
+        }
+        for (bad, said) in [
+            ([[0.0, 0.0], [0.0, 0.3]], "[0][0] is 0"),
+            ([[0.1, 0.0], [0.0, -1.0]], "[1][1] is -1"),
+            ([[1e308, 0.0], [0.0, 0.3]], "[0][0] is 1"),
+            ([[f64::INFINITY, 0.0], [0.0, 0.3]], "[0][0] is inf"),
+            ([[N, 0.0], [0.0, 0.3]], "[0][0] is NaN"),
+            ([[0.1, N], [0.0, 0.3]], "[0][1] is NaN"),
+            ([[0.1, 0.2], [0.1, 0.3]], "symmetric"),
+            ([[0.1, 0.2], [N, N]], "[0][1] is 0.2, and [1][0] unknown"),
+        ] {
+            assert!(problem(bad).contains(said), "{bad:?}: {}", problem(bad));
+        }
+    }
+
+    #[test]
+    fn a_file_too_small_for_what_is_said_of_it_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(WEIGHTS_FILE), [0; 100]).unwrap();
+        assert!(open(folder.path(), 50).is_ok());
+        let refusal = open(folder.path(), u128::MAX).err().unwrap().to_string();
+        assert!(refusal.contains("100 bytes cannot hold") && refusal.contains(WEIGHTS_FILE), "{refusal}");
+        std::fs::remove_file(folder.path().join(WEIGHTS_FILE)).unwrap();
+        assert!(open(folder.path(), 50).err().unwrap().to_string().contains("cannot read"));
+        std::fs::create_dir(folder.path().join(WEIGHTS_FILE)).unwrap();
+        assert!(open(folder.path(), 50).err().unwrap().to_string().contains("is no file"));
+    }
+}

@@ -1,0 +1,165 @@
+//! Whatever goes wrong around a run, no work is lost that was done, and nothing half done is left.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::networks::{LONG, project, start, unfinished, wait_for_epoch};
+use crate::support::{apstar_fixture, refused, succeeded, survey};
+
+fn bash(folder: &Path, command: &str) -> std::process::Output {
+    let command = command.replace("maury", env!("CARGO_BIN_EXE_maury"));
+    Command::new("bash").current_dir(folder).args(["-c", &command]).output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stderr_that_cannot_be_written_is_no_reason_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path(), "architecture.mlp = { hidden = [8] }\ndescent.epochs = 3");
+    for listener in ["2>/dev/full", "2>&1 >/dev/null | head -n 0; exit ${PIPESTATUS[0]}", "2>&-", "| head -n 0"] {
+        let output = bash(folder.path(), &format!("maury run net.toml {listener}"));
+        assert!(output.status.success(), "{listener}: {:?}", output.status);
+    }
+    let experiment = folder.path().join("experiments/net");
+    // Four runs and `latest`.
+    assert_eq!(std::fs::read_dir(&experiment).unwrap().count(), 5);
+    assert!(experiment.join("latest/models/net/weights.safetensors").is_file());
+    // Errors and what `check` remarks, too.
+    assert_eq!(bash(folder.path(), "maury run absent.toml 2>/dev/full").status.code(), Some(1));
+    assert!(bash(folder.path(), "maury check net.toml 2>/dev/full").status.success());
+}
+
+#[test]
+fn a_run_that_cannot_write_its_results_keeps_its_training() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path(), LONG);
+    let child = start(folder.path(), &["run", "net.toml"]);
+    wait_for_epoch(folder.path(), "member1", 2);
+    // Where the model is to be kept, something else stands.
+    let in_the_way = unfinished(folder.path()).unwrap().join("models");
+    std::fs::write(&in_the_way, "").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("what was trained is kept in") && said.contains("--resume"), "{said}");
+    std::fs::remove_file(in_the_way).unwrap();
+    let begun = Instant::now();
+    succeeded(folder.path(), &["run", "net.toml", "--resume"]);
+    assert!(begun.elapsed() < Duration::from_secs(60) && unfinished(folder.path()).is_none());
+}
+
+#[test]
+fn two_runs_that_want_the_same_mock_survey_make_it_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.toml"), "labels = ['teff']\n[data.mock]\nstars = 30\n").unwrap();
+    let start = |_| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_maury"));
+        command.current_dir(folder.path()).args(["prepare", "m.toml"]).stderr(Stdio::piped()).stdout(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let both = [0, 1].map(start).map(|child| child.wait_with_output().unwrap());
+    let said = both.map(|output| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    });
+    assert_eq!(said.iter().filter(|said| said.contains("mock survey of")).count(), 1, "{said:?}");
+    let left = std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().flatten();
+    let left: Vec<String> = left.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(left.len(), 2, "a survey and a prepared set: {left:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_mock_survey_that_is_stopped_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = start(folder.path(), &["mock", "--stars", "3000", "out"]);
+    let begun = Instant::now();
+    let begins = || std::fs::read_dir(folder.path()).unwrap().count() > 0;
+    while !begins() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!begins(), "something is left");
+}
+
+#[test]
+fn rows_are_those_asked_for_and_a_finished_table_is_not_replaced_unasked() {
+    let folder = survey(24);
+    succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
+    std::fs::create_dir(folder.path().join("x")).unwrap();
+    for name in ["x/a.fits", "x/b.fits"] {
+        std::fs::copy(apstar_fixture(), folder.path().join(name)).unwrap();
+    }
+    let model = "experiments/lab/latest/models/cannon";
+    let label = |rest: &[&str]| [&["label", "--model", model, "--out", "t"], rest].concat();
+    let ids = || {
+        let table = std::fs::read_to_string(folder.path().join("t.csv")).unwrap();
+        table.lines().skip(1).map(|row| row.split(',').nth(1).unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let shown = succeeded(folder.path(), &label(&["x/b.fits", "x/a.fits"]));
+    assert!(shown.contains("  x/b.fits\n") && shown.contains("flags"), "the terminal names the files: {shown}");
+    assert_eq!(ids(), ["x/b.fits", "x/a.fits"]);
+    refused(folder.path(), &label(&["x/a.fits"]), 2, &["t.fits: a table of another model", "--overwrite"]);
+    assert_eq!(ids().len(), 2);
+    // The very same command gives the very same table.
+    succeeded(folder.path(), &label(&["x/b.fits", "x/a.fits"]));
+    assert!(!folder.path().join("t.unfinished.jsonl").exists());
+    let output = crate::support::maury(folder.path(), &label(&["--overwrite", "x/a.fits", "x/b.fits", "x/a.fits"]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 of 3 spectra are named again"), "{said}");
+    assert_eq!(ids(), ["x/a.fits", "x/b.fits"]);
+    refused(folder.path(), &["label", "--model", model, "--out", "x", "x/a.fits"], 2, &["this names a folder"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_table_goes_where_it_is_told_though_the_name_is_no_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = survey(24);
+    succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
+    let odd = |name: &[u8]| std::ffi::OsStr::from_bytes(name).to_os_string();
+    let names = [odd(b"a\xff.fits"), odd(b"a\xfe.fits")];
+    names.iter().for_each(|name| _ = std::fs::copy(apstar_fixture(), folder.path().join(name)).unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maury"));
+    command.current_dir(folder.path()).args(["label", "--model", "experiments/lab/latest/models/cannon", "--out"]);
+    let output = command.arg(odd(b"out\xff")).args(&names).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = std::fs::read_to_string(folder.path().join(odd(b"out\xff.csv"))).unwrap();
+    assert!(folder.path().join(odd(b"out\xff.fits")).is_file());
+    assert!(table.contains(r"a\xff.fits") && table.contains(r"a\xfe.fits"), "two files, two rows: {table}");
+}
+
+#[test]
+fn what_is_left_of_earlier_runs_is_listed_and_removed() {
+    let folder = survey(24);
+    succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
+    let clean = |rest: &[&str]| succeeded(folder.path(), &[&["clean"], rest].concat());
+    assert!(clean(&[]).contains("0.0 MB  in 0 files and folders removed"));
+    let listed = clean(&["--dry-run", "--older-than", "0"]);
+    assert!(listed.contains("(prepared set)") && listed.contains("in 1 files and folders can be removed"), "{listed}");
+    assert_eq!(std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().count(), 1);
+    assert!(clean(&["--older-than", "0"]).contains("in 1 files and folders removed"));
+    assert_eq!(std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().count(), 0);
+    assert!(folder.path().join("experiments/lab/latest/metrics.json").is_file());
+}
+
+#[cfg(unix)]
+#[test]
+fn examples_of_help_can_be_pasted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let help = succeeded(root, &["run", "--help"]);
+    let (_, examples) = help.split_once("Examples:\n").expect("run --help has examples");
+    // Each begins at a `maury`, and ends where no backslash goes on.
+    let examples = examples.replace("\\\n", " ").replace("maury run", "maury check");
+    let examples: Vec<&str> = examples.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(examples.len(), 2, "{examples:?}");
+    for example in examples {
+        let output = bash(root, example);
+        assert!(output.status.success(), "{example}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
