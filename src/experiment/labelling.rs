@@ -199,12 +199,12 @@ impl RawSpectra {
                 }
                 Err(err) => {
                     errors.push(err);
-                    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    let stem = files::path_text(Path::new(path.file_stem().unwrap_or_default()));
                     (stem, f64::NAN, Quality { unreadable: true, ..Quality::default() })
                 }
             };
             stars.push(LabelledStar {
-                file: path.display().to_string(),
+                file: files::path_text(path),
                 id,
                 snr,
                 labels: Vec::new(),

@@ -1,5 +1,6 @@
 //! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
 
+mod array_spectra;
 pub mod calibration;
 pub mod combination;
 pub mod comparison;
@@ -20,6 +21,7 @@ pub mod outliers;
 pub mod posteriors;
 pub mod predictions;
 pub mod prepare;
+mod prepare_checks;
 pub mod pulls;
 mod ridge;
 pub mod run;

@@ -17,6 +17,7 @@ mod fetch_lab;
 mod fitting;
 mod guides;
 mod house;
+mod inputs;
 mod isochrones;
 mod labelling;
 mod latent;
