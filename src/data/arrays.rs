@@ -108,6 +108,15 @@ impl MatrixFile {
     }
 }
 
+/// Finds and reads a whole array, in single precision as it stands.
+///
+/// # Errors
+/// As [`MatrixFile::find`] and [`MatrixFile::read`].
+pub fn read_matrix(path: &Path) -> Result<Array2<f32>> {
+    let matrix = MatrixFile::find(path)?.read()?;
+    Ok(matrix.scaled_rows(&(0..matrix.dim().0).collect::<Vec<_>>(), 1.0))
+}
+
 /// Numbers that spectra come in.
 trait Number: ReadableElement {
     fn image(fits: &mut FitsReader, hdu: usize, n: usize) -> Result<Vec<Self>>;
@@ -366,11 +375,6 @@ mod tests {
     use ndarray_npy::{NpzWriter, WriteNpyExt};
     use std::fs::File;
 
-    fn read(path: &Path) -> Result<Array2<f32>> {
-        let matrix = MatrixFile::find(path)?.read()?;
-        Ok(matrix.scaled_rows(&(0..matrix.dim().0).collect::<Vec<_>>(), 1.0))
-    }
-
     #[test]
     fn npy_npz_and_fits_give_the_same_matrix() {
         let folder = tempfile::tempdir().unwrap();
@@ -387,11 +391,11 @@ mod tests {
         super::super::fits::write(&fits, |fits| fits.image_f32("FLUX", matrix.as_slice().unwrap(), [3, 4])).unwrap();
 
         for path in [&npy, &npz, &folder.path().join("a.npz:flux"), &fits, &folder.path().join("a.fits[flux]")] {
-            assert_eq!(read(path).unwrap(), matrix, "{}", path.display());
+            assert_eq!(read_matrix(path).unwrap(), matrix, "{}", path.display());
         }
         assert_eq!(read_numbers(&npz).unwrap(), [1.0; 4]);
         assert_eq!(read_booleans(&npz).unwrap(), [true, false]);
-        let message = read(&folder.path().join("a.npz:error")).unwrap_err().to_string();
+        let message = read_matrix(&folder.path().join("a.npz:error")).unwrap_err().to_string();
         assert!(message.contains("no array `error`") && message.contains("flux"), "{message}");
     }
 
@@ -404,14 +408,14 @@ mod tests {
             fits.image_f32("IVAR", &[3.0, 4.0], [1, 2])
         })
         .unwrap();
-        let message = read(&at("a.fits")).unwrap_err().to_string();
+        let message = read_matrix(&at("a.fits")).unwrap_err().to_string();
         assert!(
             message.contains("pick one") && message.contains("a.fits[FLUX], ") && message.contains("[IVAR]"),
             "{message}"
         );
-        assert_eq!(read(&at("a.fits[IVAR]")).unwrap(), read(&at("a.fits[2]")).unwrap());
-        assert_eq!(read(&at("a.fits[ivar]")).unwrap()[[0, 1]], 4.0);
-        let message = read(&at("a.fits[ERR]")).unwrap_err().to_string();
+        assert_eq!(read_matrix(&at("a.fits[IVAR]")).unwrap(), read_matrix(&at("a.fits[2]")).unwrap());
+        assert_eq!(read_matrix(&at("a.fits[ivar]")).unwrap()[[0, 1]], 4.0);
+        let message = read_matrix(&at("a.fits[ERR]")).unwrap_err().to_string();
         assert!(message.contains("no image [ERR] (it has 0, FLUX, IVAR)"), "{message}");
         let find = |name: &str| MatrixFile::find(&at(name)).unwrap();
         assert!(find("a.fits[IVAR]").is_same(&find("a.fits[2]")) && !find("a.fits[IVAR]").is_same(&find("a.fits[1]")));
@@ -422,7 +426,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         Array1::from_vec(vec![1.0_f32; 4]).write_npy(File::create(&path).unwrap()).unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("two-dimensional"));
+        assert!(read_matrix(&path).unwrap_err().to_string().contains("two-dimensional"));
     }
 
     #[test]
