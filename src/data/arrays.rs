@@ -1,59 +1,212 @@
 //! Arrays of any survey: spectra and pixel lists in .npy, .npz, FITS images or CSV.
+//!
+//! What a header claims is held against the bytes that are there before memory is asked for.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array1, Array2, Ix1, Ix2};
-use ndarray_npy::{NpzReader, ReadNpyExt, ReadableElement};
+use ndarray::{Array, Array2, Axis, Dimension, Ix1, Ix2};
+use ndarray_npy::ReadableElement;
 
 use super::fits::FitsReader;
+use super::npy;
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::stats::robust::median;
 
-/// Reads a two-dimensional array [n_stars, n_pixels] of floats.
-///
-/// An .npz file must hold one such array, or the path must name it: `spectra.npz:flux`. A FITS file is read from its
-/// first two-dimensional image.
-///
-/// # Errors
-/// [`Error::Io`], [`Error::Format`] for another shape or type, [`Error::Fits`].
-pub fn read_matrix(path: &Path) -> Result<Array2<f32>> {
-    let (file, key) = split_key(path);
-    match kind(&file) {
-        Kind::Npy => matrix_from_npy(&file, || File::open(&file).map_err(Error::io(&file, "open"))),
-        Kind::Npz => {
-            let narrow = |name: &str| npz_entry::<f32, Ix2>(&file, name);
-            let wide = |name: &str| npz_entry::<f64, Ix2>(&file, name).map(|matrix| matrix.mapv(|v| v as f32));
-            the_only(&file, key, "two-dimensional array of floats", |name| narrow(name).or_else(|| wide(name)))
+/// Values that tell a matrix's level: enough for a median, whatever its size.
+const LEVEL_SAMPLE: usize = 1_000_000;
+
+/// A two-dimensional array [n_stars, n_pixels] of floats in a file, found but not read.
+#[derive(Debug, Clone)]
+pub struct MatrixFile {
+    file: PathBuf,
+    entry: Entry,
+    /// Rows and columns.
+    pub shape: (usize, usize),
+    is_wide: bool,
+}
+
+/// Which of a file's arrays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Entry {
+    Npy,
+    Npz(String),
+    Fits(usize),
+}
+
+/// A two-dimensional array of floats in the precision of its file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Matrix {
+    /// f32.
+    Narrow(Array2<f32>),
+    /// f64.
+    Wide(Array2<f64>),
+}
+
+impl MatrixFile {
+    /// Finds the array that a path names: a .npy file, `FILE.npz:key`, `FILE.fits[NAME]` or `FILE.fits[HDU]`; the only one of
+    /// a .npz or FITS file needs no name.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] for another shape or type, for several arrays of which none is named, and for a
+    /// header that claims more than its file holds.
+    pub fn find(path: &Path) -> Result<Self> {
+        let (file, key) = split_key(path);
+        match kind(&file) {
+            Kind::Npy => {
+                let header = npy::header_of_file(&file)?;
+                Self::of(&file, Entry::Npy, &header).ok_or_else(|| {
+                    let found = header.describe();
+                    Error::format(
+                        &file,
+                        format!("not a two-dimensional array of f32 or f64 [n_stars, n_pixels], but {found}"),
+                    )
+                })
+            }
+            Kind::Npz => the_only(&file, key, "two-dimensional array of floats", |name, header| {
+                Self::of(&file, Entry::Npz(name.to_string()), header)
+            }),
+            Kind::Fits => {
+                let (hdu, shape, is_wide) = find_image(&file, key.as_deref())?;
+                Ok(Self { file, entry: Entry::Fits(hdu), shape, is_wide })
+            }
+            Kind::Other => Err(Error::format(&file, "spectra are read from .npy, .npz or .fits files")),
         }
-        Kind::Fits => matrix_from_fits(&file),
-        Kind::Other => Err(Error::format(&file, "spectra are read from .npy, .npz or .fits files")),
+    }
+
+    fn of(file: &Path, entry: Entry, header: &npy::Header) -> Option<Self> {
+        let shape = <[usize; 2]>::try_from(header.shape.as_slice()).ok()?;
+        let is_wide = header.is_float(8);
+        let found = Self { file: file.to_path_buf(), entry, shape: (shape[0], shape[1]), is_wide };
+        (is_wide || header.is_float(4)).then_some(found)
+    }
+
+    /// Whether two paths came to the very same array.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let real = |file: &Path| file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
+        self.entry == other.entry && real(&self.file) == real(&other.file)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`] for a damaged file, [`Error::Fits`].
+    pub fn read(&self) -> Result<Matrix> {
+        Ok(if self.is_wide { Matrix::Wide(self.numbers()?) } else { Matrix::Narrow(self.numbers()?) })
+    }
+
+    fn numbers<T: Number>(&self) -> Result<Array2<T>> {
+        match &self.entry {
+            Entry::Npy => npy::read::<T, Ix2>(&self.file),
+            Entry::Npz(name) => npy::read_entry::<T, Ix2>(&self.file, name),
+            Entry::Fits(hdu) => {
+                let mut fits = FitsReader::open(&self.file)?;
+                let values = T::image(&mut fits, *hdu, self.shape.0 * self.shape.1)?;
+                Array2::from_shape_vec(self.shape, values).map_err(|err| Error::format(&self.file, err.to_string()))
+            }
+        }
     }
 }
 
-/// Reads a list of wavelengths or other numbers: .npy, .npz (`file.npz:key`), or a CSV/FITS column whose name starts
-/// with `wavelength`.
+/// Finds and reads a whole array, in single precision as it stands.
 ///
 /// # Errors
-/// As [`read_matrix`].
+/// As [`MatrixFile::find`] and [`MatrixFile::read`].
+pub fn read_matrix(path: &Path) -> Result<Array2<f32>> {
+    let matrix = MatrixFile::find(path)?.read()?;
+    Ok(matrix.scaled_rows(&(0..matrix.dim().0).collect::<Vec<_>>(), 1.0))
+}
+
+/// Numbers that spectra come in.
+trait Number: ReadableElement {
+    fn image(fits: &mut FitsReader, hdu: usize, n: usize) -> Result<Vec<Self>>;
+}
+
+impl Number for f32 {
+    fn image(fits: &mut FitsReader, hdu: usize, n: usize) -> Result<Vec<Self>> {
+        fits.image_section(hdu, 0..n)
+    }
+}
+
+impl Number for f64 {
+    fn image(fits: &mut FitsReader, hdu: usize, n: usize) -> Result<Vec<Self>> {
+        fits.image_section(hdu, 0..n)
+    }
+}
+
+impl Matrix {
+    /// Rows and columns.
+    pub fn dim(&self) -> (usize, usize) {
+        match self {
+            Self::Narrow(matrix) => matrix.dim(),
+            Self::Wide(matrix) => matrix.dim(),
+        }
+    }
+
+    /// The median of the absolute values that are finite and not 0, from at most a million of them; NaN where there is none.
+    pub fn level(&self) -> f64 {
+        fn sample<'a, T: Copy + Into<f64> + 'a>(values: impl Iterator<Item = &'a T>, n: usize) -> f64 {
+            let values = values.step_by(n.div_ceil(LEVEL_SAMPLE).max(1)).map(|value| (*value).into().abs());
+            median(&values.filter(|value: &f64| value.is_finite() && *value > 0.0).collect::<Vec<_>>())
+        }
+        match self {
+            Self::Narrow(matrix) => sample(matrix.iter(), matrix.len()),
+            Self::Wide(matrix) => sample(matrix.iter(), matrix.len()),
+        }
+    }
+
+    /// Values that are infinite.
+    pub fn n_infinite(&self) -> usize {
+        match self {
+            Self::Narrow(matrix) => matrix.iter().filter(|value| value.is_infinite()).count(),
+            Self::Wide(matrix) => matrix.iter().filter(|value| value.is_infinite()).count(),
+        }
+    }
+
+    /// Some rows, each value times `factor` before it goes to f32; finite values stay finite.
+    pub fn scaled_rows(&self, rows: &[usize], factor: f64) -> Array2<f32> {
+        let narrow = |value: f64| {
+            let value = value * factor;
+            let bounded = value.clamp(-f64::from(f32::MAX), f64::from(f32::MAX));
+            if value.is_finite() { bounded as f32 } else { value as f32 }
+        };
+        match self {
+            Self::Narrow(matrix) if factor == 1.0 => matrix.select(Axis(0), rows),
+            Self::Narrow(matrix) => matrix.select(Axis(0), rows).mapv(|value| narrow(f64::from(value))),
+            Self::Wide(matrix) => {
+                Array2::from_shape_fn((rows.len(), matrix.ncols()), |(row, pixel)| narrow(matrix[[rows[row], pixel]]))
+            }
+        }
+    }
+}
+
+/// Reads a list of wavelengths or other numbers: .npy, .npz (`file.npz:key`), a FITS image by name (`file.fits[WAVE]`), or
+/// a CSV/FITS column whose name starts with `wavelength`.
+///
+/// # Errors
+/// As [`MatrixFile::find`].
 pub fn read_numbers(path: &Path) -> Result<Vec<f64>> {
     let (file, key) = split_key(path);
-    let one_dimensional = || Error::format(&file, "a one-dimensional array of numbers is expected here");
+    let read = |header: &npy::Header, wide: &dyn Fn() -> Result<Vec<f64>>, narrow: &dyn Fn() -> Result<Vec<f32>>| match (
+        header.shape.len(),
+        header.is_float(8),
+        header.is_float(4),
+    ) {
+        (1, true, _) => Some(wide()),
+        (1, _, true) => Some(narrow().map(|values| values.into_iter().map(f64::from).collect())),
+        _ => None,
+    };
     match kind(&file) {
         Kind::Npy => {
-            let read = |file: &Path| File::open(file).map_err(Error::io(file, "open"));
-            if let Ok(values) = Array1::<f64>::read_npy(read(&file)?) {
-                return Ok(values.to_vec());
-            }
-            let values = Array1::<f32>::read_npy(read(&file)?).map_err(|_| one_dimensional())?;
-            Ok(values.iter().map(|v| f64::from(*v)).collect())
+            let (wide, narrow) = (|| list(npy::read::<f64, Ix1>(&file)), || list(npy::read::<f32, Ix1>(&file)));
+            let one_dimensional = || Error::format(&file, "a one-dimensional array of numbers is expected here");
+            read(&npy::header_of_file(&file)?, &wide, &narrow).ok_or_else(one_dimensional)?
         }
-        Kind::Npz => {
-            let wide = |name: &str| npz_entry::<f64, Ix1>(&file, name);
-            let narrow = |name: &str| npz_entry::<f32, Ix1>(&file, name).map(|values| values.mapv(f64::from));
-            let values = the_only(&file, key, "list of numbers", |name| wide(name).or_else(|| narrow(name)))?;
-            Ok(values.to_vec())
-        }
+        Kind::Npz => the_only(&file, key, "list of numbers", |name, header| {
+            let wide = || list(npy::read_entry::<f64, Ix1>(&file, name));
+            read(header, &wide, &|| list(npy::read_entry::<f32, Ix1>(&file, name)))
+        })?,
+        Kind::Fits if key.is_some() => image_list(&file, &key.unwrap_or_default()),
         Kind::Fits | Kind::Other => {
             let mut table = Table::open(&file)?;
             let column = table.names().iter().find(|name| name.to_lowercase().starts_with("wavelength")).cloned();
@@ -64,32 +217,62 @@ pub fn read_numbers(path: &Path) -> Result<Vec<f64>> {
     }
 }
 
-/// Reads an array of booleans from .npy, or the first one of an .npz file.
+/// Reads an array of booleans from .npy, or the only one of an .npz file.
 ///
 /// # Errors
-/// As [`read_matrix`].
+/// As [`MatrixFile::find`].
 pub fn read_booleans(path: &Path) -> Result<Vec<bool>> {
     let (file, key) = split_key(path);
-    let booleans = || Error::format(&file, "a one-dimensional array of booleans is expected here");
+    let is_list = |header: &npy::Header| header.shape.len() == 1 && header.is_boolean();
     if kind(&file) == Kind::Npy {
-        let open = File::open(&file).map_err(Error::io(&file, "open"))?;
-        return Ok(Array1::<bool>::read_npy(open).map_err(|_| booleans())?.to_vec());
+        if !is_list(&npy::header_of_file(&file)?) {
+            return Err(Error::format(&file, "a one-dimensional array of booleans is expected here"));
+        }
+        return list(npy::read::<bool, Ix1>(&file));
     }
-    Ok(the_only(&file, key, "list of booleans", |name| npz_entry::<bool, Ix1>(&file, name))?.to_vec())
+    the_only(&file, key, "list of booleans", |name, header| {
+        is_list(header).then(|| list(npy::read_entry::<bool, Ix1>(&file, name)))
+    })?
 }
 
-/// The one array of an .npz file that `read` understands.
-fn the_only<A>(path: &Path, key: Option<String>, what: &str, read: impl Fn(&str) -> Option<A>) -> Result<A> {
-    let names = npz_names(path, key)?;
-    let mut found: Vec<(&String, A)> = names.iter().filter_map(|name| Some((name, read(name)?))).collect();
-    match (found.pop(), found.last()) {
-        (Some((_, array)), None) => Ok(array),
-        (Some((last, _)), Some((first, _))) => {
+fn list<T: Clone, D: Dimension>(array: Result<Array<T, D>>) -> Result<Vec<T>> {
+    array.map(|array| array.iter().cloned().collect())
+}
+
+/// The one array of an .npz file that `pick` takes.
+fn the_only<A>(
+    path: &Path,
+    key: Option<String>,
+    what: &str,
+    pick: impl Fn(&str, &npy::Header) -> Option<A>,
+) -> Result<A> {
+    let names = npy::entries(path)?;
+    let chosen: Vec<&String> = match &key {
+        Some(key) => names.iter().filter(|name| *name == key).collect(),
+        None => names.iter().collect(),
+    };
+    if let Some(key) = key.filter(|_| chosen.is_empty()) {
+        return Err(Error::format(path, format!("no array `{key}` (it has {})", names.join(", "))));
+    }
+    let (mut found, mut damage) = (Vec::new(), None);
+    for name in &chosen {
+        match npy::header_of_entry(path, name) {
+            Ok(header) => found.extend(pick(name, &header).map(|array| (*name, array))),
+            Err(err) => damage = Some(err),
+        }
+    }
+    match (found.pop(), found.last(), damage) {
+        (Some((_, array)), None, _) => Ok(array),
+        (Some((last, _)), Some((first, _)), _) => {
             let file = path.display();
             let detail = format!("more than one {what}; pick one, as in {file}:{first} or {file}:{last}");
             Err(Error::format(path, detail))
         }
-        (None, _) => Err(Error::format(path, format!("no {what} among {}", names.join(", ")))),
+        (None, _, Some(damage)) => Err(damage),
+        (None, _, None) => {
+            let chosen: Vec<&str> = chosen.iter().map(|name| name.as_str()).collect();
+            Err(Error::format(path, format!("no {what} among {}", chosen.join(", "))))
+        }
     }
 }
 
@@ -101,69 +284,96 @@ enum Kind {
     Other,
 }
 
+/// How FITS files end, the longest first.
+const FITS_ENDINGS: [&str; 4] = [".fits.gz", ".fits.fz", ".fits", ".fit"];
+
 fn kind(path: &Path) -> Kind {
     let name = path.to_string_lossy().to_lowercase();
     match name {
         name if name.ends_with(".npy") => Kind::Npy,
         name if name.ends_with(".npz") => Kind::Npz,
-        name if name.ends_with(".fits") || name.ends_with(".fits.gz") => Kind::Fits,
+        name if FITS_ENDINGS.iter().any(|ending| name.ends_with(ending)) => Kind::Fits,
         _ => Kind::Other,
     }
 }
 
-/// `file.npz:key` into the file and the key; any other path as it is.
+/// `file.npz:key` and `file.fits[NAME]` into the file and the key; any other path as it is.
 pub fn split_key(path: &Path) -> (PathBuf, Option<String>) {
-    let text = path.to_string_lossy();
-    match text.split_once(".npz:") {
-        Some((stem, key)) => (format!("{stem}.npz").into(), Some(key.to_string())),
-        None => (path.to_path_buf(), None),
+    let whole = (path.to_path_buf(), None);
+    let Some(text) = path.to_str() else { return whole };
+    if let Some((stem, key)) = text.split_once(".npz:") {
+        return (format!("{stem}.npz").into(), Some(key.to_string()));
+    }
+    let bracketed = text.strip_suffix(']').and_then(|text| text.rsplit_once('['));
+    match bracketed {
+        Some((file, key)) if kind(Path::new(file)) == Kind::Fits => (file.into(), Some(key.trim().to_string())),
+        _ => whole,
     }
 }
 
-fn matrix_from_npy(path: &Path, open: impl Fn() -> Result<File>) -> Result<Array2<f32>> {
-    if let Ok(matrix) = Array2::<f32>::read_npy(open()?) {
-        return Ok(matrix);
-    }
-    Array2::<f64>::read_npy(open()?).map(|matrix| matrix.mapv(|v| v as f32)).map_err(|err| {
-        Error::format(path, format!("not a two-dimensional array of f32 or f64 [n_stars, n_pixels] ({err})"))
-    })
+/// Name of an HDU as `FILE.fits[NAME]` takes it: EXTNAME, or else its number.
+fn hdu_name(fits: &mut FitsReader, hdu: usize) -> String {
+    fits.key_text(hdu, "EXTNAME").filter(|name| !name.is_empty()).unwrap_or_else(|| hdu.to_string())
 }
 
-fn matrix_from_fits(path: &Path) -> Result<Array2<f32>> {
+/// The HDU of this name or number.
+fn named_hdu(fits: &mut FitsReader, key: &str) -> Result<usize> {
+    let names: Vec<String> = (0..fits.n_hdus()?).map(|hdu| hdu_name(fits, hdu)).collect();
+    let numbered = key.parse().ok().filter(|hdu: &usize| *hdu < names.len());
+    let hdu = names.iter().position(|name| name.eq_ignore_ascii_case(key)).or(numbered);
+    hdu.ok_or_else(|| Error::format(fits.path(), format!("no image [{key}] (it has {})", names.join(", "))))
+}
+
+/// The two-dimensional image of this name, or the only one: its HDU, its shape, and whether it needs f64.
+fn find_image(path: &Path, key: Option<&str>) -> Result<(usize, (usize, usize), bool)> {
     let mut fits = FitsReader::open(path)?;
-    for hdu in 0..fits.n_hdus()? {
+    let hdus = match key {
+        Some(key) => {
+            let hdu = named_hdu(&mut fits, key)?;
+            hdu..hdu + 1
+        }
+        None => 0..fits.n_hdus()?,
+    };
+    let mut found = Vec::new();
+    for hdu in hdus {
         if let Some([n_rows, n_columns]) = fits.image_shape(hdu)?.as_deref() {
-            let shape = (*n_rows, *n_columns);
-            let values = fits.image_section(hdu, 0..shape.0 * shape.1)?;
-            return Array2::from_shape_vec(shape, values).map_err(|err| Error::format(path, err.to_string()));
+            let (shape, is_wide) = ((*n_rows, *n_columns), fits.bitpix(hdu)? != -32);
+            found.push((hdu, shape, is_wide));
         }
     }
-    Err(Error::format(path, "no two-dimensional image [n_stars, n_pixels] in this file"))
-}
-
-fn npz_names(path: &Path, key: Option<String>) -> Result<Vec<String>> {
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
-    let mut archive = NpzReader::new(file).map_err(|err| Error::format(path, format!("not an .npz file ({err})")))?;
-    let names = archive.names().map_err(|err| Error::format(path, err.to_string()))?;
-    match key {
-        Some(key) if names.contains(&key) => Ok(vec![key]),
-        Some(key) => Err(Error::format(path, format!("no array `{key}` (it has {})", names.join(", ")))),
-        None => Ok(names),
+    match found.as_slice() {
+        [one] => Ok(*one),
+        [] => {
+            let what =
+                key.map_or("no two-dimensional image".into(), |key| format!("[{key}] is no two-dimensional image"));
+            Err(Error::format(path, format!("{what} [n_stars, n_pixels] in this file")))
+        }
+        several => {
+            let names: Vec<String> =
+                several.iter().map(|(hdu, ..)| format!("{}[{}]", path.display(), hdu_name(&mut fits, *hdu))).collect();
+            Err(Error::format(path, format!("more than one two-dimensional image; pick one: {}", names.join(", "))))
+        }
     }
 }
 
-fn npz_entry<T, D>(path: &Path, name: &str) -> Option<ndarray::Array<T, D>>
-where
-    T: ReadableElement,
-    D: ndarray::Dimension,
-{
-    NpzReader::new(File::open(path).ok()?).ok()?.by_name(name).ok()
+/// A one-dimensional image as a list.
+fn image_list(path: &Path, key: &str) -> Result<Vec<f64>> {
+    let mut fits = FitsReader::open(path)?;
+    let hdu = named_hdu(&mut fits, key)?;
+    match fits.image_shape(hdu)?.as_deref() {
+        Some([n]) => fits.image_section(hdu, 0..*n),
+        _ => {
+            Err(Error::format(path, format!("[{key}] is no one-dimensional image; a list of numbers is expected here")))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array1;
     use ndarray_npy::{NpzWriter, WriteNpyExt};
+    use std::fs::File;
 
     #[test]
     fn npy_npz_and_fits_give_the_same_matrix() {
@@ -180,7 +390,7 @@ mod tests {
         let fits = folder.path().join("a.fits");
         super::super::fits::write(&fits, |fits| fits.image_f32("FLUX", matrix.as_slice().unwrap(), [3, 4])).unwrap();
 
-        for path in [&npy, &npz, &folder.path().join("a.npz:flux"), &fits] {
+        for path in [&npy, &npz, &folder.path().join("a.npz:flux"), &fits, &folder.path().join("a.fits[flux]")] {
             assert_eq!(read_matrix(path).unwrap(), matrix, "{}", path.display());
         }
         assert_eq!(read_numbers(&npz).unwrap(), [1.0; 4]);
@@ -190,10 +400,43 @@ mod tests {
     }
 
     #[test]
+    fn of_several_images_one_must_be_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        super::super::fits::write(&at("a.fits"), |fits| {
+            fits.image_f32("FLUX", &[1.0, 2.0], [1, 2])?;
+            fits.image_f32("IVAR", &[3.0, 4.0], [1, 2])
+        })
+        .unwrap();
+        let message = read_matrix(&at("a.fits")).unwrap_err().to_string();
+        assert!(
+            message.contains("pick one") && message.contains("a.fits[FLUX], ") && message.contains("[IVAR]"),
+            "{message}"
+        );
+        assert_eq!(read_matrix(&at("a.fits[IVAR]")).unwrap(), read_matrix(&at("a.fits[2]")).unwrap());
+        assert_eq!(read_matrix(&at("a.fits[ivar]")).unwrap()[[0, 1]], 4.0);
+        let message = read_matrix(&at("a.fits[ERR]")).unwrap_err().to_string();
+        assert!(message.contains("no image [ERR] (it has 0, FLUX, IVAR)"), "{message}");
+        let find = |name: &str| MatrixFile::find(&at(name)).unwrap();
+        assert!(find("a.fits[IVAR]").is_same(&find("a.fits[2]")) && !find("a.fits[IVAR]").is_same(&find("a.fits[1]")));
+    }
+
+    #[test]
     fn a_vector_where_a_matrix_should_be_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         Array1::from_vec(vec![1.0_f32; 4]).write_npy(File::create(&path).unwrap()).unwrap();
         assert!(read_matrix(&path).unwrap_err().to_string().contains("two-dimensional"));
+    }
+
+    #[test]
+    fn faint_units_survive_single_precision() {
+        let ivar = Matrix::Wide(Array2::from_shape_vec((1, 2), vec![4e38, 1e40]).unwrap());
+        let unit = 2.0_f64.powi(-60);
+        let scaled = ivar.scaled_rows(&[0], unit * unit).mapv(f64::from);
+        assert!((scaled[[0, 1]] / (1e40 * unit * unit) - 1.0).abs() < 1e-7, "{scaled}");
+        assert_eq!(ivar.scaled_rows(&[0], 1.0)[[0, 1]], f32::MAX);
+        let level = Matrix::Narrow(Array2::from_shape_vec((1, 4), vec![-2e-17, f32::NAN, 0.0, 2e-17]).unwrap()).level();
+        assert!((level / 2e-17 - 1.0).abs() < 1e-6, "{level}");
     }
 }

@@ -9,6 +9,9 @@ use crate::error::Result;
 /// Remedy shown when an identifying column is absent.
 const REMEDY: &str = "is this an allStar table or a SkyServer answer?";
 
+/// Bytes of the longest identifier; FITS tables cannot hold rows of any length, and no survey names stars like that.
+const LONGEST_ID: usize = 1024;
+
 /// Stars with their labels, one entry per catalogue row, column by column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
@@ -114,23 +117,30 @@ impl Catalogue {
     pub fn read(path: &Path, id_column: &str, labels: &[String]) -> Result<Self> {
         let mut table = Table::open(path)?;
         let all = 0..table.n_rows();
-        Self::read_block(&mut table, id_column, labels, false, all)
+        let catalogue = Self::read_block(&mut table, id_column, labels, false, all);
+        table.say_remarks();
+        catalogue
     }
 }
 
 fn identifiers(table: &mut Table, id_column: &str, rows: Range<usize>) -> Result<Vec<String>> {
-    if !id_column.is_empty() {
-        return table.texts(id_column, rows, REMEDY);
-    }
-    let usual = ["apogee_id", "id", "star_id", "source_id", "name"].into_iter().find(|column| table.has(column));
-    match usual {
-        Some(column) => {
-            let mut ids = table.texts(column, rows.clone(), REMEDY)?;
-            ids.iter_mut().zip(rows).filter(|(id, _)| id.is_empty()).for_each(|(id, row)| *id = row_name(row));
-            Ok(ids)
-        }
-        None => Ok(rows.map(row_name).collect()),
-    }
+    let mut ids = if id_column.is_empty() {
+        let usual = ["apogee_id", "id", "star_id", "source_id", "name"].into_iter().find(|column| table.has(column));
+        let Some(column) = usual else { return Ok(rows.map(row_name).collect()) };
+        let mut ids = table.identifiers(column, rows.clone(), REMEDY)?;
+        ids.iter_mut().zip(rows).filter(|(id, _)| id.is_empty()).for_each(|(id, row)| *id = row_name(row));
+        ids
+    } else {
+        table.identifiers(id_column, rows, REMEDY)?
+    };
+    ids.iter_mut().filter(|id| id.len() > LONGEST_ID).for_each(|id| *id = shortened(id));
+    Ok(ids)
+}
+
+/// The beginning of an identifier too long for tables, and what tells it from others that begin alike.
+fn shortened(id: &str) -> String {
+    let start: String = id.chars().take(LONGEST_ID / 8).collect();
+    format!("{start}...{}", &blake3::hash(id.as_bytes()).to_hex()[..16])
 }
 
 fn row_name(row: usize) -> String {
@@ -159,19 +169,27 @@ fn optional<T: Default + Clone>(
 fn label_column(table: &mut Table, label: &str, rows: Range<usize>) -> Result<Vec<f64>> {
     let remedy = "name the labels by the catalogue's columns in `labels`";
     if table.has(label) {
-        return table.numbers(label, rows, remedy);
+        return table.labels(label, rows, remedy);
     }
     if let Some(element) = label.to_lowercase().strip_suffix("_fe") {
         let over_hydrogen = format!("{element}_h");
         if table.has(&over_hydrogen) && table.has("fe_h") {
-            let x_h = table.numbers(&over_hydrogen, rows.clone(), remedy)?;
-            let fe_h = table.numbers("fe_h", rows, remedy)?;
+            let x_h = table.labels(&over_hydrogen, rows.clone(), remedy)?;
+            let fe_h = table.labels("fe_h", rows, remedy)?;
             return Ok(x_h.iter().zip(&fe_h).map(|(x, fe)| x - fe).collect());
         }
     }
     let parameter = format!("PARAM_{label}");
     let column = if table.has(&parameter) { parameter.as_str() } else { label };
-    table.numbers(column, rows, remedy)
+    table.labels(column, rows, remedy)
+}
+
+/// Whether [`Catalogue::read_block`] finds a label in a table.
+pub(super) fn has_label(table: &Table, label: &str) -> bool {
+    let over_hydrogen = label.to_lowercase().strip_suffix("_fe").map(|element| format!("{element}_h"));
+    table.has(label)
+        || table.has(&format!("PARAM_{label}"))
+        || over_hydrogen.is_some_and(|column| table.has(&column) && table.has("fe_h"))
 }
 
 /// Errors of a label; NaN where the table has none, or none that can be.
@@ -187,6 +205,21 @@ fn error_column(table: &mut Table, label: &str, rows: Range<usize>) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentinels_are_missing_and_long_identifiers_are_cut_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.csv");
+        let (one, two) = (format!("{}1", "x".repeat(30_000)), format!("{}2", "x".repeat(30_000)));
+        let rows = format!(
+            "id,teff,mg_h,fe_h\n{one},4500,-0.1,-0.3\n{two},-999,-0.2,-0.1\nc,4700,-99.9,-0.2\nd,4800,0.1,0.1\ne,4600,0.0,0.2\n"
+        );
+        std::fs::write(&path, rows).unwrap();
+        let catalogue = Catalogue::read(&path, "", &["teff", "mg_fe"].map(String::from)).unwrap();
+        assert!(catalogue.labels[1][0].is_nan() && catalogue.labels[2][1].is_nan());
+        assert!((catalogue.labels[0][1] - 0.2).abs() < 1e-12);
+        assert!(catalogue.id[0] != catalogue.id[1] && catalogue.id[0].len() < 200);
+    }
 
     #[test]
     fn an_old_layout_gives_x_over_fe_by_subtraction() {

@@ -125,6 +125,29 @@ impl Handle {
         Ok(lengths.into_iter().rev().map(|length| length.max(0) as usize).collect())
     }
 
+    /// BITPIX of the current image: negative for floating-point numbers.
+    pub(super) fn bitpix(&mut self) -> Result<i32, String> {
+        let (mut bitpix, mut status) = (0, 0);
+        // SAFETY: the handle is open; the number is written.
+        unsafe { sys::ffgidt(self.0, &mut bitpix, &mut status) };
+        succeed(status).map(|()| bitpix)
+    }
+
+    /// Where in the file the current HDU's data begin, in bytes.
+    pub(super) fn data_start(&mut self) -> Result<u64, String> {
+        let (mut header, mut data, mut end, mut status) = (0_i64, 0_i64, 0_i64, 0);
+        // SAFETY: the handle is open; the three numbers are written.
+        unsafe { sys::ffghadll(self.0, &mut header, &mut data, &mut end, &mut status) };
+        succeed(status).map(|()| data.max(0) as u64)
+    }
+
+    /// Whether the current HDU is an image kept as the rows of a table.
+    pub(super) fn is_compressed_image(&mut self) -> bool {
+        let mut status = 0;
+        // SAFETY: the handle is open.
+        unsafe { sys::fits_is_compressed_image(self.0, &mut status) != 0 && status == 0 }
+    }
+
     /// Elements of the current image, counted along the file.
     pub(super) fn image_section<T: Pixel>(&mut self, range: Range<usize>) -> Result<Vec<T>, String> {
         let mut values = vec![T::default(); range.len()];
@@ -220,6 +243,16 @@ impl Handle {
         unsafe { sys::ffgkys(self.0, key.as_ptr(), value.as_mut_ptr(), std::ptr::null_mut(), &mut status) };
         let bytes: Vec<u8> = value.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
         (status == 0).then(|| String::from_utf8_lossy(&bytes).trim().to_string())
+    }
+
+    /// Whether the current header has a key, whatever its value.
+    pub(super) fn has_key(&mut self, key: &str) -> bool {
+        let Ok(key) = c_text(key) else { return false };
+        // 81 bytes are the documented most (FLEN_CARD).
+        let (mut card, mut status) = (vec![0 as c_char; 256], 0);
+        // SAFETY: `key` is terminated, `card` longer than any card.
+        unsafe { sys::ffgcrd(self.0, key.as_ptr(), card.as_mut_ptr(), &mut status) };
+        status == 0
     }
 
     /// A number in the current header.

@@ -72,21 +72,6 @@ pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A path as text from which it can be told from every other: bytes that are no text, and backslashes beside them, are written
-/// as `\xNN`.
-pub fn path_text(path: &Path) -> String {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    if let Some(text) = path.to_str() {
-        return text.to_string();
-    }
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        text += &chunk.valid().replace('\\', "\\x5c");
-        chunk.invalid().iter().for_each(|byte| text += &format!("\\x{byte:02x}"));
-    }
-    text
-}
-
 /// Dates a file or folder of a cache to now, by which `maury clean` knows that it is in use. A cache that may not be written is
 /// left alone.
 pub fn mark_as_used(path: &Path) {
@@ -218,12 +203,47 @@ pub fn create_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
 }
 
+/// Refuses all but regular files: folders hold no content, and pipes, sockets and devices may never end.
+///
+/// # Errors
+/// [`Error::Io`] where there is nothing; [`Error::Format`] that says what is there instead.
+pub fn expect_file(path: &Path) -> Result<fs::Metadata> {
+    let metadata = fs::metadata(path).map_err(Error::io(path, "read"))?;
+    if metadata.is_file() {
+        return Ok(metadata);
+    }
+    let found = if metadata.is_dir() { "this is a folder" } else { "this is a pipe, socket or device" };
+    Err(Error::format(path, format!("{found} where a file should be; not a regular file")))
+}
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// As [`expect_file`].
+pub fn open(path: &Path) -> Result<fs::File> {
+    expect_file(path)?;
+    fs::File::open(path).map_err(Error::io(path, "open"))
+}
+
 /// Reads a whole text file.
 ///
 /// # Errors
-/// [`Error::Io`], also where the file is not UTF-8.
+/// As [`expect_file`]; [`Error::Io`] also where the file is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
+    expect_file(path)?;
     fs::read_to_string(path).map_err(Error::io(path, "read"))
+}
+
+/// A path as text that no other path has: bytes that are no UTF-8 as `\xHH`, and so the backslash before an `x`.
+///
+/// Any path of plain text stays as it is.
+pub fn path_text(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text += &chunk.valid().replace("\\x", "\\x5cx");
+        chunk.invalid().iter().for_each(|byte| text += &format!("\\x{byte:02x}"));
+    }
+    text
 }
 
 /// What identifies a file's content without reading it: path, size in bytes, modification time.
@@ -243,9 +263,7 @@ pub fn fingerprint(path: &Path) -> Result<String> {
 pub fn content_hash(paths: &[PathBuf]) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for path in paths {
-        hasher
-            .update_reader(fs::File::open(path).map_err(Error::io(path, "open"))?)
-            .map_err(Error::io(path, "read"))?;
+        hasher.update_reader(open(path)?).map_err(Error::io(path, "read"))?;
     }
     Ok(hasher.finalize().to_hex()[..32].to_string())
 }
@@ -325,6 +343,31 @@ mod tests {
         assert!(file.contains("is a file"), "{file}");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn pipes_devices_and_folders_are_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for (path, what) in [(pipe.as_path(), "pipe"), (Path::new("/dev/zero"), "device"), (folder.path(), "folder")] {
+            for said in [read_text(path).unwrap_err().to_string(), open(path).unwrap_err().to_string()] {
+                assert!(said.contains(what) && said.contains("not a regular file"), "{said}");
+            }
+        }
+        assert!(read_text(&folder.path().join("none")).unwrap_err().to_string().contains("cannot read"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_names_that_are_no_text_stay_two() {
+        use std::os::unix::ffi::OsStrExt;
+        let text = |bytes: &[u8]| path_text(Path::new(std::ffi::OsStr::from_bytes(bytes)));
+        assert_eq!(text(b"a/\xff.fits"), "a/\\xff.fits");
+        assert_eq!(text(b"a/\xfe.fits"), "a/\\xfe.fits");
+        assert_eq!(text(b"a/\\xff.fits"), "a/\\x5cxff.fits");
+        assert_eq!(text("a/\\y/\u{e9}.fits".as_bytes()), "a/\\y/\u{e9}.fits");
+    }
+
     #[test]
     fn what_is_filled_into_a_folder_comes_whole_or_not_at_all() {
         let root = tempfile::tempdir().unwrap();
@@ -355,9 +398,6 @@ mod tests {
     fn names_that_are_no_text_are_told_apart_and_keep_their_endings() {
         use std::os::unix::ffi::OsStrExt;
         let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
-        assert_eq!(path_text(&path(b"a\\b/c.fits")), "a\\b/c.fits");
-        assert_eq!(path_text(&path(b"a\xff\\b")), "a\\xff\\x5cb");
-        assert_ne!(path_text(&path(b"a\xff")), path_text(&path(b"a\xfe")));
         assert_eq!(with_ending(&path(b"out\xff.x"), "csv"), path(b"out\xff.x.csv"));
     }
 

@@ -1,35 +1,45 @@
 //! Reading FITS: headers, images, table columns in row blocks. Writing lies beside it and is reexported.
 
+use std::io::{BufReader, Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use super::cfitsio::Element;
 use super::cfitsio::{ColumnKind, Handle, Pixel};
+use super::files;
 pub use super::fits_writer::{Column, ColumnValues, FitsWriter, KeyValue, UnfinishedFits, write, write_in_place};
 use crate::error::{Error, Result, nearest_name};
+
+/// A compressed file that expands to more bytes than this must be unpacked by hand: it is read into memory as a whole.
+const MOST_EXPANDED: u64 = 8 << 30;
+/// An image of compressed tiles expands to at most this many times its file: deflate packs 1032 to 1 at best.
+const MOST_PACKED: u64 = 1032;
 
 /// An open FITS file, read-only. Not `Send`: one per thread.
 pub struct FitsReader {
     file: Handle,
     path: PathBuf,
+    /// Bytes that are there, after expansion.
+    length: u64,
 }
 
 impl FitsReader {
     /// Opens a file; gzip-compressed files open as they are.
     ///
     /// # Errors
-    /// [`Error::Io`] if there is no such file, [`Error::Fits`] if it is not FITS.
+    /// [`Error::Io`] if there is no such file, [`Error::Format`] if it is not a regular one, [`Error::Fits`] if it is not FITS.
     pub fn open(path: &Path) -> Result<Self> {
-        let metadata = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
-        if !metadata.is_file() {
-            return Err(Error::format(path, "not a regular file"));
-        }
-        std::fs::File::open(path).map_err(Error::io(path, "open"))?;
-        let file = Handle::open(path).map_err(|err| Error::Fits {
-            path: path.to_path_buf(),
-            detail: format!("not a readable FITS file ({err}); is it truncated, or something else?"),
-        })?;
-        Ok(Self { file, path: path.to_path_buf() })
+        Self::open_within(path, MOST_EXPANDED)
+    }
+
+    /// [`FitsReader::open`] of a file that may not expand to more than some number of bytes.
+    ///
+    /// # Errors
+    /// As [`FitsReader::open`]; [`Error::Format`] for a larger one.
+    pub fn open_within(path: &Path, most_expanded: u64) -> Result<Self> {
+        let length = expanded_length(path, most_expanded)?;
+        let file = Handle::open(path).map_err(|err| not_fits(path, &err))?;
+        Ok(Self { file, path: path.to_path_buf(), length })
     }
 
     /// The file's path.
@@ -58,6 +68,21 @@ impl FitsReader {
         shape.map(Some).map_err(self.failed(&format!("read the axes of HDU {hdu}")))
     }
 
+    /// Whether an image HDU holds floating-point numbers on disk.
+    ///
+    /// # Errors
+    /// [`Error::Fits`] if there is no such image.
+    pub fn is_floating_point(&mut self, hdu: usize) -> Result<bool> {
+        self.bitpix(hdu).map(|bitpix| bitpix < 0)
+    }
+
+    /// Bits per number of an image HDU on disk, negative for floating-point numbers.
+    pub(super) fn bitpix(&mut self, hdu: usize) -> Result<i32> {
+        self.go_to(hdu)?;
+        let bitpix = self.file.bitpix();
+        bitpix.map_err(self.failed(&format!("read the type of HDU {hdu}")))
+    }
+
     /// Elements `range` of an image HDU counted along the file, whatever its type on disk. Undefined ones are NaN, or all
     /// bits set.
     ///
@@ -68,6 +93,7 @@ impl FitsReader {
         if !self.go_to(hdu)? {
             return Err(self.failed("read an image")(format!("HDU {hdu} is a table")));
         }
+        self.expect_pixels(hdu, range.end)?;
         let values = self.file.image_section(range);
         values.map_err(self.failed(&format!("read the image in HDU {hdu}")))
     }
@@ -76,6 +102,11 @@ impl FitsReader {
     pub fn key_f64(&mut self, hdu: usize, key: &str) -> Option<f64> {
         self.go_to(hdu).ok()?;
         self.file.key_f64(key)
+    }
+
+    /// Whether an HDU has a header key, whatever its value.
+    pub fn has_key(&mut self, hdu: usize, key: &str) -> bool {
+        self.go_to(hdu).is_ok() && self.file.has_key(key)
     }
 
     /// A text header key of an HDU, trimmed; `None` where absent.
@@ -106,7 +137,36 @@ impl FitsReader {
             return Err(self.failed("read a table")(format!("HDU {hdu} is an image")));
         }
         let layout = self.file.table_layout();
-        layout.map_err(self.failed(&format!("read the columns of HDU {hdu}")))
+        let layout = layout.map_err(self.failed(&format!("read the columns of HDU {hdu}")))?;
+        let row_bytes = self.file.key_f64("NAXIS1").unwrap_or(0.0).max(1.0) as u64;
+        self.expect_bytes(&format!("{} rows in HDU {hdu}", layout.0), (layout.0 as u64).saturating_mul(row_bytes))?;
+        Ok(layout)
+    }
+
+    /// Refuses an image that claims more numbers than its file can hold, before memory is asked for.
+    fn expect_pixels(&mut self, hdu: usize, n_pixels: usize) -> Result<()> {
+        let bytes = (self.bitpix(hdu)?.unsigned_abs() / 8).max(1);
+        let bytes = (n_pixels as u64).saturating_mul(u64::from(bytes));
+        let claim = format!("{n_pixels} numbers in HDU {hdu}");
+        if !self.file.is_compressed_image() {
+            return self.expect_bytes(&claim, bytes);
+        }
+        self.expect(&claim, bytes <= self.length.saturating_mul(MOST_PACKED))
+    }
+
+    fn expect_bytes(&mut self, claim: &str, bytes: u64) -> Result<()> {
+        let start = self.file.data_start().map_err(self.failed("find the data"))?;
+        self.expect(claim, start.saturating_add(bytes) <= self.length)
+    }
+
+    fn expect(&self, claim: &str, holds: bool) -> Result<()> {
+        if holds {
+            return Ok(());
+        }
+        Err(self.failed("read what the header claims")(format!(
+            "{claim}, but the file is only {} bytes long",
+            self.length
+        )))
     }
 
     /// Rows `range` of a column of numbers; NaN where undefined.
@@ -171,6 +231,35 @@ impl FitsReader {
             detail: format!("cannot {action} ({err}); the file may be truncated or of another kind"),
         }
     }
+}
+
+/// Bytes of a file, after expansion where it is compressed by gzip.
+fn expanded_length(path: &Path, most: u64) -> Result<u64> {
+    let mut file = files::open(path)?;
+    let mut start = Vec::new();
+    (&mut file).take(10).read_to_end(&mut start).map_err(Error::io(path, "read"))?;
+    if start.starts_with(b"SIMPLE") {
+        return file.metadata().map(|metadata| metadata.len()).map_err(Error::io(path, "read"));
+    }
+    if !start.starts_with(&[0x1f, 0x8b]) {
+        return Err(not_fits(path, "it does not begin as a FITS file"));
+    }
+    file.rewind().map_err(Error::io(path, "read"))?;
+    let mut expanded = flate2::read::MultiGzDecoder::new(BufReader::new(file)).take(most.saturating_add(1));
+    match std::io::copy(&mut expanded, &mut std::io::sink()) {
+        Ok(length) if length <= most => Ok(length),
+        Ok(_) => {
+            let detail = format!("expands to more than {} MB, no file of its kind is that long; unpack it", most >> 20);
+            Err(Error::format(path, detail))
+        }
+        // Damage behind the last byte that is used does not matter; cfitsio says what does.
+        Err(_) => Ok(most.saturating_add(1).saturating_sub(expanded.limit())),
+    }
+}
+
+fn not_fits(path: &Path, reason: &str) -> Error {
+    let detail = format!("not a readable FITS file ({reason}); is it truncated, or something else?");
+    Error::Fits { path: path.to_path_buf(), detail }
 }
 
 /// The column of `names` spelt `wanted` in any case, or an error naming the columns nearest to it.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::ArrayView2;
 
 use super::cfitsio::{Element, NewFile};
+use super::csv_text::shielded;
 use super::files::{self, Unfinished};
 use crate::error::{Error, Result};
 
@@ -104,10 +105,10 @@ impl Column {
     }
 
     /// The value in a row as a cell of a CSV table: a number comes back from it to the last bit, and one that is not
-    /// finite is empty, which every reader takes for a missing value.
+    /// finite is empty, which every reader takes for a missing value. Texts are [`shielded`].
     pub fn cell(&self, row: usize) -> String {
         match &self.values {
-            ColumnValues::Text(values) | ColumnValues::FixedText(_, values) => values[row].clone(),
+            ColumnValues::Text(values) | ColumnValues::FixedText(_, values) => shielded(&values[row]),
             ColumnValues::I64(values) => values[row].to_string(),
             ColumnValues::I32(values) => values[row].to_string(),
             ColumnValues::F64(values) if values[row].is_finite() => format!("{:?}", values[row]),
@@ -436,6 +437,7 @@ mod tests {
     fn cells_are_what_csv_readers_expect() {
         assert_eq!(Column::f64("x", "", vec![0.1, f64::NAN]).cell(0), "0.1");
         assert_eq!(Column::f32("x", "", vec![f32::NAN]).cell(0), "");
+        assert_eq!(Column::text("id", vec!["=1+1".into()]).cell(0), "'=1+1");
         assert_eq!(Column::vectors("x", 2, vec![1.0, 2.5, 3.0, 4.0]).cell(1), "3.0 4.0");
     }
 }

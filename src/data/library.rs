@@ -1,11 +1,11 @@
 //! Libraries of model spectra in .npz files.
 
-use std::fs::File;
 use std::path::Path;
 
-use ndarray::{Array0, Array2, Axis};
-use ndarray_npy::{NpzReader, ReadableElement};
+use ndarray::{Array, Array2, Axis, Dimension, Ix0};
+use ndarray_npy::ReadableElement;
 
+use super::npy;
 use crate::error::{Error, Result};
 
 /// Model spectra with what they were made for.
@@ -24,15 +24,13 @@ pub struct Library {
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] if an array is absent, of another type, or holds a number that is none.
 pub fn read(path: &Path) -> Result<Library> {
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
-    let mut archive = NpzReader::new(file).map_err(|err| Error::format(path, format!("not an .npz file ({err})")))?;
-    let scale: Array0<f64> = archive.by_name("flux_scale").map_err(|err| absent(path, "flux_scale", &err))?;
-    let counts: Array2<u16> = matrix(&mut archive, path, "flux_u16")?;
-    let scale = scale.into_scalar();
+    npy::entries(path)?;
+    let scale = array::<f64, Ix0>(path, "flux_scale")?.into_scalar();
+    let counts: Array2<u16> = array(path, "flux_u16")?;
     let library = Library {
         flux: counts.mapv(|count| (f64::from(count) * scale) as f32),
-        labels: matrix::<f32>(&mut archive, path, "labels")?.mapv(f64::from),
-        nuisances: matrix::<f32>(&mut archive, path, "nuisance")?.mapv(f64::from),
+        labels: array::<f32, _>(path, "labels")?.mapv(f64::from),
+        nuisances: array::<f32, _>(path, "nuisance")?.mapv(f64::from),
     };
     let n_models = library.flux.nrows();
     if library.labels.nrows() != n_models || library.nuisances.nrows() != n_models {
@@ -51,18 +49,20 @@ pub fn read(path: &Path) -> Result<Library> {
     }
 }
 
-fn matrix<T: ReadableElement>(archive: &mut NpzReader<File>, path: &Path, name: &str) -> Result<Array2<T>> {
-    archive.by_name(name).map_err(|err| absent(path, name, &err))
-}
-
-fn absent(path: &Path, name: &str, err: &ndarray_npy::ReadNpzError) -> Error {
-    Error::format(path, format!("no usable array `{name}` ({err}); is this a library of model spectra?"))
+fn array<T: ReadableElement, D: Dimension>(path: &Path, name: &str) -> Result<Array<T, D>> {
+    npy::read_entry(path, name).map_err(|err| {
+        let said = err.to_string();
+        let detail = said.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&said);
+        Error::format(path, format!("no usable array `{name}` ({detail}); is this a library of model spectra?"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array0;
     use ndarray_npy::NpzWriter;
+    use std::fs::File;
 
     fn write(path: &Path, rows: usize, label: f32) {
         let mut archive = NpzWriter::new(File::create(path).unwrap());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, has_label};
 use super::fits::find_column;
 use super::table::Table;
 use crate::error::Result;
@@ -90,6 +90,14 @@ pub fn select(path: &Path, id_column: &str, labels: &[String], selection: &Selec
     for (column, _) in needed.into_iter().filter(|(_, needed)| *needed) {
         find_column(path, table.names(), column, "a cut in [selection] asks for it; remove that cut")?;
     }
+    for column in columns[labels.len()..].iter().filter(|column| !has_label(&table, column)) {
+        find_column(
+            path,
+            table.names(),
+            column,
+            "selection.ranges asks for it; name a column of this table there, or remove that cut",
+        )?;
+    }
     let steps = steps(selection, labels.len(), &columns);
     let mut removed = vec![0; steps.len()];
     let mut kept = Catalogue::default();
@@ -103,6 +111,7 @@ pub fn select(path: &Path, id_column: &str, labels: &[String], selection: &Selec
             }
         }
     }
+    table.say_remarks();
     for row_labels in &mut kept.labels {
         row_labels.truncate(labels.len());
     }
@@ -209,6 +218,17 @@ mod tests {
         assert_eq!(stars.labels, [[4510.0]]);
         let counts: Vec<_> = cuts.iter().map(|cut| (cut.removed, cut.left)).collect();
         assert_eq!(counts, [(0, 7), (1, 6), (1, 5), (1, 4), (1, 3), (1, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn a_cut_on_a_column_that_is_not_there_is_blamed_on_the_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        std::fs::write(&path, "id,teff\na,4500\n").unwrap();
+        let ranges = BTreeMap::from([("vsini".to_string(), LabelRange::default())]);
+        let selection = Selection { ranges, ..Selection::default() };
+        let said = select(&path, "", &["teff".to_string()], &selection).unwrap_err().to_string();
+        assert!(said.contains("no column vsini") && said.contains("selection.ranges"), "{said}");
     }
 
     #[test]

@@ -1,13 +1,20 @@
 //! Any table of stars, FITS or CSV, read in row blocks: only the columns asked for, only one block in memory.
 
+use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::csv_text::{delimiter, unshielded};
+use super::files;
 use super::fits::{FitsReader, find_column};
+use super::sentinels::Remarks;
 use crate::error::{Error, Result};
 
 /// Rows per block: enough to amortise cfitsio's calls, small enough that a 4 GB table needs a few MB.
 const BLOCK_ROWS: usize = 8192;
+
+/// Bytes in which the header line is looked for.
+const HEADER_BYTES: u64 = 1 << 20;
 
 /// Values at or below this are "missing" in every SDSS release (-9999, -9999.99, ...).
 const MISSING_BELOW: f64 = -9990.0;
@@ -18,6 +25,7 @@ pub struct Table {
     names: Vec<String>,
     n_rows: usize,
     source: Source,
+    remarks: Remarks,
 }
 
 enum Source {
@@ -28,7 +36,8 @@ enum Source {
 impl Table {
     /// Opens a table: FITS by its first table HDU, anything else as CSV with a header line.
     ///
-    /// Lines that start with `#` are skipped, as SkyServer puts `#Table1` first.
+    /// Values may be separated by commas, tabs or semicolons, in ECSV also by blanks. Lines that start with `#` are
+    /// skipped, as SkyServer puts `#Table1` first.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Fits`], or [`Error::Format`] for an answer that is an error text instead of a table.
@@ -45,16 +54,26 @@ impl Table {
         let mut reader = FitsReader::open(path)?;
         let hdu = reader.first_table()?;
         let (n_rows, names) = reader.table_layout(hdu)?;
-        Ok(Self { path: path.to_path_buf(), names, n_rows, source: Source::Fits { reader, hdu } })
+        Ok(Self {
+            path: path.to_path_buf(),
+            names,
+            n_rows,
+            source: Source::Fits { reader, hdu },
+            remarks: Remarks::default(),
+        })
     }
 
     fn open_csv(path: &Path) -> Result<Self> {
         let malformed = |detail: String| Error::format(path, detail);
+        let mut file = files::open(path)?;
+        let mut start = Vec::new();
+        (&mut file).take(HEADER_BYTES).read_to_end(&mut start).map_err(Error::io(path, "read"))?;
+        file.rewind().map_err(Error::io(path, "read"))?;
         let mut reader = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .trim(csv::Trim::All)
-            .from_path(path)
-            .map_err(|err| csv_error(path, err))?;
+            .delimiter(delimiter(&String::from_utf8_lossy(&start)))
+            .from_reader(file);
         let header = reader.headers().map_err(|err| csv_error(path, err))?.clone();
         let names: Vec<String> = header.iter().map(str::to_string).collect();
         let first = names.first().map(String::as_str).unwrap_or_default();
@@ -72,7 +91,13 @@ impl Table {
             }
         }
         let n_rows = columns.first().map_or(0, Vec::len);
-        Ok(Self { path: path.to_path_buf(), names, n_rows, source: Source::Csv { columns } })
+        Ok(Self {
+            path: path.to_path_buf(),
+            names,
+            n_rows,
+            source: Source::Csv { columns },
+            remarks: Remarks::default(),
+        })
     }
 
     /// The table's file.
@@ -122,6 +147,32 @@ impl Table {
         Ok(values)
     }
 
+    /// [`Table::numbers`] of a label: numbers written in nines alone, such as -999, are missing too where they lie far from
+    /// the others. [`Table::say_remarks`] says how many.
+    ///
+    /// # Errors
+    /// As [`Table::numbers`].
+    pub fn labels(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
+        let mut values = self.numbers(column, rows, remedy)?;
+        self.remarks.strike(column, &mut values);
+        Ok(values)
+    }
+
+    /// [`Table::texts`] of identifiers, out of the `b'...'` that Python may have written around them.
+    ///
+    /// # Errors
+    /// As [`Table::texts`].
+    pub fn identifiers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<String>> {
+        let mut texts = self.texts(column, rows, remedy)?;
+        self.remarks.strip_bytes(column, &mut texts);
+        Ok(texts)
+    }
+
+    /// Says on the log, once, what was read otherwise than it is written.
+    pub fn say_remarks(&mut self) {
+        self.remarks.say(&self.path);
+    }
+
     /// A column of integer flags; 0 where the value is empty.
     ///
     /// # Errors
@@ -135,8 +186,11 @@ impl Table {
                 let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
                 let texts = &columns[index][rows.clone()];
                 let number = |(row, text): (usize, &String)| match text.as_str() {
-                    "" | "null" | "NULL" => Ok(0),
-                    text => text.parse().map_err(|_| not_a_number(&self.path, &name, text, rows.start + row)),
+                    "" | "null" | "NULL" | "--" => Ok(0),
+                    text => whole_number(text).ok_or_else(|| {
+                        let place = format!("column {name}, row {}", rows.start + row + 1);
+                        Error::format(&self.path, format!("{place}: `{text:.40}` is no whole number, as flags are"))
+                    }),
                 };
                 texts.iter().enumerate().map(number).collect()
             }
@@ -153,7 +207,7 @@ impl Table {
             Source::Fits { reader, hdu } => reader.texts(*hdu, &name, rows),
             Source::Csv { columns } => {
                 let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
-                Ok(columns[index][rows].to_vec())
+                Ok(columns[index][rows].iter().map(|cell| unshielded(cell).to_string()).collect())
             }
         }
     }
@@ -168,6 +222,15 @@ fn parse_numbers(path: &Path, column: &str, texts: &[String], first_row: usize) 
             text => text.parse().map_err(|_| not_a_number(path, column, text, first_row + row)),
         })
         .collect()
+}
+
+/// Flags as tables write them: integers, also as floating-point numbers (512.0); 0 where not a number.
+fn whole_number(text: &str) -> Option<i64> {
+    let as_float = || match text.parse::<f64>().ok()? {
+        value if value.is_nan() => Some(0),
+        value => (value.fract() == 0.0 && value.abs() < 9e15).then_some(value as i64),
+    };
+    text.parse().ok().or_else(as_float)
 }
 
 fn not_a_number(path: &Path, column: &str, text: &str, row: usize) -> Error {
@@ -203,6 +266,31 @@ mod tests {
         assert!(teff[1..].iter().all(|value| value.is_nan()));
         assert_eq!(table.flags("STARFLAG", 0..4).unwrap(), [3, 0, 0, 8]);
         assert_eq!(table.texts("apogee_id", 2..4, "").unwrap(), ["2M2", "2M3"]);
+    }
+
+    #[test]
+    fn tabs_semicolons_and_ecsv_read_as_commas_do() {
+        let plain = "id,teff\na,4500\nb,4600\n";
+        let ecsv = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: id, datatype: string}\nid teff\na 4500\nb 4600\n";
+        for text in [plain.to_string(), plain.replace(',', "\t"), plain.replace(',', "; "), ecsv.to_string()] {
+            let mut table = csv(&text).unwrap();
+            assert_eq!(table.names(), ["id", "teff"], "{text}");
+            assert_eq!(table.numbers("teff", 0..2, "").unwrap(), [4500.0, 4600.0]);
+        }
+    }
+
+    #[test]
+    fn flags_may_be_written_as_floating_point_numbers() {
+        let mut table = csv("id,f,g\na,512.0,0.5\nb,nan,1\nc,8,1\n").unwrap();
+        assert_eq!(table.flags("f", 0..3).unwrap(), [512, 0, 8]);
+        let said = table.flags("g", 0..3).unwrap_err().to_string();
+        assert!(said.contains("row 1: `0.5` is no whole number"), "{said}");
+    }
+
+    #[test]
+    fn identifiers_shed_what_csv_and_python_put_around_them() {
+        let mut table = csv("id\n'=1+1\nb'2M00'\n-5\n").unwrap();
+        assert_eq!(table.identifiers("id", 0..3, "").unwrap(), ["=1+1", "2M00", "-5"]);
     }
 
     #[test]

@@ -192,7 +192,7 @@ pub struct ApstarData {
     pub spectra: PathBuf,
 }
 
-/// `[data.arrays]`. Paths end in .npy, .npz (`file.npz:key` picks an array) or .fits.
+/// `[data.arrays]`. Paths end in .npy, .npz (`file.npz:key` picks an array) or .fits (`file.fits[NAME]` picks an image).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ArrayData {

@@ -222,7 +222,7 @@ impl CrossValidation<'_> {
         let set = self.set;
         let trainable: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
         let labels = set.labels.select(ndarray::Axis(0), &trainable);
-        let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
+        let scaler = LabelScaler::fit_independent(&set.label_names, labels.view())?;
         let (flux, ivar) = spectra_of_rows(set, &trainable);
         let scaled = scaler.scale(labels.view());
         if let Some(latent) = &config.latent {

@@ -270,7 +270,7 @@ impl RawSpectra {
                 }
                 Err(err) => {
                     errors.push(err);
-                    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    let stem = files::path_text(Path::new(path.file_stem().unwrap_or_default()));
                     (stem, f64::NAN, Quality { unreadable: true, ..Quality::default() })
                 }
             };

@@ -1,5 +1,6 @@
 //! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
 
+mod array_spectra;
 pub mod best_fits;
 mod bad_fit;
 pub mod calibration;
@@ -25,6 +26,7 @@ pub mod outliers;
 pub mod posteriors;
 pub mod predictions;
 pub mod prepare;
+mod prepare_checks;
 pub mod pulls;
 mod ridge;
 pub mod run;

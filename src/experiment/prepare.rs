@@ -1,15 +1,17 @@
 //! From an experiment's data to prepared sets: select, find spectra, mask, normalize, keep on disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use super::config::{ApstarData, ArrayData, ExperimentConfig};
+use super::array_spectra::{self, ArraySpectra};
+use super::config::{ApstarData, ExperimentConfig};
+use super::prepare_checks::{self, Troubles};
 use crate::data::catalogue::Catalogue;
 use crate::data::selection::{Cut, select};
-use crate::data::{apstar, arrays, files};
+use crate::data::{apstar, files};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::mock::{self, MockSettings};
@@ -24,8 +26,6 @@ use crate::training::continuum_search;
 
 /// Name of the cut that keeps stars whose spectrum was found.
 const ON_DISK: &str = "spectrum on disk";
-/// Problems named in the log before they are only counted.
-const NAMED_PROBLEMS: usize = 5;
 
 /// The stars of an experiment and where their spectra are.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ pub struct Source {
 enum Spectra {
     /// One apStar file per star.
     Files(Vec<PathBuf>),
-    /// Flux of the selected stars and its error or inverse variance as given, [n_stars, n_pixels].
-    Arrays { flux: Array2<f32>, noise: Array2<f32>, is_error: bool, fingerprint: String },
+    /// One row of an array per star.
+    Arrays(ArraySpectra),
 }
 
 impl Source {
@@ -62,7 +62,8 @@ impl Source {
         } else if let Some(apstar) = &data.apstar {
             Self::open_apstar(apstar, config)?
         } else if let Some(arrays) = &data.arrays {
-            Self::open_arrays(arrays, config)?
+            let (stars, cuts, grid, spectra) = array_spectra::open(arrays, config)?;
+            Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays(spectra) }
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
             return Err(Error::Config(format!("data names no stars; {remedy}")));
@@ -85,18 +86,21 @@ impl Source {
     fn open_apstar(data: &ApstarData, config: &ExperimentConfig) -> Result<Self> {
         let remedy = "or let `maury fetch` get what the experiment needs";
         if !data.spectra.is_dir() {
-            let detail = format!("no such folder of apStar files; set data.apstar.spectra, {remedy}");
+            let found = if data.spectra.exists() { "a file, not a folder" } else { "no such folder" };
+            let detail = format!("{found} of apStar files; set data.apstar.spectra, {remedy}");
             return Err(Error::format(&data.spectra, detail));
         }
-        if !data.catalogue.is_file() {
+        if !data.catalogue.exists() {
             let detail = format!("no such catalogue; set data.apstar.catalogue, {remedy}");
             return Err(Error::format(&data.catalogue, detail));
         }
         let (stars, mut cuts) = select(&data.catalogue, "APOGEE_ID", &config.labels, &config.selection)?;
-        let found: Vec<Option<PathBuf>> = (0..stars.len())
-            .into_par_iter()
-            .map(|n| apstar::locate(&data.spectra, &stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]))
-            .collect();
+        let found = (0..stars.len()).into_par_iter().map(|n| {
+            let (file, telescope, field, id) = (&stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]);
+            apstar::expect_inside(&data.spectra, file, telescope, field, id)?;
+            Ok(apstar::locate(&data.spectra, file, telescope, field, id))
+        });
+        let found = found.collect::<Result<Vec<Option<PathBuf>>>>()?;
         let present: Vec<usize> = (0..stars.len()).filter(|n| found[*n].is_some()).collect();
         cuts.push(Cut { name: ON_DISK.into(), removed: stars.len() - present.len(), left: present.len() });
         Ok(Self {
@@ -108,43 +112,6 @@ impl Source {
         })
     }
 
-    fn open_arrays(data: &ArrayData, config: &ExperimentConfig) -> Result<Self> {
-        let flux = arrays::read_matrix(&data.flux)?;
-        let is_error = data.error.is_some();
-        let noise_path = data.error.as_ref().or(data.ivar.as_ref()).map_or(Path::new(""), PathBuf::as_path);
-        let noise = arrays::read_matrix(noise_path)?;
-        let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
-        if flux.ncols() == 0 {
-            return mismatch(
-                data.flux.display().to_string(),
-                "spectra of 0 pixels; [n_stars, n_pixels] expected".into(),
-            );
-        }
-        if noise.dim() != flux.dim() {
-            let detail =
-                format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.dim(), noise.dim());
-            return mismatch(format!("shapes of {} and {}", data.flux.display(), noise_path.display()), detail);
-        }
-        let (stars, cuts) = select(&data.labels, &data.id_column, &config.labels, &config.selection)?;
-        let n_rows = cuts.first().map_or(0, |cut| cut.left);
-        if n_rows != flux.nrows() {
-            let detail =
-                format!("{n_rows} rows and {} spectra; one label row per spectrum, in the same order", flux.nrows());
-            return mismatch(format!("{} and {}", data.labels.display(), data.flux.display()), detail);
-        }
-        let grid = array_grid(data, flux.ncols())?;
-        let mut fingerprint = String::new();
-        for path in
-            [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
-        {
-            fingerprint += &files::fingerprint(&arrays::split_key(path).0)?;
-        }
-        let rows = &stars.row;
-        let axis = Axis(0);
-        let (flux, noise) = (flux.select(axis, rows), noise.select(axis, rows));
-        Ok(Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays { flux, noise, is_error, fingerprint } })
-    }
-
     /// Number of stars.
     pub fn n_stars(&self) -> usize {
         self.stars.len()
@@ -154,7 +121,7 @@ impl Source {
     pub(super) fn file(&self, star: usize) -> Option<&Path> {
         match &self.spectra {
             Spectra::Files(paths) => paths.get(star).map(PathBuf::as_path),
-            Spectra::Arrays { .. } => None,
+            Spectra::Arrays(_) => None,
         }
     }
 
@@ -169,20 +136,18 @@ impl Source {
     /// Masked raw spectrum of one star with its quality.
     ///
     /// # Errors
-    /// File errors; [`Error::Mismatch`] for a spectrum on another grid.
+    /// File errors; [`Error::Mismatch`] for a spectrum on another grid, or of another star.
     pub(super) fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
-        match &self.spectra {
-            Spectra::Files(paths) => {
-                read_apstar(&paths[star], &self.grid, settings).map(|(_, masked, quality)| (masked, quality))
-            }
-            Spectra::Arrays { flux, noise, is_error, .. } => {
-                let flux: Vec<f64> = flux.row(star).iter().map(|v| f64::from(*v)).collect();
-                // ivar = 0 is an infinite error: inside the chip, but no information.
-                let error = |noise: &f32| if *is_error { f64::from(*noise) } else { f64::from(*noise).sqrt().recip() };
-                let error: Vec<f64> = noise.row(star).iter().map(error).collect();
-                Ok(pixmask::apply(&flux, &error, &vec![0; flux.len()], settings))
-            }
+        let paths = match &self.spectra {
+            Spectra::Files(paths) => paths,
+            Spectra::Arrays(arrays) => return Ok(arrays.spectrum(star, settings)),
+        };
+        let (raw, masked, quality) = read_apstar(&paths[star], &self.grid, settings)?;
+        let id = self.stars.id[star].trim();
+        if raw.has_objid && raw.id != id {
+            return Err(prepare_checks::other_star(&paths[star], &raw.id, id));
         }
+        Ok((masked, quality))
     }
 
     /// What identifies the spectra without reading them.
@@ -192,7 +157,7 @@ impl Source {
                 let prints = paths.par_iter().map(|path| files::fingerprint(path)).collect::<Result<Vec<_>>>()?;
                 Ok(prints.join("\n"))
             }
-            Spectra::Arrays { fingerprint, .. } => Ok(fingerprint.clone()),
+            Spectra::Arrays(arrays) => Ok(arrays.fingerprint.clone()),
         }
     }
 }
@@ -226,23 +191,6 @@ fn why_empty(cuts: &[Cut], config: &ExperimentConfig) -> String {
         }
         (Some(cut), _) => format!("the cut `{}` alone removed {} stars; loosen it", cut.name, cut.removed),
     }
-}
-
-fn array_grid(data: &ArrayData, n_pixels: usize) -> Result<WavelengthGrid> {
-    let Some(path) = &data.wavelengths else { return Ok(WavelengthGrid::from_pixel_numbers(n_pixels)) };
-    let wavelength = arrays::read_numbers(path)?;
-    if wavelength.len() != n_pixels {
-        let detail = format!("{} wavelengths for {n_pixels} pixels", wavelength.len());
-        return Err(Error::Mismatch { what: format!("{} and {}", path.display(), data.flux.display()), detail });
-    }
-    if wavelength.len() == WavelengthGrid::apogee().n_pixels() {
-        let apogee = WavelengthGrid::apogee();
-        if (WavelengthGrid { wavelength: wavelength.clone(), chips: apogee.chips.clone() }).matches(&apogee) {
-            return Ok(apogee);
-        }
-    }
-    WavelengthGrid::from_wavelengths(wavelength)
-        .ok_or_else(|| Error::format(path, "wavelengths must be finite and ascending, vacuum Angstrom"))
 }
 
 /// Reads and masks one apStar file, checked to be on the grid.
@@ -311,7 +259,7 @@ impl Normalizer {
                     .zip(&spectrum.ivar)
                     .map(|(f, v)| if *v > 0.0 { *f as f32 } else { 1.0 })
                     .collect(),
-                ivar: spectrum.ivar.iter().map(|ivar| *ivar as f32).collect(),
+                ivar: spectrum.ivar.iter().map(|ivar| ivar.min(f64::from(f32::MAX)) as f32).collect(),
             },
         }
     }
@@ -394,15 +342,18 @@ fn choose_continuum_pixels(
             let complete = |n: &usize| source.stars.labels[*n].iter().all(|label| label.is_finite());
             let stars: Vec<usize> = training.iter().copied().filter(complete).collect();
             progress.start("reading training spectra", stars.len());
+            let troubles = Mutex::new(Troubles::default());
             let read: Vec<Option<(usize, MaskedSpectrum)>> = stars
                 .par_iter()
                 .map(|n| {
-                    let masked = source.spectrum(*n, &config.pixmask).ok().filter(|(_, quality)| quality.n_good > 0);
+                    let read = source.spectrum(*n, &config.pixmask);
                     progress.advance(1);
-                    masked.map(|(masked, _)| (*n, masked))
+                    let read = read.map_err(|err| lock(&troubles).add(&err)).ok();
+                    read.filter(|(_, quality)| quality.n_good > 0).map(|(masked, _)| (*n, masked))
                 })
                 .collect();
             progress.finish();
+            lock(&troubles).refuse(stars.len())?;
             let (stars, spectra): (Vec<usize>, Vec<MaskedSpectrum>) = read.into_iter().flatten().unzip();
             let labels =
                 Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| source.stars.labels[stars[n]][k]);
@@ -428,7 +379,7 @@ fn normalize_all(
     let mut flux = vec![1.0_f32; n_stars * n_pixels];
     let mut ivar = vec![0.0_f32; n_stars * n_pixels];
     let mut quality = vec![Quality { continuum_residual: f64::NAN, ..Quality::default() }; n_stars];
-    let problems = Mutex::new(Vec::new());
+    let troubles = Mutex::new(Troubles::default());
     progress.start("preparing spectra", n_stars);
     flux.par_chunks_mut(n_pixels).zip(ivar.par_chunks_mut(n_pixels)).zip(&mut quality).enumerate().for_each(
         |(star, ((flux, ivar), quality))| {
@@ -441,17 +392,17 @@ fn normalize_all(
                 }
                 Err(err) => {
                     quality.unreadable = true;
-                    problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(err.to_string());
+                    lock(&troubles).add(&err);
                 }
             }
             progress.advance(1);
         },
     );
     progress.finish();
-    report_problems(problems.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), n_stars)?;
+    troubles.into_inner().unwrap_or_else(PoisonError::into_inner).report(n_stars)?;
     let shape = (n_stars, n_pixels);
     let matrix = |values| Array2::from_shape_vec(shape, values).expect("one value per star and pixel");
-    Ok(PreparedSet {
+    let set = PreparedSet {
         grid: source.grid.clone(),
         continuum_pixels: is_continuum,
         ids: source.stars.id.clone(),
@@ -462,26 +413,13 @@ fn normalize_all(
         flux: matrix(flux),
         ivar: matrix(ivar),
         quality,
-    })
+    };
+    prepare_checks::expect_measured(&set, config)?;
+    Ok(set)
 }
 
-fn report_problems(mut problems: Vec<String>, n_stars: usize) -> Result<()> {
-    problems.sort();
-    for problem in problems.iter().take(NAMED_PROBLEMS) {
-        tracing::warn!("{problem}");
-    }
-    if problems.len() > NAMED_PROBLEMS {
-        tracing::warn!("... and {} more unreadable spectra", problems.len() - NAMED_PROBLEMS);
-    }
-    if problems.len() == n_stars {
-        return Err(Error::TooFewStars {
-            stage: "reading spectra".into(),
-            n_stars: 0,
-            needed: 1,
-            remedy: format!("none of {n_stars} could be read; the first: {}", problems[0]),
-        });
-    }
-    Ok(())
+fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {
+    troubles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Flux and inverse variance of some rows of a set, as contiguous arrays.

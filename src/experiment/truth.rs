@@ -31,26 +31,37 @@ impl Truth {
     /// File errors; [`Error::Mismatch`] if it knows none of the stars.
     pub fn read(path: &Path, stars: &Catalogue, config: &ExperimentConfig) -> Result<Self> {
         let id_column = config.data.arrays.as_ref().map_or("", |arrays| arrays.id_column.as_str());
-        let table = Catalogue::read(path, id_column, &config.labels)?;
-        let row_of: HashMap<&str, usize> = table.id.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
-        let rows: Vec<Option<usize>> = stars.id.iter().map(|id| row_of.get(id.as_str()).copied()).collect();
-        let known = rows.iter().flatten().count();
-        tracing::info!("truth: {} knows {known} of {} stars", path.display(), stars.len());
-        if known == 0 {
+        let mut table = Table::open(path)?;
+        let tells = table.names().iter().any(|name| name == PATHOLOGY);
+        let star_of: HashMap<&str, usize> = stars.id.iter().enumerate().map(|(star, id)| (id.as_str(), star)).collect();
+        // Only what it knows of these stars is kept, however long it is; of two rows about a star, the later one.
+        let mut known: HashMap<&str, (Vec<f64>, String)> = HashMap::new();
+        for rows in table.blocks() {
+            let block = Catalogue::read_block(&mut table, id_column, &config.labels, false, rows.clone())?;
+            let words = match tells {
+                true => table.texts(PATHOLOGY, rows, "it says what is wrong with each star")?,
+                false => vec![String::new(); block.len()],
+            };
+            for ((id, labels), word) in block.id.iter().zip(block.labels).zip(words) {
+                if let Some(star) = star_of.get(id.as_str()) {
+                    known.insert(&stars.id[*star], (labels, word));
+                }
+            }
+        }
+        table.say_remarks();
+        let rows: Vec<Option<&(Vec<f64>, String)>> = stars.id.iter().map(|id| known.get(id.as_str())).collect();
+        let n_known = rows.iter().flatten().count();
+        tracing::info!("truth: {} knows {n_known} of {} stars", path.display(), stars.len());
+        if n_known == 0 {
             let detail = format!("none of {} stars is in the table; are its ids those of the catalogue?", stars.len());
             return Err(Error::Mismatch { what: path.display().to_string(), detail });
         }
-        let mut words = Table::open(path)?;
-        let pathology = if words.names().iter().any(|name| name == PATHOLOGY) {
-            let all = 0..words.n_rows();
-            let words = words.texts(PATHOLOGY, all, "it says what is wrong with each star")?;
-            let of_row = |row: &Option<usize>| row.map_or("", |row| words[row].as_str());
-            Some(rows.iter().map(of_row).map(|word| if word == HEALTHY { "" } else { word }.to_string()).collect())
-        } else {
-            None
-        };
+        let pathology = tells.then(|| {
+            let words = rows.iter().map(|row| row.map_or("", |known| known.1.as_str()));
+            words.map(|word| if word == HEALTHY { "" } else { word }.to_string()).collect()
+        });
         let labels = Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| {
-            rows[n].map_or(f64::NAN, |row| table.labels[row][k])
+            rows[n].map_or(f64::NAN, |(labels, _)| labels[k])
         });
         Ok(Self { labels, pathology })
     }

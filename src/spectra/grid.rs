@@ -138,6 +138,38 @@ impl WavelengthGrid {
     }
 }
 
+/// Why some numbers cannot be ascending wavelengths in vacuum Angstrom, with the remedy; `None` where they may be.
+///
+/// Told by their size alone: stars are not observed below 912 Å, and hardly below 3000 Å. Air and vacuum wavelengths are too
+/// like for that.
+pub fn doubt(wavelength: &[f64]) -> Option<String> {
+    let (first, last) = (*wavelength.first()?, *wavelength.last()?);
+    if wavelength.iter().any(|value| !value.is_finite()) {
+        return Some("some are not finite; leave their pixels out".into());
+    }
+    if wavelength.len() > 1 && wavelength.windows(2).all(|pair| pair[1] < pair[0]) {
+        return Some("they descend; reverse them, and the columns of the spectra with them".into());
+    }
+    if wavelength.windows(2).any(|pair| pair[1] <= pair[0]) {
+        return Some("they do not ascend from pixel to pixel".into());
+    }
+    let (looks_like, remedy) = match wavelength[wavelength.len() / 2] {
+        w if w >= 3000.0 && first > 0.0 => return None,
+        w if w >= 100.0 => (
+            "nanometres",
+            "multiply by 10; ultraviolet spectra in Angstrom go without data.arrays.wavelengths, their pixels are only numbered",
+        ),
+        w if (6.5..12.0).contains(&w) => ("natural logarithms of Angstrom", "give their exponentials"),
+        w if (3.0..5.5).contains(&w) => {
+            ("log10 of Angstrom", "give 10 to their power (or, if micrometres, 10000 times them)")
+        }
+        w if (0.1..3.0).contains(&w) => ("micrometres", "multiply by 10000"),
+        w if (1e-8..1e-4).contains(&w) => ("metres", "multiply by 1e10"),
+        _ => ("no unit of wavelength", "leave data.arrays.wavelengths out, and pixels are only numbered"),
+    };
+    Some(format!("{first} to {last} look like {looks_like}; {remedy}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +186,23 @@ mod tests {
         assert!(!WavelengthGrid::is_apogee_header(None, 8575));
         assert_eq!(serde_json::to_string(&grid).unwrap(), "\"apogee\"");
         assert_eq!(serde_json::from_str::<WavelengthGrid>("\"apogee\"").unwrap(), grid);
+    }
+
+    #[test]
+    fn other_units_are_called_by_their_names() {
+        let angstrom = WavelengthGrid::apogee().wavelength;
+        assert_eq!(doubt(&angstrom), None);
+        let said = |of: fn(f64) -> f64| doubt(&angstrom.iter().map(|w| of(*w)).collect::<Vec<_>>()).unwrap();
+        assert!(said(f64::log10).contains("log10 of Angstrom"));
+        assert!(said(f64::ln).contains("natural logarithms"));
+        assert!(said(|w| w / 10.0).contains("nanometres; multiply by 10"));
+        assert!(said(|w| w / 1e4).contains("micrometres; multiply by 10000"));
+        assert!(said(|w| w / 1e10).contains("metres; multiply by 1e10"));
+        assert!(said(|w| w - 20_000.0).contains("no unit"));
+        let reversed: Vec<f64> = angstrom.iter().rev().copied().collect();
+        assert!(doubt(&reversed).unwrap().contains("descend; reverse them"));
+        assert!(doubt(&[5000.0, f64::NAN]).unwrap().contains("finite"));
+        assert!(doubt(&[5000.0, 5000.0, 5001.0]).unwrap().contains("ascend"));
     }
 
     #[test]

@@ -101,6 +101,39 @@ impl LabelScaler {
         Ok(Self { names: names.to_vec(), pivot, scale })
     }
 
+    /// [`LabelScaler::fit`] for models that tell the labels' effects apart: no label may follow from the others.
+    ///
+    /// # Errors
+    /// As [`LabelScaler::fit`]; [`Error::Mismatch`] that names the labels that hang together.
+    pub fn fit_independent(names: &[String], training: ArrayView2<f64>) -> Result<Self> {
+        let scaler = Self::fit(names, training)?;
+        let scaled = scaler.scale(training);
+        let complete: Vec<_> = scaled.rows().into_iter().filter(|row| row.iter().all(|v| v.is_finite())).collect();
+        let n = names.len();
+        // Of as few stars as labels, every label follows from the others.
+        if complete.len() < n + 2 {
+            return Ok(scaler);
+        }
+        let covariance = nalgebra::DMatrix::from_fn(n, n, |k, l| {
+            complete.iter().map(|row| row[k] * row[l]).sum::<f64>() / complete.len() as f64
+        });
+        let eigen = covariance.symmetric_eigen();
+        let smallest = eigen.eigenvalues.imin();
+        // Labels in single precision agree to 1e-7 of their scale, and so follow to 1e-14 of the variance.
+        if eigen.eigenvalues[smallest] > 1e-11 {
+            return Ok(scaler);
+        }
+        let weights = eigen.eigenvectors.column(smallest);
+        let together: Vec<&str> = (0..n).filter(|k| weights[*k].abs() > 0.05).map(|k| names[k].as_str()).collect();
+        Err(Error::Mismatch {
+            what: format!("labels {}", together.join(", ")),
+            detail: format!(
+                "each follows from the others in all {} training stars; their effects on a spectrum cannot be told apart: leave one of them out",
+                complete.len()
+            ),
+        })
+    }
+
     /// Number of labels.
     pub fn n_labels(&self) -> usize {
         self.names.len()
@@ -160,6 +193,18 @@ mod tests {
             LabelScaler::fit(&names(1), array![[0.1], [0.1], [0.1]].view()).unwrap_err().to_string().contains("0.1")
         );
         assert!(LabelScaler::fit(&names(1), array![[4500.0]].view()).is_err());
+    }
+
+    #[test]
+    fn labels_that_follow_from_each_other_are_named() {
+        let star = |n: f64| [4000.0 + 100.0 * n, (0.7 * n).sin(), 0.3 * n * n, 2.0 - 0.01 * (4000.0 + 100.0 * n)];
+        let training = Array2::from_shape_fn((12, 4), |(n, k)| f64::from(star(n as f64)[k] as f32));
+        let said = LabelScaler::fit_independent(&names(4), training.view()).unwrap_err().to_string();
+        assert!(said.contains("labels l0, l3:") && said.contains("leave one of them out"), "{said}");
+        let independent = training.slice(ndarray::s![.., ..3]);
+        assert!(LabelScaler::fit_independent(&names(3), independent).is_ok());
+        // Two stars say nothing of it.
+        assert!(LabelScaler::fit_independent(&names(2), training.slice(ndarray::s![..2, ..2])).is_ok());
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use crate::data::fits::{Column, FitsReader, write};
 use crate::error::{Error, Result};
 
 /// Layout version of the file; a cache of another version is rebuilt.
-pub const FORMAT_VERSION: &str = "3";
+pub const FORMAT_VERSION: &str = "4";
 
 /// Stars ready for a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +100,7 @@ impl PreparedSet {
             fits.primary_key("ORIGIN", "maury", "prepared set of normalized spectra")?;
             fits.primary_key("MFORMAT", FORMAT_VERSION, "layout version")?;
             fits.primary_key("MKEY", key, "inputs and settings this was made from")?;
+            fits.primary_key("MHASH", self.hash().as_str(), "of what is in here")?;
             fits.image_f32("FLUX", &self.flux.iter().copied().collect::<Vec<_>>(), shape)?;
             fits.image_f32("IVAR", &self.ivar.iter().copied().collect::<Vec<_>>(), shape)?;
             fits.table(
@@ -203,7 +204,44 @@ impl PreparedSet {
         quality.iter_mut().zip(residual).for_each(|(quality, value)| quality.continuum_residual = value);
         let snr = fits.numbers(4, "snr", stars.clone())?;
         let ids = fits.texts(4, "id", stars)?;
-        Ok(Some(Self { grid, continuum_pixels, ids, label_names, labels, label_errors, snr, flux, ivar, quality }))
+        let set = Self { grid, continuum_pixels, ids, label_names, labels, label_errors, snr, flux, ivar, quality };
+        if fits.key_text(0, "MHASH") != Some(set.hash()) {
+            return Err(not_a_set("its content is damaged"));
+        }
+        Ok(Some(set))
+    }
+
+    /// A hash of everything in the set: a disk may turn a bit.
+    fn hash(&self) -> String {
+        fn numbers<'a>(hasher: &mut blake3::Hasher, values: impl Iterator<Item = &'a f64>) {
+            for value in values {
+                // One not-a-number is as good as another.
+                hasher.update(&if value.is_nan() { f64::NAN } else { *value }.to_le_bytes());
+            }
+        }
+        let mut hasher = blake3::Hasher::new();
+        for matrix in [&self.flux, &self.ivar] {
+            for row in matrix.rows() {
+                hasher.update(&row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            }
+        }
+        numbers(
+            &mut hasher,
+            self.grid.wavelength.iter().chain(&self.snr).chain(&self.labels).chain(&self.label_errors),
+        );
+        numbers(&mut hasher, self.quality.iter().map(|quality| &quality.continuum_residual));
+        let counts: Vec<_> = (self.quality.iter())
+            .map(|q| {
+                let lost = (q.n_bad_error, q.n_emission, q.chips_lost, q.n_extrapolated);
+                (q.unreadable, q.n_inside, q.n_good, lost, q.n_per_bit)
+            })
+            .collect();
+        // Texts as the file has them: without what FITS has no letters for.
+        let ids = self.ids.iter().map(|id| id.chars().filter(char::is_ascii_alphanumeric).collect::<String>());
+        let ids: Vec<String> = ids.collect();
+        let rest = (&self.grid.chips, &self.continuum_pixels, ids, self.label_names.len(), counts);
+        hasher.update(format!("{rest:?}").as_bytes());
+        hasher.finalize().to_hex()[..32].to_string()
     }
 }
 
@@ -235,6 +273,15 @@ mod tests {
         set.write(&path, "key1").unwrap();
         assert_eq!(PreparedSet::read(&path, "key1").unwrap(), Some(set.clone()));
         assert_eq!(PreparedSet::read(&path, "key2").unwrap(), None);
+        let whole = std::fs::read(&path).unwrap();
+        let flux = whole.windows(4).position(|bytes| bytes == 0.9_f32.to_be_bytes()).unwrap();
+        for (at, bit) in [(flux + 3, 0), (flux, 6), (flux + 2, 7)] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << bit;
+            std::fs::write(&path, damaged).unwrap();
+            let said = PreparedSet::read(&path, "key1").unwrap_err().to_string();
+            assert!(said.contains("content is damaged"), "{said}");
+        }
         assert_eq!(set.bit_fractions(), [(12, "SIG_SKYLINE", 0.25)]);
         assert_eq!(set.rows(&[1]).ids, ["a star"]);
     }

@@ -48,7 +48,7 @@ pub fn find(
     settings: &ContinuumSettings,
     compute: &Compute,
 ) -> Result<Vec<bool>> {
-    let scaler = LabelScaler::fit(label_names, labels)?;
+    let scaler = LabelScaler::fit_independent(label_names, labels)?;
     let scaled = scaler.scale(labels);
     let mut is_continuum = brightest(&median_of_stars(spectra, grid), grid, FIRST_GUESS_FRACTION);
     for _ in 0..settings.find.rounds.max(1) {

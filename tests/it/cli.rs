@@ -334,8 +334,9 @@ fn arrays_that_do_not_fit_together_are_refused() {
     write("narrow.npy", Array2::ones((120, 29)));
     refuse(&["--set", "data.arrays.ivar=narrow.npy"], 1, &["narrow.npy", "[120, 30]".trim_matches(['[', ']'])]);
     write("few.npy", Array2::ones((100, 30)));
+    write("few_ivar.npy", Array2::ones((100, 30)));
     refuse(
-        &["--set", "data.arrays.ivar=few.npy", "--set", "data.arrays.flux=few.npy"],
+        &["--set", "data.arrays.ivar=few_ivar.npy", "--set", "data.arrays.flux=few.npy"],
         1,
         &["120 rows and 100 spectra"],
     );
@@ -343,7 +344,7 @@ fn arrays_that_do_not_fit_together_are_refused() {
     std::fs::write(folder.path().join("w.csv"), "wavelength\n3\n2\n1\n").unwrap();
     refuse(&["--set", "data.arrays.wavelengths=w.csv"], 1, &["3 wavelengths for 30 pixels"]);
     write("nan.npy", Array2::from_elem((120, 30), f32::NAN));
-    refuse(&["--set", "data.arrays.flux=nan.npy"], 1, &["label scaling: 0 stars left"]);
+    refuse(&["--set", "data.arrays.flux=nan.npy"], 1, &["usable pixels: 0 stars left"]);
     refuse(&["--set", "continuum.method=chebyshev"], 1, &["continuum", "apStar grid"]);
     std::fs::write(folder.path().join("w.csv"), "id,teff,logg\n").unwrap();
     refuse(&["--set", "data.arrays.labels=w.csv"], 1, &["0 rows and 120 spectra"]);

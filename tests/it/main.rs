@@ -20,6 +20,7 @@ mod fitting;
 mod guides;
 mod hostile_fetch;
 mod house;
+mod inputs;
 mod isochrones;
 mod labelling;
 mod latent;

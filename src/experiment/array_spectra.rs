@@ -1,0 +1,118 @@
+//! Arrays as a source of spectra: found, held against the table of labels, and only then read.
+
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::config::{ArrayData, ExperimentConfig};
+use crate::data::arrays::{self, MatrixFile};
+use crate::data::catalogue::Catalogue;
+use crate::data::files;
+use crate::data::selection::{Cut, select};
+use crate::error::{Error, Result};
+use crate::spectra::grid::{self, WavelengthGrid};
+use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
+use crate::spectra::quality::Quality;
+
+/// Fluxes of the selected stars and what is known of their noise, [n_stars, n_pixels].
+#[derive(Debug)]
+pub(super) struct ArraySpectra {
+    /// Flux in units of `unit`.
+    flux: Array2<f32>,
+    /// Its error or inverse variance as given, in the same units.
+    noise: Array2<f32>,
+    is_error: bool,
+    /// A power of 2 near the survey's median flux: single precision could not hold the inverse variance of fluxes in
+    /// erg/s/cm^2/A, and a power of 2 changes no digit.
+    unit: f64,
+    /// What identifies the files without reading them.
+    pub fingerprint: String,
+}
+
+/// The stars that the selection leaves, the cuts, the grid, and the spectra in the order of the stars.
+///
+/// # Errors
+/// File errors; [`Error::Mismatch`] if arrays, labels and wavelengths disagree, or one array is given for two.
+pub(super) fn open(
+    data: &ArrayData,
+    config: &ExperimentConfig,
+) -> Result<(Catalogue, Vec<Cut>, WavelengthGrid, ArraySpectra)> {
+    let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
+    let is_error = data.error.is_some();
+    let noise_path = data.error.as_deref().or(data.ivar.as_deref()).unwrap_or(Path::new(""));
+    let (flux, noise) = (MatrixFile::find(&data.flux)?, MatrixFile::find(noise_path)?);
+    let key = if is_error { "data.arrays.error" } else { "data.arrays.ivar" };
+    if flux.is_same(&noise) {
+        let detail = format!(
+            "both are the array {}; name the other one, as in FILE.npz:key or FILE.fits[NAME]",
+            data.flux.display()
+        );
+        return mismatch(format!("data.arrays.flux and {key}"), detail);
+    }
+    if flux.shape.1 == 0 {
+        return mismatch(data.flux.display().to_string(), "spectra of 0 pixels; [n_stars, n_pixels] expected".into());
+    }
+    if noise.shape != flux.shape {
+        let detail = format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.shape, noise.shape);
+        return mismatch(format!("shapes of {} and {}", data.flux.display(), noise_path.display()), detail);
+    }
+    let (stars, cuts) = select(&data.labels, &data.id_column, &config.labels, &config.selection)?;
+    let n_rows = cuts.first().map_or(0, |cut| cut.left);
+    if n_rows != flux.shape.0 {
+        let detail =
+            format!("{n_rows} rows and {} spectra; one label row per spectrum, in the same order", flux.shape.0);
+        return mismatch(format!("{} and {}", data.labels.display(), data.flux.display()), detail);
+    }
+    let grid = array_grid(data, flux.shape.1)?;
+    let mut fingerprint = String::new();
+    for path in
+        [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
+    {
+        fingerprint += &files::fingerprint(&arrays::split_key(path).0)?;
+    }
+    let flux = flux.read()?;
+    let unit = flux.level().log2().round();
+    let unit = if unit.is_finite() { 2.0_f64.powi(unit as i32) } else { 1.0 };
+    let flux = flux.scaled_rows(&stars.row, unit.recip());
+    let noise = noise.read()?;
+    let n_infinite = if is_error { 0 } else { noise.n_infinite() };
+    if n_infinite > 0 {
+        tracing::warn!(
+            "{}: {n_infinite} inverse variances are infinite and count as no information; where single precision could not hold them, give f64, or data.arrays.error",
+            noise_path.display()
+        );
+    }
+    let noise = noise.scaled_rows(&stars.row, if is_error { unit.recip() } else { unit * unit });
+    Ok((stars, cuts, grid, ArraySpectra { flux, noise, is_error, unit, fingerprint }))
+}
+
+impl ArraySpectra {
+    /// Masked raw spectrum of one star with its quality.
+    pub fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> (MaskedSpectrum, Quality) {
+        let flux: Vec<f64> = self.flux.row(star).iter().map(|v| f64::from(*v) * self.unit).collect();
+        // ivar = 0 is an infinite error: inside the chip, but no information.
+        let error = |noise: &f32| if self.is_error { f64::from(*noise) } else { f64::from(*noise).sqrt().recip() };
+        let error: Vec<f64> = self.noise.row(star).iter().map(|noise| error(noise) * self.unit).collect();
+        pixmask::apply(&flux, &error, &vec![0; flux.len()], settings)
+    }
+}
+
+fn array_grid(data: &ArrayData, n_pixels: usize) -> Result<WavelengthGrid> {
+    let Some(path) = &data.wavelengths else { return Ok(WavelengthGrid::from_pixel_numbers(n_pixels)) };
+    let wavelength = arrays::read_numbers(path)?;
+    if wavelength.len() != n_pixels {
+        let detail = format!("{} wavelengths for {n_pixels} pixels", wavelength.len());
+        return Err(Error::Mismatch { what: format!("{} and {}", path.display(), data.flux.display()), detail });
+    }
+    if let Some(doubt) = grid::doubt(&wavelength) {
+        return Err(Error::format(path, format!("these are no wavelengths in vacuum Angstrom: {doubt}")));
+    }
+    if wavelength.len() == WavelengthGrid::apogee().n_pixels() {
+        let apogee = WavelengthGrid::apogee();
+        if (WavelengthGrid { wavelength: wavelength.clone(), chips: apogee.chips.clone() }).matches(&apogee) {
+            return Ok(apogee);
+        }
+    }
+    WavelengthGrid::from_wavelengths(wavelength)
+        .ok_or_else(|| Error::format(path, "wavelengths must be finite and ascending, vacuum Angstrom"))
+}

@@ -1,0 +1,143 @@
+//! What is asked of spectra while they are prepared: readable, of the stars they are said to be of, measured, normalized.
+
+use rayon::prelude::*;
+
+use super::config::ExperimentConfig;
+use crate::error::{Error, Result};
+use crate::spectra::continuum::ContinuumMethod;
+use crate::spectra::prepared::PreparedSet;
+use crate::stats::robust::median;
+
+/// Problems named in the log before they are only counted.
+const NAMED_PROBLEMS: usize = 5;
+/// How the problem of a file that holds another star begins.
+const OTHER_STAR: &str = "the spectrum of another star";
+/// Spectra whose fluxes have a median in this range may be normalized.
+const NORMALIZED: std::ops::RangeInclusive<f64> = 0.3..=3.0;
+/// Pixels that tell the level of one spectrum.
+const LEVEL_PIXELS: usize = 1000;
+
+/// A file with another star than its row of the catalogue says.
+pub(super) fn other_star(path: &std::path::Path, found: &str, expected: &str) -> Error {
+    let detail = format!("{OTHER_STAR}, {found}, where the catalogue says {expected}");
+    Error::Mismatch { what: path.display().to_string(), detail }
+}
+
+/// What kept spectra from being read.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    problems: Vec<String>,
+    strangers: Vec<String>,
+}
+
+impl Troubles {
+    /// Takes down one spectrum's problem.
+    pub fn add(&mut self, err: &Error) {
+        let is_stranger = matches!(err, Error::Mismatch { detail, .. } if detail.starts_with(OTHER_STAR));
+        if is_stranger { &mut self.strangers } else { &mut self.problems }.push(err.to_string());
+    }
+
+    /// Refuses where nothing could be read of `n_stars` spectra, or most hold another star.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`], [`Error::TooFewStars`].
+    pub fn refuse(&mut self, n_stars: usize) -> Result<()> {
+        self.problems.sort();
+        self.strangers.sort();
+        let n_read = n_stars - self.problems.len();
+        if 2 * self.strangers.len() > n_read {
+            let detail = format!(
+                "{} of {n_read} files hold another star than their rows of the catalogue say (the first: {}); are APOGEE_ID, FILE and FIELD of the same rows, and is APOGEE_ID the files' OBJID?",
+                self.strangers.len(),
+                self.strangers[0]
+            );
+            return Err(Error::Mismatch { what: "catalogue and spectra".into(), detail });
+        }
+        match self.problems.first() {
+            Some(first) if n_read == 0 => Err(Error::TooFewStars {
+                stage: "reading spectra".into(),
+                n_stars: 0,
+                needed: 1,
+                remedy: format!("none of {n_stars} could be read; the first: {first}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// [`Troubles::refuse`], and a word on each kind of trouble.
+    ///
+    /// # Errors
+    /// As [`Troubles::refuse`].
+    pub fn report(mut self, n_stars: usize) -> Result<()> {
+        let verdict = self.refuse(n_stars);
+        for (troubles, what) in [
+            (&self.problems, "unreadable spectra"),
+            (&self.strangers, "spectra of other stars than the catalogue says"),
+        ] {
+            troubles.iter().take(NAMED_PROBLEMS).for_each(|problem| tracing::warn!("{problem}"));
+            if troubles.len() > NAMED_PROBLEMS {
+                tracing::warn!("... and {} more {what}", troubles.len() - NAMED_PROBLEMS);
+            }
+        }
+        if verdict.is_ok() && !self.strangers.is_empty() {
+            tracing::warn!(
+                "{} of {n_stars} files hold another star than the catalogue says: left out",
+                self.strangers.len()
+            );
+        }
+        verdict
+    }
+}
+
+/// Refuses a set in which nothing is measured, or in which spectra that should come normalized are not; warns where errors
+/// look like something else.
+///
+/// # Errors
+/// [`Error::TooFewStars`], [`Error::Continuum`].
+pub(super) fn expect_measured(set: &PreparedSet, config: &ExperimentConfig) -> Result<()> {
+    let sum = |of: fn(&crate::spectra::quality::Quality) -> usize| set.quality.iter().map(of).sum::<usize>();
+    if sum(|quality| quality.n_good) == 0 && sum(|quality| quality.chips_lost) == 0 {
+        let (n_inside, n_bad) = (sum(|quality| quality.n_inside), sum(|quality| quality.n_bad_error));
+        let remedy = match (n_inside, n_bad) {
+            (0, _) => {
+                "no pixel has a finite flux and an error above 0; are all errors 0, or all fluxes missing?".into()
+            }
+            (_, 0) => "every pixel carries a bit of pixmask.bits, or no information".into(),
+            (n_inside, n_bad) => format!(
+                "{n_bad} of {n_inside} pixels have errors below 0, or above pixmask.max_relative_error = {} times the flux; are they errors, or inverse variances given as data.arrays.error?",
+                config.pixmask.max_relative_error
+            ),
+        };
+        return Err(Error::TooFewStars { stage: "usable pixels".into(), n_stars: 0, needed: 1, remedy });
+    }
+    let (levels, ratios): (Vec<f64>, Vec<f64>) =
+        (0..set.n_stars()).into_par_iter().map(|star| levels(set, star)).unzip();
+    let median = |values: Vec<f64>| median(&values.into_iter().filter(|value| value.is_finite()).collect::<Vec<_>>());
+    let (level, ratio) = (median(levels), median(ratios));
+    if config.continuum.method == ContinuumMethod::None && level.is_finite() && !NORMALIZED.contains(&level) {
+        return Err(Error::Continuum(format!(
+            "continuum.method = \"none\" is for spectra that come normalized, and the median flux of these is {level:.4} (of {} stars; {} to {} passes for normalized); set continuum.method = \"chebyshev\" and continuum.pixels = \"find\", or divide them by their continuum",
+            set.n_stars(),
+            NORMALIZED.start(),
+            NORMALIZED.end()
+        )));
+    }
+    if let Some(arrays) = config.data.arrays.as_ref().filter(|_| ratio < 1.0) {
+        let (key, other) = if arrays.error.is_some() { ("error", "ivar") } else { ("ivar", "error") };
+        tracing::warn!(
+            "the noise of a typical pixel is {:.1} times its flux: is data.arrays.{key} what it says, or {other}?",
+            ratio.recip()
+        );
+    }
+    Ok(())
+}
+
+/// Median flux of a star and its median ratio of signal to noise; NaN where nothing is measured.
+fn levels(set: &PreparedSet, star: usize) -> (f64, f64) {
+    let step = set.n_pixels() / LEVEL_PIXELS + 1;
+    let pixels =
+        || set.flux.row(star).into_iter().zip(set.ivar.row(star)).step_by(step).filter(|(_, ivar)| **ivar > 0.0);
+    let flux: Vec<f64> = pixels().map(|(flux, _)| f64::from(*flux)).collect();
+    let ratio: Vec<f64> = pixels().map(|(flux, ivar)| f64::from(flux.abs()) * f64::from(*ivar).sqrt()).collect();
+    (median(&flux), median(&ratio))
+}
