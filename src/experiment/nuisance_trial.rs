@@ -39,8 +39,8 @@ impl CrossValidation<'_> {
             CannonConfig { latent: (latent.labels + count > 0).then_some(latent), ..config.clone() }
         };
         let choice = self.try_nuisances(fold, config, latent, &settled)?;
-        if let Some(choice) = &choice {
-            tracing::info!("{}", choice.words());
+        if let Some(words) = choice.as_ref().and_then(|choice| NuisanceChoice::words(&[choice])) {
+            tracing::info!("{words}");
         }
         Ok((settled(choice.as_ref().map_or(0, |choice| choice.chosen)), choice))
     }

@@ -20,6 +20,7 @@ use crate::data::files;
 use crate::data::selection::Cut;
 use crate::error::{Error, Result};
 use crate::inference::calibration::ErrorCalibration;
+use crate::training::nuisance_choice::NuisanceChoice;
 
 /// Everything found about one model.
 #[derive(Debug, Clone)]
@@ -41,6 +42,16 @@ pub struct ModelOutcome {
 }
 
 impl ModelOutcome {
+    /// How many nuisance spectra it learned, and what the plain Cannon does beside it, where that was chosen.
+    pub fn nuisance_words(&self) -> Option<String> {
+        let choice = |training: &'_ Training| match training {
+            Training::Cannon(report) => report.nuisance_choice.clone(),
+            _ => None,
+        };
+        let choices: Vec<NuisanceChoice> = self.training.iter().filter_map(choice).collect();
+        NuisanceChoice::words(&choices.iter().collect::<Vec<&NuisanceChoice>>())
+    }
+
     /// The model as it stands beside others.
     pub fn contestant(&self) -> Contestant<'_> {
         Contestant { name: &self.name, predictions: &self.predictions, metrics: &self.metrics }

@@ -30,6 +30,9 @@ pub fn metrics_table(outcome: &Outcome) -> String {
             metrics.n_test,
             plain(metrics.chi2_reduced_median, 2)
         );
+        if let Some(words) = model.nuisance_words() {
+            let _ = writeln!(text, "  {words}");
+        }
         let in_order = |metrics| model.predictions.label_names.iter().filter_map(move |label| in_map(metrics, label));
         text += &rows("estimate - catalogue", outcome.settings.bootstrap.level, in_order(&metrics.labels));
         if metrics.by_pathology.is_empty() && !metrics.labels_vs_truth.is_empty() {

@@ -135,21 +135,29 @@ impl NuisanceChoice {
         Some(Self { chosen: candidates[chosen].spectra, n_held_out: known.len(), candidates })
     }
 
-    /// The choice in a sentence.
-    pub fn words(&self) -> String {
-        let stars = self.n_held_out;
-        match self.candidates.iter().find(|candidate| candidate.spectra == self.chosen && self.chosen > 0) {
-            Some(candidate) => format!(
-                "{} nuisance spectra, chosen on {stars} training stars held out: label scatter {:+.0}% against the plain \
-                 Cannon",
-                self.chosen,
-                100.0 * candidate.score.exp_m1()
-            ),
-            None => format!(
+    /// The choices of some folds in a sentence; nothing where there were none.
+    pub fn words(choices: &[&Self]) -> Option<String> {
+        let first = choices.first()?;
+        let numbers: Vec<String> = choices.iter().map(|choice| choice.chosen.to_string()).collect();
+        let by_fold = if choices.len() > 1 { " (by fold)" } else { "" };
+        let stars = first.n_held_out;
+        if choices.iter().all(|choice| choice.chosen == 0) {
+            return Some(format!(
                 "no nuisance spectra: on {stars} training stars held out, no number of them beats the plain Cannon, which \
                  this model therefore is"
-            ),
+            ));
         }
+        let score = |choice: &&Self| {
+            let chosen = choice.candidates.iter().find(|candidate| candidate.spectra == choice.chosen);
+            chosen.map_or(f64::NAN, |candidate| candidate.score)
+        };
+        let gain = mean(&choices.iter().map(score).collect::<Vec<f64>>()).exp_m1();
+        Some(format!(
+            "{} nuisance spectra{by_fold}, chosen on {stars} training stars held out: label scatter {:+.0}% against the \
+             plain Cannon",
+            numbers.join(", "),
+            100.0 * gain
+        ))
     }
 }
 
@@ -180,14 +188,14 @@ mod tests {
         let found = found.unwrap();
         assert_eq!((found.chosen, found.n_held_out), (10, 300));
         assert!((found.candidates[2].score - 0.5 * (0.4_f64.ln() + 0.5_f64.ln())).abs() < 0.1, "{found:?}");
-        assert!(found.words().starts_with("10 nuisance spectra"), "{}", found.words());
+        assert!(NuisanceChoice::words(&[&found]).unwrap().starts_with("10 nuisance spectra, chosen on 300"));
     }
 
     #[test]
     fn without_gain_it_is_the_plain_cannon_and_what_loses_in_one_label_is_not_taken() {
         let equal = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1]; 4], 2)).unwrap();
         assert_eq!(equal.chosen, 0);
-        assert!(equal.words().contains("plain Cannon, which this model therefore is"));
+        assert!(NuisanceChoice::words(&[&equal]).unwrap().contains("plain Cannon, which this model therefore is"));
         let loses = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1], [20.0, 0.2]], 3)).unwrap();
         assert!(loses.candidates[1].loses && loses.chosen == 0, "{loses:?}");
     }

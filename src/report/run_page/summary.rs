@@ -60,6 +60,7 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     let mut head = vec!["model".to_string()];
     head.extend(labels.iter().map(|label| title(label)));
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+    nuisances(page, run);
     told_ends(page, run);
     not_described(page, run);
     if run.facts().has("settings.data.mock") {
@@ -69,6 +70,27 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
                through a simulated instrument, with labels drawn as real giants have them. What it says of methods \
                holds for such spectra; of the Galaxy it says nothing."],
         );
+    }
+}
+
+/// How many nuisance spectra correlated Cannons learned, where training stars held out chose.
+fn nuisances(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    for model in run.models() {
+        let path = format!("models.{model}.training.0.nuisance_choice");
+        let fold = if facts.count(&format!("models.{model}.training")) > 1 { " in the first fold" } else { "" };
+        let sentence = match facts.number(&format!("{path}.chosen")) {
+            None => continue,
+            Some(0.0) => format!(
+                "{model} is the plain Cannon{fold}: on {{{path}.n_held_out}} training stars held out, no number of nuisance \
+                 spectra was better."
+            ),
+            Some(_) => format!(
+                "{model} learned {{{path}.chosen}} nuisance spectra{fold}, chosen on {{{path}.n_held_out}} training stars held \
+                 out, among them none at all, which is the plain Cannon."
+            ),
+        };
+        page.tell(&facts, &[&sentence]);
     }
 }
 
