@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cannon_config::CannonConfig;
 use super::nuisance_choice::NuisanceChoice;
-use super::pixel_block::{Block, TrainedBlock};
+use super::pixel_block::{Block, ExactDesign, TrainedBlock};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
@@ -89,6 +89,7 @@ pub fn train(
     let labels: Vec<f64> = scaled_labels.iter().copied().collect();
     let design = vectorizer.design_matrix(compute.tensor(&labels, [n_stars, n_labels]));
     let pairs = products_of_columns(&design, compute);
+    let exact = ExactDesign::new(&vectorizer, &labels);
     let blocks: Vec<_> = (0..n_pixels)
         .step_by(config.block_pixels)
         .map(|start| start..(start + config.block_pixels).min(n_pixels))
@@ -99,7 +100,8 @@ pub fn train(
             let values = matrix.slice(s![.., pixels.clone()]).iter().copied().collect();
             compute.tensor_f32(values, [n_stars, pixels.len()])
         };
-        Block::new(columns(&flux), columns(&ivar), design.clone(), pairs.clone(), compute).train(config.scatter_trials)
+        let here = (design.clone(), pairs.clone());
+        Block::new(columns(&flux), columns(&ivar), here, &exact, compute).train(config.scatter_trials)
     });
 
     let mut theta = vec![0.0; n_terms * n_pixels];

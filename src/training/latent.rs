@@ -295,9 +295,13 @@ impl<'a> Em<'a> {
 
     /// The design matrix with the additive nuisances behind it, [n_stars, n_coefficients]; where [`Compute`] is.
     fn design(&self) -> Tensor<2> {
-        let polynomial = self.vectorizer.design_matrix(self.compute.matrix(self.inputs().view()));
+        self.design_on(self.compute)
+    }
+
+    fn design_on(&self, compute: &Compute) -> Tensor<2> {
+        let polynomial = self.vectorizer.design_matrix(compute.matrix(self.inputs().view()));
         let additive = self.latent.slice(s![.., self.n_bent..]);
-        if additive.ncols() == 0 { polynomial } else { Tensor::cat(vec![polynomial, self.compute.matrix(additive)], 1) }
+        if additive.ncols() == 0 { polynomial } else { Tensor::cat(vec![polynomial, compute.matrix(additive)], 1) }
     }
 
     /// Expectation: y and z of every star, one Gauss-Newton step from where they were, with their covariance.
@@ -401,6 +405,7 @@ impl<'a> Em<'a> {
     fn maximize(&mut self, moments: Option<&Moments>) {
         let design = self.design();
         let pairs = products_of_columns(&design, self.compute);
+        let exact = || self.design_on(&Compute::small_systems());
         let precision: Vec<f64> = self.spread.iter().map(|spread| 1.0 / spread).collect();
         let n_coefficients = self.coefficients.nrows();
         let mut square = vec![0.0; n_coefficients];
@@ -409,7 +414,7 @@ impl<'a> Em<'a> {
         for block in &self.pixels {
             let s2 = &self.s2[block.range()];
             let PixelFit { coefficients, s2, squares, n_sampled: sampled, n_failed } =
-                block.fit(&design, &pairs, moments, &precision, s2, &self.kept);
+                block.fit(&design, &pairs, &exact, moments, &precision, s2, &self.kept);
             self.coefficients.slice_mut(s![.., block.range()]).assign(&coefficients);
             self.s2[block.range()].copy_from_slice(&s2);
             square.iter_mut().zip(squares).for_each(|(sum, more)| *sum += more);

@@ -159,10 +159,14 @@ impl<'a> Pixels<'a> {
     /// ```text
     /// A = sum_n w (x x^T + S) + P,   a = A^-1 sum_n w f x,   <r^2> = (f - a.x)^2 + a^T S a
     /// ```
+    ///
+    /// `exact_design` is the design in f64, for pixels whose normal matrix asks for it.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one least squares")]
     pub(super) fn fit(
         &self,
         design: &Tensor<2>,
         pairs: &Tensor<2>,
+        exact_design: &dyn Fn() -> Tensor<2>,
         moments: Option<&Moments>,
         precision: &[f64],
         s2: &[f64],
@@ -179,7 +183,7 @@ impl<'a> Pixels<'a> {
             Some(moments) => pairs.clone() + moments.covariance.clone(),
             None => pairs.clone(),
         };
-        let normal = to_f64(weight.clone().transpose().matmul(second.clone()));
+        let normal = to_f64(weight.clone().transpose().matmul(second));
         let right = to_f64((weight.clone() * loaded.flux.clone()).transpose().matmul(design.clone()));
         let trained = |pixel: &usize| s2[*pixel] < NO_INFORMATION;
         let solve = |normal: &[f64], right: &[f64], pixel: usize| Solved::new(normal, right, precision, pixel);
@@ -202,8 +206,13 @@ impl<'a> Pixels<'a> {
             let exact = Compute::small_systems();
             let columns = |tensor: Tensor<2>| exact.bring(tensor.select(1, self.compute.indices(&doubtful)));
             let (weight, flux) = (columns(weight), columns(loaded.flux.clone()));
-            let normal = to_f64(weight.clone().transpose().matmul(exact.bring(second)));
-            let right = to_f64((weight * flux).transpose().matmul(exact.bring(design.clone())));
+            let design = exact_design();
+            let mut second = products_of_columns(&design, &exact);
+            if let Some(moments) = moments {
+                second = second + exact.bring(moments.covariance.clone());
+            }
+            let normal = to_f64(weight.clone().transpose().matmul(second));
+            let right = to_f64((weight * flux).transpose().matmul(design));
             for (column, &pixel) in doubtful.iter().enumerate() {
                 let normal = &normal[column * n_pairs..(column + 1) * n_pairs];
                 let right = &right[column * n_coefficients..(column + 1) * n_coefficients];

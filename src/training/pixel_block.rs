@@ -1,5 +1,7 @@
 //! Training of a block of pixels of all stars; see [`super::closed_form`] for the method.
 
+use std::sync::OnceLock;
+
 use burn::tensor::{DType, Tensor};
 use nalgebra::DVector;
 
@@ -9,6 +11,7 @@ use super::scatter_bracket::{Bracket, ProfilePoint, bracket, trial_values};
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
+use crate::models::vectorizer::Vectorizer;
 
 /// Trial values of s2 at most; a pixel with several hills then climbs the highest trial's, and is counted.
 const MOST_TRIALS: usize = 50;
@@ -34,9 +37,36 @@ pub(super) struct TrainedBlock {
     doubtful: Vec<usize>,
 }
 
+/// The design of all stars once more in f64, made when first a pixel asks for it: ill-conditioned sums do not forgive that the
+/// terms themselves were rounded.
+pub(super) struct ExactDesign {
+    vectorizer: Vectorizer,
+    /// Scaled labels, row by row.
+    labels: Vec<f64>,
+    made: OnceLock<(Tensor<2>, Tensor<2>)>,
+}
+
+impl ExactDesign {
+    pub fn new(vectorizer: &Vectorizer, labels: &[f64]) -> Self {
+        Self { vectorizer: vectorizer.clone(), labels: labels.to_vec(), made: OnceLock::new() }
+    }
+
+    /// The design, [n_stars, n_terms], and its column products.
+    fn get(&self) -> (Tensor<2>, Tensor<2>) {
+        let make = || {
+            let compute = Compute::small_systems();
+            let n_labels = self.vectorizer.n_labels();
+            let labels = compute.tensor(&self.labels, [self.labels.len() / n_labels, n_labels]);
+            let design = self.vectorizer.design_matrix(labels);
+            (design.clone(), products_of_columns(&design, &compute))
+        };
+        self.made.get_or_init(make).clone()
+    }
+}
+
 /// Some pixels of all stars.
 #[derive(Clone)]
-pub(super) struct Block {
+pub(super) struct Block<'a> {
     /// Flux minus each pixel's weighted mean, so that sums of squares do not cancel in f32; [n_stars, n_pixels].
     flux: Tensor<2>,
     /// sigma^2, [`NO_INFORMATION`] where masked; and 1 where there is information, 0 where masked.
@@ -49,6 +79,7 @@ pub(super) struct Block {
     /// [n_stars, n_terms] and its column products.
     design: Tensor<2>,
     pairs: Tensor<2>,
+    exact: &'a ExactDesign,
     compute: Compute,
 }
 
@@ -66,8 +97,14 @@ struct Solution {
     squared: Tensor<2>,
 }
 
-impl Block {
-    pub fn new(flux: Tensor<2>, ivar: Tensor<2>, design: Tensor<2>, pairs: Tensor<2>, compute: &Compute) -> Self {
+impl<'a> Block<'a> {
+    pub fn new(
+        flux: Tensor<2>,
+        ivar: Tensor<2>,
+        (design, pairs): (Tensor<2>, Tensor<2>),
+        exact: &'a ExactDesign,
+        compute: &Compute,
+    ) -> Self {
         let total = ivar.clone().sum_dim(0).clamp_min(f32::MIN_POSITIVE);
         let mean = (ivar.clone() * flux.clone()).sum_dim(0) / total;
         let masked = ivar.clone().lower_equal_scalar(0.0);
@@ -81,6 +118,7 @@ impl Block {
             variance,
             design,
             pairs,
+            exact,
             compute: compute.clone(),
         }
     }
@@ -109,6 +147,7 @@ impl Block {
             largest_variance: pick(&self.largest_variance),
             design: self.design.clone(),
             pairs: self.pairs.clone(),
+            exact: self.exact,
             compute: self.compute.clone(),
         }
     }
@@ -131,13 +170,13 @@ impl Block {
     fn in_f64(&self) -> Self {
         let compute = Compute::small_systems();
         let bring = |tensor: &Tensor<2>| compute.bring(tensor.clone());
-        let design = bring(&self.design);
+        let (design, pairs) = self.exact.get();
         Self {
             flux: bring(&self.flux),
             variance: bring(&self.variance),
             informative: bring(&self.informative),
-            pairs: products_of_columns(&design, &compute),
             design,
+            pairs,
             compute,
             ..self.clone()
         }
