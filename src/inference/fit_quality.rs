@@ -186,6 +186,9 @@ impl Usual {
 fn usual(measure: Measure, x: Vec<f64>, y: Vec<f64>) -> Option<Usual> {
     /// No measure is as sharp as this: what is not in the training stars would be flagged by a hair.
     const LEAST_WIDTH: f64 = 0.05;
+    /// Stars that trained fit better than those held out, and are labelled, too: less than usual counts from a factor of
+    /// about 2.7 on.
+    const LEAST_WIDTH_BELOW: f64 = 0.25;
     let median = Trend::fit(&x, &y)?;
     let away: Vec<f64> = x.iter().zip(&y).map(|(x, y)| y - median.at(*x)).collect();
     // Quantiles at one standard deviation, and at 1.645 for heavier tails: as far as a twentieth of wrong stars can be
@@ -195,7 +198,7 @@ fn usual(measure: Measure, x: Vec<f64>, y: Vec<f64>) -> Option<Usual> {
         let inner = out(0.841).max(0.0);
         inner.max((out(0.95) / 1.645).min(1.5 * inner)) * (1.0 + 2.0 / (y.len() as f64).sqrt())
     };
-    let width = (side(-1.0).max(LEAST_WIDTH), side(1.0).max(LEAST_WIDTH));
+    let width = (side(-1.0).max(LEAST_WIDTH_BELOW), side(1.0).max(LEAST_WIDTH));
     Some(Usual { measure, median, width })
 }
 
