@@ -54,7 +54,7 @@ fn a_network_of_l_bfgs_learns() {
     let folder = tempfile::tempdir().unwrap();
     project(
         folder.path(),
-        "architecture.mlp = { hidden = [16] }\ndescent = { epochs = 12, optimizer.lbfgs = { history = 10, steps = 5 } }",
+        "architecture.mlp = { hidden = [16] }\ndescent = { epochs = 40, optimizer.lbfgs = { history = 10, steps = 5 } }",
     );
     succeeded(folder.path(), &["run", "net.toml", "--set", "calibration.folds=0"]);
     let text = std::fs::read_to_string(folder.path().join("experiments/net/latest/metrics.json")).unwrap();
