@@ -28,7 +28,8 @@ use crate::training::cannon_descent::{self, CannonStars};
 use crate::training::checkpoint::{Preparation, TrainedCannon};
 use crate::training::closed_form::{self, TrainingReport};
 use crate::training::label_regression::MemberReport;
-use crate::training::latent::{self, NuisanceCount};
+use crate::training::latent;
+use crate::training::nuisance_choice::NuisanceCount;
 use crate::training::ridge::RidgeReport;
 
 /// What one model made of one fold.

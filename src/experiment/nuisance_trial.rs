@@ -8,8 +8,8 @@ use crate::inference::fitted::FittedCannon;
 use crate::models::vectorizer::Vectorizer;
 use crate::spectra::split::{Fold, Split};
 use crate::training::cannon_config::CannonConfig;
-use crate::training::latent::{LatentSettings, NuisanceCount};
-use crate::training::nuisance_choice::{CANDIDATES, NuisanceChoice};
+use crate::training::latent::LatentSettings;
+use crate::training::nuisance_choice::{CANDIDATES, NuisanceChoice, NuisanceCount};
 
 /// The training stars are held out in so many parts, one after the other, until there are enough to judge.
 const PARTS: usize = 3;

@@ -261,9 +261,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write_table(&folder.path().join("predictions"), "PREDICTIONS", &predictions.columns()).unwrap();
         let csv = std::fs::read_to_string(folder.path().join("predictions.csv")).unwrap();
-        let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_error_calibrated,teff_truth,snr,chi2_reduced,flags\n\
-                        a,4500.0,4505.5,2.0,41.5,4510.0,80.5,1.0,0\n\
-                        b,,4601.0,2.0,,4600.0,,2.0,72\n";
+        let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_error_calibrated,teff_error_against_catalogue,teff_truth,snr,chi2_reduced,flags\n\
+                        a,4500.0,4505.5,2.0,41.5,46.06788469204984,4510.0,80.5,1.0,0\n\
+                        b,,4601.0,2.0,,,4600.0,,2.0,72\n";
         assert_eq!(csv, expected);
         let mut file = fits::FitsReader::open(&folder.path().join("predictions.fits")).unwrap();
         assert_eq!(file.numbers(1, "teff_truth", 0..2).unwrap(), [4510.0, 4600.0]);

@@ -5,7 +5,8 @@
 //! M = sum_j w_j theta_j theta_j^T,   v = sum_j w_j f_j theta_j,   c = sum_j w_j f_j^2
 //! ```
 //!
-//! f is taken relative to the pivot star's spectrum theta_0, so x loses its constant and f32 suffices.
+//! f is taken relative to the pivot star's spectrum theta_0, so x loses its constant; for which stars f32 suffices,
+//! `precision.rs` decides.
 
 use burn::tensor::{Int, Tensor};
 use ndarray::{Array2, ArrayView2};

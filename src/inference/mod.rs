@@ -2,6 +2,7 @@
 
 pub mod best_fit;
 pub mod calibration;
+mod calibration_check;
 pub mod combination;
 pub mod combination_estimator;
 pub mod compress;

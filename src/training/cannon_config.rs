@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::descent::DescentSettings;
-use super::latent::{LatentSettings, NuisanceCount};
+use super::latent::LatentSettings;
+use super::nuisance_choice::NuisanceCount;
 use super::optimizer::{OptimizerSettings, Schedule};
 
 /// `[models.<name>.cannon]` of an experiment.

@@ -10,20 +10,19 @@
 //! their covariance: one compression of all spectra) and maximization (theta, B and s^2 of every pixel), from the
 //! principal components of the plain Cannon's residuals on.
 
-use std::fmt::Formatter;
 use std::ops::Range;
 
 use burn::tensor::Tensor;
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
-use serde::de::{self, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::cannon_config::CannonConfig;
 use super::closed_form::{self, TrainingReport, products_of_columns};
 use super::latent_pixels::{Moments, PixelFit, Pixels};
 use super::normal_matrix::{pack, unpack};
+use super::nuisance_choice::NuisanceCount;
 use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
@@ -60,57 +59,6 @@ pub struct LatentSettings {
     pub clip: f64,
     /// The largest share of the training stars that is left out, the strangest first; if more are strange, a warning says so.
     pub clip_most: f64,
-}
-
-/// How many nuisance spectra a model learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NuisanceCount {
-    /// As many as training stars held out say.
-    HeldOut,
-    /// So many.
-    Fixed(usize),
-}
-
-impl NuisanceCount {
-    const HELD_OUT: &str = "held-out";
-}
-
-impl Serialize for NuisanceCount {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::HeldOut => serializer.serialize_str(Self::HELD_OUT),
-            Self::Fixed(count) => serializer.serialize_u64(*count as u64),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for NuisanceCount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CountOrWord;
-        impl Visitor<'_> for CountOrWord {
-            type Value = NuisanceCount;
-
-            fn expecting(&self, formatter: &mut Formatter) -> std::fmt::Result {
-                write!(formatter, "a number of nuisance spectra, or {:?}", NuisanceCount::HELD_OUT)
-            }
-
-            fn visit_i64<E: de::Error>(self, count: i64) -> Result<NuisanceCount, E> {
-                let count = usize::try_from(count).map_err(|_| E::invalid_value(Unexpected::Signed(count), &self))?;
-                Ok(NuisanceCount::Fixed(count))
-            }
-
-            fn visit_u64<E: de::Error>(self, count: u64) -> Result<NuisanceCount, E> {
-                let count = usize::try_from(count).map_err(|_| E::invalid_value(Unexpected::Unsigned(count), &self))?;
-                Ok(NuisanceCount::Fixed(count))
-            }
-
-            fn visit_str<E: de::Error>(self, word: &str) -> Result<NuisanceCount, E> {
-                let known = word == NuisanceCount::HELD_OUT;
-                known.then_some(NuisanceCount::HeldOut).ok_or_else(|| E::invalid_value(Unexpected::Str(word), &self))
-            }
-        }
-        deserializer.deserialize_any(CountOrWord)
-    }
 }
 
 impl Default for LatentSettings {
@@ -183,6 +131,24 @@ pub fn train(
         em.bend(latent.labels, config.order);
     }
     Ok(em.finish(&plain_report))
+}
+
+/// What the design matrix is made of.
+struct Terms {
+    vectorizer: Vectorizer,
+    /// Inputs of the polynomial, [n_stars, n_inputs], and nuisances that only add.
+    inputs: Array2<f64>,
+    additive: Array2<f64>,
+}
+
+impl Terms {
+    fn design(&self, compute: &Compute) -> Tensor<2> {
+        let polynomial = self.vectorizer.design_matrix(compute.matrix(self.inputs.view()));
+        match self.additive.ncols() {
+            0 => polynomial,
+            _ => Tensor::cat(vec![polynomial, compute.matrix(self.additive.view())], 1),
+        }
+    }
 }
 
 /// State of training.
@@ -295,13 +261,12 @@ impl<'a> Em<'a> {
 
     /// The design matrix with the additive nuisances behind it, [n_stars, n_coefficients]; where [`Compute`] is.
     fn design(&self) -> Tensor<2> {
-        self.design_on(self.compute)
+        self.terms().design(self.compute)
     }
 
-    fn design_on(&self, compute: &Compute) -> Tensor<2> {
-        let polynomial = self.vectorizer.design_matrix(compute.matrix(self.inputs().view()));
-        let additive = self.latent.slice(s![.., self.n_bent..]);
-        if additive.ncols() == 0 { polynomial } else { Tensor::cat(vec![polynomial, compute.matrix(additive)], 1) }
+    fn terms(&self) -> Terms {
+        let additive = self.latent.slice(s![.., self.n_bent..]).to_owned();
+        Terms { vectorizer: self.vectorizer.clone(), inputs: self.inputs(), additive }
     }
 
     /// Expectation: y and z of every star, one Gauss-Newton step from where they were, with their covariance.
@@ -405,7 +370,8 @@ impl<'a> Em<'a> {
     fn maximize(&mut self, moments: Option<&Moments>) {
         let design = self.design();
         let pairs = products_of_columns(&design, self.compute);
-        let exact = || self.design_on(&Compute::small_systems());
+        let terms = self.terms();
+        let exact = || terms.design(&Compute::small_systems());
         let precision: Vec<f64> = self.spread.iter().map(|spread| 1.0 / spread).collect();
         let n_coefficients = self.coefficients.nrows();
         let mut square = vec![0.0; n_coefficients];

@@ -105,7 +105,11 @@ mod tests {
         let right = DVector::from_vec(vec![1.0, -2.0, 0.5, 3.0]);
         let expected = scaled.clone().lu().solve(&right).unwrap();
         assert!((other.solve(&right) - &expected).norm() < 1e-9 * expected.norm());
-        assert!((other.inverse() * &scaled - DMatrix::identity(4, 4)).norm() < 1e-6);
+        let (own, inverse) = (plain.inverse(), other.inverse());
+        for (i, j) in [(0, 0), (1, 3), (2, 1)] {
+            assert!((inverse[(i, j)] * units[i] * units[j] / own[(i, j)] - 1.0).abs() < 1e-9);
+        }
+        assert!((own * hilbert - DMatrix::identity(4, 4)).norm() < 1e-9);
     }
 
     #[test]

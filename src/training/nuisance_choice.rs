@@ -1,11 +1,65 @@
 //! How many nuisance spectra the data bear, judged by the labels of training stars held out.
 
+use std::fmt::Formatter;
+
 use ndarray::{Array2, Axis};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::stats::robust::{mean, robust_scatter, standard_deviation};
+
+/// How many nuisance spectra a model learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NuisanceCount {
+    /// As many as training stars held out say.
+    HeldOut,
+    /// So many.
+    Fixed(usize),
+}
+
+impl NuisanceCount {
+    const HELD_OUT: &str = "held-out";
+}
+
+impl Serialize for NuisanceCount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::HeldOut => serializer.serialize_str(Self::HELD_OUT),
+            Self::Fixed(count) => serializer.serialize_u64(*count as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NuisanceCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CountOrWord;
+        impl Visitor<'_> for CountOrWord {
+            type Value = NuisanceCount;
+
+            fn expecting(&self, formatter: &mut Formatter) -> std::fmt::Result {
+                write!(formatter, "a number of nuisance spectra, or {:?}", NuisanceCount::HELD_OUT)
+            }
+
+            fn visit_i64<E: de::Error>(self, count: i64) -> Result<NuisanceCount, E> {
+                let count = usize::try_from(count).map_err(|_| E::invalid_value(Unexpected::Signed(count), &self))?;
+                Ok(NuisanceCount::Fixed(count))
+            }
+
+            fn visit_u64<E: de::Error>(self, count: u64) -> Result<NuisanceCount, E> {
+                let count = usize::try_from(count).map_err(|_| E::invalid_value(Unexpected::Unsigned(count), &self))?;
+                Ok(NuisanceCount::Fixed(count))
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<NuisanceCount, E> {
+                let known = word == NuisanceCount::HELD_OUT;
+                known.then_some(NuisanceCount::HeldOut).ok_or_else(|| E::invalid_value(Unexpected::Str(word), &self))
+            }
+        }
+        deserializer.deserialize_any(CountOrWord)
+    }
+}
 
 /// Numbers of nuisance spectra that are tried; none is the plain Cannon.
 pub const CANDIDATES: [usize; 5] = [0, 5, 10, 20, 35];
@@ -70,7 +124,7 @@ impl NuisanceChoice {
     /// nuisance spectra, the first of which is the plain one; `None` if fewer than ten stars have all of them.
     ///
     /// The smallest number is taken whose score is the best within its uncertainty, from those that lose to the plain Cannon
-    /// in no label.
+    /// in no label; the plain Cannon itself unless it is worse by twice the uncertainty.
     pub fn new(residuals: &[(usize, Array2<f64>)]) -> Option<Self> {
         let (_, plain) = residuals.first()?;
         let is_known =
@@ -129,7 +183,9 @@ impl NuisanceChoice {
         let best = fair().min_by(|a, b| candidates[*a].score.total_cmp(&candidates[*b].score))?;
         let is_as_good = |candidate: &usize| {
             let difference = |scatters: &[Scatters]| scatters[*candidate].score(&scatters[best]);
-            difference(&whole) <= uncertainty(&difference)
+            // The best of several is ahead by chance alone: the plain Cannon must be clearly worse.
+            let most = if candidates[*candidate].spectra == 0 { 2.0 } else { 1.0 };
+            difference(&whole) <= most * uncertainty(&difference)
         };
         let chosen = fair().find(is_as_good).unwrap_or(best);
         Some(Self { chosen: candidates[chosen].spectra, n_held_out: known.len(), candidates })

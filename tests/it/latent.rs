@@ -13,7 +13,8 @@ use maury::spectra::quality::star_flags;
 use maury::stats::robust::robust_scatter;
 use maury::training::cannon_config::CannonConfig;
 use maury::training::checkpoint::TrainedCannon;
-use maury::training::latent::{LatentSettings, NuisanceCount, train};
+use maury::training::latent::{LatentSettings, train};
+use maury::training::nuisance_choice::NuisanceCount;
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array2, s};
 

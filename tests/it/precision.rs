@@ -10,7 +10,8 @@ use maury::spectra::batch::SpectraBatch;
 use maury::training::cannon_config::CannonConfig;
 use maury::training::checkpoint::TrainedCannon;
 use maury::training::closed_form::{TrainingReport, train};
-use maury::training::latent::{self, LatentSettings, NuisanceCount};
+use maury::training::latent::{self, LatentSettings};
+use maury::training::nuisance_choice::NuisanceCount;
 use ndarray::Array2;
 
 use crate::fitting::model;
