@@ -90,7 +90,7 @@ impl Pixel for i64 {
 impl Handle {
     /// Opens a file under its plain name.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let name = c_text(path.to_str().ok_or("the path is not valid UTF-8; rename it")?)?;
+        let name = c_path(path)?;
         let (mut file, mut status) = (std::ptr::null_mut(), 0);
         // SAFETY: `name` is a terminated string; cfitsio sets `file` to a handle where it returns status 0.
         unsafe { sys::ffdkopn(&mut file, name.as_ptr(), READONLY, &mut status) };
@@ -279,7 +279,7 @@ impl Drop for NewFile {
 impl NewFile {
     /// Creates a file under its plain name, with an empty primary HDU.
     pub(super) fn create(path: &Path) -> Result<Self, String> {
-        let name = c_text(path.to_str().ok_or("the path is not valid UTF-8; choose another")?)?;
+        let name = c_path(path)?;
         let (mut file, mut status) = (std::ptr::null_mut(), 0);
         // SAFETY: `name` is a terminated string; cfitsio sets `file` to a handle where it returns status 0.
         unsafe { sys::ffdkinit(&mut file, name.as_ptr(), &mut status) };
@@ -412,6 +412,11 @@ impl NewFile {
         unsafe { sys::ffflus(self.0, &mut status) };
         succeed(status)
     }
+}
+
+/// A path for C: its bytes as they are, text or not.
+fn c_path(path: &Path) -> Result<CString, String> {
+    CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| "the path holds a null byte".to_string())
 }
 
 fn c_text(text: &str) -> Result<CString, String> {

@@ -27,7 +27,7 @@ pub struct TrainingReport {
     /// Pixels without enough informative stars, excluded from every fit.
     pub n_invalid_pixels: usize,
     /// Pixels among these of more informative stars than terms, which do not determine the coefficients all the same, or only
-    /// absurd ones: beyond 10 times what was seen, at labels of the training stars.
+    /// absurd ones: beyond 3 times what was seen, at labels of the training stars.
     #[serde(default)]
     pub n_refused_pixels: usize,
     /// Pixels trained in f64 where f32 was asked for: their normal matrices are too badly conditioned for it.

@@ -20,7 +20,7 @@ const MOST_ROUNDS: usize = 20;
 
 /// A spectrum that departs from a pixel's mean flux by more than this many times what any star that was seen there does is no
 /// spectrum: labels of the training set for which no star was seen lie in between.
-const MOST_DEPARTURE: f64 = 10.0;
+const MOST_DEPARTURE: f64 = 3.0;
 
 /// Result of one block: theta [n_pixels, n_terms], s2 [n_pixels].
 pub(super) struct TrainedBlock {

@@ -87,7 +87,7 @@ fn every_model_has_calibrated_errors_and_labels_single_spectra_with_them() {
     assert!(page.contains("What both is made of") && page.contains("catalogue claims"), "report.html");
     // Whoever reads an error is told which one it is.
     let said = succeeded(folder.path(), &["label", "--model", "experiments/all/latest/models/both", "spectra"]);
-    assert!(said.contains("errors are calibrated on stars held out, against the truth"), "{said}");
+    assert!(said.contains("errors are calibrated on stars held out, against the catalogue"), "{said}");
     std::fs::remove_file(run.join("models/both/calibration.json")).unwrap();
     let said = succeeded(folder.path(), &["label", "--model", "experiments/all/latest/models/both", "spectra"]);
     assert!(said.contains("errors are formal"), "{said}");

@@ -138,7 +138,7 @@ fn wavelengths_in_another_unit_are_named() {
     refuse(folder, &with, &["w.csv", "log10 of Angstrom; give 10 to their power"]);
     write(&|w| w / 10.0);
     refuse(folder, &with, &["nanometres; multiply by 10"]);
-    write(&|w| -w);
+    write(&|w| 30_000.0 - w);
     refuse(folder, &with, &["descend; reverse them"]);
     write(&|w| w);
     estimates(folder, &with);
@@ -244,7 +244,7 @@ fn a_catalogue_whose_rows_name_other_stars_files_is_noticed() {
     let shifted = with_catalogue(12, |star, row| row[1] = file((star + 1) % 12));
     refused(shifted.path(), &OWN, 1, &["12 of 12 files hold another star", "of the same rows"]);
     let found = [&OWN[..], &["--set", "continuum.pixels=find"]].concat();
-    refused(shifted.path(), &found, 1, &["12 of 12 files hold another star"]);
+    refused(shifted.path(), &found, 1, &["6 of 6 files hold another star"]);
     let swapped = with_catalogue(12, |star, row| row[1] = file([1, 0].get(star).copied().unwrap_or(star)));
     let output = maury(swapped.path(), &OWN);
     let stderr = String::from_utf8_lossy(&output.stderr);
