@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ndarray::{Array1, Array2, Array3, Axis, s};
+use ndarray::{Array1, Array2, Array3, Axis, Zip, s};
 
 use super::truth::Truth;
 use crate::data::files;
@@ -106,6 +106,7 @@ impl Predictions {
         let (catalogue, labels) = (matrix("catalogue", true)?, matrix("estimate", true)?);
         let (errors, truth) = (matrix("error", false)?, matrix("truth", false)?);
         let calibrated_errors = matrix("error_calibrated", false)?;
+        let against_catalogue = matrix("error_against_catalogue", false)?;
         let has_truth = table.names().iter().any(|name| name.ends_with("_truth"));
         let mut optional = |name: &str| match table.has(name) {
             true => table.numbers(name, rows.clone(), remedy),
@@ -132,7 +133,11 @@ impl Predictions {
         let n_pixels = vec![n_labels + 1; rows.len()];
         let estimates = LabelEstimates { labels, covariance, chi2, n_pixels, flags: vec![0; rows.len()] };
         let truth = has_truth.then_some(Truth { labels: truth, pathology });
-        let catalogue_errors = Array2::from_elem(catalogue.raw_dim(), f64::NAN);
+        // What the catalogue's own errors add; nothing where it quotes none.
+        let catalogue_errors = Zip::from(&against_catalogue).and(&calibrated_errors).map_collect(|all, own| {
+            let square = all * all - own * own;
+            if square > 0.0 { square.sqrt() } else { f64::NAN }
+        });
         Ok(Self { ids, label_names, catalogue, catalogue_errors, truth, snr, estimates, calibrated_errors, flags })
     }
 
@@ -246,7 +251,7 @@ mod tests {
             label_names: vec!["teff".into()],
             catalogue: array![[4500.0], [f64::NAN]],
             catalogue_errors: array![[20.0], [f64::NAN]],
-            calibrated_errors: array![[41.5], [f64::NAN]],
+            calibrated_errors: array![[15.0], [f64::NAN]],
             truth: Some(Truth { labels: array![[4510.0], [4600.0]], pathology: None }),
             snr: vec![80.5, f64::NAN],
             estimates: LabelEstimates {
@@ -262,7 +267,7 @@ mod tests {
         write_table(&folder.path().join("predictions"), "PREDICTIONS", &predictions.columns()).unwrap();
         let csv = std::fs::read_to_string(folder.path().join("predictions.csv")).unwrap();
         let expected = "id,teff_catalogue,teff_estimate,teff_error,teff_error_calibrated,teff_error_against_catalogue,teff_truth,snr,chi2_reduced,flags\n\
-                        a,4500.0,4505.5,2.0,41.5,46.06788469204984,4510.0,80.5,1.0,0\n\
+                        a,4500.0,4505.5,2.0,15.0,25.0,4510.0,80.5,1.0,0\n\
                         b,,4601.0,2.0,,,4600.0,,2.0,72\n";
         assert_eq!(csv, expected);
         let mut file = fits::FitsReader::open(&folder.path().join("predictions.fits")).unwrap();

@@ -249,9 +249,12 @@ mod tests {
 
     #[test]
     fn without_gain_it_is_the_plain_cannon_and_what_loses_in_one_label_is_not_taken() {
-        let equal = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1]; 4], 2)).unwrap();
-        assert_eq!(equal.chosen, 0);
-        assert!(NuisanceChoice::words(&[&equal]).unwrap().contains("plain Cannon, which this model therefore is"));
+        let of_seed = |seed| NuisanceChoice::new(&residuals(300, &[[50.0, 0.1]; 4], seed)).unwrap();
+        let (plain, chance): (Vec<_>, Vec<_>) = (10..30).map(of_seed).partition(|choice| choice.chosen == 0);
+        // Three rivals, each ahead by twice its uncertainty once in forty times.
+        assert!(chance.len() <= 5, "{} of 20 by chance", chance.len());
+        let equal = &plain[0];
+        assert!(NuisanceChoice::words(&[equal]).unwrap().contains("plain Cannon, which this model therefore is"));
         let loses = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1], [20.0, 0.2]], 3)).unwrap();
         assert!(loses.candidates[1].loses && loses.chosen == 0, "{loses:?}");
     }

@@ -7,6 +7,7 @@ use maury::models::cannon::{Cannon, NO_INFORMATION};
 use maury::models::{LabelEstimates, LabelEstimator, SpectralModel};
 use maury::progress::Silent;
 use maury::spectra::batch::SpectraBatch;
+use maury::spectra::quality::star_flags;
 use maury::training::cannon_config::CannonConfig;
 use maury::training::checkpoint::TrainedCannon;
 use maury::training::closed_form::{TrainingReport, train};
@@ -71,9 +72,11 @@ fn labelled(
     (fitted.estimate_labels(&spectra).unwrap(), report)
 }
 
-/// The largest difference between two precisions, in formal errors, of the stars that neither remarks on.
+/// The largest difference between two precisions, in formal errors, of the stars for which both have one minimum, and that they
+/// reached. Few training stars have few stars inside their hull: outside counts, too.
 fn largest_difference(narrow: &LabelEstimates, wide: &LabelEstimates) -> f64 {
-    let unremarked = |star: &usize| narrow.flags[*star] == 0 && wide.flags[*star] == 0;
+    let settled = |flags: i64| flags & !star_flags::OUTSIDE_HULL == 0;
+    let unremarked = |star: &usize| settled(narrow.flags[*star]) && settled(wide.flags[*star]);
     let stars: Vec<usize> = (0..wide.flags.len()).filter(unremarked).collect();
     assert!(stars.len() > wide.flags.len() / 10, "{} of {} without remark", stars.len(), wide.flags.len());
     let difference = |(star, k): (usize, usize)| {

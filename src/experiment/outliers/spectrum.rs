@@ -277,6 +277,9 @@ fn shifted(rows: &Tensor<2>, by: isize) -> Tensor<2> {
     let [n_rows, n_pixels] = rows.dims();
     let distance = by.unsigned_abs().min(n_pixels);
     let nothing = Tensor::zeros([n_rows, distance], (&rows.device(), rows.dtype()));
+    if distance == n_pixels {
+        return nothing;
+    }
     let kept = rows.clone().narrow(1, if by > 0 { 0 } else { distance }, n_pixels - distance);
     Tensor::cat(if by > 0 { vec![nothing, kept] } else { vec![kept, nothing] }, 1)
 }
