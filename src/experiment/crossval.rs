@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::inference::calibration::{ErrorCalibration, HeldOut};
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
 use crate::inference::sampling::{sample_arrays, scaled_prior};
+use crate::models::vectorizer::Vectorizer;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
 use crate::spectra::labels::LabelScaler;
@@ -226,6 +227,14 @@ impl CrossValidation<'_> {
         let scaler = LabelScaler::fit_independent(&set.label_names, labels.view())?;
         let (flux, ivar) = spectra_of_rows(set, &trainable);
         let scaled = scaler.scale(labels.view());
+        let n_terms = Vectorizer::new(set.label_names.len(), config.order).n_terms();
+        if (n_terms + 1..2 * n_terms).contains(&trainable.len()) {
+            tracing::warn!(
+                "{} training stars for {n_terms} coefficients per pixel hardly determine them: labels will have several \
+                 minima; lower the order, or give more stars",
+                trainable.len()
+            );
+        }
         if let Some(latent) = &config.latent {
             if latent.spectra == NuisanceCount::HeldOut {
                 return self.train_cannon(fold, &self.settle_nuisances(fold, config)?.0);

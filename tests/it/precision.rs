@@ -73,7 +73,8 @@ fn labelled(
 }
 
 /// The largest difference between two precisions, in formal errors, of the stars for which both have one minimum, and that they
-/// reached. Few training stars have few stars inside their hull: outside counts, too.
+/// reached. Few training stars have few stars inside their hull: outside counts, too. With hardly more stars than coefficients there
+/// is no such star, and a warning instead.
 fn largest_difference(narrow: &LabelEstimates, wide: &LabelEstimates) -> f64 {
     let settled = |flags: i64| flags & !star_flags::OUTSIDE_HULL == 0;
     let unremarked = |star: &usize| settled(narrow.flags[*star]) && settled(wide.flags[*star]);
@@ -88,7 +89,7 @@ fn largest_difference(narrow: &LabelEstimates, wide: &LabelEstimates) -> f64 {
 #[test]
 fn orders_and_numbers_of_stars_do_not_part_f32_from_f64() {
     let test = stars(80, 2);
-    for (order, counts) in [(2, [12, 25, 400]), (3, [22, 60, 400])] {
+    for (order, counts) in [(2, [25, 60, 400]), (3, [60, 150, 400])] {
         for count in counts {
             let training = stars(count, 3);
             let [(narrow, report), (wide, _)] =
