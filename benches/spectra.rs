@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use maury::data::apstar;
 use maury::device::{Compute, Precision};
-use maury::experiment::labelling::{LabelledStar, Labeller};
+use maury::experiment::labelling::Labeller;
 use maury::inference::fit::FitSettings;
 use maury::inference::refine::RefineSettings;
 use maury::progress::Silent;
@@ -56,11 +56,11 @@ fn stream(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stream");
     group.sample_size(10).throughput(Throughput::Elements(N_STREAMED as u64));
     group.bench_function("label by the emulator", |bencher| {
-        let forget = |stars: &[LabelledStar]| {
-            black_box(stars);
-            Ok(())
-        };
-        bencher.iter(|| labeller.label(&paths, &Silent, forget).unwrap());
+        bencher.iter(|| {
+            for batch in paths.chunks(labeller.batch_stars()) {
+                black_box(labeller.label(batch, None, &Silent).unwrap());
+            }
+        });
     });
     group.finish();
 }

@@ -210,7 +210,7 @@ pub fn write_table_with(stem: &Path, name: &str, columns: &[Column], keys: &[(&s
         fits::write(&files::with_ending(stem, "fits"), |file| {
             file.table(name, columns)?;
             for (key, value, comment) in keys {
-                file.key(name, key, *value, comment)?;
+                file.key(name, key, value, comment)?;
             }
             let has_flags = columns.iter().any(|column| column.name == "flags");
             for (bit, flag) in star_flags::NAMES.iter().filter(|_| has_flags) {
