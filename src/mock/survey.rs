@@ -69,11 +69,11 @@ fn is_there(folder: &Path) -> bool {
     folder.join("allStar.fits").is_file()
 }
 
-/// Makes sure that a survey stands in `folder`, written as by [`write`] if it does not; none if it was there, or another program
+/// Makes sure that a survey stands in `folder`, written as by [`write()`] if it does not; none if it was there, or another program
 /// has made it meanwhile, which is waited for.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn provide(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Result<Option<MockSummary>> {
     if is_there(folder) {
         return Ok(None);
