@@ -63,7 +63,7 @@ pub struct LatentSettings {
 
 impl Default for LatentSettings {
     fn default() -> Self {
-        Self { labels: 0, spectra: NuisanceCount::HeldOut, rounds: 7, shrinkage: true, clip: 5.0, clip_most: 0.05 }
+        Self { labels: 0, spectra: NuisanceCount::HeldOut, rounds: 7, shrinkage: true, clip: 3.0, clip_most: 0.05 }
     }
 }
 
