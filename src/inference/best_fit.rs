@@ -20,10 +20,7 @@ impl<T: LabelTerms> Compressor<T> {
     /// Inputs that are not finite, of a star without data, count as those of the pivot star.
     pub fn best_fit(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> FluxPrediction {
         let (small, compute) = (Compute::small_systems(), self.compute());
-        let inputs = scaled_inputs.mapv(|input| if input.is_finite() { input } else { 0.0 });
-        let n_slopes = self.slopes().dims()[1];
-        let terms = self.label_terms().terms(small.matrix(inputs.view())).narrow(1, 1, n_slopes);
-        let mut mean = compute.bring(terms).matmul(self.slopes().clone().transpose()) + self.pivot_flux().clone();
+        let mut mean = self.flux_at(&scaled_inputs.mapv(|input| if input.is_finite() { input } else { 0.0 }));
         if let Some(nuisances) = self.nuisance_spectra() {
             let ([n_stars, n_pixels], n_nuisances) = (mean.dims(), nuisances.dims()[1]);
             let weight = self.weight(spectra);

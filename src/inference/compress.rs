@@ -140,12 +140,8 @@ impl<T: LabelTerms> Compressor<T> {
     /// Spectra beside the model's at scaled inputs, [n_stars, n_inputs], the most probable nuisance spectra included; and |z|^2
     /// of their amplitudes where the model has any.
     pub fn compare(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> (Comparison, Option<Vec<f64>>) {
-        let (n_stars, n_inputs) = scaled_inputs.dim();
-        let flat: Vec<f64> = scaled_inputs.iter().map(|input| if input.is_finite() { *input } else { 0.0 }).collect();
         let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
-        let terms = self.label_terms.terms(Compute::small_systems().tensor(&flat, [n_stars, n_inputs]));
-        let terms = self.compute.bring(terms.narrow(1, 1, n_slopes));
-        let model = terms.matmul(self.slopes.clone().transpose()) + self.pivot_flux.clone();
+        let model = self.flux_at(&scaled_inputs.mapv(|input| if input.is_finite() { input } else { 0.0 }));
         let mut comparison = Comparison {
             residual: spectra.flux.clone() - model,
             weight: self.weight(spectra) * self.valid.clone().transpose(),

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use maury::data::apstar;
 use maury::data::fetch::{ArchiveSettings, FetchReport, FetchRequest, fetch};
 use maury::data::selection::Selection;
 use maury::error::Result;
-use maury::progress::Silent;
+use maury::progress::{Progress, Silent};
 
 use super::archive::Archive;
 
@@ -171,4 +171,16 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
         if entry.path().is_dir() { found.extend(files_below(&entry.path())) } else { found.push(entry.path()) }
     }
     found
+}
+
+/// Asks to stop from some moment on.
+pub struct StopsAt(pub Instant);
+
+impl Progress for StopsAt {
+    fn start(&self, _task: &str, _total: usize) {}
+    fn advance(&self, _steps: usize) {}
+    fn finish(&self) {}
+    fn interrupted(&self) -> bool {
+        Instant::now() >= self.0
+    }
 }

@@ -11,7 +11,7 @@ use maury::error::Error;
 use maury::progress::{Progress, Silent};
 
 use super::archive::Mischief;
-use super::archive_sample::{STARS, Sample, files_below, id, spectrum_of};
+use super::archive_sample::{STARS, Sample, StopsAt, files_below, id, spectrum_of};
 
 #[test]
 fn every_telescope_is_fetched_once_and_the_next_run_asks_nothing() {
@@ -189,18 +189,6 @@ fn an_interrupted_run_says_what_waits_and_the_next_goes_on() {
     assert_eq!((report.n_present, report.n_fetched), (n_whole, 6 - n_whole));
     assert_eq!(sample.n_whole(), 6);
     assert_eq!(sample.archive.requests_for("SqlSearch").len(), 1);
-}
-
-/// Asks to stop from some moment on.
-struct StopsAt(Instant);
-
-impl Progress for StopsAt {
-    fn start(&self, _task: &str, _total: usize) {}
-    fn advance(&self, _steps: usize) {}
-    fn finish(&self) {}
-    fn interrupted(&self) -> bool {
-        Instant::now() >= self.0
-    }
 }
 
 #[test]

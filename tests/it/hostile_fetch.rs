@@ -4,22 +4,10 @@ use std::time::{Duration, Instant};
 
 use maury::data::fetch::fetch;
 use maury::error::Error;
-use maury::progress::{Progress, Silent};
+use maury::progress::Silent;
 
 use super::archive::Mischief;
-use super::archive_sample::{HEADER, Sample, files_below, id, spectrum_of};
-
-/// Asks to stop from some moment on.
-struct StopsAt(Instant);
-
-impl Progress for StopsAt {
-    fn start(&self, _task: &str, _total: usize) {}
-    fn advance(&self, _steps: usize) {}
-    fn finish(&self) {}
-    fn interrupted(&self) -> bool {
-        Instant::now() >= self.0
-    }
-}
+use super::archive_sample::{HEADER, Sample, StopsAt, files_below, id, spectrum_of};
 
 #[test]
 fn who_asks_to_stop_is_heeded_whatever_the_server_does() {
