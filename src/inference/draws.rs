@@ -34,7 +34,13 @@ const MOST_DRAWS: usize = 10_000_000;
 impl SamplerSettings {
     /// Stars to be sampled side by side: fewer than asked for where each has many draws.
     pub fn stars_together(&self) -> usize {
-        self.batch_stars.min(MOST_DRAWS / self.chains.saturating_mul(self.draws).max(1)).max(1)
+        let in_memory = self.chains.saturating_mul(self.draws.max(self.warm_up_in_memory()));
+        self.batch_stars.min(MOST_DRAWS / in_memory.max(1)).max(1)
+    }
+
+    /// Draws of warm-up of each chain that are in memory at once: those that the covariance is learnt from.
+    fn warm_up_in_memory(&self) -> usize {
+        self.warm_up / 2
     }
 
     /// Whether the values make sense; if not, the key of the first that does not, and what is wrong with it.
@@ -50,6 +56,11 @@ impl SamplerSettings {
                 self.chains.saturating_mul(self.draws) <= MOST_DRAWS,
                 "draws",
                 "times chains must be at most 10000000: all draws of a star are in memory at once",
+            ),
+            (
+                self.chains.saturating_mul(self.warm_up_in_memory()) <= MOST_DRAWS,
+                "warm_up",
+                "times chains must be at most 20000000: half of the warm-up of a star is in memory at once",
             ),
             (
                 self.target_acceptance > 0.0 && self.target_acceptance < 1.0,

@@ -22,6 +22,8 @@ fn settings_beyond_any_computer_are_refused_by_check() {
     check(&net("descent.optimizer.lbfgs={history=9223372036854775807,steps=3}"), &["history of 1 to 1000"]);
     check(&net("descent.epochs=9000000000000000000"), &["descent.epochs must be 1 to 1000000000"]);
     check("posterior.sampler={chains=1000,draws=1000000}", &["posterior.sampler.draws times chains", "10000000"]);
+    let long = "posterior.sampler={chains=1000,draws=4,warm_up=1000000}";
+    check(long, &["posterior.sampler.warm_up times chains", "20000000"]);
     check("device.threads=100000", &["device.threads", "at most 1024"]);
     let many: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     let sweep = ["seed", "max_training_stars"].map(|key| format!("sweep.\"{key}\"=[{}]", many.join(",")));
