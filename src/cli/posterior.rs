@@ -28,6 +28,8 @@ use crate::report;
 /// Widths of posteriors are formal errors: what noise and scatter do if the model is right. `maury label` gives calibrated ones, which
 /// hold what stars held out from training showed, where a model has them; they are often several times larger.
 ///
+/// A star that the model does not describe is flagged BAD_FIT: its posterior is one of labels that no width can be told for.
+///
 /// The model is a Cannon (`models/<name>` of a run, or made by `maury import`) or `checkpoints/payne-hband`.
 #[derive(Debug, Args)]
 #[command(

@@ -1,5 +1,7 @@
 //! Which test stars a fold's model does not describe, by the training stars held out; no test star takes part.
 
+use ndarray::ArrayView1;
+
 use super::crossval::{CrossValidation, ModelPlace};
 use super::prepare::spectra_of_rows;
 use crate::error::Result;
@@ -7,6 +9,7 @@ use crate::inference::fit_quality::FitQuality;
 use crate::inference::fitted::examine_arrays;
 use crate::inference::judged::Recognizer;
 use crate::models::misfit::Misfit;
+use crate::models::usual_spectra::UsualSpectra;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::split::Fold;
 use crate::training::usual_spectra;
@@ -25,9 +28,9 @@ impl HeldOutMisfit {
     }
 
     /// Adds some rows.
-    pub fn add(&mut self, rows: &[usize], estimates: &LabelEstimates, misfit: Misfit) {
+    pub fn add(&mut self, rows: &[usize], n_pixels: &[usize], misfit: Misfit) {
         self.rows.extend(rows);
-        self.n_pixels.extend(&estimates.n_pixels);
+        self.n_pixels.extend(n_pixels);
         self.misfit.append(misfit);
     }
 }
@@ -77,7 +80,7 @@ impl CrossValidation<'_> {
     }
 
     /// The same for a model that does not describe spectra: the test stars whose spectra are unlike those of the training
-    /// stars. Two thirds of these tell what is usual, the others how far from it one may be.
+    /// stars. How far from these one may be is told by every third of them, examined by what the others look like.
     ///
     /// # Errors
     /// [`crate::error::Error::Io`].
@@ -88,29 +91,37 @@ impl CrossValidation<'_> {
         estimates: &mut LabelEstimates,
         place: Option<&ModelPlace>,
     ) -> Result<()> {
-        let part = |held_out: bool| -> Vec<usize> {
-            training.iter().enumerate().filter(|(n, _)| (n % 3 == 2) == held_out).map(|(_, row)| *row).collect()
+        const PARTS: usize = 3;
+        let learn = |rows: &[usize]| {
+            let (flux, ivar) = spectra_of_rows(self.set, rows);
+            usual_spectra::learn(flux.view(), ivar.view(), self.compute)
         };
-        let (learning, held_out) = (part(false), part(true));
-        let (flux, ivar) = spectra_of_rows(self.set, &learning);
-        let Some(usual) = usual_spectra::learn(flux.view(), ivar.view(), self.compute) else {
+        let examine = |usual: &UsualSpectra, rows: &[usize]| {
+            let (flux, ivar) = spectra_of_rows(self.set, rows);
+            let count = |ivar: ArrayView1<f32>| ivar.iter().filter(|ivar| **ivar > 0.0).count();
+            let n_pixels: Vec<usize> = ivar.rows().into_iter().map(count).collect();
+            let recognizer = Recognizer::new(usual.clone(), &self.set.grid.chips, self.compute);
+            let batch_stars = self.config.fit.batch_stars;
+            (recognizer.examine_arrays(flux.view(), ivar.view(), batch_stars, self.compute), n_pixels)
+        };
+        let mut held_out = HeldOutMisfit::new();
+        for part in 0..PARTS {
+            let (own, others): (Vec<(usize, usize)>, _) =
+                training.iter().copied().enumerate().partition(|(n, _)| n % PARTS == part);
+            let rows = |stars: Vec<(usize, usize)>| stars.into_iter().map(|(_, row)| row).collect::<Vec<usize>>();
+            let (own, others) = (rows(own), rows(others));
+            if let Some(usual) = learn(&others) {
+                let (misfit, n_pixels) = examine(&usual, &own);
+                held_out.add(&own, &n_pixels, misfit);
+            }
+        }
+        let conditions = self.conditions(&held_out.rows);
+        let quality = FitQuality::fit(&held_out.misfit, &conditions, &held_out.n_pixels, self.config.bad_fit);
+        let (Some(quality), Some(usual)) = (quality, learn(training)) else {
             tracing::warn!(
                 "no star can be flagged as unlike the training stars: {} of them are too few",
                 training.len()
             );
-            return Ok(());
-        };
-        let recognizer = Recognizer::new(usual.clone(), &self.set.grid.chips, self.compute);
-        let examine = |rows: &[usize]| {
-            let (flux, ivar) = spectra_of_rows(self.set, rows);
-            let count = |ivar: ndarray::ArrayView1<f32>| ivar.iter().filter(|ivar| **ivar > 0.0).count();
-            let n_pixels: Vec<usize> = ivar.rows().into_iter().map(count).collect();
-            let batch_stars = self.config.fit.batch_stars;
-            (recognizer.examine_arrays(flux.view(), ivar.view(), batch_stars, self.compute), n_pixels)
-        };
-        let (misfit, n_pixels) = examine(&held_out);
-        let Some(quality) = FitQuality::fit(&misfit, &self.conditions(&held_out), &n_pixels, self.config.bad_fit)
-        else {
             return Ok(());
         };
         let quality = FitQuality { n_components: usual.n_components(), ..quality };
@@ -118,7 +129,7 @@ impl CrossValidation<'_> {
             usual_spectra::save(&usual, &place.model)?;
             quality.save(&place.model)?;
         }
-        let (misfit, n_pixels) = examine(&fold.test);
+        let (misfit, n_pixels) = examine(&usual, &fold.test);
         let flags = quality.flags(&misfit, &self.conditions(&fold.test), &n_pixels);
         estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
         Ok(())

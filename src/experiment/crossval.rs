@@ -200,7 +200,7 @@ impl CrossValidation<'_> {
                 let (trained, _) = self.train_cannon(inner, &config)?;
                 let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
                 let (estimates, misfit) = self.examine("fitting labels held out", &inner.test, &fitted)?;
-                unseen.add(&inner.test, &estimates, misfit);
+                unseen.add(&inner.test, &estimates.n_pixels, misfit);
                 Ok(estimates)
             })
         })?;

@@ -9,7 +9,7 @@ use crate::models::vectorizer::Vectorizer;
 use crate::spectra::split::{Fold, Split};
 use crate::training::cannon_config::CannonConfig;
 use crate::training::latent::LatentSettings;
-use crate::training::nuisance_choice::{CANDIDATES, NuisanceChoice, NuisanceCount};
+use crate::training::nuisance_choice::{CANDIDATES, NuisanceChoice, NuisanceCount, Trial};
 
 /// The training stars are held out in so many parts, one after the other, until there are enough to judge.
 const PARTS: usize = 3;
@@ -61,31 +61,37 @@ impl CrossValidation<'_> {
         if counts.len() < 2 {
             return Ok(None);
         }
-        let mut residuals: Vec<(usize, Array2<f64>)> =
-            counts.iter().map(|count| (*count, Array2::zeros((0, self.set.label_names.len())))).collect();
+        let trial = |spectra: usize| Trial {
+            spectra,
+            residuals: Array2::zeros((0, self.set.label_names.len())),
+            ln_likelihood: Vec::new(),
+        };
+        let mut trials: Vec<Trial> = counts.into_iter().map(trial).collect();
         for inner in (Split::Folds { k: PARTS }).folds(&ids, self.config.seed.wrapping_add(SEED)) {
             let of = |positions: &[usize]| positions.iter().map(|at| trainable[*at]).collect::<Vec<usize>>();
             let inner = Fold { training: of(&inner.training), test: of(&inner.test) };
             let catalogue = self.set.labels.select(Axis(0), &inner.test);
-            for (count, residuals) in &mut residuals {
-                let estimates = self.train_cannon(&inner, &settled(*count)).and_then(|(trained, _)| {
+            for trial in &mut trials {
+                let examined = self.train_cannon(&inner, &settled(trial.spectra)).and_then(|(trained, _)| {
                     let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
-                    self.label("fitting labels held out", &inner.test, &fitted)
+                    self.examine("fitting labels held out", &inner.test, &fitted)
                 });
-                let residual = match estimates {
-                    Ok(estimates) => estimates.labels - &catalogue,
+                let (estimates, misfit) = match examined {
+                    Ok(found) => found,
                     Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
                     Err(err) => {
                         tracing::warn!("no nuisance spectra: {err}");
                         return Ok(None);
                     }
                 };
-                residuals.append(Axis(0), residual.view()).expect("both have the same labels");
+                let residuals = estimates.labels - &catalogue;
+                trial.residuals.append(Axis(0), residuals.view()).expect("both have the same labels");
+                trial.ln_likelihood.extend(misfit.ln_likelihood);
             }
-            if residuals.iter().all(|(_, residuals)| residuals.nrows() >= ENOUGH_STARS) {
+            if trials[0].residuals.nrows() >= ENOUGH_STARS {
                 break;
             }
         }
-        Ok(NuisanceChoice::new(&residuals))
+        Ok(NuisanceChoice::new(&trials))
     }
 }

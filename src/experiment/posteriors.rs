@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::data::fits::Column;
 use crate::inference::draws::{Marginal, SamplerSettings};
 use crate::inference::sampling::{MIXED_R_HAT, StarPosterior};
-use crate::spectra::labels::unit;
+use crate::spectra::labels::{pairs, unit};
 use crate::spectra::quality::star_flags;
 use crate::stats::robust::quantile;
 
@@ -115,6 +115,9 @@ pub fn columns(ids: &[String], label_names: &[String], stars: &[StarPosterior], 
     if stars.iter().any(|star| star.noise.is_some()) {
         add("ln_noise", "", &|star| star.noise.unwrap_or(Marginal::NONE));
     }
+    for (a, b, name, unit) in pairs(label_names) {
+        columns.push(Column::f64(name, unit, stars.iter().map(|star| star.covariance[[a, b]]).collect()));
+    }
     let counts = |of: &dyn Fn(&StarPosterior) -> usize| stars.iter().map(|star| of(star) as i64).collect();
     columns.push(Column::i64("divergences", counts(&|star| star.divergences)));
     columns.push(Column::i64("beyond_walls", counts(&|star| star.beyond_walls)));
@@ -151,5 +154,26 @@ mod tests {
         assert_eq!(columns.len(), 1 + 8 + 3);
         assert_eq!(columns[11].cell(1), (star_flags::NO_POSTERIOR | 4).to_string());
         assert_eq!((columns[1].name.as_str(), columns[1].unit.as_ref()), ("teff_mean", "K"));
+    }
+
+    #[test]
+    fn covariances_of_the_draws_stand_in_the_table() {
+        let values = Array2::from_shape_fn((400, 2), |(n, k)| if k == 0 { n as f64 } else { -0.5 * n as f64 });
+        let draws = Draws {
+            n_chains: 4,
+            values,
+            divergent: vec![Vec::new(); 4],
+            beyond_walls: 0,
+            acceptance: 0.9,
+            step_size: 1.0,
+            n_gradients: 1,
+        };
+        let stars = [StarPosterior::of(&draws, 2, false, false), StarPosterior::none(2)];
+        let (ids, labels) = (["a", "b"].map(String::from), ["teff", "logg"].map(String::from));
+        let columns = columns(&ids, &labels, &stars, &[0, 0]);
+        let of_pair = columns.iter().find(|column| column.name == "cov_teff_logg").unwrap();
+        // Half the variance of 400 numbers in a row, which is (400^2 - 1) / 12.
+        assert!((of_pair.cell(0).parse::<f64>().unwrap() + 0.5 * 159_999.0 / 12.0).abs() < 1e-6);
+        assert_eq!((of_pair.unit.as_ref(), of_pair.cell(1).as_str()), ("K dex", ""));
     }
 }

@@ -55,7 +55,13 @@ impl CrossValidation<'_> {
         let spectra = SpectraBatch::new(stars.flux.view(), stars.ivar.view(), self.compute);
         let variance = timings.measure("train", || estimator.variance(&spectra))?;
         trained.usual_variance = variance.columns().into_iter().map(|column| median(&column.to_vec())).collect();
-        tracing::info!("trained on {} stars, {} parameters: {report:?}", rows.len(), trained.n_parameters());
+        let freedom: Vec<String> = report.degrees_of_freedom.iter().map(|freedom| format!("{freedom:.0}")).collect();
+        tracing::info!(
+            "trained on {} stars, {} parameters, of which {} are free (by label)",
+            rows.len(),
+            trained.n_parameters(),
+            freedom.join(", ")
+        );
         if let Some(place) = place {
             timings.measure("save", || trained.save(&place.model))?;
         }

@@ -11,15 +11,16 @@
 use burn::tensor::{Int, Tensor};
 use ndarray::{Array2, ArrayView2};
 
+use super::amplitudes::{Amplitudes, NuisanceSpectra};
 use super::examine::Comparison;
 use super::fit::{ChiSquare, Evaluation, Slope};
 use super::marginal::LinearNuisance;
 use crate::device::{Compute, to_f64};
-use crate::models::LabelTerms;
 use crate::models::cannon::NO_INFORMATION;
 use crate::models::likelihood::inverse_total_variance;
+use crate::models::pairs::{packed_index, products_of_columns};
+use crate::models::{FluxPrediction, LabelTerms};
 use crate::spectra::batch::SpectraBatch;
-use crate::training::closed_form::products_of_columns;
 
 /// What of a model the compression needs, computed once.
 #[derive(Debug, Clone)]
@@ -121,15 +122,11 @@ impl<T: LabelTerms> Compressor<T> {
         &self.slopes
     }
 
-    /// Scatter variance of the model, [1, n_pixels].
-    pub(super) fn scatter_variance(&self) -> &Tensor<2> {
-        &self.s2
-    }
-
-    /// Nuisance spectra as columns, [n_pixels, n_nuisances], if there are any.
-    pub(super) fn nuisance_spectra(&self) -> Option<Tensor<2>> {
+    /// Nuisance spectra, if there are any.
+    fn nuisances(&self) -> Option<NuisanceSpectra> {
         let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
-        self.has_nuisances().then(|| self.columns.clone().narrow(1, n_slopes, n - n_slopes))
+        let columns = || self.columns.clone().narrow(1, n_slopes, n - n_slopes);
+        self.has_nuisances().then(|| NuisanceSpectra::new(columns(), &self.compute))
     }
 
     /// The functions of the labels.
@@ -137,22 +134,39 @@ impl<T: LabelTerms> Compressor<T> {
         &self.label_terms
     }
 
-    /// Spectra beside the model's at scaled inputs, [n_stars, n_inputs], the most probable nuisance spectra included; and |z|^2
-    /// of their amplitudes where the model has any.
-    pub fn compare(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> (Comparison, Option<Vec<f64>>) {
-        let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
-        let model = self.flux_at(&scaled_inputs.mapv(|input| if input.is_finite() { input } else { 0.0 }));
+    /// Spectra beside the model's at scaled inputs, [n_stars, n_inputs], the most probable nuisance spectra taken out; and
+    /// the amplitudes of these where the model has any.
+    pub fn compare(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> (Comparison, Option<Amplitudes>) {
         let mut comparison = Comparison {
-            residual: spectra.flux.clone() - model,
+            residual: spectra.flux.clone() - self.flux_at_known(scaled_inputs),
             weight: self.weight(spectra) * self.valid.clone().transpose(),
             ivar: spectra.ivar.clone(),
         };
-        let amplitudes = (n > n_slopes).then(|| {
-            let own: Vec<usize> = (n_slopes..n).flat_map(|a| (a..n).map(move |b| packed_index(a, b, n))).collect();
-            let pairs = self.pairs.clone().select(1, self.compute.indices(&own));
-            comparison.take_out(&self.columns.clone().narrow(1, n_slopes, n - n_slopes), &pairs)
-        });
+        let amplitudes = self.nuisances().map(|nuisances| comparison.take_out(&nuisances));
         (comparison, amplitudes)
+    }
+
+    /// The model's spectra at scaled inputs, [n_stars, n_inputs], with the nuisance spectra at the amplitudes that are most
+    /// probable there.
+    ///
+    /// ```text
+    /// m = theta . x(l),   z = (1 + B W B^T)^-1 B W (f - m),   best fit = m + z . B
+    /// ```
+    ///
+    /// Inputs that are not finite, of a star without data, count as those of the pivot star.
+    pub fn best_fit(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> FluxPrediction {
+        let mut mean = self.flux_at_known(scaled_inputs);
+        if let Some(nuisances) = self.nuisances() {
+            let weight = self.weight(spectra) * self.valid.clone().transpose();
+            let amplitudes = nuisances.amplitudes(&(spectra.flux.clone() - mean.clone()), &weight);
+            mean = mean + nuisances.flux(&amplitudes);
+        }
+        FluxPrediction { mean, variance: self.s2.clone() }
+    }
+
+    /// Spectra at scaled inputs, those that are not finite taken for the pivot star's.
+    fn flux_at_known(&self, scaled_inputs: ArrayView2<f64>) -> Tensor<2> {
+        self.flux_at(&scaled_inputs.mapv(|input| if input.is_finite() { input } else { 0.0 }))
     }
 
     /// Where spectra are summed up.
@@ -201,12 +215,6 @@ impl<T: LabelTerms> Compressor<T> {
         }
         (compressed, counted.into_iter().map(|count| count as usize).collect())
     }
-}
-
-/// Position of (row, column) of a symmetric matrix in its packed upper triangle.
-pub(super) fn packed_index(row: usize, column: usize, n: usize) -> usize {
-    let (low, high) = (row.min(column), row.max(column));
-    low * (2 * n - low + 1) / 2 + high - low
 }
 
 impl<T: LabelTerms> CompressedSpectra<T> {

@@ -1,15 +1,15 @@
 //! Spectra beside what a model makes of them, pixel by pixel: the numbers that tell how well it describes each star.
 
+use std::f64::consts::TAU;
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use nalgebra::DMatrix;
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
-use super::compress::packed_index;
-use super::solve::solve;
-use crate::device::{Compute, to_f64};
+use super::amplitudes::{Amplitudes, NuisanceSpectra};
+use crate::device::to_f64;
 use crate::models::misfit::{Measure, Misfit};
 use crate::stats::robust::median_in_place;
 
@@ -25,33 +25,21 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Takes nuisance spectra with standard normal amplitudes out of the residuals, as much of each as is most probable;
-    /// returns |z|^2 of every star.
-    ///
-    /// ```text
-    /// z = (1 + B^T W B)^-1 B^T W r
-    /// ```
-    ///
-    /// # Shapes
-    /// - columns: B, `[n_pixels, n_nuisances]`; pairs: products of two of its columns, the upper triangle row by row
-    pub fn take_out(&mut self, columns: &Tensor<2>, pairs: &Tensor<2>) -> Vec<f64> {
-        let (n_stars, n) = (self.residual.dims()[0], columns.dims()[1]);
-        let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
-        let identity: Vec<f64> = (0..n * n).map(|i| f64::from(u8::from(i % (n + 1) == 0))).collect();
-        let small = Compute::small_systems();
-        let packed = small.bring(self.weight.clone().matmul(pairs.clone()));
-        let normal = packed.select(1, small.indices(&full)).reshape([n_stars, n, n]);
-        let right = small.bring((self.weight.clone() * self.residual.clone()).matmul(columns.clone()));
-        let z = solve(normal + small.tensor(&identity, [1, n, n]), right.reshape([n_stars, n, 1]));
-        let amplitudes: Vec<f64> = to_f64(z).into_iter().map(|z| if z.is_finite() { z } else { 0.0 }).collect();
-        let squares = amplitudes.chunks(n).map(|z| z.iter().map(|z| z * z).sum()).collect();
-        let z = Tensor::<2>::from_data(TensorData::new(amplitudes, [n_stars, n]), (&columns.device(), columns.dtype()));
-        self.residual = self.residual.clone() - z.matmul(columns.clone().transpose());
-        squares
+    /// Takes nuisance spectra out of the residuals, as much of each as is most probable.
+    pub fn take_out(&mut self, nuisances: &NuisanceSpectra) -> Amplitudes {
+        let amplitudes = nuisances.amplitudes(&self.residual, &self.weight);
+        self.residual = self.residual.clone() - nuisances.flux(&amplitudes);
+        amplitudes
     }
 
-    /// chi^2 per pixel in all and by chip, and the size of the errors; one column more for `others` each.
-    pub fn measure(&self, chips: &[Range<usize>], others: &[(Measure, Vec<f64>)]) -> Misfit {
+    /// chi^2 per pixel in all and by chip, the size of the errors, and of the amplitudes of what was taken out; one column more
+    /// for `others` each.
+    pub fn measure(
+        &self,
+        chips: &[Range<usize>],
+        amplitudes: Option<&Amplitudes>,
+        others: &[(Measure, Vec<f64>)],
+    ) -> Misfit {
         let [n_stars, n_pixels] = self.residual.dims();
         let host = |tensor: &Tensor<2>| to_f64(tensor.clone());
         let (residual, weight, ivar) = (host(&self.residual), host(&self.weight), host(&self.ivar));
@@ -60,23 +48,28 @@ impl Comparison {
         let star = |n: usize| {
             let of = |values: &'_ [f64]| values[n * n_pixels..(n + 1) * n_pixels].to_vec();
             let (residual, weight, ivar) = (of(&residual), of(&weight), of(&ivar));
-            let mut row = vec![chi2_per_pixel(&residual, &weight)];
+            let counts: Vec<usize> = (0..n_pixels).filter(|j| weight[*j] > 0.0).collect();
+            let chi2 = chi2_per_pixel(&residual, &weight);
+            let mut row = vec![chi2];
             row.extend(chips.iter().map(|chip| chi2_per_pixel(&residual[chip.clone()], &weight[chip.clone()])));
-            let counts = (0..n_pixels).filter(|j| weight[*j] > 0.0);
-            let mut squares: Vec<f64> = counts.map(|j| ivar[j] * residual[j] * residual[j]).collect();
-            row.push(median_in_place(&mut squares));
-            row
+            row.push(median_in_place(
+                &mut counts.iter().map(|j| ivar[*j] * residual[*j].powi(2)).collect::<Vec<f64>>(),
+            ));
+            row.extend(amplitudes.map(|amplitudes| amplitudes.squares[n]));
+            row.extend(others.iter().map(|(_, values)| values[n]));
+            let integrated = amplitudes.map_or(0.0, |own| own.squares[n] + own.ln_determinants[n]);
+            let ln_variances = -counts.iter().map(|j| weight[*j].ln()).sum::<f64>();
+            let per_pixel = chi2 + (ln_variances + integrated) / counts.len() as f64;
+            (row, -0.5 * (per_pixel + TAU.ln()))
         };
-        let rows: Vec<f64> = (0..n_stars).into_par_iter().flat_map_iter(star).collect();
+        let (rows, ln_likelihood): (Vec<Vec<f64>>, Vec<f64>) = (0..n_stars).into_par_iter().map(star).unzip();
         let mut measures = vec![Measure::Chi2];
         measures.extend((0..chips.len()).map(Measure::Chi2OfChip));
         measures.push(Measure::Errors);
-        let n_own = measures.len();
+        measures.extend(amplitudes.map(|_| Measure::Nuisances));
         measures.extend(others.iter().map(|(measure, _)| *measure));
-        let values = Array2::from_shape_fn((n_stars, measures.len()), |(n, m)| {
-            if m < n_own { rows[n * n_own + m] } else { others[m - n_own].1[n] }
-        });
-        Misfit { measures, values }
+        let values = Array2::from_shape_vec((n_stars, measures.len()), rows.concat()).expect("a row has all measures");
+        Misfit { measures, values, ln_likelihood }
     }
 }
 
@@ -122,7 +115,7 @@ impl Distance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Precision;
+    use crate::device::{Compute, Precision};
     use ndarray::array;
 
     #[test]
@@ -134,27 +127,38 @@ mod tests {
             weight: compute.tensor(&[100.0, 25.0, 50.0, 0.0], [1, 4]),
             ivar: compute.tensor(&[200.0, 50.0, 100.0, 0.0], [1, 4]),
         };
-        let found = comparison.measure(&[0..2, 2..4], &[(Measure::Labels, vec![7.0])]);
+        let found = comparison.measure(&[0..2, 2..4], None, &[(Measure::Labels, vec![7.0])]);
         use Measure::*;
         assert_eq!(found.measures, [Chi2, Chi2OfChip(0), Chi2OfChip(1), Errors, Labels]);
         // chi^2 1 + 1 + 4.5 of three pixels; squares in units of the errors 2, 2 and 9.
         let expected = [6.5 / 3.0, 1.0, 4.5, 2.0, 7.0];
         assert!(found.values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+        // Normal densities at 1, 1 and sqrt(4.5) standard deviations of 0.1, 0.2 and 1 / sqrt(50).
+        let density = |residual: f64, weight: f64| 0.5 * ((weight / TAU).ln() - weight * residual * residual);
+        let expected = (density(0.1, 100.0) + density(0.2, 25.0) + density(0.3, 50.0)) / 3.0;
+        assert!((found.ln_likelihood[0] - expected).abs() < 1e-12);
     }
 
     #[test]
     fn nuisances_are_taken_out_as_far_as_they_are_probable() {
         let compute = Compute::flex(Precision::F64);
         let columns = compute.tensor(&[1.0, 2.0, 0.0], [3, 1]);
-        let pairs = compute.tensor(&[1.0, 4.0, 0.0], [3, 1]);
         let mut comparison = Comparison {
             residual: compute.tensor(&[3.0, 6.0, 1.0], [1, 3]),
             weight: compute.tensor(&[2.0, 2.0, 2.0], [1, 3]),
             ivar: compute.tensor(&[2.0, 2.0, 2.0], [1, 3]),
         };
         // B^T W B = 10, B^T W r = 30: z = 30 / 11.
-        let z = comparison.take_out(&columns, &pairs);
-        assert!((z[0] - (30.0_f64 / 11.0).powi(2)).abs() < 1e-12);
+        let z = comparison.take_out(&NuisanceSpectra::new(columns, &compute));
+        assert!((z.squares[0] - (30.0_f64 / 11.0).powi(2)).abs() < 1e-12);
+        assert!((z.ln_determinants[0] - 11.0_f64.ln()).abs() < 1e-12);
+        // Integrating z out is a normal density of covariance 1 / W + B B^T.
+        let covariance = nalgebra::DMatrix::<f64>::from_row_slice(3, 3, &[1.5, 2.0, 0.0, 2.0, 4.5, 0.0, 0.0, 0.0, 0.5]);
+        let residual = nalgebra::DVector::from_column_slice(&[3.0, 6.0, 1.0]);
+        let chi2 = residual.dot(&covariance.clone().lu().solve(&residual).unwrap());
+        let expected = -0.5 * (chi2 + covariance.determinant().ln() + 3.0 * TAU.ln()) / 3.0;
+        let found = comparison.measure(&[0..3], Some(&z), &[]);
+        assert!((found.ln_likelihood[0] - expected).abs() < 1e-12);
         let residual = to_f64(comparison.residual);
         assert!((residual[1] - (6.0 - 60.0 / 11.0)).abs() < 1e-12 && residual[2] == 1.0);
     }

@@ -115,7 +115,7 @@ impl FitQuality {
             let value = misfit.values[[star, m]];
             // Fewer pixels than usual scatter more.
             let per_pixel = match usual.measure {
-                Measure::Nuisances | Measure::Labels => 0.0,
+                Measure::Nuisances | Measure::Structure | Measure::Labels => 0.0,
                 Measure::Chi2OfChip(_) => 2.0 * n_chips as f64,
                 Measure::Chi2 | Measure::Errors => 2.0,
             };
@@ -198,7 +198,8 @@ fn usual(measure: Measure, x: Vec<f64>, y: Vec<f64>) -> Option<Usual> {
         let inner = out(0.841).max(0.0);
         inner.max((out(0.95) / 1.645).min(1.5 * inner)) * (1.0 + 2.0 / (y.len() as f64).sqrt())
     };
-    let width = (side(-1.0).max(LEAST_WIDTH_BELOW), side(1.0).max(LEAST_WIDTH));
+    let least_below = if measure.falls_in_training() { LEAST_WIDTH_BELOW } else { LEAST_WIDTH };
+    let width = (side(-1.0).max(least_below), side(1.0).max(LEAST_WIDTH));
     Some(Usual { measure, median, width })
 }
 
@@ -211,6 +212,12 @@ mod tests {
 
     const N_PIXELS: usize = 7000;
 
+    fn of_chi2(values: Vec<f64>) -> Misfit {
+        let n_stars = values.len();
+        let values = Array2::from_shape_vec((n_stars, 1), values).unwrap();
+        Misfit { measures: vec![Measure::Chi2], values, ..Misfit::none(n_stars) }
+    }
+
     /// ln chi^2 of 0.2 width about a line in ln SNR; every thirtieth star is a wrong one with chi^2 forty times as large.
     fn survey(n_stars: usize, seed: u64) -> (Misfit, Vec<Conditions>, Vec<usize>) {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -220,8 +227,7 @@ mod tests {
             wrong * (0.4 * (snr(n) / 100.0).ln() + 0.2 * normal(rng)).exp()
         };
         let values: Vec<f64> = (0..n_stars).map(|n| chi2(n, &mut rng)).collect();
-        let misfit =
-            Misfit { measures: vec![Measure::Chi2], values: Array2::from_shape_vec((n_stars, 1), values).unwrap() };
+        let misfit = of_chi2(values);
         let conditions = (0..n_stars).map(|n| Conditions { snr: snr(n), lost_chips: 0 }).collect();
         (misfit, conditions, vec![N_PIXELS; n_stars])
     }
@@ -245,7 +251,7 @@ mod tests {
         let (misfit, conditions, n_pixels) = survey(300, 5);
         let quality = FitQuality::fit(&misfit, &conditions, &n_pixels, BadFitSettings::default()).unwrap();
         let flag = |chi2: f64, snr: f64| {
-            let misfit = Misfit { measures: vec![Measure::Chi2], values: Array2::from_elem((1, 1), chi2) };
+            let misfit = of_chi2(vec![chi2]);
             quality.flags(&misfit, &[Conditions { snr, lost_chips: 0 }], &[N_PIXELS])[0] != 0
         };
         assert!(!flag(1.0, 100.0) && flag(1e8, 1e6) && flag(1e-8, 0.01));
@@ -259,7 +265,7 @@ mod tests {
     fn a_star_of_few_pixels_scatters_more() {
         let (misfit, conditions, n_pixels) = survey(300, 6);
         let quality = FitQuality::fit(&misfit, &conditions, &n_pixels, BadFitSettings::default()).unwrap();
-        let star = Misfit { measures: vec![Measure::Chi2], values: Array2::from_elem((1, 1), 4.0) };
+        let star = of_chi2(vec![4.0]);
         let at = [Conditions { snr: 100.0, lost_chips: 0 }];
         assert!(quality.flags(&star, &at, &[N_PIXELS])[0] != 0 && quality.flags(&star, &at, &[12])[0] == 0);
     }
@@ -276,7 +282,7 @@ mod tests {
     fn without_held_out_stars_a_factor_of_four_is_the_limit() {
         let rule = FitQuality::without_held_out_stars();
         let flag = |chi2: f64| {
-            let misfit = Misfit { measures: vec![Measure::Chi2], values: Array2::from_elem((1, 1), chi2) };
+            let misfit = of_chi2(vec![chi2]);
             rule.flags(&misfit, &[Conditions { snr: 300.0, lost_chips: 0 }], &[N_PIXELS])[0] != 0
         };
         assert!(flag(4.01) && !flag(3.99) && !flag(0.251) && flag(0.249));

@@ -178,10 +178,8 @@ impl<T: LabelTerms> Fitted<T> {
     /// How well the model describes spectra at some minima.
     fn examine(&self, spectra: &SpectraBatch, minimum: &Minimum) -> Misfit {
         let (comparison, amplitudes) = self.compressor.compare(spectra, minimum.scaled_labels.view());
-        let mut others: Vec<(Measure, Vec<f64>)> =
-            amplitudes.into_iter().map(|squares| (Measure::Nuisances, squares)).collect();
-        others.extend(self.distances(minimum));
-        comparison.measure(&self.chips, &others)
+        let others: Vec<(Measure, Vec<f64>)> = self.distances(minimum).into_iter().collect();
+        comparison.measure(&self.chips, amplitudes.as_ref(), &others)
     }
 
     /// How far the labels of some minima are from those of the training stars.

@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use ndarray::{Array2, ArrayView2, s};
 
+use super::amplitudes::NuisanceSpectra;
 use super::examine::Comparison;
 use super::fit_quality::FitQuality;
 use crate::device::{Compute, to_f64};
@@ -16,7 +17,6 @@ use crate::models::usual_spectra::UsualSpectra;
 use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::noise::Conditions;
-use crate::training::closed_form::products_of_columns;
 use crate::training::usual_spectra;
 
 /// An estimator whose estimates are flagged where it does not describe the star.
@@ -65,28 +65,40 @@ impl<E: LabelEstimator> LabelEstimator for Judged<E> {
 #[derive(Debug, Clone)]
 pub struct Recognizer {
     usual: UsualSpectra,
-    /// The components as columns, and products of two of them.
-    columns: Tensor<2>,
-    pairs: Tensor<2>,
+    components: NuisanceSpectra,
     chips: Vec<Range<usize>>,
 }
 
 impl Recognizer {
     /// Prepares the comparison with usual spectra.
     pub fn new(usual: UsualSpectra, chips: &[Range<usize>], compute: &Compute) -> Self {
-        let columns = usual.components.val().transpose();
-        Self { pairs: products_of_columns(&columns, compute), columns, usual, chips: chips.to_vec() }
+        let components = NuisanceSpectra::new(usual.components.val().transpose(), compute);
+        Self { usual, components, chips: chips.to_vec() }
     }
 
-    /// How far spectra are from usual ones: what the components leave, and how large they are.
+    /// How far spectra are from usual ones: what the components leave, how large they are, and how much there is of the
+    /// mean's structure.
     pub fn examine(&self, spectra: &SpectraBatch) -> Misfit {
         let mut comparison = Comparison {
             residual: spectra.flux.clone() - self.usual.mean.val(),
             weight: inverse_total_variance(spectra.ivar.clone(), self.usual.s2.val()) * self.usual.valid(),
             ivar: spectra.ivar.clone(),
         };
-        let squares = comparison.take_out(&self.columns, &self.pairs);
-        comparison.measure(&self.chips, &[(Measure::Nuisances, squares)])
+        let structure = self.structure(&spectra.flux, &comparison.weight);
+        let amplitudes = comparison.take_out(&self.components);
+        comparison.measure(&self.chips, Some(&amplitudes), &[(Measure::Structure, structure)])
+    }
+
+    /// The slope of every spectrum against the mean spectrum, by weighted least squares with a free level.
+    fn structure(&self, flux: &Tensor<2>, weight: &Tensor<2>) -> Vec<f64> {
+        /// Of a featureless or inverted spectrum: measures are positive.
+        const LEAST: f64 = 1e-3;
+        let mean = self.usual.mean.val();
+        let level = (weight.clone() * mean.clone()).sum_dim(1) / weight.clone().sum_dim(1);
+        let shape = mean - level;
+        let weighted = weight.clone() * shape.clone();
+        let slope = (weighted.clone() * flux.clone()).sum_dim(1) / (weighted * shape).sum_dim(1);
+        to_f64(slope).into_iter().map(|slope| if slope < LEAST { LEAST } else { slope }).collect()
     }
 
     /// The same of host arrays, [n_stars, n_pixels], a batch of stars at a time.
@@ -149,5 +161,36 @@ impl<E: LabelEstimator> LabelEstimator for Recognizing<E> {
         let estimates = self.estimator.estimate_labels(spectra)?;
         let examined = self.recognizer.as_ref().map(|recognizer| recognizer.examine(spectra));
         Ok((estimates, examined.unwrap_or_else(|| Misfit::none(spectra.n_stars()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Precision;
+    use ndarray::array;
+
+    #[test]
+    fn structure_is_the_slope_against_the_mean_spectrum_whatever_the_level() {
+        let compute = Compute::flex(Precision::F64);
+        let mean = [1.0, 0.5, 0.9, 0.2, 1.0];
+        let usual = UsualSpectra::new(&mean, &[0.0; 5], &[0.01; 5], &compute);
+        let recognizer = Recognizer::new(usual, &[0..5], &compute);
+        // Half the depth at twice the level, the mean itself with a masked pixel that is off, no line, lines upside down.
+        let flux = array![
+            [1.75_f32, 1.5, 1.7, 1.35, 1.75],
+            [1.0, 0.5, 7.0, 0.2, 1.0],
+            [1.0, 1.0, 1.0, 1.0, 1.0],
+            [1.0, 1.5, 1.1, 1.8, 1.0],
+            [1.0, 1.0, 1.0, 1.0, 1.0]
+        ];
+        let mut ivar = Array2::from_elem((5, 5), 400.0);
+        ivar[[1, 2]] = 0.0;
+        ivar.row_mut(4).fill(0.0);
+        let misfit = recognizer.examine(&SpectraBatch::new(flux.view(), ivar.view(), &compute));
+        let place = misfit.measures.iter().position(|measure| *measure == Measure::Structure).unwrap();
+        let found = misfit.values.column(place).to_vec();
+        assert!((found[0] - 0.5).abs() < 1e-6 && (found[1] - 1.0).abs() < 1e-6, "{found:?}");
+        assert!(found[2] == 1e-3 && found[3] == 1e-3 && found[4].is_nan(), "{found:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Labels from spectra: batched fits of a spectral model, or networks asked directly.
 
-pub mod best_fit;
+pub mod amplitudes;
 pub mod calibration;
 mod calibration_check;
 pub mod combination;

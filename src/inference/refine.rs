@@ -229,7 +229,7 @@ impl LabelEstimator for FittedPayne {
         let others: Vec<(Measure, Vec<f64>)> = self.fitted.distances(&minimum).into_iter().collect();
         let pixels: Vec<Range<usize>> =
             self.chips.iter().map(|(start, basis)| *start..start + basis.dims()[0]).collect();
-        let misfit = comparison.measure(&pixels, &others);
+        let misfit = comparison.measure(&pixels, None, &others);
         Ok((self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels), misfit))
     }
 

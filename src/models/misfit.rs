@@ -16,6 +16,8 @@ pub enum Measure {
     Errors,
     /// |z|^2 of the amplitudes of the model's nuisance spectra.
     Nuisances,
+    /// How much of the structure of the mean spectrum a spectrum shows: 1 for the mean, 0 for a featureless one.
+    Structure,
     /// Square distance of the labels from the mean of the training labels, by the covariance of these.
     Labels,
 }
@@ -23,6 +25,11 @@ pub enum Measure {
 impl Measure {
     /// Whether less than usual is wrong, too: errors quoted too large, not a star in the midst of others.
     pub fn is_two_sided(self) -> bool {
+        !matches!(self, Self::Nuisances | Self::Labels)
+    }
+
+    /// Whether stars that trained have less of it than others.
+    pub fn falls_in_training(self) -> bool {
         matches!(self, Self::Chi2 | Self::Chi2OfChip(_) | Self::Errors)
     }
 }
@@ -34,12 +41,14 @@ pub struct Misfit {
     pub measures: Vec<Measure>,
     /// [n_stars, n_measures]; NaN where there is nothing to measure.
     pub values: Array2<f64>,
+    /// ln(likelihood) per pixel of every star at its best fit, nuisance spectra integrated out; NaN where it is not known.
+    pub ln_likelihood: Vec<f64>,
 }
 
 impl Misfit {
     /// Of a model that measures nothing.
     pub fn none(n_stars: usize) -> Self {
-        Self { measures: Vec::new(), values: Array2::zeros((n_stars, 0)) }
+        Self { measures: Vec::new(), values: Array2::zeros((n_stars, 0)), ln_likelihood: vec![f64::NAN; n_stars] }
     }
 
     /// Number of stars.
@@ -53,6 +62,7 @@ impl Misfit {
             *self = other;
         } else {
             self.values.append(Axis(0), other.values.view()).expect("both are measured alike");
+            self.ln_likelihood.extend(other.ln_likelihood);
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod cannon;
 pub mod likelihood;
 pub mod misfit;
 pub mod network;
+pub mod pairs;
 pub mod payne;
 pub mod ridge;
 pub mod usual_spectra;

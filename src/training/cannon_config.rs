@@ -134,7 +134,7 @@ impl CannonConfig {
             let closed = self.training == CannonTraining::ClosedForm;
             check(closed, "latent", "needs training = \"closed-form\", from which it starts")?;
             check(
-                self.order < 3,
+                self.order < 3 || latent.labels == 0,
                 "order",
                 "must be 1 or 2 beside latent labels: a cubic of so many has too many terms",
             )?;

@@ -25,13 +25,14 @@ use ndarray::{ArrayView2, s};
 
 use super::cannon_config::{CannonConfig, CannonDescent};
 use super::cannon_objective::{Basis, BlockObjective, Finished, Penalty, PixelUnits};
-use super::closed_form::{DescentReport, TrainingReport, enough_stars, products_of_columns};
+use super::closed_form::{DescentReport, TrainingReport, enough_stars};
 use super::descent::{Company, descend};
 use super::normal_matrix::NormalFactor;
 use super::observer::Unwatched;
 use crate::device::{Compute, to_f64};
 use crate::error::Result;
 use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::pairs::products_of_columns;
 use crate::models::vectorizer::Vectorizer;
 use crate::progress::Progress;
 

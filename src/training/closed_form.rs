@@ -5,7 +5,6 @@
 //! s2 is the root of `sum w^2 r^2 - w` found by Newton steps on the residuals at hand. theta moves little with s2, so
 //! theta and s2 alternate to convergence; `scatter_bracket.rs` proves beforehand where the global maximum is.
 
-use burn::tensor::Tensor;
 use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +14,7 @@ use super::pixel_block::{Block, ExactDesign, TrainedBlock};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::pairs::products_of_columns;
 use crate::models::vectorizer::Vectorizer;
 
 /// What training found, for the run's report.
@@ -136,12 +136,4 @@ pub(super) fn enough_stars(n_stars: usize, n_terms: usize) -> Result<()> {
         needed: n_terms + 1,
         remedy: "widen the selection, or lower the order of the model".into(),
     })
-}
-
-/// Products of every pair of columns, [n_rows, n (n + 1) / 2]: (0,0), (0,1), ..., (1,1), ...
-pub fn products_of_columns(matrix: &Tensor<2>, compute: &Compute) -> Tensor<2> {
-    let [_, n] = matrix.dims();
-    let pairs: Vec<(usize, usize)> = (0..n).flat_map(|a| (a..n).map(move |b| (a, b))).collect();
-    let (left, right): (Vec<usize>, Vec<usize>) = pairs.into_iter().unzip();
-    matrix.clone().select(1, compute.indices(&left)) * matrix.clone().select(1, compute.indices(&right))
 }

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::cannon_config::CannonConfig;
-use super::closed_form::{self, TrainingReport, products_of_columns};
+use super::closed_form::{self, TrainingReport};
 use super::latent_pixels::{Moments, PixelFit, Pixels};
 use super::normal_matrix::{pack, unpack};
 use super::nuisance_choice::NuisanceCount;
@@ -27,6 +27,7 @@ use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::pairs::products_of_columns;
 use crate::models::vectorizer::Vectorizer;
 use crate::progress::Progress;
 use crate::stats::robust::{median, robust_scatter};

@@ -7,11 +7,11 @@ use nalgebra::DVector;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
-use super::closed_form::products_of_columns;
 use super::normal_matrix::NormalFactor;
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
+use crate::models::pairs::products_of_columns;
 
 /// The spread of coefficients over the pixels is taken from one pixel in this many.
 const SAMPLE_EVERY: usize = 16;

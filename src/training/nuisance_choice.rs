@@ -1,4 +1,4 @@
-//! How many nuisance spectra the data bear, judged by the labels of training stars held out.
+//! How many nuisance spectra the data bear, judged by the labels and the likelihood of training stars held out.
 
 use std::fmt::Formatter;
 
@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::stats::robust::{mean, robust_scatter, standard_deviation};
+use crate::stats::robust::{mean, median, robust_scatter, standard_deviation};
 
 /// How many nuisance spectra a model learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +90,22 @@ pub struct NuisanceCandidate {
     pub robust_scatter: Vec<f64>,
     /// Mean logarithm of both, over labels, minus the plain Cannon's: below 0 is better.
     pub score: f64,
+    /// Median over the stars of ln(likelihood) per pixel minus the plain Cannon's; above 0 is better.
+    #[serde(default)]
+    pub ln_likelihood: f64,
     /// Whether it is worse than the plain Cannon in some label by more than twice the difference's uncertainty.
     pub loses: bool,
+}
+
+/// What stars held out show of one number of nuisance spectra.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// The number.
+    pub spectra: usize,
+    /// estimate - catalogue, [n_stars, n_labels].
+    pub residuals: Array2<f64>,
+    /// ln(likelihood) per pixel of every star.
+    pub ln_likelihood: Vec<f64>,
 }
 
 /// Standard and robust scatter of every label.
@@ -120,15 +134,15 @@ impl Scatters {
 }
 
 impl NuisanceChoice {
-    /// Chooses from residuals estimate - catalogue, [n_stars, n_labels], of the same stars by Cannons of ascending numbers of
-    /// nuisance spectra, the first of which is the plain one; `None` if fewer than ten stars have all of them.
+    /// Chooses from trials on the same stars, in ascending numbers, the first of which is the plain Cannon; `None` if fewer
+    /// than ten stars have labels in all of them.
     ///
-    /// The smallest number is taken whose score is the best within its uncertainty, from those that lose to the plain Cannon
-    /// in no label; the plain Cannon itself unless it is worse by twice the uncertainty.
-    pub fn new(residuals: &[(usize, Array2<f64>)]) -> Option<Self> {
-        let (_, plain) = residuals.first()?;
+    /// Of those that lose to the plain Cannon in no label and whose score is the best within its uncertainty, the one is taken
+    /// under which the stars' spectra are most likely; the plain Cannon itself unless it is worse by twice the uncertainty.
+    pub fn new(trials: &[Trial]) -> Option<Self> {
+        let plain = &trials.first()?.residuals;
         let is_known =
-            |star: &usize| residuals.iter().all(|(_, own)| own.row(*star).iter().all(|value| value.is_finite()));
+            |star: &usize| trials.iter().all(|own| own.residuals.row(*star).iter().all(|value| value.is_finite()));
         let known: Vec<usize> = (0..plain.nrows()).filter(is_known).collect();
         if known.len() < 10 {
             return None;
@@ -139,11 +153,11 @@ impl NuisanceChoice {
             .into_iter()
             .map(|column| MOST_SCATTERS * robust_scatter(&column.to_vec()))
             .collect();
-        let limited: Vec<Array2<f64>> = residuals
+        let limited: Vec<Array2<f64>> = trials
             .iter()
-            .map(|(_, own)| {
+            .map(|own| {
                 Array2::from_shape_fn((known.len(), limits.len()), |(star, k)| {
-                    own[[known[star], k]].clamp(-limits[k], limits[k])
+                    own.residuals[[known[star], k]].clamp(-limits[k], limits[k])
                 })
             })
             .collect();
@@ -167,11 +181,16 @@ impl NuisanceChoice {
                 })
             })
         };
-        let candidates: Vec<NuisanceCandidate> = (0..residuals.len())
+        let gain = |trial: &Trial| {
+            let of_star = |star: &usize| trial.ln_likelihood[*star] - trials[0].ln_likelihood[*star];
+            median(&known.iter().map(of_star).collect::<Vec<f64>>())
+        };
+        let candidates: Vec<NuisanceCandidate> = (0..trials.len())
             .map(|candidate| {
-                let unlimited = Scatters::of(&residuals[candidate].1, &known);
+                let unlimited = Scatters::of(&trials[candidate].residuals, &known);
                 NuisanceCandidate {
-                    spectra: residuals[candidate].0,
+                    spectra: trials[candidate].spectra,
+                    ln_likelihood: gain(&trials[candidate]),
                     scatter: unlimited.0.iter().map(|scatter| scatter[0]).collect(),
                     robust_scatter: unlimited.0.iter().map(|scatter| scatter[1]).collect(),
                     score: whole[candidate].score(&whole[0]),
@@ -184,10 +203,15 @@ impl NuisanceChoice {
         let is_as_good = |candidate: &usize| {
             let difference = |scatters: &[Scatters]| scatters[*candidate].score(&scatters[best]);
             // The best of several is ahead by chance alone: the plain Cannon must be clearly worse.
-            let most = if candidates[*candidate].spectra == 0 { 2.0 } else { 1.0 };
+            let most = if *candidate == 0 { 2.0 } else { 1.0 };
             difference(&whole) <= most * uncertainty(&difference)
         };
-        let chosen = fair().find(is_as_good).unwrap_or(best);
+        let likelihood = |candidate: &usize| candidates[*candidate].ln_likelihood;
+        let most_likely = || {
+            let as_good = fair().filter(is_as_good);
+            as_good.max_by(|a, b| likelihood(a).total_cmp(&likelihood(b))).unwrap_or(best)
+        };
+        let chosen = if is_as_good(&0) { 0 } else { most_likely() };
         Some(Self { chosen: candidates[chosen].spectra, n_held_out: known.len(), candidates })
     }
 
@@ -226,45 +250,50 @@ mod tests {
         (0..12).map(|_| rng.random_range(-0.5..0.5)).sum()
     }
 
-    fn residuals(n: usize, widths: &[[f64; 2]], seed: u64) -> Vec<(usize, Array2<f64>)> {
+    /// Trials of the numbers in turn, labels as wide as told, each ahead of the last in likelihood as told.
+    fn trials(n: usize, widths: &[[f64; 2]], gains: &[f64], seed: u64) -> Vec<Trial> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let shared = Array2::from_shape_fn((n, 2), |_| normal(&mut rng));
         let of = |(place, widths): (usize, &[f64; 2])| {
-            let own = Array2::from_shape_fn((n, 2), |(star, k)| {
+            let residuals = Array2::from_shape_fn((n, 2), |(star, k)| {
                 widths[k] * (0.9 * shared[[star, k]] + 0.4 * normal(&mut rng))
             });
-            (CANDIDATES[place], own)
+            let ln_likelihood = (0..n).map(|star| 2.0 + shared[[star, 0]] + gains[place]).collect();
+            Trial { spectra: CANDIDATES[place], residuals, ln_likelihood }
         };
-        widths.iter().enumerate().map(of).collect::<Vec<(usize, Array2<f64>)>>()
+        widths.iter().enumerate().map(of).collect()
     }
 
     #[test]
-    fn the_smallest_number_that_is_as_good_as_the_best_is_chosen() {
-        let found = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1], [30.0, 0.06], [20.0, 0.05], [20.0, 0.05]], 1));
-        let found = found.unwrap();
+    fn of_numbers_as_good_in_labels_the_most_likely_is_chosen() {
+        let widths = [[50.0, 0.1], [30.0, 0.06], [20.0, 0.05], [20.0, 0.05]];
+        let choose = |gains: &[f64]| NuisanceChoice::new(&trials(300, &widths, gains, 1)).unwrap();
+        let found = choose(&[0.0, 0.3, 0.2, 0.1]);
         assert_eq!((found.chosen, found.n_held_out), (10, 300));
         assert!((found.candidates[2].score - 0.5 * (0.4_f64.ln() + 0.5_f64.ln())).abs() < 0.1, "{found:?}");
+        assert!((found.candidates[2].ln_likelihood - 0.2).abs() < 1e-12);
         assert!(NuisanceChoice::words(&[&found]).unwrap().starts_with("10 nuisance spectra, chosen on 300"));
+        assert_eq!(choose(&[0.0, 0.3, 0.2, 0.25]).chosen, 20);
     }
 
     #[test]
     fn without_gain_it_is_the_plain_cannon_and_what_loses_in_one_label_is_not_taken() {
-        let of_seed = |seed| NuisanceChoice::new(&residuals(300, &[[50.0, 0.1]; 4], seed)).unwrap();
+        let of_seed = |seed| NuisanceChoice::new(&trials(300, &[[50.0, 0.1]; 4], &[0.0, 0.1, 0.2, 0.3], seed)).unwrap();
         let (plain, chance): (Vec<_>, Vec<_>) = (10..30).map(of_seed).partition(|choice| choice.chosen == 0);
         // Three rivals, each ahead by twice its uncertainty once in forty times.
         assert!(chance.len() <= 5, "{} of 20 by chance", chance.len());
         let equal = &plain[0];
         assert!(NuisanceChoice::words(&[equal]).unwrap().contains("plain Cannon, which this model therefore is"));
-        let loses = NuisanceChoice::new(&residuals(300, &[[50.0, 0.1], [20.0, 0.2]], 3)).unwrap();
+        let loses = NuisanceChoice::new(&trials(300, &[[50.0, 0.1], [20.0, 0.2]], &[0.0, 1.0], 3)).unwrap();
         assert!(loses.candidates[1].loses && loses.chosen == 0, "{loses:?}");
     }
 
     #[test]
     fn wrong_labels_do_not_choose_and_too_few_stars_are_no_judges() {
-        let mut stars = residuals(300, &[[50.0, 0.1], [25.0, 0.05]], 4);
-        stars[1].1[[7, 0]] = 9000.0;
+        let mut stars = trials(300, &[[50.0, 0.1], [25.0, 0.05]], &[0.0, 0.1], 4);
+        stars[1].residuals[[7, 0]] = 9000.0;
         assert_eq!(NuisanceChoice::new(&stars).unwrap().chosen, 5);
-        stars[0].1.slice_mut(ndarray::s![5.., ..]).fill(f64::NAN);
+        stars[0].residuals.slice_mut(ndarray::s![5.., ..]).fill(f64::NAN);
         assert_eq!(NuisanceChoice::new(&stars), None);
     }
 }

@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 use burn::tensor::{DType, Tensor};
 use nalgebra::DVector;
 
-use super::closed_form::products_of_columns;
 use super::normal_matrix::NormalFactor;
 use super::scatter_bracket::{Bracket, ProfilePoint, bracket, trial_values};
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
+use crate::models::pairs::products_of_columns;
 use crate::models::vectorizer::Vectorizer;
 
 /// Trial values of s2 at most; a pixel with several hills then climbs the highest trial's, and is counted.
