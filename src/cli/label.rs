@@ -122,6 +122,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
     });
     if let Err(err) = labelled {
+        journal.iter().for_each(LabelJournal::tell_kept);
         discard_empty(journal)?;
         return Err(err.into());
     }

@@ -120,6 +120,29 @@ fn rows_are_those_asked_for_and_a_finished_table_is_not_replaced_unasked() {
 
 #[cfg(unix)]
 #[test]
+fn labels_whose_table_cannot_be_written_are_kept_and_taken_up() {
+    let folder = survey(24);
+    succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
+    std::fs::copy(apstar_fixture(), folder.path().join("a.fits")).unwrap();
+    let label = "maury label --model experiments/lab/latest/models/cannon --out t a.fits";
+    // Files of four kilobytes: room for the labels on their way, and for no FITS table.
+    let output = bash(folder.path(), &format!("trap '' XFSZ; ulimit -f 4; {label}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in
+        ["labels of 1 spectra are kept in t.unfinished.jsonl", "the same command", "error: t.fits", "is the disk full?"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!folder.path().join("t.fits").exists() && !folder.path().join("t.csv").exists());
+    let output = bash(folder.path(), label);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 of 1 spectra are labelled already"), "{said}");
+    assert!(folder.path().join("t.csv").is_file() && !folder.path().join("t.unfinished.jsonl").exists());
+}
+
+#[cfg(unix)]
+#[test]
 fn a_table_goes_where_it_is_told_though_the_name_is_no_text() {
     use std::os::unix::ffi::OsStrExt;
     let folder = survey(24);
