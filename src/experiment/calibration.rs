@@ -166,7 +166,7 @@ impl CrossValidation<'_> {
         }
         for (label, fitted) in self.set.label_names.iter().zip(&calibration.labels) {
             if let Some(words) = fitted.as_ref().and_then(|fitted| fitted.words_on_catalogue(label)) {
-                tracing::info!("{words}");
+                tracing::debug!("{words}");
             }
         }
         let errors = calibration.errors(&result.estimates, &self.conditions(&fold.test));
