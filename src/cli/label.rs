@@ -9,7 +9,7 @@ use super::{bars::Bars, say};
 use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
-use crate::experiment::best_fits::SpectraFile;
+use crate::experiment::best_fits::{SpectraFile, is_best_fits};
 use crate::experiment::label_journal::{LabelJournal, Trust, foreign_table};
 use crate::experiment::labelling::{LabelledStar, Labeller};
 use crate::inference::fit::FitSettings;
@@ -82,17 +82,17 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     let refine = RefineSettings { nuisances: args.nuisances, ..RefineSettings::default() };
     let labeller = Labeller::load(&args.model, &FitSettings::default(), &refine, &compute)?;
     let spectra = args.spectra()?;
-    let stem = args.out.as_deref().map(|out| stem_of(out, &spectra)).transpose()?;
+    let stem = args.out.as_deref().map(|out| args.stem(out, &spectra)).transpose()?;
     let mut journal = stem.as_deref().map(|stem| LabelJournal::open(stem, labeller.fingerprint())).transpose()?;
     if let (Some(stem), Some(begun)) = (&stem, journal.take_if(|journal| args.best_fits && !journal.is_empty())) {
         tracing::info!("{} labels of an earlier job are made again, with their spectra", begun.len());
         begun.discard()?;
         journal = Some(LabelJournal::open(stem, labeller.fingerprint())?);
     }
-    let mut best_fits = stem.as_deref().filter(|_| args.best_fits).map(|stem| {
-        let path = PathBuf::from(format!("{}-spectra.fits", stem.display()));
-        labeller.spectra_file(&path, &args.model.display().to_string(), spectra.len())
-    });
+    let mut best_fits = stem
+        .as_deref()
+        .filter(|_| args.best_fits)
+        .map(|stem| labeller.spectra_file(&best_fits_of(stem), &args.model.display().to_string(), spectra.len()));
     let waiting: Vec<PathBuf> =
         spectra.iter().filter(|path| !journal.as_ref().is_some_and(|journal| journal.has(path))).cloned().collect();
     if waiting.len() < spectra.len() {
@@ -207,29 +207,46 @@ impl LabelArgs {
         }
         Ok(spectra)
     }
+
+    /// `--out` without its ending, unless what is to be written there would replace a spectrum or somebody's file.
+    fn stem(&self, out: &Path, spectra: &[PathBuf]) -> Result<PathBuf> {
+        let stem = match out.extension().and_then(|ending| ending.to_str()) {
+            Some("fits" | "csv") => out.with_extension(""),
+            _ => out.to_path_buf(),
+        };
+        let refused = |detail: String| Err(Error::Config(format!("--out {}: {detail}", out.display())));
+        if stem.file_name().is_none() || stem.is_dir() || out.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return refused("this names a folder; name a table in it".into());
+        }
+        let [table, text] = ["fits", "csv"].map(|ending| files::with_ending(&stem, ending));
+        let best_fits = self.best_fits.then(|| best_fits_of(&stem));
+        for target in [&table, &text].into_iter().chain(&best_fits) {
+            if target.is_dir() {
+                return refused(format!("{} is a folder; name another table", target.display()));
+            }
+            let (Ok(place), Some(name)) = (std::fs::canonicalize(target), target.file_name()) else { continue };
+            // Only namesakes are looked up: a million spectra are not.
+            let mut namesakes = spectra.iter().filter(|path| path.file_name() == Some(name) || path.is_symlink());
+            if namesakes.any(|path| std::fs::canonicalize(path).is_ok_and(|path| path == place)) {
+                return refused(format!("{} would replace one of the spectra", target.display()));
+            }
+        }
+        if let Some(path) = best_fits.filter(|path| !self.overwrite && path.exists() && !is_best_fits(path)) {
+            let remedy = "--overwrite replaces it, or name another table";
+            return refused(format!("{} is there and holds no best fits; {remedy}", path.display()));
+        }
+        if let Some(folder) = stem.parent() {
+            files::create_folder(folder)?;
+        }
+        Ok(stem)
+    }
 }
 
-/// `--out` without its ending, unless the table would replace a spectrum.
-fn stem_of(out: &Path, spectra: &[PathBuf]) -> Result<PathBuf> {
-    let stem = match out.extension().and_then(|ending| ending.to_str()) {
-        Some("fits" | "csv") => out.with_extension(""),
-        _ => out.to_path_buf(),
-    };
-    if stem.file_name().is_none() || stem.is_dir() || out.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        return Err(Error::Config(format!("--out {}: this names a folder; name a table in it", out.display())));
-    }
-    let target = files::with_ending(&stem, "fits");
-    if let (Ok(target), Some(name)) = (std::fs::canonicalize(&target), target.file_name()) {
-        // Only namesakes are looked up: a million spectra are not.
-        let namesakes = spectra.iter().filter(|path| path.file_name() == Some(name) || path.is_symlink());
-        if namesakes.into_iter().any(|path| std::fs::canonicalize(path).is_ok_and(|path| path == target)) {
-            return Err(Error::Config(format!("--out {}: this would replace one of the spectra", out.display())));
-        }
-    }
-    if let Some(folder) = stem.parent() {
-        files::create_folder(folder)?;
-    }
-    Ok(stem)
+/// Where the best fits go that belong to the table `stem`.
+fn best_fits_of(stem: &Path) -> PathBuf {
+    let mut name = stem.as_os_str().to_owned();
+    name.push("-spectra.fits");
+    PathBuf::from(name)
 }
 
 /// The first rows of the labels, for people.

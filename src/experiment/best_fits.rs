@@ -10,7 +10,7 @@ use super::config::ModelConfig;
 use super::crossval::{CrossValidation, ModelPlace};
 use super::labelling::load_estimator;
 use super::prepare::{Normalizer, Source, spectra_of_rows};
-use crate::data::fits::{Column, UnfinishedFits};
+use crate::data::fits::{Column, FitsReader, UnfinishedFits};
 use crate::device::to_f64;
 use crate::error::Result;
 use crate::inference::refine::RefineSettings;
@@ -29,6 +29,9 @@ pub struct OutputSettings {
     pub spectra: bool,
 }
 
+/// Header key of what wrote the file, and how its value begins.
+const CREATOR: (&str, &str) = ("CREATOR", "maury ");
+
 /// The images of the file, [n_stars, n_pixels] each, and what they hold.
 const IMAGES: [(&str, &str); 5] = [
     ("FLUX", "observed flux over pseudo-continuum; NaN where masked"),
@@ -37,6 +40,12 @@ const IMAGES: [(&str, &str); 5] = [
     ("RESIDUAL", "FLUX - MODEL"),
     ("CONTINUUM", "pseudo-continuum that FLUX was divided by"),
 ];
+
+/// Whether a file is one of best fits, whatever model and spectra it is of.
+pub fn is_best_fits(path: &Path) -> bool {
+    let creator = FitsReader::open(path).ok().and_then(|mut file| file.key_text(0, CREATOR.0));
+    creator.is_some_and(|creator| creator.starts_with(CREATOR.1))
+}
 
 /// Some stars' rows of the images.
 pub struct SpectraRows<'a> {
@@ -117,7 +126,7 @@ impl SpectraFile {
         let mut file = UnfinishedFits::begin(&self.path)?;
         let writer = file.writer();
         writer.append_key("MODEL", self.model.as_str(), "the model that was fitted")?;
-        writer.append_key("CREATOR", concat!("maury ", env!("CARGO_PKG_VERSION")), "")?;
+        writer.append_key(CREATOR.0, format!("{}{}", CREATOR.1, env!("CARGO_PKG_VERSION")).as_str(), "")?;
         writer
             .comment("Every image has a row for each star, in the order of the table STARS, and a column for each")?;
         writer.comment("pixel, whose wavelengths are in WAVELENGTH. Flux has no unit: it is divided by CONTINUUM.")?;

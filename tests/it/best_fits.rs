@@ -78,6 +78,22 @@ fn a_run_and_label_write_the_spectra_of_their_tables() {
         }
     }
     refused(folder.path(), &["label", "--model", model, "--spectra", &files[0]], 2, &["--out"]);
+
+    // The same again replaces its own file; spectra and other files stay as they are.
+    succeeded(folder.path(), &words);
+    let spectrum = folder.path().join("star-spectra.fits");
+    std::fs::copy(folder.path().join(&files[0]), &spectrum).unwrap();
+    let label = |given: &'static str, said: &[&str]| {
+        refused(folder.path(), &["label", "--model", model, "--spectra", "--out", "star", given], 2, said);
+        assert!(!folder.path().join("star.csv").exists() && !folder.path().join("star.unfinished.jsonl").exists());
+    };
+    label("star-spectra.fits", &["star-spectra.fits would replace one of the spectra"]);
+    std::fs::copy(&spectrum, folder.path().join("a.fits")).unwrap();
+    label("a.fits", &["star-spectra.fits is there and holds no best fits", "--overwrite"]);
+    assert_eq!(std::fs::read(&spectrum).unwrap(), std::fs::read(folder.path().join(&files[0])).unwrap());
+    std::fs::remove_file(&spectrum).unwrap();
+    std::fs::create_dir(&spectrum).unwrap();
+    label("a.fits", &["star-spectra.fits is a folder"]);
 }
 
 #[test]
