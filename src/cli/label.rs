@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{bars::Bars, say};
+use super::bars::{Bars, heed_ctrl_c};
+use super::say;
 use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
@@ -115,6 +116,8 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
             return Err(Error::Config(format!("{}: {detail}", table.display())).into());
         }
     }
+    heed_ctrl_c();
+    bars.defer_interruption(true);
     let mut shown = Vec::new();
     let mut readable = spectra.len() - waiting.len();
     let labelled = label_all(&labeller, &waiting, journal.as_mut(), best_fits.as_mut(), bars, |stars| {
@@ -122,7 +125,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
     });
     if let Err(err) = labelled {
-        journal.iter().for_each(LabelJournal::tell_kept);
+        journal.iter().for_each(|journal| args.tell_kept(journal.len(), journal.path()));
         discard_empty(journal)?;
         return Err(err.into());
     }
@@ -138,7 +141,9 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         answer += &format!("... and {} more{remedy}\n", waiting.len() - MOST_PRINTED);
     }
     if let (Some(journal), Some(stem)) = (journal, stem) {
-        let rows = journal.finish(labeller.label_names(), &spectra)?;
+        let (n_kept, place) = (journal.len(), journal.path().to_path_buf());
+        let finished = journal.finish(labeller.label_names(), &spectra);
+        let rows = finished.inspect_err(|_| args.tell_kept(n_kept, &place))?;
         answer += &format!("{}.fits and .csv: {rows} spectra\n", stem.display());
     }
     if let Some(path) = best_fits.map(SpectraFile::finish).transpose()?.flatten() {
@@ -148,6 +153,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
 }
 
 /// Labels files a batch at a time; what an earlier job ended with, one by one, and last. Memory does not grow with the files.
+/// Ctrl-C stops it between batches.
 fn label_all(
     labeller: &Labeller,
     spectra: &[PathBuf],
@@ -161,6 +167,9 @@ fn label_all(
     let (trusted, alone, never) = (of(Trust::Full), of(Trust::Alone), of(Trust::Nil));
     bars.start("labelling spectra", spectra.len());
     for batch in trusted.chunks(labeller.batch_stars()).chain(alone.chunks(1)) {
+        if bars.interrupted() {
+            return Err(Error::Interrupted { kept: false });
+        }
         journal.as_mut().map_or(Ok(()), |journal| journal.begin(batch))?;
         let stars = labeller.label(batch, best_fits.as_deref_mut(), bars)?;
         sink(&stars);
@@ -206,6 +215,16 @@ impl LabelArgs {
             );
         }
         Ok(spectra)
+    }
+
+    /// Says where labels are that are not in their table, and what goes on with them.
+    fn tell_kept(&self, n: usize, journal: &Path) {
+        // Their spectra are lost.
+        let without = if self.best_fits { " without --spectra" } else { "" };
+        if n > 0 {
+            let place = journal.display();
+            tracing::warn!("labels of {n} spectra are kept in {place}; the same command{without} goes on with them");
+        }
     }
 
     /// `--out` without its ending, unless what is to be written there would replace a spectrum or somebody's file.

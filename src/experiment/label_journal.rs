@@ -189,12 +189,9 @@ impl LabelJournal {
         std::fs::remove_file(&self.path).map_err(Error::io(&self.path, "remove"))
     }
 
-    /// Says where labels are that are not in their table.
-    pub fn tell_kept(&self) {
-        if !self.is_empty() {
-            let (n, place) = (self.len(), self.path.display());
-            tracing::warn!("labels of {n} spectra are kept in {place}; the same command goes on with them");
-        }
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Adds rows and brings them to the disk.
@@ -234,7 +231,7 @@ impl LabelJournal {
         }
         let origin = origin(&self.fingerprint, spectra);
         let keys = [(ORIGIN, origin.as_str(), "of the model and the files that made this")];
-        write_table_with(&self.stem, "LABELS", &table.into_columns(), &keys).inspect_err(|_| self.tell_kept())?;
+        write_table_with(&self.stem, "LABELS", &table.into_columns(), &keys)?;
         std::fs::remove_file(&self.path).map_err(Error::io(&self.path, "remove"))?;
         Ok(spectra.len())
     }

@@ -143,6 +143,43 @@ fn labels_whose_table_cannot_be_written_are_kept_and_taken_up() {
 
 #[cfg(unix)]
 #[test]
+fn labels_and_spectra_that_are_stopped_leave_only_the_labels() {
+    let folder = survey(24);
+    succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
+    std::fs::copy(apstar_fixture(), folder.path().join("0.fits")).unwrap();
+    let mut list = String::from("0.fits\n");
+    for n in 1..3000 {
+        std::fs::hard_link(folder.path().join("0.fits"), folder.path().join(format!("{n}.fits"))).unwrap();
+        list += &format!("{n}.fits\n");
+    }
+    std::fs::write(folder.path().join("list"), list).unwrap();
+    let words = ["label", "--model", "experiments/lab/latest/models/cannon", "--list", "list", "--out", "t"];
+    let child = start(folder.path(), &[&words[..], &["--spectra"]].concat());
+    let hidden = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".maury-")).count()
+    };
+    let begun = Instant::now();
+    while hidden() == 0 && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("kept in t.unfinished.jsonl; the same command without --spectra goes on"), "{said}");
+    assert_eq!(hidden(), 0, "spectra are left");
+    // Whole batches came to their end: none of their files is suspected of having ended the job.
+    let journal = std::fs::read_to_string(folder.path().join("t.unfinished.jsonl")).unwrap();
+    assert!(!journal.lines().last().unwrap().contains("\"reading\""));
+    let output = crate::support::maury(folder.path(), &words);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("of 3000 spectra are labelled already"), "{said}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("t.csv")).unwrap().lines().count(), 3001);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_table_goes_where_it_is_told_though_the_name_is_no_text() {
     use std::os::unix::ffi::OsStrExt;
     let folder = survey(24);
