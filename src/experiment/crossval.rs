@@ -180,6 +180,15 @@ impl CrossValidation<'_> {
         let (config, choice) = timings.measure("train", || self.settle_nuisances(fold, config))?;
         let (trained, mut training) = timings.measure("train", || self.train_cannon(fold, &config))?;
         training.nuisance_choice = choice;
+        if training.n_beyond_description > training.n_left_out {
+            tracing::warn!(
+                "{} of {} training stars are beyond description by the correlated Cannon; the {} strangest were left \
+                 out (latent.clip_most)",
+                training.n_beyond_description,
+                training.n_stars + training.n_left_out,
+                training.n_left_out
+            );
+        }
         let nil = training.descent.map_or(0, |descent| descent.n_zero_coefficients);
         let n_parameters = trained.cannon.n_parameters() - nil;
         tracing::info!(
@@ -241,16 +250,6 @@ impl CrossValidation<'_> {
             }
             let (flux, ivar) = (flux.view(), ivar.view());
             let trained = latent::train(config, latent, scaled.view(), flux, ivar, self.compute, self.progress)?;
-            let report = &trained.report;
-            if report.n_beyond_description > report.n_left_out {
-                tracing::warn!(
-                    "{} of {} training stars are beyond description by the correlated Cannon; the {} strangest were left \
-                     out (latent.clip_most)",
-                    report.n_beyond_description,
-                    trainable.len(),
-                    report.n_left_out
-                );
-            }
             // Stars that were left out say nothing of where the model holds.
             let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
             let model = TrainedCannon {

@@ -73,6 +73,21 @@ impl Comparison {
     }
 }
 
+/// How much of the structure of a reference spectrum, [1, n_pixels], spectra show: their slopes against it by weighted least
+/// squares, the level being free.
+///
+/// # Shapes
+/// - flux, weight: `[n_stars, n_pixels]`
+pub fn structure(flux: &Tensor<2>, weight: &Tensor<2>, reference: &Tensor<2>) -> (Measure, Vec<f64>) {
+    /// Of a featureless or inverted spectrum: measures are positive.
+    const LEAST: f64 = 1e-3;
+    let level = (weight.clone() * reference.clone()).sum_dim(1) / weight.clone().sum_dim(1);
+    let shape = reference.clone() - level;
+    let weighted = weight.clone() * shape.clone();
+    let slope = (weighted.clone() * flux.clone()).sum_dim(1) / (weighted * shape).sum_dim(1);
+    (Measure::Structure, to_f64(slope).into_iter().map(|slope| if slope < LEAST { LEAST } else { slope }).collect())
+}
+
 /// NaN where no pixel counts.
 fn chi2_per_pixel(residual: &[f64], weight: &[f64]) -> f64 {
     let (mut chi2, mut count) = (0.0, 0_u32);

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, s};
 
 use super::compress::{CompressedSpectra, Compressor};
-use super::examine::Distance;
+use super::examine::{Distance, structure};
 use super::fit::{FitSettings, Minimum, fit};
 use super::hull::Hull;
 use super::prior::{GaussianPrior, Penalized};
@@ -178,7 +178,8 @@ impl<T: LabelTerms> Fitted<T> {
     /// How well the model describes spectra at some minima.
     fn examine(&self, spectra: &SpectraBatch, minimum: &Minimum) -> Misfit {
         let (comparison, amplitudes) = self.compressor.compare(spectra, minimum.scaled_labels.view());
-        let others: Vec<(Measure, Vec<f64>)> = self.distances(minimum).into_iter().collect();
+        let mut others = vec![structure(&spectra.flux, &comparison.weight, self.compressor.pivot_flux())];
+        others.extend(self.distances(minimum));
         comparison.measure(&self.chips, amplitudes.as_ref(), &others)
     }
 

@@ -3,16 +3,15 @@
 use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::Tensor;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::amplitudes::NuisanceSpectra;
-use super::examine::Comparison;
+use super::examine::{Comparison, structure};
 use super::fit_quality::FitQuality;
 use crate::device::{Compute, to_f64};
 use crate::error::Result;
 use crate::models::likelihood::inverse_total_variance;
-use crate::models::misfit::{Measure, Misfit};
+use crate::models::misfit::Misfit;
 use crate::models::usual_spectra::UsualSpectra;
 use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator};
 use crate::spectra::batch::SpectraBatch;
@@ -84,21 +83,9 @@ impl Recognizer {
             weight: inverse_total_variance(spectra.ivar.clone(), self.usual.s2.val()) * self.usual.valid(),
             ivar: spectra.ivar.clone(),
         };
-        let structure = self.structure(&spectra.flux, &comparison.weight);
+        let structure = structure(&spectra.flux, &comparison.weight, &self.usual.mean.val());
         let amplitudes = comparison.take_out(&self.components);
-        comparison.measure(&self.chips, Some(&amplitudes), &[(Measure::Structure, structure)])
-    }
-
-    /// The slope of every spectrum against the mean spectrum, by weighted least squares with a free level.
-    fn structure(&self, flux: &Tensor<2>, weight: &Tensor<2>) -> Vec<f64> {
-        /// Of a featureless or inverted spectrum: measures are positive.
-        const LEAST: f64 = 1e-3;
-        let mean = self.usual.mean.val();
-        let level = (weight.clone() * mean.clone()).sum_dim(1) / weight.clone().sum_dim(1);
-        let shape = mean - level;
-        let weighted = weight.clone() * shape.clone();
-        let slope = (weighted.clone() * flux.clone()).sum_dim(1) / (weighted * shape).sum_dim(1);
-        to_f64(slope).into_iter().map(|slope| if slope < LEAST { LEAST } else { slope }).collect()
+        comparison.measure(&self.chips, Some(&amplitudes), &[structure])
     }
 
     /// The same of host arrays, [n_stars, n_pixels], a batch of stars at a time.
@@ -168,6 +155,7 @@ impl<E: LabelEstimator> LabelEstimator for Recognizing<E> {
 mod tests {
     use super::*;
     use crate::device::Precision;
+    use crate::models::misfit::Measure;
     use ndarray::array;
 
     #[test]

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::compress::{CompressedSpectra, Compressor};
-use super::examine::Comparison;
+use super::examine::{Comparison, structure};
 use super::fit::{FitSettings, Minimum};
 use super::fitted::Fitted;
 use super::marginal::LinearNuisance;
@@ -22,7 +22,7 @@ use super::solve::solve;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::likelihood::inverse_total_variance;
-use crate::models::misfit::{Measure, Misfit};
+use crate::models::misfit::Misfit;
 use crate::models::payne::{Network, Payne};
 use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator, SpectralModel};
 use crate::spectra::batch::SpectraBatch;
@@ -222,11 +222,12 @@ impl LabelEstimator for FittedPayne {
         let model = self.model_flux(&minimum);
         let followed = self.follow_model(spectra, &weighted.ivar, &model);
         let comparison = Comparison {
-            residual: followed.flux - model,
+            residual: followed.flux.clone() - model,
             weight: inverse_total_variance(followed.ivar.clone(), self.payne.s2.val().unsqueeze()),
             ivar: followed.ivar,
         };
-        let others: Vec<(Measure, Vec<f64>)> = self.fitted.distances(&minimum).into_iter().collect();
+        let mut others = vec![structure(&followed.flux, &comparison.weight, self.fitted.compressor().pivot_flux())];
+        others.extend(self.fitted.distances(&minimum));
         let pixels: Vec<Range<usize>> =
             self.chips.iter().map(|(start, basis)| *start..start + basis.dims()[0]).collect();
         let misfit = comparison.measure(&pixels, None, &others);
