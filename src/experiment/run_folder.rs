@@ -120,10 +120,9 @@ impl RunFolder {
     /// results are written.
     ///
     /// # Errors
-    /// [`Error::Io`]; the folder then stays where it is, complete.
+    /// [`Error::Io`]; the folder then stays where it is, complete, states of training and all.
     pub fn finish(mut self) -> Result<PathBuf> {
         self.unfinished.keep = true;
-        let _ = std::fs::remove_dir_all(self.path().join(STATES));
         let _ = std::fs::remove_file(self.path().join(LOCK));
         let mut name = self.name.clone();
         let mut count = 1;
@@ -140,6 +139,8 @@ impl RunFolder {
         if let Err(err) = point_latest(&self.experiment, &name) {
             tracing::warn!("{err}; the run is complete all the same");
         }
+        // Only now: a program that is killed here leaves a whole run, not half a state to go on from.
+        let _ = std::fs::remove_dir_all(path.join(STATES));
         Ok(path)
     }
 }
@@ -313,6 +314,12 @@ mod tests {
         let run = RunFolder::resume(root.path(), "lab", "seed = 1").unwrap();
         let place = run.finish().unwrap();
         assert!(!place.join(STATES).exists());
+        // A run that cannot be named keeps its states whole.
+        let mut run = RunFolder::create(root.path(), "lab").unwrap();
+        let state = run.path().join(STATES).join("net/epoch-000001/state.json");
+        files::write_bytes(&state, "{}").unwrap();
+        run.name = "x".repeat(300);
+        assert!(run.finish().is_err() && state.is_file());
         let run = RunFolder::create(root.path(), "lab").unwrap();
         files::write_bytes(&run.path().join(STATES).join("net/epoch-000001/state.json"), "{}").unwrap();
         let path = run.path().to_path_buf();

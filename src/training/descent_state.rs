@@ -129,8 +129,8 @@ impl SavedDescent {
         }
         // As bytes: what is read from a path stays on disk until it is used, and the folder will soon be gone.
         let bytes = |name: &str| {
-            let path = place.join(name);
-            std::fs::read(&path).map(Bytes::from_bytes_vec).map_err(Error::io(&path, "read"))
+            let read = std::fs::read(place.join(name)).map(Bytes::from_bytes_vec);
+            read.map_err(|err| unreadable(format!("{name}: {err}")))
         };
         let read = |like: M, name: &str| {
             let module = ModuleRecord::from_bytes(bytes(name)?).and_then(|record| like.try_load_record(record));

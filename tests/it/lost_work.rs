@@ -188,11 +188,14 @@ fn a_table_goes_where_it_is_told_though_the_name_is_no_text() {
     let names = [odd(b"a\xff.fits"), odd(b"a\xfe.fits")];
     names.iter().for_each(|name| _ = std::fs::copy(apstar_fixture(), folder.path().join(name)).unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_maury"));
-    command.current_dir(folder.path()).args(["label", "--model", "experiments/lab/latest/models/cannon", "--out"]);
+    let words = ["label", "--model", "experiments/lab/latest/models/cannon", "--spectra", "--out"];
+    command.current_dir(folder.path()).args(words);
     let output = command.arg(odd(b"out\xff")).args(&names).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let table = std::fs::read_to_string(folder.path().join(odd(b"out\xff.csv"))).unwrap();
-    assert!(folder.path().join(odd(b"out\xff.fits")).is_file());
+    for name in [&b"out\xff.fits"[..], b"out\xff-spectra.fits"] {
+        assert!(folder.path().join(odd(name)).is_file());
+    }
     assert!(table.contains(r"a\xff.fits") && table.contains(r"a\xfe.fits"), "two files, two rows: {table}");
 }
 

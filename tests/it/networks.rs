@@ -331,7 +331,14 @@ fn ctrl_c_keeps_the_epoch_and_says_how_to_go_on() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("--resume") && said.contains("where nothing is lost"), "{said}");
-    assert!(unfinished(folder.path()).is_some());
+    let member = unfinished(folder.path()).unwrap().join("training/net/member1");
+    // Half a state is no state: it is told from a whole one, and what to do.
+    let epochs = std::fs::read_dir(&member).unwrap().flatten();
+    let module = epochs.map(|epoch| epoch.path().join("module.bpk")).max().unwrap();
+    std::fs::rename(&module, folder.path().join("aside")).unwrap();
+    let said = ["the kept state is not readable (module.bpk", "remove the folder to train from the start"];
+    refused(folder.path(), &["run", "net.toml", "--resume"], 1, &said);
+    std::fs::rename(folder.path().join("aside"), &module).unwrap();
     let table = succeeded(folder.path(), &["run", "net.toml", "--resume"]);
     assert!(table.contains("NO_DATA") && table.contains("LABEL_MISSING"), "{table}");
 }
