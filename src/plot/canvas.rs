@@ -1,31 +1,22 @@
-//! A drawing surface for figures: one routine draws, and its lines, marks and letters come out as SVG and as PNG.
+//! A drawing surface for figures: one routine draws, its lines, marks and letters come out as SVG, and the PNG is made of that.
 //!
-//! Positions are in units of 1/96 inch from the upper left corner of the page. The PNG is drawn larger than it is and averaged
-//! down, which smooths every edge alike.
-
-use plotters::backend::{BitMapBackend, SVGBackend};
-use plotters::prelude::DrawingBackend;
+//! Positions are in units of 1/96 inch from the upper left corner of the page.
 
 use super::Figure;
 use super::marks::{Lettering, Level, Marker, Rect, Stroke};
 use super::palette::{Color, WHITE};
-use super::pen::{Pen, Surface};
+use super::pen::{Pen, tidied};
+use super::picture::png_of;
 use crate::error::{Error, Result};
 
-/// Steps of the SVG's coordinates in a unit: plotters writes whole numbers.
-const SVG_SCALE: u32 = 10;
-/// Pixels of the PNG in a unit: 192 to the inch.
-const PNG_SCALE: u32 = 2;
-/// Drawn pixels averaged into one, along each axis.
-const OVERSAMPLING: u32 = 3;
 /// Largest width and height of a page.
 const LARGEST_SIDE: f64 = 5000.0;
-/// Largest area of a page: its PNG is drawn in about 200 MB.
+/// Largest area of a page: its PNG has eight million pixels.
 const LARGEST_AREA: f64 = 2e6;
 
 /// The page a figure is drawn on. What lies far off the page, or nowhere, is left out.
 pub struct Canvas<'a> {
-    surface: &'a mut dyn Surface,
+    pen: Pen<'a>,
 }
 
 impl Canvas<'_> {
@@ -35,10 +26,10 @@ impl Canvas<'_> {
             return;
         }
         match stroke.dash {
-            None => self.surface.stroke(points, stroke.width, stroke.color),
+            None => self.pen.stroke(points, stroke.width, stroke.color),
             Some((dash, gap)) => {
                 for piece in dashes(points, dash.max(0.1), gap.max(0.1)) {
-                    self.surface.stroke(&piece, stroke.width, stroke.color);
+                    self.pen.stroke(&piece, stroke.width, stroke.color);
                 }
             }
         }
@@ -47,7 +38,7 @@ impl Canvas<'_> {
     /// A filled polygon.
     pub fn area(&mut self, corners: &[(f64, f64)], color: Color) {
         if corners.len() > 2 && corners.iter().all(is_near_the_page) {
-            self.surface.fill(corners, color);
+            self.pen.fill(corners, color);
         }
     }
 
@@ -64,8 +55,8 @@ impl Canvas<'_> {
         }
         let r = radius;
         let corners: &[(f64, f64)] = match marker {
-            Marker::Dot => return self.surface.circle((x, y), r, None, color),
-            Marker::Ring => return self.surface.circle((x, y), r, Some(0.6), color),
+            Marker::Dot => return self.pen.circle((x, y), r, None, color),
+            Marker::Ring => return self.pen.circle((x, y), r, Some(0.6), color),
             Marker::Square => &[(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)],
             Marker::Diamond => &[(x - 1.3 * r, y), (x, y - 1.3 * r), (x + 1.3 * r, y), (x, y + 1.3 * r)],
             Marker::Up => &[(x - r, y + r), (x + r, y + r), (x, y - r)],
@@ -73,7 +64,7 @@ impl Canvas<'_> {
             Marker::Left => &[(x + r, y - r), (x + r, y + r), (x - r, y)],
             Marker::Right => &[(x - r, y - r), (x - r, y + r), (x + r, y)],
         };
-        self.surface.fill(corners, color);
+        self.pen.fill(corners, color);
     }
 
     /// A symbol that hides the lines below it, also inside an open circle.
@@ -96,7 +87,7 @@ impl Canvas<'_> {
             Level::Middle => capital / 2.0,
             Level::Top => capital,
         };
-        self.surface.text(at, below, &text, &lettering);
+        self.pen.text(at, below, &text, &lettering);
     }
 }
 
@@ -135,138 +126,41 @@ fn dashes(points: &[(f64, f64)], dash: f64, gap: f64) -> Vec<Vec<(f64, f64)>> {
     pieces
 }
 
-/// A figure of this size (units of 1/96 inch), drawn by a routine that is called once for the SVG and once for the PNG.
+/// A figure of this size (units of 1/96 inch), drawn by a routine.
 ///
 /// # Errors
-/// [`Error::Figure`] if the size is not that of a page, or if a backend fails.
-pub fn render(name: &str, (width, height): (f64, f64), draw: impl Fn(&mut Canvas)) -> Result<Figure> {
+/// [`Error::Figure`] if the size is not that of a page, or if SVG or PNG cannot be made.
+pub fn render(name: &str, (width, height): (f64, f64), draw: impl FnOnce(&mut Canvas)) -> Result<Figure> {
     let fail = |detail: String| Error::Figure { figure: name.to_owned(), detail };
     let sides_are_fine = [width, height].iter().all(|side| (1.0..=LARGEST_SIDE).contains(side));
     if !sides_are_fine || width * height > LARGEST_AREA {
         return Err(fail(format!("a page of {width:.0} x {height:.0} units is none; draw fewer panels in one figure")));
     }
-    let (width, height) = (width.ceil() as u32, height.ceil() as u32);
-    let page = Rect { left: 0.0, top: 0.0, width: width.into(), height: height.into() };
-    let draw_page = |surface: &mut dyn Surface| {
-        let mut canvas = Canvas { surface };
-        canvas.rect(page, WHITE);
-        draw(&mut canvas);
-    };
-
+    let (width, height) = (width.ceil(), height.ceil());
+    let size = (width as u32, height as u32);
     let mut svg = String::new();
-    let size = (width * SVG_SCALE, height * SVG_SCALE);
-    let mut pen = Pen::new(SVGBackend::with_string(&mut svg, size), f64::from(SVG_SCALE), true);
-    draw_page(&mut pen);
-    let outcome = pen.backend.present().map_err(|error| fail(error.to_string()));
-    pen.failure.take().map_or(outcome, |detail| Err(fail(detail)))?;
-    drop(pen);
-
-    let scale = PNG_SCALE * OVERSAMPLING;
-    let size = (width * scale, height * scale);
-    let mut pixels = vec![255; 3 * size.0 as usize * size.1 as usize];
-    let mut pen = Pen::new(BitMapBackend::with_buffer(&mut pixels, size), f64::from(scale), false);
-    draw_page(&mut pen);
-    pen.failure.take().map_or(Ok(()), |detail| Err(fail(detail)))?;
-    drop(pen);
-
-    let size = (width * PNG_SCALE, height * PNG_SCALE);
-    let png = encode(&averaged(&pixels, size), size).map_err(|error| fail(error.to_string()))?;
-    Ok(Figure { svg: tidied(&svg, width, height), png })
-}
-
-/// The SVG with its size in units, line joins, and without attributes that say nothing.
-///
-/// plotters lifts a text by half its x-height; the pen already placed the baseline.
-fn tidied(svg: &str, width: u32, height: u32) -> String {
-    let size = |scale: u32| format!("width=\"{}\" height=\"{}\"", width * scale, height * scale);
-    let joined = format!("{} stroke-linejoin=\"round\"", size(1));
-    let mut svg = svg.replacen(&size(SVG_SCALE), &joined, 1);
-    for (idle, instead) in
-        [(" dy=\"-0.5ex\"", ""), (" opacity=\"1\"", ""), (" stroke=\"none\" stroke-width=\"1\"/>", "/>")]
-    {
-        svg = svg.replace(idle, instead);
-    }
-    with_circles_in_groups(&svg)
-}
-
-/// The SVG with the style of neighbouring circles written once: a panel may have a thousand of them.
-fn with_circles_in_groups(svg: &str) -> String {
-    let mut grouped = String::with_capacity(svg.len());
-    let mut style_of_group = "";
-    for line in svg.split_inclusive('\n') {
-        // Position and radius come first, then what they share.
-        let parts = line.strip_prefix("<circle ").and_then(|rest| {
-            let radius = rest.find(" r=\"")? + 4;
-            let place = radius + rest[radius..].find('"')? + 1;
-            Some((&rest[..place], rest[place..].trim_end().trim_end_matches("/>").trim()))
-        });
-        let style = parts.map_or("", |(_, style)| style);
-        if style != style_of_group {
-            if !style_of_group.is_empty() {
-                grouped += "</g>\n";
-            }
-            if !style.is_empty() {
-                // The opacity of a group would be that of all circles as one; circles here are filled.
-                grouped += &format!("<g {}>\n", style.replacen("opacity=", "fill-opacity=", 1));
-            }
-            style_of_group = style;
-        }
-        match parts {
-            Some((place, _)) if !style.is_empty() => grouped += &format!("<circle {place}/>\n"),
-            _ => grouped += line,
-        }
-    }
-    grouped
-}
-
-/// RGB pixels averaged over squares of [`OVERSAMPLING`].
-fn averaged(pixels: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
-    let (width, height, n) = (width as usize, height as usize, OVERSAMPLING as usize);
-    let mut sums = vec![0u16; 3 * width];
-    let mut small = Vec::with_capacity(3 * width * height);
-    for rows in pixels.chunks_exact(3 * width * n * n) {
-        sums.fill(0);
-        for (i, pixel) in rows.chunks_exact(3).enumerate() {
-            let at = 3 * (i % (width * n) / n);
-            for channel in 0..3 {
-                sums[at + channel] += u16::from(pixel[channel]);
-            }
-        }
-        small.extend(sums.iter().map(|&sum| (sum / (n * n) as u16) as u8));
-    }
-    small
-}
-
-fn encode(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let per_metre = (f64::from(96 * PNG_SCALE) / 0.0254).round() as u32;
-    encoder.set_pixel_dims(Some(png::PixelDimensions { xppu: per_metre, yppu: per_metre, unit: png::Unit::Meter }));
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(pixels)?;
-    writer.finish()?;
-    Ok(bytes)
+    let outcome = {
+        let mut canvas = Canvas { pen: Pen::new(&mut svg, size) };
+        canvas.rect(Rect { left: 0.0, top: 0.0, width, height }, WHITE);
+        draw(&mut canvas);
+        canvas.pen.finish()
+    };
+    outcome.map_err(fail)?;
+    let svg = tidied(&svg, size);
+    let png = png_of(&svg, size).map_err(fail)?;
+    Ok(Figure { svg, png })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plot::palette::{BLACK, BLUE};
+    use crate::plot::testing::decoded;
 
     const SIZE: (f64, f64) = (120.0, 60.0);
 
-    /// The pixels of a PNG, three bytes each, and its width.
-    fn decoded(png: &[u8]) -> (Vec<u8>, usize) {
-        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().expect("a PNG");
-        let mut pixels = vec![0; reader.output_buffer_size().expect("it fits in memory")];
-        let info = reader.next_frame(&mut pixels).expect("a frame");
-        (pixels, info.width as usize)
-    }
-
     #[test]
-    fn both_renderings_show_a_shape_in_the_same_place() {
+    fn svg_and_png_show_a_shape_in_the_same_place() {
         let figure = render("square", SIZE, |canvas| {
             canvas.rect(Rect { left: 10.0, top: 20.0, width: 5.0, height: 5.0 }, BLUE);
         });
@@ -292,6 +186,34 @@ mod tests {
             (0..120).filter(|row| pixels[3 * row * width..][..3 * width].iter().any(|&v| v < 128)).collect();
         let (top, bottom) = (dark[0], dark[dark.len() - 1]);
         assert!((78..=80).contains(&bottom) && (49..=52).contains(&top), "rows {top} to {bottom}");
+    }
+
+    #[test]
+    fn the_same_drawing_is_the_same_bytes_and_bold_letters_have_more_ink() {
+        let figure = |bold| {
+            let letters = Lettering { bold, ..Lettering::new(20.0) };
+            render("letters", SIZE, |canvas| canvas.text((10.0, 40.0), "Teff", letters)).expect("renders")
+        };
+        let (first, second) = (figure(false), figure(false));
+        assert!(first.svg == second.svg && first.png == second.png);
+        let ink = |png| decoded(png).0.iter().map(|&value| f64::from(255 - value)).sum::<f64>();
+        assert!(ink(&figure(true).png) > 1.2 * ink(&first.png));
+    }
+
+    #[test]
+    fn opacity_is_that_of_lines_or_of_areas() {
+        let figure = render("faded", SIZE, |canvas| {
+            canvas.line(&[(0.0, 10.0), (120.0, 10.0)], Stroke::solid(BLACK.faded(0.5), 2.0));
+            canvas.rect(Rect { left: 0.0, top: 20.0, width: 120.0, height: 20.0 }, BLACK.faded(0.2));
+            canvas.marker((60.0, 50.0), Marker::Ring, 5.0, BLACK.faded(0.5));
+        });
+        let figure = figure.expect("renders");
+        assert_eq!(figure.svg.matches("stroke-opacity=\"0.5\"").count(), 2);
+        assert!(figure.svg.contains("<polygon fill-opacity=\"0.2\"") && !figure.svg.contains(" opacity="));
+        let (pixels, width) = decoded(&figure.png);
+        let grey = |x: usize, y: usize| pixels[3 * (y * width + x)];
+        assert!(grey(120, 20).abs_diff(127) < 3 && grey(120, 60).abs_diff(204) < 3);
+        assert!(grey(120, 100) == 255 && grey(120, 110) < 200);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The vocabulary of the canvas: rectangles, strokes, symbols, letters; lengths in units of 1/96 inch.
 
+use super::font::relative_text_width;
 use super::palette::{BLACK, Color};
-use super::pen::relative_text_width;
 
 /// An upright rectangle on the page.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,7 +3,7 @@
 //! Nothing here reads or writes files, and nothing here computes science beyond what a drawing needs (ranges, counts per cell).
 //! Lengths on a page are in units of 1/96 inch: a figure one column wide has 340 of them, one across the page 690.
 //!
-//! - [`canvas`]: [`render`](canvas::render) calls one drawing routine twice, for the SVG and for the PNG
+//! - [`canvas`]: [`render`](canvas::render) makes an SVG of a drawing routine, and a PNG of the SVG
 //! - [`axes`]: a framed panel with ticks, and data drawn in it, clipped
 //! - [`legend`]: samples of marks with their meanings
 //! - [`marks`]: rectangles, strokes, symbols and letters
@@ -39,6 +39,7 @@ pub mod coverage;
 mod density;
 mod draws;
 mod expected;
+mod font;
 pub mod forest;
 mod grid;
 mod joint;
@@ -50,6 +51,7 @@ pub mod marks;
 pub mod one_to_one;
 pub mod palette;
 mod pen;
+mod picture;
 pub mod pit;
 pub mod ranks;
 mod sample;
@@ -70,7 +72,7 @@ pub const COLUMN_WIDTH: f64 = 340.0;
 /// Width of a figure across the page [1/96 inch].
 pub const PAGE_WIDTH: f64 = 690.0;
 
-/// One drawing, rendered twice.
+/// One drawing in two formats.
 #[derive(Debug, Clone)]
 pub struct Figure {
     /// The drawing as an SVG document.

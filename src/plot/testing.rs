@@ -1,4 +1,4 @@
-//! Repeatable data for the tests of figures.
+//! What the tests of figures share: repeatable data, the pixels of a PNG.
 
 /// Draws from the standard normal distribution: Box and Muller's pairs from a multiplicative congruential generator.
 pub(super) struct Normal {
@@ -22,4 +22,12 @@ impl Normal {
         let (u, v) = (self.uniform().max(1e-300), self.uniform());
         (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
     }
+}
+
+/// The pixels of a PNG, three bytes each, and its width.
+pub(super) fn decoded(png: &[u8]) -> (Vec<u8>, usize) {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("it fits in memory")];
+    let info = reader.next_frame(&mut pixels).expect("a frame");
+    (pixels, info.width as usize)
 }
