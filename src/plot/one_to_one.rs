@@ -12,22 +12,7 @@ use super::palette::{BLACK, BLUE, GREY, VERMILLION, depth};
 use super::sample::Sample;
 use crate::error::{Error, Result};
 
-/// One label of every star, estimated and from the catalogue.
-#[derive(Debug, Clone)]
-pub struct OneToOnePanel<'a> {
-    /// Name of the label, e.g. "Teff".
-    pub name: &'a str,
-    /// Its unit, e.g. "K"; may be empty.
-    pub unit: &'a str,
-    /// Catalogue values; a star without a finite value and estimate is left out.
-    pub catalogue: &'a [f64],
-    /// Estimated values of the same stars.
-    pub estimate: &'a [f64],
-    /// Stars to be set apart, e.g. flagged ones.
-    pub highlighted: &'a [bool],
-    /// Words in the panel, broken at ", ", e.g. "bias +0.8 K, scatter 62 K".
-    pub caption: String,
-}
+pub use super::sample::OneToOnePanel;
 
 /// What is drawn against what.
 #[derive(Debug, Clone, Copy)]
@@ -188,6 +173,7 @@ fn entries<'t>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::testing::decoded;
 
     fn panel<'a>(catalogue: &'a [f64], estimate: &'a [f64], highlighted: &'a [bool]) -> OneToOnePanel<'a> {
         OneToOnePanel {
@@ -220,9 +206,7 @@ mod tests {
                 assert!(figure.svg.contains(&format!("catalogue {name} [K]")), "{name}");
             }
             assert!(figure.svg.contains("Cannon &amp; &lt;friends&gt;") && figure.svg.contains("scatter 1 K"));
-            let mut reader = png::Decoder::new(std::io::Cursor::new(&figure.png)).read_info().expect("a PNG");
-            let mut pixels = vec![0; reader.output_buffer_size().expect("it fits in memory")];
-            reader.next_frame(&mut pixels).expect("a frame");
+            let (pixels, _) = decoded(&figure.png);
             let inked = pixels.iter().filter(|&&value| value < 128).count();
             assert!(inked > pixels.len() / 500 && inked < pixels.len() / 4);
         }

@@ -1,11 +1,27 @@
 //! The stars of one label as a one-to-one figure shows them: pairs, ranges that outliers do not stretch, scatter.
 
 use super::draws::{ascending, quantile};
-use super::one_to_one::OneToOnePanel;
 use super::ticks::padded_range;
 
 /// Larger values than this are drawn at the edge like it.
 const LARGEST_VALUE: f64 = 1e100;
+
+/// One label of every star, estimated and from the catalogue.
+#[derive(Debug, Clone)]
+pub struct OneToOnePanel<'a> {
+    /// Name of the label, e.g. "Teff".
+    pub name: &'a str,
+    /// Its unit, e.g. "K"; may be empty.
+    pub unit: &'a str,
+    /// Catalogue values; a star without a finite value and estimate is left out.
+    pub catalogue: &'a [f64],
+    /// Estimated values of the same stars.
+    pub estimate: &'a [f64],
+    /// Stars to be set apart, e.g. flagged ones.
+    pub highlighted: &'a [bool],
+    /// Words in the panel, broken at ", ", e.g. "bias +0.8 K, scatter 62 K".
+    pub caption: String,
+}
 
 /// A star that can be drawn.
 pub(super) struct Star {
