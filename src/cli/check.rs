@@ -1,7 +1,7 @@
 //! `maury check`: is this file an experiment?
 
 use super::{ExperimentArgs, say, tell};
-use crate::experiment::config::Experiment;
+use crate::experiment::load::Experiment;
 use crate::experiment::sweep::points::place;
 
 pub fn execute(args: &ExperimentArgs) -> anyhow::Result<()> {

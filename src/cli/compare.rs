@@ -7,9 +7,9 @@ use clap::Args;
 use super::say;
 use crate::data::files;
 use crate::error::Result;
-use crate::experiment::comparison::across_runs::{RunComparison, compare_runs};
-use crate::experiment::comparison::runs::FinishedRun;
 use crate::experiment::run_folder::RunFolder;
+use crate::findings::comparison::across_runs::{RunComparison, compare_runs};
+use crate::findings::comparison::runs::FinishedRun;
 use crate::report::comparison_page::{Subject, page};
 use crate::report::{comparison, figures};
 

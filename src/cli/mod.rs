@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::experiment::clean::CACHE;
-use crate::experiment::config::Experiment;
+use crate::experiment::load::Experiment;
 
 pub use terminal::tell;
 

@@ -9,16 +9,16 @@ use super::say;
 use crate::data::files;
 use crate::device::{Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
-use crate::experiment::posteriors;
-use crate::experiment::predictions::write_table;
-use crate::experiment::single_posterior::{PosteriorSampler, sampler_settings, spectra_of};
+use crate::findings::posteriors;
 use crate::inference::fit::FitSettings;
 use crate::inference::label_prior::LabelPrior;
 use crate::inference::prior::Nuisances;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::{PosteriorSettings, Sampler};
+use crate::labelling::posterior::{PosteriorSampler, sampler_settings, spectra_of};
 use crate::progress::Progress;
 use crate::report;
+use crate::spectra::star_table::write_table;
 
 /// Sample the posterior of the labels of apStar spectra: from raw files to corner plots.
 ///

@@ -9,13 +9,13 @@ use super::{ExperimentArgs, bars::Bars, say};
 use crate::data::selection::Selection;
 use crate::device::Compute;
 use crate::experiment::crossval::folds;
-use crate::experiment::look_alikes;
-use crate::experiment::prepare::{Source, prepare};
-use crate::experiment::star::examine;
+use crate::findings::look_alikes;
 use crate::report::figures;
 use crate::report::tables::cuts_table;
 use crate::spectra::labels::sun_like_logg;
 use crate::spectra::prepared::PreparedSet;
+use crate::stars::prepare::{Source, prepare};
+use crate::stars::star::examine;
 use crate::stats::robust::quantile;
 
 #[derive(Debug, Args)]
@@ -34,10 +34,10 @@ pub fn execute(args: &PrepareArgs, bars: &Bars) -> anyhow::Result<()> {
     let experiment = args.experiment.load()?;
     let config = &experiment.config;
     let compute = Compute::open(&config.device)?;
-    let source = Source::open(config, &args.experiment.cache(), bars)?;
+    let source = Source::open(&config.stars(), &args.experiment.cache(), bars)?;
     let folds = folds(config, &source.stars);
     let training = folds.first().map(|fold| fold.training.as_slice()).unwrap_or_default();
-    let (set, path) = prepare(&source, config, training, &args.experiment.cache(), &compute, bars)?;
+    let (set, path) = prepare(&source, &config.stars(), training, &args.experiment.cache(), &compute, bars)?;
 
     let mut text = cuts_table(&source.cuts);
     text += &gravity_cut(&config.selection);
@@ -50,7 +50,7 @@ pub fn execute(args: &PrepareArgs, bars: &Bars) -> anyhow::Result<()> {
         )?;
     }
     if let Some(id) = &args.star {
-        let star = examine(&source, &set, config, id)?;
+        let star = examine(&source, &set, &config.stars(), id)?;
         let name = format!("spectrum-{}", id.replace(['/', '\\'], "_"));
         figures::write(&args.figures, &name, &figures::spectrum::draw(&star)?)?;
         writeln!(text, "{}", args.figures.join(name).with_extension("svg").display())?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::say;
-use crate::experiment::comparison::runs::run_folder;
+use crate::findings::comparison::runs::run_folder;
 use crate::report::run_page;
 
 /// Render the page of a finished run again, from what its folder holds; nothing is computed.

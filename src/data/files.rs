@@ -1,5 +1,6 @@
 //! Writing files whole or not at all.
 
+use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -301,6 +302,15 @@ fn parent(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Writes a value as JSON for programs and people alike.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|err| Error::format(path, err.to_string()))?;
+    write_bytes(path, text + "\n")
 }
 
 #[cfg(test)]

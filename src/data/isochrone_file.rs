@@ -1,15 +1,36 @@
 //! Isochrones as files: MIST's `.iso` and `.iso.cmd` texts, and tables with commas such as the program's own.
 
+use super::files::read_text;
 use std::path::Path;
 
 use super::fits::find_column;
 use super::isochrone::{Isochrone, IsochronePoint, Phase};
 use crate::error::{Error, Result};
 
+/// The isochrones that come with the program; source in `assets/README.md`.
+const SHIPPED: &str = include_str!("../../assets/isochrones.csv");
 const REMEDY: &str = "give a MIST .iso or .iso.cmd file, or a CSV table with the columns of assets/isochrones.csv";
 
+impl Isochrone {
+    /// Reads every isochrone of a file: MIST's `.iso` and `.iso.cmd`, or a CSV table with the columns of `assets/isochrones.csv`.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`]; [`crate::error::Error::MissingColumn`]; [`crate::error::Error::Format`] with the line.
+    pub fn read(path: &Path) -> Result<Vec<Self>> {
+        parse(path, &read_text(path)?)
+    }
+
+    /// The MIST isochrones that come with the program: 6 Gyr from [Fe/H] -2 to 0.5, and 1 to 13 Gyr at -1 and 0.
+    ///
+    /// # Errors
+    /// As [`Isochrone::read`], if the table was built in damaged.
+    pub fn shipped() -> Result<Vec<Self>> {
+        parse_table(Path::new("assets/isochrones.csv"), "MIST 2.5", SHIPPED)
+    }
+}
+
 /// Every isochrone of a file's text, whichever of the formats it is in.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Isochrone>> {
+fn parse(path: &Path, text: &str) -> Result<Vec<Isochrone>> {
     if text.lines().any(|line| column_names(line).is_some()) {
         parse_mist(path, text)
     } else {
@@ -235,7 +256,7 @@ fn empty(source: &str, age_gyr: f64, fe_h: f64) -> Isochrone {
 }
 
 /// Isochrones of a table with commas: one after another, told apart by their age and [Fe/H].
-pub(super) fn parse_table(path: &Path, source: &str, text: &str) -> Result<Vec<Isochrone>> {
+fn parse_table(path: &Path, source: &str, text: &str) -> Result<Vec<Isochrone>> {
     let mut reader =
         csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
     let malformed = |err: csv::Error| Error::format(path, format!("not a well-formed CSV table: {err}; {REMEDY}"));

@@ -2,38 +2,18 @@
 
 use ndarray::ArrayView1;
 
-use super::crossval::{CrossValidation, ModelPlace};
-use super::prepare::spectra_of_rows;
+use super::crossval::CrossValidation;
+use super::place::ModelPlace;
 use crate::error::Result;
-use crate::inference::fit_quality::FitQuality;
+use crate::inference::fit_quality::{FitQuality, HeldOutMisfit};
 use crate::inference::fitted::examine_arrays;
 use crate::inference::judged::Recognizer;
 use crate::models::misfit::Misfit;
 use crate::models::usual_spectra::UsualSpectra;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::split::Fold;
+use crate::stars::prepare::spectra_of_rows;
 use crate::training::usual_spectra;
-
-/// How well stars were described by models that had not seen them.
-pub(super) struct HeldOutMisfit {
-    rows: Vec<usize>,
-    n_pixels: Vec<usize>,
-    misfit: Misfit,
-}
-
-impl HeldOutMisfit {
-    /// Of no stars as yet.
-    pub fn new() -> Self {
-        Self { rows: Vec::new(), n_pixels: Vec::new(), misfit: Misfit::none(0) }
-    }
-
-    /// Adds some rows.
-    pub fn add(&mut self, rows: &[usize], n_pixels: &[usize], misfit: Misfit) {
-        self.rows.extend(rows);
-        self.n_pixels.extend(n_pixels);
-        self.misfit.append(misfit);
-    }
-}
 
 impl CrossValidation<'_> {
     /// Labels of some rows, and how well the model describes their spectra.
@@ -92,9 +72,11 @@ impl CrossValidation<'_> {
         place: Option<&ModelPlace>,
     ) -> Result<()> {
         const PARTS: usize = 3;
+        // As many components in the end as in the parts: more would take up more of a spectrum than is usual by these.
+        let most_components = usual_spectra::components_of(training.len() * (PARTS - 1) / PARTS);
         let learn = |rows: &[usize]| {
             let (flux, ivar) = spectra_of_rows(self.set, rows);
-            usual_spectra::learn(flux.view(), ivar.view(), self.compute)
+            usual_spectra::learn(flux.view(), ivar.view(), most_components, self.compute)
         };
         let examine = |usual: &UsualSpectra, rows: &[usize]| {
             let (flux, ivar) = spectra_of_rows(self.set, rows);
@@ -104,7 +86,7 @@ impl CrossValidation<'_> {
             let batch_stars = self.config.fit.batch_stars;
             (recognizer.examine_arrays(flux.view(), ivar.view(), batch_stars, self.compute), n_pixels)
         };
-        let mut held_out = HeldOutMisfit::new();
+        let mut held_out = HeldOutMisfit::default();
         for part in 0..PARTS {
             let (own, others): (Vec<(usize, usize)>, _) =
                 training.iter().copied().enumerate().partition(|(n, _)| n % PARTS == part);

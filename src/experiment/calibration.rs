@@ -1,10 +1,9 @@
 //! Estimates of training stars by models that did not see them, and the errors calibrated with them. No test star takes part.
 
 use ndarray::{Array2, Axis, s};
-use serde::{Deserialize, Serialize};
 
-use super::crossval::{Calibrated, CrossValidation, FoldResult, ModelPlace};
-use super::prepare::spectra_of_rows;
+use super::crossval::{Calibrated, CrossValidation, FoldResult};
+use super::place::ModelPlace;
 use crate::error::{Error, Result};
 use crate::inference::calibration::{ErrorCalibration, HeldOut, WithoutChip};
 use crate::inference::fitted::estimate_arrays;
@@ -12,33 +11,7 @@ use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::noise::Conditions;
 use crate::spectra::quality::star_flags;
 use crate::spectra::split::{Fold, Split};
-
-/// `[calibration]`: how the training stars of each fold are held out in turn, to tell how far errors can be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CalibrationSettings {
-    /// Parts of the training stars, each estimated by a model trained on the others; 0 for no calibration.
-    pub folds: usize,
-    /// Where the held-out stars of networks come from.
-    pub networks: HeldOutByNetworks,
-}
-
-impl Default for CalibrationSettings {
-    fn default() -> Self {
-        Self { folds: 3, networks: HeldOutByNetworks::Members }
-    }
-}
-
-/// Which networks estimate stars that they had not seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HeldOutByNetworks {
-    /// The members of the ensemble, each its own validation stars, at no cost. A member errs more than the mean of all; by how
-    /// much follows from how far members are from each other (Krogh & Vedelsby 1995).
-    Members,
-    /// Whole ensembles trained on the other parts, like every other model; takes `folds` times as long.
-    Folds,
-}
+use crate::stars::prepare::spectra_of_rows;
 
 impl CrossValidation<'_> {
     /// Estimates of a fold's training stars with data, each part of them by a model of the others. `estimate` trains on the

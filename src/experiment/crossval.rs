@@ -1,21 +1,20 @@
 //! Train on some stars, test on others: the same folds for every model.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::bad_fit::HeldOutMisfit;
-use super::combination::CombinationReport;
 use super::config::{ExperimentConfig, ModelConfig};
-use super::posteriors::Posteriors;
-use super::prepare::spectra_of_rows;
+use super::place::ModelPlace;
 use super::timings::Timings;
 use crate::data::catalogue::Catalogue;
 use crate::device::Compute;
 use crate::error::{Error, Result};
+use crate::findings::combination_report::CombinationReport;
+use crate::findings::posteriors::Posteriors;
 use crate::inference::calibration::{ErrorCalibration, HeldOut};
+use crate::inference::fit_quality::HeldOutMisfit;
 use crate::inference::fitted::{FittedCannon, estimate_arrays};
 use crate::inference::sampling::{sample_arrays, scaled_prior};
 use crate::models::vectorizer::Vectorizer;
@@ -24,6 +23,7 @@ use crate::progress::Progress;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::split::Fold;
+use crate::stars::prepare::spectra_of_rows;
 use crate::training::cannon_config::{CannonConfig, CannonTraining};
 use crate::training::cannon_descent::{self, CannonStars};
 use crate::training::checkpoint::{Preparation, TrainedCannon};
@@ -81,31 +81,6 @@ pub enum Training {
     /// Of a combination.
     Combination(CombinationReport),
 }
-
-/// Where a model of one fold keeps what it makes.
-#[derive(Debug, Clone)]
-pub struct ModelPlace {
-    /// The trained model.
-    pub model: PathBuf,
-    /// The state of training after each epoch, to go on from.
-    pub state: PathBuf,
-    /// Curves for TensorBoard.
-    pub board: PathBuf,
-}
-
-impl ModelPlace {
-    /// The places of a model in a run's folder; folds are counted from 1, a single one needs no number.
-    pub fn new(run: &Path, name: &str, fold: usize, n_folds: usize) -> Self {
-        let below = |kind: &str| {
-            let folder = run.join(kind).join(name);
-            if n_folds > 1 { folder.join(format!("fold{fold}")) } else { folder }
-        };
-        Self { model: below("models"), state: below(STATES), board: below("tensorboard") }
-    }
-}
-
-/// Folder, below a run's, of states of training.
-pub const STATES: &str = "training";
 
 /// The folds of an experiment's stars, training sets no larger than asked for.
 ///
@@ -202,7 +177,7 @@ impl CrossValidation<'_> {
         }
         let fitted = FittedCannon::new(&trained, &self.config.fit, self.compute);
         let (mut estimates, misfit) = timings.measure("fit", || self.examine("fitting labels", &fold.test, &fitted))?;
-        let mut unseen = HeldOutMisfit::new();
+        let mut unseen = HeldOutMisfit::default();
         let posteriors = timings.measure("posterior", || self.posteriors(&fold.test, &trained, &fitted))?;
         let held_out = timings.measure("calibrate", || {
             self.held_out_by_folds(fold, &fitted, |inner| {

@@ -7,7 +7,8 @@ use burn::module::Param;
 use ndarray::{Array2, Axis, concatenate};
 use serde::Serialize;
 
-use super::config::{Experiment, ExperimentConfig, LibraryData, ModelConfig};
+use super::config::{ExperimentConfig, ModelConfig};
+use super::load::Experiment;
 use super::timings::{Timings, peak_memory_mb};
 use crate::data::{files, library};
 use crate::device::Compute;
@@ -16,6 +17,7 @@ use crate::progress::Progress;
 use crate::spectra::continuum_pixels;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
+use crate::stars::settings::LibraryData;
 use crate::stats::robust::quantile;
 use crate::training::checkpoint::Preparation;
 use crate::training::emulator::{self, EmulatorConfig};

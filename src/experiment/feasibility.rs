@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::calibration::HeldOutByNetworks;
-use super::config::{ExperimentConfig, ModelConfig};
+use super::config::{ExperimentConfig, HeldOutByNetworks, ModelConfig};
 use super::validate::check_memory;
 use crate::data::catalogue::Catalogue;
 use crate::error::{Error, Result};

@@ -3,7 +3,6 @@
 use ndarray::{Array2, s};
 
 use super::crossval::CrossValidation;
-use super::prepare::spectra_of_rows;
 use super::timings::Timings;
 use crate::device::to_f64;
 use crate::error::Result;
@@ -11,6 +10,7 @@ use crate::inference::fill::CannonFill;
 use crate::models::network::input::Masked;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::split::{Fold, Split};
+use crate::stars::prepare::spectra_of_rows;
 use crate::training::cannon_config::CannonConfig;
 use crate::training::checkpoint::TrainedCannon;
 

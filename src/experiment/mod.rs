@@ -1,40 +1,29 @@
-//! One TOML file to one outcome: configuration, preparation, cross-validation, metrics, and the run's folder.
+//! One TOML file to one outcome: settings, cross-validation, sweeps, outliers and the lab, and the run's folder.
 
-mod array_spectra;
-pub mod best_fits;
 mod bad_fit;
 pub mod calibration;
 pub mod clean;
 pub mod combination;
-pub mod comparison;
 pub mod config;
 pub mod crossval;
 pub mod emulate;
-pub mod error_check;
 mod feasibility;
 mod fill;
+mod gathered;
 pub mod lab;
-pub mod label_journal;
-pub mod labelling;
 pub mod layers;
-pub mod look_alikes;
-pub mod metrics;
+pub mod load;
+mod looks;
+pub mod model_outcome;
 mod networks;
 pub mod nuisance_trial;
 pub mod outcome;
 pub mod outliers;
-pub mod posteriors;
-pub mod predictions;
-pub mod prepare;
-mod prepare_checks;
-pub mod pulls;
+pub mod place;
 mod ridge;
 pub mod run;
 pub mod run_folder;
-pub mod saturation;
-pub mod single_posterior;
-pub mod star;
+pub mod run_spectra;
 pub mod sweep;
 pub mod timings;
-pub mod truth;
 mod validate;

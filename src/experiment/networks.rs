@@ -5,9 +5,9 @@ use std::path::Path;
 
 use ndarray::{Array2, Array3, Axis, s};
 
-use super::calibration::HeldOutByNetworks;
-use super::crossval::{CrossValidation, FoldResult, ModelPlace, Training as TrainingSummary};
-use super::prepare::spectra_of_rows;
+use super::config::HeldOutByNetworks;
+use super::crossval::{CrossValidation, FoldResult, Training as TrainingSummary};
+use super::place::ModelPlace;
 use super::timings::Timings;
 use crate::error::{Error, Result};
 use crate::inference::calibration::HeldOut;
@@ -16,6 +16,7 @@ use crate::inference::network_estimator::NetworkEstimator;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::quality::star_flags;
 use crate::spectra::split::{Fold, hold_out};
+use crate::stars::prepare::spectra_of_rows;
 use crate::stats::robust_covariance::limited_covariance;
 use crate::training::label_regression::{LabelledSpectra, Member, MemberReport, NetworkConfig, Training, train};
 use crate::training::network_checkpoint::TrainedNetwork;

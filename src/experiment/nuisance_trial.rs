@@ -7,8 +7,7 @@ use crate::error::{Error, Result};
 use crate::inference::fitted::FittedCannon;
 use crate::models::vectorizer::Vectorizer;
 use crate::spectra::split::{Fold, Split};
-use crate::training::cannon_config::CannonConfig;
-use crate::training::latent::LatentSettings;
+use crate::training::cannon_config::{CannonConfig, LatentSettings};
 use crate::training::nuisance_choice::{CANDIDATES, NuisanceChoice, NuisanceCount, Trial};
 
 /// The training stars are held out in so many parts, one after the other, until there are enough to judge.

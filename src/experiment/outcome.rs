@@ -5,58 +5,24 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::comparison::{Comparison, Contestant, dependence};
 use super::config::ExperimentConfig;
 use super::crossval::Training;
-use super::error_check::LEVELS;
 use super::lab::Lab;
-use super::look_alikes::LookAlikes;
-use super::metrics::ModelMetrics;
+use super::model_outcome::ModelOutcome;
 use super::outliers::{OutlierMetrics, Outliers};
-use super::posteriors::{self, PosteriorMetrics, Posteriors};
-use super::predictions::{Predictions, write_table};
 use super::timings::{Timings, peak_memory_mb};
 use crate::data::files;
 use crate::data::selection::Cut;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::findings::comparison::contestant::Contestant;
+use crate::findings::comparison::{Comparison, dependence};
+use crate::findings::error_check::LEVELS;
+use crate::findings::look_alikes::LookAlikes;
+use crate::findings::metrics::ModelMetrics;
+use crate::findings::posteriors::{self, PosteriorMetrics, Posteriors};
+use crate::findings::predictions::Predictions;
 use crate::inference::calibration::ErrorCalibration;
-use crate::training::nuisance_choice::NuisanceChoice;
-
-/// Everything found about one model.
-#[derive(Debug, Clone)]
-pub struct ModelOutcome {
-    /// The model's name in the experiment.
-    pub name: String,
-    /// Its predictions for the test stars.
-    pub predictions: Predictions,
-    /// Its metrics.
-    pub metrics: ModelMetrics,
-    /// How training went, by fold.
-    pub training: Vec<Training>,
-    /// What training stars held out say of its errors, by fold; empty without calibration.
-    pub calibration: Vec<ErrorCalibration>,
-    /// Times of the steps that were this model's own.
-    pub timings: Timings,
-    /// Posteriors of its test stars, where they were asked for.
-    pub posteriors: Option<Posteriors>,
-}
-
-impl ModelOutcome {
-    /// How many nuisance spectra it learned, and what the plain Cannon does beside it, where that was chosen.
-    pub fn nuisance_words(&self) -> Option<String> {
-        let choice = |training: &'_ Training| match training {
-            Training::Cannon(report) => report.nuisance_choice.clone(),
-            _ => None,
-        };
-        let choices: Vec<NuisanceChoice> = self.training.iter().filter_map(choice).collect();
-        NuisanceChoice::words(&choices.iter().collect::<Vec<&NuisanceChoice>>())
-    }
-
-    /// The model as it stands beside others.
-    pub fn contestant(&self) -> Contestant<'_> {
-        Contestant { name: &self.name, predictions: &self.predictions, metrics: &self.metrics }
-    }
-}
+use crate::spectra::star_table::write_table;
 
 /// Everything a run found.
 #[derive(Debug, Clone)]
@@ -197,7 +163,7 @@ impl Outcome {
     /// `predictions-<name>.fits` too, and the plain name holds the first.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Fits`].
+    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
     pub fn write(&self, folder: &Path) -> Result<RunMetrics> {
         for (index, model) in self.models.iter().enumerate() {
             let columns = model.predictions.columns();
@@ -220,16 +186,7 @@ impl Outcome {
             write_table(&folder.join("outliers"), "OUTLIERS", &outliers.columns())?;
         }
         let metrics = self.metrics();
-        write_json(&folder.join("metrics.json"), &metrics)?;
+        files::write_json(&folder.join("metrics.json"), &metrics)?;
         Ok(metrics)
     }
-}
-
-/// Writes a value as JSON for programs and people alike.
-///
-/// # Errors
-/// [`Error::Io`].
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|err| Error::format(path, err.to_string()))?;
-    files::write_bytes(path, text + "\n")
 }

@@ -2,8 +2,8 @@
 
 use ndarray::Axis;
 
-use super::crossval::{CrossValidation, FoldResult, ModelPlace, Training};
-use super::prepare::spectra_of_rows;
+use super::crossval::{CrossValidation, FoldResult, Training};
+use super::place::ModelPlace;
 use super::timings::Timings;
 use crate::error::Result;
 use crate::inference::ridge_estimator::RidgeEstimator;
@@ -11,6 +11,7 @@ use crate::models::ridge::RidgeConfig;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::split::Fold;
+use crate::stars::prepare::spectra_of_rows;
 use crate::stats::robust::median;
 use crate::stats::robust_covariance::limited_covariance;
 use crate::training::label_regression::LabelledSpectra;

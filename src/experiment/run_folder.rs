@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::crossval::STATES;
 use crate::data::files;
 use crate::error::{Error, Result};
 
@@ -145,6 +144,8 @@ impl RunFolder {
     }
 }
 
+/// Folder, below a run's, of states of training.
+pub const STATES: &str = "training";
 /// The resolved settings of a run, as [`super::config::ExperimentConfig::write_resolved`] writes them.
 pub(super) const RESOLVED: &str = "experiment.toml";
 

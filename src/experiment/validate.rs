@@ -1,11 +1,11 @@
 //! Whether the values of an experiment make sense.
 
-use super::combination::CombinationConfig;
-use super::config::{DataConfig, ExperimentConfig, ModelConfig};
+use super::config::{CombinationConfig, ExperimentConfig, ModelConfig};
 use crate::error::nearest_name;
 use crate::spectra::continuum::{ContinuumMethod, MOST_ORDER};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Split;
+use crate::stars::settings::DataConfig;
 use crate::training::label_regression::NetworkConfig;
 
 /// Bytes that the training of one model may take.
@@ -56,7 +56,10 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;
     check(config.comparison.suspect_sigma > 0.0, "comparison.suspect_sigma", "must be positive")?;
     config.data.archive.check().map_err(|(key, problem)| (format!("data.archive.{key}"), problem.to_string()))?;
-    let lab = config.lab.as_ref().map_or(Ok(()), |lab| lab.check(config));
+    let lab = config
+        .lab
+        .as_ref()
+        .map_or(Ok(()), |lab| lab.check(&config.labels, &config.plain_cannons(), config.data.arrays.is_none()));
     lab.map_err(|(key, problem)| (format!("lab.{key}"), problem))?;
     config.outliers.check().map_err(|(key, problem)| (format!("outliers.{key}"), problem.to_string()))?;
     check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;

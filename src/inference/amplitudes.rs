@@ -50,8 +50,14 @@ impl NuisanceSpectra {
             let products = &products[star * n_pairs..(star + 1) * n_pairs];
             let system = DMatrix::from_fn(n, n, |a, b| products[packed_index(a, b, n)] + f64::from(u8::from(a == b)));
             let right = DVector::from_column_slice(&right[star * n..(star + 1) * n]);
-            let solved = system.cholesky().map(|cholesky| (cholesky.solve(&right), cholesky.ln_determinant()));
-            solved.filter(|(z, _)| z.iter().all(|z| z.is_finite())).unwrap_or((DVector::zeros(n), f64::NAN))
+            let known = |z: &DVector<f64>| z.iter().all(|z| z.is_finite());
+            match system.clone().cholesky() {
+                Some(cholesky) => Some((cholesky.solve(&right), cholesky.ln_determinant())),
+                // Sums in f32 of a very bright star's pixels may leave a matrix that is not quite definite.
+                None => system.lu().solve(&right).map(|z| (z, f64::NAN)),
+            }
+            .filter(|(z, _)| known(z))
+            .unwrap_or((DVector::zeros(n), f64::NAN))
         };
         let (amplitudes, ln_determinants): (Vec<_>, Vec<_>) = (0..n_stars).into_par_iter().map(star).unzip();
         let squares = amplitudes.iter().map(DVector::norm_squared).collect();

@@ -13,7 +13,8 @@ use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
-use crate::training::checkpoint::{FORMAT_VERSION, MODEL_FILE, description, kind};
+use crate::training::checkpoint::{FORMAT_VERSION, description, kind};
+use crate::training::weights::MODEL_FILE;
 
 /// The kind `model.json` names.
 pub const KIND: &str = "combination";

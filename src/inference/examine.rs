@@ -172,7 +172,7 @@ mod tests {
         let residual = nalgebra::DVector::from_column_slice(&[3.0, 6.0, 1.0]);
         let chi2 = residual.dot(&covariance.clone().lu().solve(&residual).unwrap());
         let expected = -0.5 * (chi2 + covariance.determinant().ln() + 3.0 * TAU.ln()) / 3.0;
-        let found = comparison.measure(&[0..3], Some(&z), &[]);
+        let found = comparison.measure(std::slice::from_ref(&(0..3)), Some(&z), &[]);
         assert!((found.ln_likelihood[0] - expected).abs() < 1e-12);
         let residual = to_f64(comparison.residual);
         assert!((residual[1] - (6.0 - 60.0 / 11.0)).abs() < 1e-12 && residual[2] == 1.0);

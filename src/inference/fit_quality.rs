@@ -164,6 +164,26 @@ impl FitQuality {
     }
 }
 
+/// How well stars were described by models that had not seen them.
+#[derive(Debug, Clone, Default)]
+pub struct HeldOutMisfit {
+    /// Their rows in the set.
+    pub rows: Vec<usize>,
+    /// Pixels of each that count.
+    pub n_pixels: Vec<usize>,
+    /// Their misfit.
+    pub misfit: Misfit,
+}
+
+impl HeldOutMisfit {
+    /// Adds some rows.
+    pub fn add(&mut self, rows: &[usize], n_pixels: &[usize], misfit: Misfit) {
+        self.rows.extend(rows);
+        self.n_pixels.extend(n_pixels);
+        self.misfit.append(misfit);
+    }
+}
+
 fn is_nil(n: &usize) -> bool {
     *n == 0
 }

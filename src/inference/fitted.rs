@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, s};
 
-use super::compress::{CompressedSpectra, Compressor};
+use super::chi_square::Minimum;
+use super::compress::Compressor;
+use super::compressed::CompressedSpectra;
 use super::examine::{Distance, structure};
-use super::fit::{FitSettings, Minimum, fit};
+use super::fit::{FitSettings, fit};
 use super::hull::Hull;
 use super::prior::{GaussianPrior, Penalized};
 use crate::device::Compute;

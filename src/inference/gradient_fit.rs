@@ -13,7 +13,7 @@ use nalgebra::DMatrix;
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{ChiSquare, Minimum};
+use super::chi_square::{ChiSquare, Minimum};
 use super::solve::solve;
 use crate::device::{Compute, to_bool, to_f64};
 

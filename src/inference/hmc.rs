@@ -15,8 +15,8 @@ use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::chi_square::ChiSquare;
 use super::draws::{Draws, SamplerSettings};
-use super::fit::ChiSquare;
 use super::posterior::{Approximation, Posterior};
 use crate::device::{Compute, to_bool, to_f64};
 

@@ -163,7 +163,7 @@ mod tests {
         let compute = Compute::flex(Precision::F64);
         let mean = [1.0, 0.5, 0.9, 0.2, 1.0];
         let usual = UsualSpectra::new(&mean, &[0.0; 5], &[0.01; 5], &compute);
-        let recognizer = Recognizer::new(usual, &[0..5], &compute);
+        let recognizer = Recognizer::new(usual, std::slice::from_ref(&(0..5)), &compute);
         // Half the depth at twice the level, the mean itself with a masked pixel that is off, no line, lines upside down.
         let flux = array![
             [1.75_f32, 1.5, 1.7, 1.35, 1.75],

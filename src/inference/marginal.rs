@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::compress::CompressedSpectra;
+use super::compressed::CompressedSpectra;
 use super::solve::solve;
 use crate::device::Compute;
 
@@ -48,8 +48,8 @@ impl<T> CompressedSpectra<T> {
 mod tests {
     use super::*;
     use crate::device::{Precision, to_f64};
+    use crate::inference::chi_square::ChiSquare;
     use crate::inference::compress::Compressor;
-    use crate::inference::fit::ChiSquare;
     use crate::models::vectorizer::Vectorizer;
     use crate::spectra::batch::SpectraBatch;
     use nalgebra::{DMatrix, DVector};

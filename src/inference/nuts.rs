@@ -11,8 +11,8 @@ use nuts_rs::{Chain, CpuLogpFunc, CpuMath, CpuMathError, DiagNutsSettings, HasDi
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::chi_square::ChiSquare;
 use super::draws::{Draws, SamplerSettings};
-use super::fit::ChiSquare;
 use super::posterior::{Approximation, Posterior};
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use nalgebra::{DMatrix, DVector};
 use ndarray::ArrayView1;
 
-use super::fit::{ChiSquare, Minimum};
+use super::chi_square::{ChiSquare, Minimum};
 use super::label_prior::ScaledPrior;
 use super::mixture::Component;
 use super::prior::GaussianPrior;

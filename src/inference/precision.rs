@@ -4,8 +4,8 @@
 use burn::tensor::{DType, Tensor};
 use ndarray::Array2;
 
-use super::compress::CompressedSpectra;
-use super::fit::{ChiSquare, Minimum};
+use super::chi_square::{ChiSquare, Minimum};
+use super::compressed::CompressedSpectra;
 use super::fitted::Fitted;
 use crate::device::{Compute, to_f64};
 use crate::error::Result;

@@ -5,7 +5,7 @@ use nalgebra::{DMatrix, DVector};
 use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
-use super::fit::{ChiSquare, Evaluation, Slope};
+use super::chi_square::{ChiSquare, Evaluation, Slope};
 use crate::device::Compute;
 
 /// What a fit does with the inputs of a model that are not labels.

@@ -3,8 +3,9 @@
 use burn::tensor::Tensor;
 use ndarray::Array2;
 
-use super::compress::{CompressedSpectra, Compressor};
-use super::fit::{ChiSquare, Minimum};
+use super::chi_square::{ChiSquare, Minimum};
+use super::compress::Compressor;
+use super::compressed::CompressedSpectra;
 use super::fitted::Fitted;
 use super::marginal::LinearNuisance;
 use super::nuisance::NuisanceSettings;

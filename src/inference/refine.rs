@@ -10,9 +10,11 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::compress::{CompressedSpectra, Compressor};
+use super::chi_square::Minimum;
+use super::compress::Compressor;
+use super::compressed::CompressedSpectra;
 use super::examine::{Comparison, structure};
-use super::fit::{FitSettings, Minimum};
+use super::fit::FitSettings;
 use super::fitted::Fitted;
 use super::marginal::LinearNuisance;
 use super::nuisance::{NuisanceSettings, chip_polynomials, in_whole_spectrum, on_chip, velocity_column};

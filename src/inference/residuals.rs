@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::fit::{ChiSquare, Evaluation};
+use super::chi_square::{ChiSquare, Evaluation};
 use crate::models::SpectralModel;
 use crate::models::cannon::Cannon;
 use crate::models::likelihood::{chi2, inverse_total_variance};

@@ -3,8 +3,8 @@
 use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
+use super::chi_square::ChiSquare;
 use super::draws::{Draws, Marginal, SamplerSettings};
-use super::fit::ChiSquare;
 use super::label_prior::{PriorSettings, ScaledPrior};
 use super::nuisance::NuisanceSettings;
 use super::posterior::{Approximation, Posterior, Unsampled};

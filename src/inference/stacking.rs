@@ -3,7 +3,6 @@
 use ndarray::{Array2, Axis};
 
 use super::calibration::{ErrorCalibration, HeldOut, LabelCalibration};
-use super::combination::Member;
 use super::stack::{Answer, Lesson, Recipe, Stack, Stacked, limit, loss};
 use crate::models::LabelEstimates;
 use crate::spectra::noise::Conditions;
@@ -15,6 +14,17 @@ const PARTS: usize = 5;
 const DOUBT: f64 = 0.3;
 /// Stars in common that a combination needs, per member.
 pub(super) const STARS_PER_MEMBER: usize = 6;
+
+/// One member's held-out stars and calibration.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Estimates of stars it had not seen.
+    pub held_out: &'a HeldOut,
+    /// What they say of its errors.
+    pub calibration: &'a ErrorCalibration,
+}
 
 /// What members say of one label of the stars they have in common, and what the catalogue does.
 pub(super) struct LabelOfStars<'a> {

@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::MockSettings;
-use super::calendar;
 use super::detector::N_FIBRES;
 use super::giants::{Giants, N_LABELS};
 use super::pathology::{self, Pathology};
 use super::random::Random;
 use super::sky::{FIELDS, Field, apogee_id, barycentric_kms, position};
 use super::visit::VisitPlan;
+use super::{MockSettings, calendar};
 
 /// Positions of the emulator's first three inputs, and of the catalogue's first three labels.
 pub(super) const TEFF: usize = 0;

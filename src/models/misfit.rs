@@ -35,7 +35,7 @@ impl Measure {
 }
 
 /// Measures of some stars.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Misfit {
     /// What is measured; nothing for a model that cannot tell.
     pub measures: Vec<Measure>,

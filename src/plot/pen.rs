@@ -121,7 +121,10 @@ pub(super) fn tidied(svg: &str, (width, height): (u32, u32)) -> String {
             (" stroke=\"none\" stroke-width=\"1\"/>", "/>"),
             (" opacity=", opacity),
         ] {
-            line = line.replace(idle, instead);
+            // Text stands on lines of its own.
+            if line.starts_with('<') {
+                line = line.replace(idle, instead);
+            }
         }
         // Position and radius come first, then what they share.
         let parts = line.strip_prefix("<circle ").and_then(|rest| {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{in_unit, label_title, percent, plain};
-use crate::experiment::error_check::{CATALOGUE, ErrorCheck, HEALTHY_CATALOGUE, HEALTHY_TRUTH, LabelErrorCheck, TRUTH};
-use crate::experiment::outcome::{ModelOutcome, Outcome};
+use crate::experiment::model_outcome::ModelOutcome;
+use crate::experiment::outcome::Outcome;
+use crate::findings::error_check::{CATALOGUE, ErrorCheck, HEALTHY_CATALOGUE, HEALTHY_TRUTH, LabelErrorCheck, TRUTH};
 use crate::inference::calibration::LabelCalibration;
 use crate::spectra::labels::unit;
 use crate::stats::robust::{mean, median};

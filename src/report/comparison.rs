@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{in_unit, label_title, percent, plain, title_with_unit};
-use crate::experiment::comparison::agreement::AgreedLabel;
-use crate::experiment::comparison::paired::PairedLabel;
-use crate::experiment::comparison::{Comparison, Contestant};
+use crate::findings::comparison::Comparison;
+use crate::findings::comparison::agreement::AgreedLabel;
+use crate::findings::comparison::contestant::Contestant;
+use crate::findings::comparison::paired::PairedLabel;
 use crate::spectra::labels::unit;
 use crate::stats::paired::Difference;
 
@@ -26,7 +27,7 @@ pub fn table(comparison: &Comparison) -> String {
         100.0 * comparison.interval_level,
         comparison.n_resamples
     );
-    let of = |labels: fn(&crate::experiment::comparison::paired::Paired) -> &BTreeMap<String, PairedLabel>| {
+    let of = |labels: fn(&crate::findings::comparison::paired::Paired) -> &BTreeMap<String, PairedLabel>| {
         pairs.iter().map(|pair| (pair.first.as_str(), labels(pair))).collect::<Vec<_>>()
     };
     text += &differences("- catalogue", comparison, &of(|pair| &pair.labels));

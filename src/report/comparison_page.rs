@@ -6,11 +6,13 @@ use super::comparison::{agreements_with_best, signed};
 use super::figures::comparison::NamedFigure;
 use super::html::{Cell, Page};
 use super::{in_unit, label_title, percent, plain, title_with_unit};
-use crate::experiment::comparison::across_runs::ComparedRun;
-use crate::experiment::comparison::paired::PairedLabel;
-use crate::experiment::comparison::{Comparison, Contestant};
-use crate::experiment::metrics::{HEALTHY, LabelMetrics};
-use crate::experiment::pulls::EXPECTED_WITHIN;
+use crate::findings::comparison::Comparison;
+use crate::findings::comparison::across_runs::ComparedRun;
+use crate::findings::comparison::contestant::Contestant;
+use crate::findings::comparison::paired::PairedLabel;
+use crate::findings::groups::HEALTHY;
+use crate::findings::metrics::LabelMetrics;
+use crate::findings::pulls::EXPECTED_WITHIN;
 use crate::spectra::labels::unit;
 
 /// Stars that speak against the catalogue shown on the page; the JSON has all.

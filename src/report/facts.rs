@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::html::escaped;
+use super::escape::escaped;
 
 /// The numbers of a run, `metrics.json`, by their places in it.
 ///

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::escape::escaped;
 use super::facts::Facts;
 
 /// A page in the making, from top to bottom.
@@ -240,11 +241,6 @@ fn inlined(svg: &str, title: &str) -> String {
     };
     let short: String = title.chars().take(120).collect();
     format!("{tag} role=\"img\" aria-label=\"{}\"{}", escaped(&short), svg[end..].trim_end())
-}
-
-/// Text in which nothing is markup.
-pub fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

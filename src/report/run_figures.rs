@@ -8,10 +8,12 @@ use super::{figures, outliers_page};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::experiment::comparison::Contestant;
-use crate::experiment::config::{Experiment, ModelConfig};
+use crate::experiment::config::ModelConfig;
 use crate::experiment::crossval::Training;
-use crate::experiment::outcome::{ModelOutcome, Outcome};
+use crate::experiment::load::Experiment;
+use crate::experiment::model_outcome::ModelOutcome;
+use crate::experiment::outcome::Outcome;
+use crate::findings::comparison::contestant::Contestant;
 use crate::training::cannon_config::CannonConfig;
 use crate::training::checkpoint::TrainedCannon;
 

@@ -1,8 +1,8 @@
 //! Words for estimates that fall short at the ends of a label's range.
 
 use super::{in_unit, label_title};
-use crate::experiment::metrics::ModelMetrics;
-use crate::experiment::saturation::{Saturation, Tenth};
+use crate::findings::metrics::ModelMetrics;
+use crate::findings::saturation::{Saturation, Tenth};
 use crate::spectra::labels::unit;
 
 /// What a tenth of the stars is called, and what its estimates are if they are too low and too high.

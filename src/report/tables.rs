@@ -6,10 +6,12 @@ use std::fmt::Write;
 use super::{in_unit, label_title, percent, plain, saturation};
 use crate::data::selection::Cut;
 use crate::experiment::emulate::Emulation;
-use crate::experiment::metrics::{GroupMetrics, HEALTHY, LabelMetrics};
-use crate::experiment::outcome::{ModelOutcome, Outcome};
-use crate::experiment::pulls::EXPECTED_WITHIN;
+use crate::experiment::model_outcome::ModelOutcome;
+use crate::experiment::outcome::Outcome;
 use crate::experiment::timings::Timings;
+use crate::findings::groups::HEALTHY;
+use crate::findings::metrics::{GroupMetrics, LabelMetrics};
+use crate::findings::pulls::EXPECTED_WITHIN;
 use crate::spectra::labels::unit;
 
 /// What each cut of a selection removed and left.

@@ -39,6 +39,13 @@ pub struct ContinuumSettings {
     pub find: FindSettings,
 }
 
+impl ContinuumSettings {
+    /// Whether continuum pixels are found from the training stars.
+    pub fn finds_pixels(&self) -> bool {
+        self.method == ContinuumMethod::Chebyshev && self.pixels == "find"
+    }
+}
+
 /// How spectra are normalized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

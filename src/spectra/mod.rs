@@ -13,3 +13,4 @@ pub mod pixmask;
 pub mod prepared;
 pub mod quality;
 pub mod split;
+pub mod star_table;

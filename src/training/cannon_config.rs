@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::descent::DescentSettings;
-use super::latent::LatentSettings;
+use super::descent_settings::DescentSettings;
+
 use super::nuisance_choice::NuisanceCount;
 use super::optimizer::{OptimizerSettings, Schedule};
 
@@ -180,6 +180,33 @@ impl CannonConfig {
             windows.is_none_or(|windows| windows.iter().any(|[from, to]| (*from..=*to).contains(wavelength)))
         };
         wavelength.iter().map(inside).collect()
+    }
+}
+
+/// `[models.<name>.cannon.latent]`: what the model learns beside the labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LatentSettings {
+    /// Latent labels: they enter the polynomial like labels, but no catalogue gives them.
+    pub labels: usize,
+    /// Nuisance spectra, each with a normal amplitude per star: they only add. A number, or `"held-out"`: as many as training
+    /// stars held out say.
+    pub spectra: NuisanceCount,
+    /// Rounds of expectation and maximization.
+    pub rounds: usize,
+    /// Whether coefficients, constants aside, are drawn towards nil as far as the spread of their kind over all pixels says
+    /// (empirical Bayes).
+    pub shrinkage: bool,
+    /// Training stars whose chi^2 per pixel, or the square of whose nuisances, lies this many robust widths above the median of
+    /// all (of the logarithms) are left out: wrong labels, binaries. 0 for none.
+    pub clip: f64,
+    /// The largest share of the training stars that is left out, the strangest first; if more are strange, a warning says so.
+    pub clip_most: f64,
+}
+
+impl Default for LatentSettings {
+    fn default() -> Self {
+        Self { labels: 0, spectra: NuisanceCount::HeldOut, rounds: 7, shrinkage: true, clip: 3.0, clip_most: 0.05 }
     }
 }
 

@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis, concatenate};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::weights;
+use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
@@ -20,8 +20,6 @@ use crate::spectra::pixmask::PixmaskSettings;
 
 /// Layout version of the folder.
 pub(crate) const FORMAT_VERSION: u32 = 1;
-pub(crate) const MODEL_FILE: &str = "model.json";
-pub(super) const WEIGHTS_FILE: &str = "weights.safetensors";
 
 /// How raw spectra were turned into what the model was trained on; new spectra must be treated alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Gradient descent for any Burn module: one loop of shuffled batches, watched, checkpointed and resumable.
 
-use std::collections::BTreeMap;
+use super::descent_settings::DescentSettings;
+use super::descent_state::{EpochRecord, LossCurve};
 use std::path::Path;
 
 use burn::module::Module;
@@ -9,90 +10,15 @@ use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use super::average::{Average, named_weights};
 use super::descent_state::{DescentState, SavedDescent};
 use super::observer::{EpochReport, Observer, Validation};
-use super::optimizer::{Optimizer, OptimizerSettings, Rate, Schedule, norm, with_nil_for_the_rest};
+use super::optimizer::{Optimizer, OptimizerSettings, Rate, norm, with_nil_for_the_rest};
 use crate::device::to_f64;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::stats::robust::robust_scatter;
-
-/// `[models.<name>.<kind>.descent]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DescentSettings {
-    /// Passes through the training rows, at most.
-    pub epochs: usize,
-    /// Rows per step.
-    pub batch_rows: usize,
-    /// Learning rate the schedule starts from.
-    pub learning_rate: f64,
-    /// The rule of the steps.
-    pub optimizer: OptimizerSettings,
-    /// How the learning rate changes.
-    pub schedule: Schedule,
-    /// Epochs without a lower validation loss after which to stop; 0 never stops early.
-    pub patience: usize,
-    /// Share of the epochs, the last ones, whose weights are averaged (Izmailov et al. 2018); 0 for no average.
-    pub average_last: f64,
-}
-
-impl Default for DescentSettings {
-    fn default() -> Self {
-        Self {
-            epochs: 100,
-            batch_rows: 64,
-            learning_rate: 1e-3,
-            optimizer: OptimizerSettings::default(),
-            schedule: Schedule::default(),
-            patience: 0,
-            average_last: 0.0,
-        }
-    }
-}
-
-/// Epochs that no computer ends; their steps must still be countable.
-const MOST_EPOCHS: usize = 1_000_000_000;
-
-impl DescentSettings {
-    /// The first setting that makes no sense, and what is wrong with it.
-    ///
-    /// # Errors
-    /// Key and problem.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let rate = self.learning_rate > 0.0 && self.learning_rate <= 1.0;
-        let optimizer = match self.optimizer {
-            OptimizerSettings::AdamW { weight_decay } => (0.0..1.0).contains(&weight_decay),
-            OptimizerSettings::Adam {} => true,
-            OptimizerSettings::Sgd { momentum } => (0.0..1.0).contains(&momentum),
-            OptimizerSettings::Lbfgs { history, steps } => {
-                (1..=1000).contains(&history) && (1..=10_000).contains(&steps)
-            }
-        };
-        let schedule = match self.schedule {
-            Schedule::Plateau { factor, .. } => factor > 0.0 && factor < 1.0,
-            _ => true,
-        };
-        [
-            (rate, "learning_rate", "must be above 0 and at most 1"),
-            ((1..=MOST_EPOCHS).contains(&self.epochs), "epochs", "must be 1 to 1000000000"),
-            (self.batch_rows > 0, "batch_rows", "must be at least 1"),
-            (
-                optimizer,
-                "optimizer",
-                "needs weight_decay or momentum from 0 to below 1, history of 1 to 1000 and steps of 1 to 10000",
-            ),
-            (schedule, "schedule", "needs a factor between 0 and 1"),
-            ((0.0..=1.0).contains(&self.average_last), "average_last", "must be 0 to 1"),
-        ]
-        .into_iter()
-        .find(|(holds, ..)| !holds)
-        .map_or(Ok(()), |(_, key, problem)| Err((key, problem)))
-    }
-}
 
 /// What a descent makes small.
 pub trait Objective<M> {
@@ -117,26 +43,6 @@ pub struct Company<'a> {
     /// Told that it goes on; asked whether to stop.
     pub progress: &'a dyn Progress,
 }
-
-/// One epoch in numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// Mean loss of the training rows, as it was when each batch was used.
-    pub training_loss: f64,
-    /// Loss of the rows that do not train.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub validation_loss: Option<f64>,
-    /// Learning rate of the last step.
-    pub learning_rate: f64,
-    /// Norm of the gradient of the last step.
-    pub gradient_norm: f64,
-    /// 1.4826 x median absolute deviation of estimate - catalogue of the rows that do not train, by label, in its unit.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub robust_scatter: BTreeMap<String, f64>,
-}
-
-/// All epochs of a descent.
-pub type LossCurve = Vec<EpochRecord>;
 
 /// Where a descent ended.
 #[derive(Debug, Clone)]
@@ -358,6 +264,7 @@ mod tests {
     use crate::device::{Compute, Precision};
     use crate::progress::Silent;
     use crate::training::observer::Unwatched;
+    use crate::training::optimizer::Schedule;
 
     const TARGET: [f64; 3] = [0.5, -1.0, 2.0];
 

@@ -1,5 +1,6 @@
 //! A descent between two epochs, in memory and in a folder, so that a killed one can go on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -9,10 +10,31 @@ use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
-use super::descent::{DescentSettings, LossCurve};
+
+use super::descent_settings::DescentSettings;
 use super::optimizer::Optimizer;
 use crate::data::files;
 use crate::error::{Error, Result};
+
+/// One epoch in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Mean loss of the training rows, as it was when each batch was used.
+    pub training_loss: f64,
+    /// Loss of the rows that do not train.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation_loss: Option<f64>,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Norm of the gradient of the last step.
+    pub gradient_norm: f64,
+    /// 1.4826 x median absolute deviation of estimate - catalogue of the rows that do not train, by label, in its unit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub robust_scatter: BTreeMap<String, f64>,
+}
+
+/// All epochs of a descent.
+pub type LossCurve = Vec<EpochRecord>;
 
 /// Everything a descent needs to go on, but for the optimizer.
 pub(super) struct DescentState<M> {

@@ -9,7 +9,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::descent::{Company, Descended, DescentSettings, Objective, descend};
+use super::descent::{Company, Descended, Objective, descend};
+use super::descent_settings::DescentSettings;
 use super::observer::Unwatched;
 use super::principal_components::principal_components;
 use crate::device::{Compute, indices, to_f64};

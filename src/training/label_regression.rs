@@ -10,7 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::augment::{AugmentSettings, Augmentation};
-use super::descent::{Company, Descended, DescentSettings, LossCurve, Objective, descend};
+use super::descent::{Company, Descended, Objective, descend};
+use super::descent_settings::DescentSettings;
+use super::descent_state::LossCurve;
 use super::loss::{Loss, Targets};
 use super::observer::{Observer, Validation, ValidationLabel};
 use super::optimizer::OptimizerSettings;

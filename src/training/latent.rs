@@ -16,9 +16,8 @@ use burn::tensor::Tensor;
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::cannon_config::CannonConfig;
+use super::cannon_config::{CannonConfig, LatentSettings};
 use super::closed_form::{self, TrainingReport};
 use super::latent_pixels::{Moments, PixelFit, Pixels};
 use super::normal_matrix::{pack, unpack};
@@ -40,33 +39,6 @@ const ROUNDS_OF_CLIPPING: [usize; 2] = [2, 4];
 const LEAST_WIDTH: f64 = 0.1;
 /// Seed of the random directions that find principal components.
 const SEED: u64 = 2015;
-
-/// `[models.<name>.cannon.latent]`: what the model learns beside the labels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LatentSettings {
-    /// Latent labels: they enter the polynomial like labels, but no catalogue gives them.
-    pub labels: usize,
-    /// Nuisance spectra, each with a normal amplitude per star: they only add. A number, or `"held-out"`: as many as training
-    /// stars held out say.
-    pub spectra: NuisanceCount,
-    /// Rounds of expectation and maximization.
-    pub rounds: usize,
-    /// Whether coefficients, constants aside, are drawn towards nil as far as the spread of their kind over all pixels says
-    /// (empirical Bayes).
-    pub shrinkage: bool,
-    /// Training stars whose chi^2 per pixel, or the square of whose nuisances, lies this many robust widths above the median of
-    /// all (of the logarithms) are left out: wrong labels, binaries. 0 for none.
-    pub clip: f64,
-    /// The largest share of the training stars that is left out, the strangest first; if more are strange, a warning says so.
-    pub clip_most: f64,
-}
-
-impl Default for LatentSettings {
-    fn default() -> Self {
-        Self { labels: 0, spectra: NuisanceCount::HeldOut, rounds: 7, shrinkage: true, clip: 3.0, clip_most: 0.05 }
-    }
-}
 
 /// A trained layer and what training found of its stars.
 pub struct TrainedLatent {

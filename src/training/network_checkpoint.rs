@@ -10,9 +10,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{FORMAT_VERSION, MODEL_FILE, Preparation, TrainedCannon, WEIGHTS_FILE, description};
+use super::checkpoint::{FORMAT_VERSION, Preparation, TrainedCannon, description};
 use super::label_regression::NetworkConfig;
-use super::weights;
+use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};

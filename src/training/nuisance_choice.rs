@@ -141,8 +141,11 @@ impl NuisanceChoice {
     /// under which the stars' spectra are most likely; the plain Cannon itself unless it is worse by twice the uncertainty.
     pub fn new(trials: &[Trial]) -> Option<Self> {
         let plain = &trials.first()?.residuals;
-        let is_known =
-            |star: &usize| trials.iter().all(|own| own.residuals.row(*star).iter().all(|value| value.is_finite()));
+        let is_known = |star: &usize| {
+            let mut values =
+                trials.iter().flat_map(|own| own.residuals.row(*star).into_iter().chain([&own.ln_likelihood[*star]]));
+            values.all(|value| value.is_finite())
+        };
         let known: Vec<usize> = (0..plain.nrows()).filter(is_known).collect();
         if known.len() < 10 {
             return None;

@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{FORMAT_VERSION, MODEL_FILE, Preparation, TrainedCannon, WEIGHTS_FILE, description};
-use super::weights;
+use super::checkpoint::{FORMAT_VERSION, Preparation, TrainedCannon, description};
+use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};

@@ -29,10 +29,20 @@ const LEAST_SCATTER: f64 = 1e-3;
 /// Seed of the random directions that find the components.
 const SEED: u64 = 1901;
 
+/// Components that so many stars can teach.
+pub fn components_of(n_stars: usize) -> usize {
+    MOST_COMPONENTS.min(n_stars / STARS_PER_COMPONENT)
+}
+
 /// Learns from spectra, [n_stars, n_pixels]; `None` where stars with data are too few.
 ///
 /// Masked pixels stand at the mean; every pixel counts alike.
-pub fn learn(flux: ArrayView2<f32>, ivar: ArrayView2<f32>, compute: &Compute) -> Option<UsualSpectra> {
+pub fn learn(
+    flux: ArrayView2<f32>,
+    ivar: ArrayView2<f32>,
+    most_components: usize,
+    compute: &Compute,
+) -> Option<UsualSpectra> {
     let has_data = |star: &usize| ivar.row(*star).iter().any(|ivar| *ivar > 0.0);
     let mut kept: Vec<usize> = (0..flux.nrows()).filter(has_data).collect();
     let mut learned = None;
@@ -41,7 +51,7 @@ pub fn learn(flux: ArrayView2<f32>, ivar: ArrayView2<f32>, compute: &Compute) ->
             return learned;
         }
         let (flux, ivar) = (flux.select(Axis(0), &kept), ivar.select(Axis(0), &kept));
-        let (usual, left, size) = round(&flux, &ivar, compute);
+        let (usual, left, size) = round(&flux, &ivar, most_components, compute);
         learned = Some(usual);
         let (limit_left, limit_size) = (CLIP * median(&left), CLIP * median(&size));
         let good = |n: &usize| left[*n] <= limit_left && size[*n] <= limit_size;
@@ -51,7 +61,12 @@ pub fn learn(flux: ArrayView2<f32>, ivar: ArrayView2<f32>, compute: &Compute) ->
 }
 
 /// Mean, components and scatter; of every star also what they leave, per pixel, and the square of its amplitudes.
-fn round(flux: &Array2<f32>, ivar: &Array2<f32>, compute: &Compute) -> (UsualSpectra, Vec<f64>, Vec<f64>) {
+fn round(
+    flux: &Array2<f32>,
+    ivar: &Array2<f32>,
+    most_components: usize,
+    compute: &Compute,
+) -> (UsualSpectra, Vec<f64>, Vec<f64>) {
     let (n_stars, n_pixels) = flux.dim();
     let known = |n: usize, j: usize| ivar[[n, j]] > 0.0;
     let mut mean = vec![1.0; n_pixels];
@@ -71,7 +86,7 @@ fn round(flux: &Array2<f32>, ivar: &Array2<f32>, compute: &Compute) -> (UsualSpe
             },
         );
     let centred = compute.matrix(away.view());
-    let n_components = MOST_COMPONENTS.min(n_stars / STARS_PER_COMPONENT).min(n_pixels / 2).max(1);
+    let n_components = most_components.min(n_pixels / 2).max(1);
     let directions = principal_components(&centred, n_components, SEED, compute);
     let amplitudes = centred.clone().matmul(directions.clone().transpose());
     let rest = to_f64(centred - amplitudes.clone().matmul(directions.clone()));
@@ -175,7 +190,7 @@ mod tests {
         });
         let ivar =
             Array2::from_shape_fn((n_stars, n_pixels), |(n, j)| if (n + j) % 9 == 0 || j == 4 { 0.0 } else { 1e6 });
-        let usual = learn(flux.view(), ivar.view(), &compute).unwrap();
+        let usual = learn(flux.view(), ivar.view(), components_of(flux.nrows()), &compute).unwrap();
         let (mean, s2) = (to_f64(usual.mean.val()), to_f64(usual.s2.val()));
         assert!((mean[10] - 0.8).abs() < 0.01 && s2[4] == NO_INFORMATION && s2[5] <= 2e-4, "{} {}", mean[10], s2[5]);
         // Half the squares of sines remain: 0.1^2 / 2 and 0.05^2 / 2 times the square of the waves.
@@ -191,6 +206,6 @@ mod tests {
         let back = load(folder.path(), n_components, n_pixels, &compute).unwrap().unwrap();
         assert_eq!(to_f64(back.components.val()), components);
         assert!(load(folder.path(), n_components + 1, n_pixels, &compute).is_err());
-        assert!(learn(flux.slice(ndarray::s![..15, ..]), ivar.slice(ndarray::s![..15, ..]), &compute).is_none());
+        assert!(learn(flux.slice(ndarray::s![..15, ..]), ivar.slice(ndarray::s![..15, ..]), 3, &compute).is_none());
     }
 }

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 
-use super::checkpoint::{MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::error::{Error, Result};
 
+/// What a model is, in its folder.
+pub(crate) const MODEL_FILE: &str = "model.json";
+/// Its weights, in the same folder.
+pub(super) const WEIGHTS_FILE: &str = "weights.safetensors";
 /// Bytes of a weight in the narrowest precision that is written.
 const NARROWEST: u128 = 2;
 /// Variances of scaled labels, a million standard deviations wide, that no error of a label has.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use fitsio::FitsFile;
 use maury::device::{Compute, Precision};
 use maury::experiment::config::ExperimentConfig;
-use maury::experiment::prepare::{Source, prepare};
 use maury::inference::fit::FitSettings;
 use maury::inference::fit_quality::{BadFitSettings, FitQuality};
 use maury::inference::fitted::examine_arrays;
 use maury::inference::refine::{FittedPayne, RefineSettings};
 use maury::progress::Silent;
 use maury::spectra::noise::Conditions;
+use maury::stars::prepare::{Source, prepare};
 use maury::training::payne_checkpoint::TrainedPayne;
 
 use crate::support::{N_PIXELS, apstar_fixture, succeeded, survey, write_apstar};
@@ -135,9 +135,9 @@ fn usual_fits_of_the_shipped_emulator() {
     ))
     .unwrap();
     let compute = Compute::flex(Precision::F32);
-    let source = Source::open(&config, work.path(), &Silent).unwrap();
+    let source = Source::open(&config.stars(), work.path(), &Silent).unwrap();
     let all: Vec<usize> = (0..source.n_stars()).collect();
-    let (set, _) = prepare(&source, &config, &all, work.path(), &compute, &Silent).unwrap();
+    let (set, _) = prepare(&source, &config.stars(), &all, work.path(), &compute, &Silent).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband");
     let model = TrainedPayne::load(&folder, &compute).unwrap();
     let emulator = FittedPayne::new(&model, &FitSettings::default(), &RefineSettings::default(), &compute);

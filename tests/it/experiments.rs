@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use maury::experiment::config::{Experiment, ModelConfig};
+use maury::experiment::config::ModelConfig;
+use maury::experiment::load::Experiment;
 use maury::models::network::layers::{Shape, output_of};
 
 #[test]

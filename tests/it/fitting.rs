@@ -1,8 +1,9 @@
 //! Label fits: compressed against pixel by pixel, truth against estimate, one star against many, f32 against f64.
 
 use maury::device::{Compute, Precision, to_f64};
+use maury::inference::chi_square::ChiSquare;
 use maury::inference::compress::Compressor;
-use maury::inference::fit::{ChiSquare, FitSettings};
+use maury::inference::fit::FitSettings;
 use maury::inference::fitted::{FittedCannon, estimate_arrays};
 use maury::inference::gradient_fit::{AdamFit, FitMethod, LbfgsFit};
 use maury::inference::prior::{GaussianPrior, Nuisances, Penalized};

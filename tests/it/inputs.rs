@@ -3,9 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use maury::data::apstar;
-use maury::data::fits;
 use maury::data::table::Table;
+use maury::data::{apstar, fits};
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt;
 

@@ -1,6 +1,7 @@
 //! Isochrones against MIST's own file, and the table in the program against what it was made from.
 
 use maury::data::isochrone::{Isochrone, Phase};
+use maury::findings::gathering::Gathering;
 
 use crate::support::real_data;
 
@@ -18,7 +19,7 @@ fn a_file_of_the_mist_web_interpolator_reads() {
     assert!(
         (first.logg - 5.321_375_940_106_627).abs() < 1e-12 && (first.log_l + 2.746_652_043_036_987_4).abs() < 1e-12
     );
-    let (clump, bump) = (one.red_clump().unwrap(), one.rgb_bump().unwrap());
+    let (clump, bump) = (Gathering::red_clump(one).unwrap(), Gathering::rgb_bump(one).unwrap());
     // An old, metal-poor clump is hot; the bump lies on the branch, above it in luminosity.
     assert!((2.3..2.6).contains(&clump.logg) && (5000.0..6500.0).contains(&clump.teff), "{clump:?}");
     let branch = one.teff_at_logg(bump.logg).unwrap();

@@ -2,7 +2,8 @@
 
 use maury::device::{Compute, Precision, to_f64};
 use maury::error::Error;
-use maury::inference::fit::{ChiSquare, FitSettings};
+use maury::inference::chi_square::ChiSquare;
+use maury::inference::fit::FitSettings;
 use maury::inference::fitted::FittedCannon;
 use maury::models::LabelEstimator;
 use maury::models::cannon::Cannon;
@@ -11,9 +12,9 @@ use maury::spectra::batch::SpectraBatch;
 use maury::spectra::labels::LabelScaler;
 use maury::spectra::quality::star_flags;
 use maury::stats::robust::robust_scatter;
-use maury::training::cannon_config::CannonConfig;
+use maury::training::cannon_config::{CannonConfig, LatentSettings};
 use maury::training::checkpoint::TrainedCannon;
-use maury::training::latent::{LatentSettings, train};
+use maury::training::latent::train;
 use maury::training::nuisance_choice::NuisanceCount;
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array2, s};

@@ -9,7 +9,7 @@ use maury::data::files::files_below;
 use maury::data::fits::FitsReader;
 use maury::data::selection::select;
 use maury::data::table::Table;
-use maury::experiment::config::Experiment;
+use maury::experiment::load::Experiment;
 use maury::mock::{MockSettings, survey};
 use maury::progress::Silent;
 use maury::spectra::pixmask::{self, PixmaskSettings};

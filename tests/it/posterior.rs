@@ -2,9 +2,11 @@
 
 use burn::tensor::{Int, Tensor};
 use maury::device::{Compute, Precision, to_f64};
-use maury::inference::compress::{CompressedSpectra, Compressor};
+use maury::inference::chi_square::{ChiSquare, Evaluation, Minimum};
+use maury::inference::compress::Compressor;
+use maury::inference::compressed::CompressedSpectra;
 use maury::inference::draws::{Draws, SamplerSettings};
-use maury::inference::fit::{ChiSquare, Evaluation, FitSettings, Minimum, fit};
+use maury::inference::fit::{FitSettings, fit};
 use maury::inference::fitted::FittedCannon;
 use maury::inference::label_prior::{PriorSettings, ScaledPrior};
 use maury::inference::marginal::LinearNuisance;

@@ -8,10 +8,10 @@ use maury::models::{LabelEstimates, LabelEstimator, SpectralModel};
 use maury::progress::Silent;
 use maury::spectra::batch::SpectraBatch;
 use maury::spectra::quality::star_flags;
-use maury::training::cannon_config::CannonConfig;
+use maury::training::cannon_config::{CannonConfig, LatentSettings};
 use maury::training::checkpoint::TrainedCannon;
 use maury::training::closed_form::{TrainingReport, train};
-use maury::training::latent::{self, LatentSettings};
+use maury::training::latent;
 use maury::training::nuisance_choice::NuisanceCount;
 use ndarray::Array2;
 

@@ -243,7 +243,7 @@ fn the_real_allstar_rows_of_dr12_are_selected() {
     let config = "[data.arrays]\nflux=\"f.npy\"\nivar=\"i.npy\"\nlabels=\"l.csv\"\n[selection.ranges]\nsnr = {min = 50}\nlogg = {max = 4}\nteff = {max = 5700}\nfe_h = {min = -1}\n";
     let work = tempfile::tempdir().unwrap();
     std::fs::write(work.path().join("cuts.toml"), config).unwrap();
-    let experiment = maury::experiment::config::Experiment::load(&work.path().join("cuts.toml"), &[], None).unwrap();
+    let experiment = maury::experiment::load::Experiment::load(&work.path().join("cuts.toml"), &[], None).unwrap();
     let (selected, _) = select(&table, "APOGEE_ID", &labels, &experiment.config.selection).unwrap();
     let expected = Catalogue::read(&list.join("dr12_giants_5label.csv"), "apogee_id", &labels).unwrap();
     let text = std::fs::read_to_string(list.join("dr12_giants_5label.csv")).unwrap();

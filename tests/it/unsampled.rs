@@ -2,8 +2,10 @@
 
 use burn::tensor::{Int, Tensor};
 use maury::device::{Compute, Precision};
-use maury::inference::compress::{CompressedSpectra, Compressor};
-use maury::inference::fit::{ChiSquare, Evaluation, FitSettings, fit};
+use maury::inference::chi_square::{ChiSquare, Evaluation};
+use maury::inference::compress::Compressor;
+use maury::inference::compressed::CompressedSpectra;
+use maury::inference::fit::{FitSettings, fit};
 use maury::inference::fitted::FittedCannon;
 use maury::inference::label_prior::ScaledPrior;
 use maury::inference::posterior::{Approximation, Posterior, Unsampled};

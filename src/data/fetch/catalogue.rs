@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::FetchRequest;
 use super::archive::ALL_STAR;
 use super::lock::FolderLock;
 use super::refusal::Trouble;
+use super::request::FetchRequest;
 use super::sky_server;
 use super::transfer::{Carrier, Job};
 use super::whole::is_whole;

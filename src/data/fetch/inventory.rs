@@ -5,9 +5,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::FetchRequest;
 use super::archive::Place;
 use super::manifest::{ManifestEntry, Status};
+use super::request::FetchRequest;
 use super::transport::Transport;
 use super::whole::is_whole;
 use crate::data::apstar;

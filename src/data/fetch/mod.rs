@@ -13,6 +13,7 @@ mod part;
 mod plan;
 mod redirect;
 mod refusal;
+mod request;
 mod settings;
 mod sky_server;
 mod spectra;
@@ -21,16 +22,17 @@ mod transfer;
 mod transport;
 mod whole;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 pub use catalogue::CatalogueOrigin;
 pub use manifest::{ManifestEntry, Status};
 pub use plan::{FetchPlan, SpectraPlan, plan};
+pub use request::FetchRequest;
 pub use settings::ArchiveSettings;
 
-use super::selection::{Cut, Selection};
+use super::selection::Cut;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use archive::RELEASE;
@@ -40,30 +42,6 @@ use manifest::Manifest;
 use pace::Pace;
 use transfer::Carrier;
 use transport::Transport;
-
-/// What to fetch, whence and whereto.
-#[derive(Debug, Clone, Copy)]
-pub struct FetchRequest<'a> {
-    /// The archive.
-    pub settings: &'a ArchiveSettings,
-    /// The catalogue: where it ends in `.csv` an answer of SkyServer, where in `.fits` the allStar file.
-    pub catalogue: &'a Path,
-    /// Folder of the spectra, below which they lie as in the archive.
-    pub spectra: &'a Path,
-    /// Labels that the catalogue is to have.
-    pub labels: &'a [String],
-    /// Whose spectra are wanted.
-    pub selection: &'a Selection,
-    /// Fetch the catalogue even where there is one.
-    pub refresh_catalogue: bool,
-}
-
-impl FetchRequest<'_> {
-    fn check(&self) -> Result<()> {
-        let checked = self.settings.check();
-        checked.map_err(|(key, problem)| Error::Config(format!("data.archive.{key} {problem}")))
-    }
-}
 
 /// What a run fetched.
 #[derive(Debug, Clone, PartialEq, Serialize)]

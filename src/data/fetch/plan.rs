@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::FetchRequest;
 use super::archive::ALL_STAR;
 use super::catalogue::{CatalogueOrigin, WRONG_ROOT, origin};
 use super::inventory::Inventory;
@@ -10,6 +9,7 @@ use super::manifest::Status;
 use super::pace::Pace;
 use super::part::Part;
 use super::refusal::Trouble;
+use super::request::FetchRequest;
 use super::transport::Transport;
 use crate::data::selection::Cut;
 use crate::error::{Error, Result};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayView1, s};
 use serde::Serialize;
 
-use super::Subject;
+use super::subject::Subject;
 use crate::data::linelist::{atomic_lines, co_band_heads};
 use crate::device::to_f64;
 use crate::error::Result;

@@ -3,10 +3,11 @@
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::LabSettings;
-use crate::data::isochrone::{Gathering, Isochrone};
+use super::settings::LabSettings;
+use crate::data::isochrone::Isochrone;
 use crate::error::{Error, Result};
-use crate::experiment::predictions::Predictions;
+use crate::findings::gathering::Gathering;
+use crate::findings::predictions::Predictions;
 use crate::stats::robust::{median, robust_scatter};
 
 /// Metallicities whose isochrones are drawn (dex).
@@ -168,8 +169,8 @@ pub(super) fn compare(predictions: &Predictions, settings: &LabSettings) -> Resu
     let estimates = columns(&predictions.estimates.labels);
     let catalogue = columns(&predictions.catalogue);
     let solar = at(0.0);
-    let red_clump = solar.as_ref().and_then(Isochrone::red_clump);
-    let bump = solar.as_ref().and_then(Isochrone::rgb_bump);
+    let red_clump = solar.as_ref().and_then(Gathering::red_clump);
+    let bump = solar.as_ref().and_then(Gathering::rgb_bump);
     let clump_logg = red_clump.as_ref().map_or(f64::NAN, |clump| clump.logg);
     let is_compared =
         |logg: f64| logg < FAINTEST_GIANT && ((logg - clump_logg).abs() > CLUMP_HALF_WIDTH || clump_logg.is_nan());

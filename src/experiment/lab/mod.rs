@@ -8,13 +8,15 @@ mod kiel;
 mod mystery;
 mod scatter;
 mod sequences;
-mod settings;
+pub mod settings;
 mod stars;
-
+pub mod subject;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
+
+use self::subject::Subject;
 
 pub use gradients::{GradientSpectrum, Gradients};
 pub use kiel::{IsochroneAgreement, Kiel, KielDiagram, MetallicityTrend};
@@ -25,17 +27,13 @@ pub use settings::LabSettings;
 pub use stars::{FittedStar, LookAlikePair, ShownStar};
 
 use super::config::ExperimentConfig;
-use super::crossval::{CrossValidation, FoldResult};
-use super::outcome::ModelOutcome;
-use super::prepare::Source;
-use super::star::StarSpectrum;
+use super::model_outcome::ModelOutcome;
 use crate::data::apstar;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::sun_like_logg;
-use crate::spectra::split::Fold;
+use crate::stars::star::StarSpectrum;
 use crate::stats::robust::quantile;
-use crate::training::checkpoint::TrainedCannon;
 
 /// Radii of the stars that explain a cut in log g, in solar radii: the Sun, a giant of the red clump, a bright giant.
 const RADII_RSUN: [f64; 3] = [1.0, 15.0, 100.0];
@@ -143,27 +141,11 @@ pub struct Pictures {
     pub mystery: Vec<NamedPosterior>,
 }
 
-/// What the lab looks at.
-pub struct Subject<'a> {
-    /// The stars and their files.
-    pub source: &'a Source,
-    /// The prepared set with the experiment's settings.
-    pub crossval: &'a CrossValidation<'a>,
-    /// The fold that is shown.
-    pub fold: &'a Fold,
-    /// What the lab's Cannon made of it.
-    pub result: &'a FoldResult,
-    /// That Cannon.
-    pub cannon: &'a TrainedCannon,
-    /// Settings.
-    pub settings: &'a LabSettings,
-}
-
 impl Lab {
     /// Looks into the first fold of a run; `models` tells where each Cannon of the experiment was kept.
     ///
     /// # Errors
-    /// Errors of reading, fitting and sampling; [`Error::TooFewStars`] where no star can be shown.
+    /// Errors of reading, fitting and sampling; [`crate::error::Error::TooFewStars`] where no star can be shown.
     pub fn look(subject: &Subject, models: &[(String, PathBuf)]) -> Result<Self> {
         let Subject { source, crossval, fold, result, cannon, settings } = subject;
         let (set, config) = (crossval.set, crossval.config);
@@ -263,14 +245,4 @@ pub fn check_files(config: &ExperimentConfig) -> Result<()> {
     let Some(settings) = &config.lab else { return Ok(()) };
     kiel::check(settings)?;
     config.data.mystery.as_deref().map_or(Ok(()), |path| apstar::read(path).map(|_| ()))
-}
-
-/// The error of a lab that finds no star to show.
-fn no_star(what: &str) -> Error {
-    Error::TooFewStars {
-        stage: format!("lab: {what}"),
-        n_stars: 0,
-        needed: 1,
-        remedy: "no star has all its labels; check masks and selection, or leave [lab] out".into(),
-    }
 }

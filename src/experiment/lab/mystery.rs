@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::stars::{labelled, scaled};
-use super::{Subject, no_star};
+use super::subject::{Subject, no_star};
 use crate::error::{Error, Result};
-use crate::experiment::single_posterior::{PosteriorSampler, SampledStar, reason};
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::Sampler;
+use crate::labelling::posterior::{PosteriorSampler, SampledStar, reason};
 use crate::spectra::quality::star_flags;
 
 /// The numbers of the mystery.

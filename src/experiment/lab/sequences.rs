@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::Subject;
 use super::kiel::isochrone_at;
 use super::stars::{flux_at, scaled};
+use super::subject::Subject;
 use crate::error::Result;
 use crate::inference::hull::Hull;
 use crate::spectra::labels::LabelScaler;

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::config::{ExperimentConfig, ModelConfig};
-
 /// `[lab]` of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,40 +46,29 @@ impl Default for LabSettings {
 }
 
 impl LabSettings {
-    /// The same with the model by its name, as far as the experiment has one.
-    pub(in crate::experiment) fn settled(mut self, config: &ExperimentConfig) -> Self {
-        if self.model.is_empty() {
-            // The classic one, quadratic, where there is one.
-            let plain = config.models.iter().filter(|(_, model)| is_plain_cannon(model));
-            let first =
-                plain.min_by_key(|(_, model)| !matches!(model, ModelConfig::Cannon(cannon) if cannon.order == 2));
-            self.model = first.map(|(name, _)| name.clone()).unwrap_or_default();
-        }
-        self
-    }
-
-    /// Whether the values make sense in this experiment; if not, the key of the first that does not, and what is wrong with it.
+    /// Whether the values make sense beside the labels and the plain Cannons of an experiment, on spectra of APOGEE or not; if not,
+    /// the key of the first that does not, and what is wrong with it.
     ///
     /// # Errors
     /// (key below `lab`, problem).
-    pub(in crate::experiment) fn check(&self, config: &ExperimentConfig) -> Result<(), (&'static str, String)> {
+    pub fn check(
+        &self,
+        labels: &[String],
+        plain_cannons: &[&str],
+        is_apogee: bool,
+    ) -> Result<(), (&'static str, String)> {
         let check = |holds: bool, key: &'static str, problem: &str| {
             if holds { Ok(()) } else { Err((key, problem.to_string())) }
         };
-        let is_named = config.models.get(&self.model).is_some_and(is_plain_cannon);
         check(
-            is_named,
+            plain_cannons.contains(&self.model.as_str()),
             "model",
             "must be a Cannon of the experiment, one without latent causes; its name, or nothing",
         )?;
-        check(
-            config.data.arrays.is_none(),
-            "model",
-            "is for APOGEE spectra; leave [lab] out, the rest of the report stays",
-        )?;
+        check(is_apogee, "model", "is for APOGEE spectra; leave [lab] out, the rest of the report stays")?;
         for label in ["teff", "logg", "fe_h"] {
             let problem = format!("needs {label} among the labels; leave [lab] out, the rest of the report stays");
-            check(config.labels.iter().any(|known| known == label), "model", &problem)?;
+            check(labels.iter().any(|known| known == label), "model", &problem)?;
         }
         for (key, (low, high)) in [("window", self.window), ("sequence_window", self.sequence_window)] {
             check(
@@ -95,9 +82,4 @@ impl LabSettings {
         check(tolerance > 0.0 && tolerance <= 20.0, "line_tolerance_pixels", "must be above 0 and at most 20")?;
         check(self.age_gyr > 0.0 && self.age_gyr < 20.0, "age_gyr", "must be above 0 and below 20")
     }
-}
-
-/// Whether a model is a Cannon of its labels alone.
-fn is_plain_cannon(model: &ModelConfig) -> bool {
-    matches!(model, ModelConfig::Cannon(cannon) if cannon.latent.is_none())
 }

@@ -3,17 +3,17 @@
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::{Subject, no_star};
+use super::subject::{Subject, no_star};
 use crate::data::linelist::atomic_lines;
 use crate::device::to_f64;
 use crate::error::Result;
-use crate::experiment::look_alikes;
-use crate::experiment::star::{StarSpectrum, examine};
+use crate::findings::look_alikes;
 use crate::inference::fitted::FittedCannon;
 use crate::models::SpectralModel;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::line_offsets::{LineOffsets, air_offset, line_offsets};
 use crate::spectra::prepared::PreparedSet;
+use crate::stars::star::{StarSpectrum, examine};
 use crate::stats::robust::{median, quantile};
 use crate::training::checkpoint::TrainedCannon;
 
@@ -147,7 +147,7 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
     let healthy = (0..set.n_stars()).filter(|star| set.flags(*star) == 0);
     let star = asked.or_else(|| healthy.max_by(|a, b| set.snr[*a].total_cmp(&set.snr[*b])));
     let star = star.ok_or_else(|| no_star("a star to show"))?;
-    let spectrum = examine(subject.source, set, config, &set.ids[star])?;
+    let spectrum = examine(subject.source, set, &config.stars(), &set.ids[star])?;
     let raw = subject.source.raw(star)?;
     let quality = &set.quality[star];
     let observed = observed(set, star);

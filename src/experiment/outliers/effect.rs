@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 
-use super::OutlierSettings;
 use super::conclude::{Cases, Finding, conclude};
 use super::gather::gather;
+use super::settings::OutlierSettings;
 use super::verdict::Verdict;
 use crate::data::catalogue::Catalogue;
 use crate::error::Result;
 use crate::experiment::crossval::CrossValidation;
-use crate::experiment::metrics::HEALTHY;
-use crate::experiment::predictions::Predictions;
-use crate::experiment::truth::Truth;
+use crate::findings::groups::HEALTHY;
+use crate::findings::predictions::Predictions;
 use crate::inference::fitted::FittedCannon;
 use crate::models::LabelEstimates;
 use crate::spectra::split::{Fold, Split};
+use crate::stars::truth::Truth;
 use crate::stats::robust::{robust_scatter, standard_deviation};
 use crate::training::cannon_config::CannonConfig;
 

@@ -5,11 +5,11 @@ use ndarray::{Array2, Axis};
 
 use crate::device::{Compute, to_f64};
 use crate::error::Result;
-use crate::experiment::prepare::spectra_of_rows;
 use crate::inference::fit::FitSettings;
 use crate::inference::fitted::FittedCannon;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::prepared::PreparedSet;
+use crate::stars::prepare::spectra_of_rows;
 use crate::stats::robust::median;
 use crate::training::checkpoint::TrainedCannon;
 

@@ -2,17 +2,17 @@
 
 use ndarray::{Array2, Axis};
 
-use super::OutlierSettings;
 use super::deviations::{Scatter, farthest};
 use super::fits::{OtherFits, fit_again, look_alikes};
+use super::settings::OutlierSettings;
 use super::spectrum::{Examiner, SpectrumEvidence};
 use crate::error::Result;
 use crate::experiment::crossval::CrossValidation;
-use crate::experiment::prepare::spectra_of_rows;
 use crate::models::LabelEstimates;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
 use crate::spectra::split::Fold;
+use crate::stars::prepare::spectra_of_rows;
 use crate::training::checkpoint::TrainedCannon;
 
 /// Stars of a fold are looked at more closely from this part of the deviation on that makes an outlier: the scatter of all

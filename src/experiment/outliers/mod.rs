@@ -11,6 +11,7 @@ mod evidence;
 mod fits;
 mod gather;
 mod score;
+pub mod settings;
 mod spectrum;
 mod table;
 mod templates;
@@ -19,7 +20,7 @@ mod verdict;
 use std::collections::BTreeMap;
 
 use ndarray::ArrayView2;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use effect::{Change, Effect, Spread};
 pub use evidence::{Evidence, Opinions, Unusual};
@@ -34,52 +35,13 @@ use self::effect::{Retrained, retrain};
 use self::gather::{StarEvidence, gather};
 use super::config::{ExperimentConfig, ModelConfig};
 use super::crossval::{CrossValidation, FoldResult};
-use super::outcome::ModelOutcome;
-use super::truth::Truth;
+use super::model_outcome::ModelOutcome;
 use crate::data::catalogue::Catalogue;
 use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Fold;
+use crate::stars::truth::Truth;
 use crate::training::cannon_config::{CannonConfig, CannonTraining};
-
-/// `[outliers]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OutlierSettings {
-    /// Outliers that are judged at most, the farthest; 0 for none at all.
-    pub most: usize,
-    /// Deviation from the catalogue that makes an outlier, in robust scatters of all test stars, in any label.
-    pub sigma: f64,
-    /// Starts of the fit that looks for other minima.
-    pub starts: usize,
-    /// Outliers whose spectra are drawn at most.
-    pub figures: usize,
-    /// Whether training stars are judged too, and a Cannon is trained without those at fault; of the first fold, and in
-    /// closed form only.
-    pub retrain: bool,
-}
-
-impl Default for OutlierSettings {
-    fn default() -> Self {
-        Self { most: 50, sigma: 4.0, starts: 20, figures: 12, retrain: true }
-    }
-}
-
-impl OutlierSettings {
-    /// The first setting that makes no sense, and what is wrong with it.
-    ///
-    /// # Errors
-    /// Key and problem.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        if !(self.sigma > 0.0 && self.sigma.is_finite()) {
-            return Err(("sigma", "must be positive"));
-        }
-        if !(1..=500).contains(&self.starts) {
-            return Err(("starts", "must be 1 to 500"));
-        }
-        Ok(())
-    }
-}
 
 /// A star that disagrees with the catalogue.
 #[derive(Debug, Clone)]

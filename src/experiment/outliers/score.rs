@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::verdict::Verdict;
-use crate::experiment::metrics::HEALTHY;
+use crate::findings::groups::HEALTHY;
 
 /// What a planted star is called that is no outlier: nothing had to be explained.
 pub const NOT_LISTED: &str = "not-listed";

@@ -1,5 +1,4 @@
 //! What a sweep found: one row per point and model, and the files that hold it.
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -7,13 +6,14 @@ use serde::Serialize;
 use toml::Value;
 
 use super::value_text;
+use crate::data::files;
 use crate::data::fits::Column;
 use crate::error::Result;
-use crate::experiment::metrics::{LabelMetrics, ModelMetrics};
-use crate::experiment::outcome::{RunMetrics, write_json};
-use crate::experiment::predictions::write_table;
+use crate::experiment::outcome::RunMetrics;
 use crate::experiment::timings::{StepTime, Timings};
+use crate::findings::metrics::{LabelMetrics, ModelMetrics};
 use crate::spectra::labels::unit;
+use crate::spectra::star_table::write_table;
 
 /// What became of one point.
 #[derive(Debug, Clone)]
@@ -187,7 +187,7 @@ impl SweepOutcome {
             points: points.collect(),
             timings: &self.timings,
         };
-        write_json(&folder.join("metrics.json"), &file)
+        files::write_json(&folder.join("metrics.json"), &file)
     }
 }
 

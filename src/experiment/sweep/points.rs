@@ -161,7 +161,8 @@ fn change(table: &mut Table, key: &str, value: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::config::{Experiment, ModelConfig};
+    use crate::experiment::config::ModelConfig;
+    use crate::experiment::load::Experiment;
     use crate::spectra::split::Split;
 
     const DATA: &str = "[data.arrays]\nflux = \"f.npy\"\nivar = \"i.npy\"\nlabels = \"l.csv\"\n";

@@ -6,12 +6,14 @@ use super::outcome::{PointOutcome, SweepOutcome};
 use super::points::{Point, place};
 use crate::device::{Compute, DeviceSettings};
 use crate::error::{Error, Result};
-use crate::experiment::config::{Experiment, ExperimentConfig};
+use crate::experiment::config::ExperimentConfig;
+use crate::experiment::load::Experiment;
 use crate::experiment::outcome::RunMetrics;
-use crate::experiment::prepare::Source;
-use crate::experiment::run::{Place, run_on};
+use crate::experiment::place::Place;
+use crate::experiment::run::run_on;
 use crate::experiment::timings::{Timings, forget_peak_memory};
 use crate::progress::Progress;
+use crate::stars::prepare::Source;
 
 /// Runs every point of a sweep: its files go into `folder/points/<NN>`, prepared sets into `cache`, shared.
 ///
@@ -103,7 +105,8 @@ impl SharedStars {
         if !self.0.as_ref().is_some_and(|(of, _)| alike(of)) {
             // The stars of the point before are dropped first: two sets of arrays may not fit into memory.
             self.0 = None;
-            self.0 = Some((config.clone(), Source::open(config, cache, progress).map_err(|err| err.to_string())));
+            self.0 =
+                Some((config.clone(), Source::open(&config.stars(), cache, progress).map_err(|err| err.to_string())));
         }
         match &self.0 {
             Some((_, Ok(source))) => Ok(source),

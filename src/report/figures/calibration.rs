@@ -2,8 +2,8 @@
 
 use super::comparison::NamedFigure;
 use crate::error::Result;
-use crate::experiment::error_check::{CATALOGUE, ErrorCheck, HEALTHY_TRUTH, LEVELS, LabelErrorCheck, TRUTH};
-use crate::experiment::outcome::ModelOutcome;
+use crate::experiment::model_outcome::ModelOutcome;
+use crate::findings::error_check::{CATALOGUE, ErrorCheck, HEALTHY_TRUTH, LEVELS, LabelErrorCheck, TRUTH};
 use crate::plot::coverage::{CoverageCurve, CoverageData, CoveragePanel, coverage};
 use crate::plot::pit::{PitData, PitHistogram, PitPanel, pit_histograms};
 use crate::plot::snr::{SnrBin, SnrPanel, errors_against_snr};
@@ -68,7 +68,7 @@ pub fn draw(models: &[ModelOutcome]) -> Result<Vec<NamedFigure>> {
     for model in &models {
         let panel = |label: &String| {
             let bins = of(model, label).map(|check| check.along_snr).unwrap_or_default();
-            let bin = |bin: &crate::experiment::error_check::SnrBin| SnrBin {
+            let bin = |bin: &crate::findings::error_check::SnrBin| SnrBin {
                 snr: bin.snr,
                 scatter: bin.scatter,
                 scatter_interval: (f64::NAN, f64::NAN),

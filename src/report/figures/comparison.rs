@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::experiment::comparison::dependence::{BinnedError, Dependence, SNR};
-use crate::experiment::comparison::paired::{Paired, PairedLabel};
-use crate::experiment::comparison::{Comparison, Contestant};
-use crate::experiment::metrics::{HEALTHY, LabelMetrics};
+use crate::findings::comparison::Comparison;
+use crate::findings::comparison::contestant::Contestant;
+use crate::findings::comparison::dependence::{BinnedError, Dependence, SNR};
+use crate::findings::comparison::paired::{Paired, PairedLabel};
+use crate::findings::groups::HEALTHY;
+use crate::findings::metrics::LabelMetrics;
 use crate::plot::Figure;
 use crate::plot::forest::{Bar, ForestFigure, ForestPanel, forest};
 use crate::plot::lines::{Curve, LineFigure, LinePanel, Measured, line_panels};
@@ -208,7 +210,7 @@ fn agreement(comparison: &Comparison, other: &Contestant, best: &Contestant) -> 
     let (y, x) = (other.predictions, best.predictions);
     let flagged: Vec<bool> = x.flags.iter().zip(&y.flags).map(|(a, b)| a | b != 0).collect();
     let names: Vec<String> = comparison.labels.iter().map(|label| label_title(label)).collect();
-    let column = |of: &crate::experiment::predictions::Predictions, k: usize| of.estimates.labels.column(k).to_vec();
+    let column = |of: &crate::findings::predictions::Predictions, k: usize| of.estimates.labels.column(k).to_vec();
     let columns: Vec<(Vec<f64>, Vec<f64>)> = (0..names.len()).map(|k| (column(x, k), column(y, k))).collect();
     let pair = comparison
         .agreement

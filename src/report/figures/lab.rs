@@ -1,8 +1,9 @@
 //! The figures of the lab, in its order.
 
-use crate::data::isochrone::{Gathering, Isochrone};
+use crate::data::isochrone::Isochrone;
 use crate::error::Result;
 use crate::experiment::lab::{Lab, Pictures, SequenceSpectra};
+use crate::findings::gathering::Gathering;
 use crate::plot::Figure;
 use crate::plot::corner::{CornerData, DrawSet, Population, corner};
 use crate::plot::kiel::{self, KielData, KielFeature, KielPanel, KielStar, kiel};

@@ -1,7 +1,7 @@
 //! Estimated against catalogue labels, with residuals, for every label of a model.
 
 use crate::error::Result;
-use crate::experiment::outcome::ModelOutcome;
+use crate::experiment::model_outcome::ModelOutcome;
 use crate::plot::Figure;
 use crate::plot::one_to_one::{OneToOnePanel, one_to_one};
 use crate::report::{in_unit, label_title};

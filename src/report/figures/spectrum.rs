@@ -1,7 +1,6 @@
 //! A star's raw flux with its pseudo-continuum, above the normalized flux, chip by chip.
 
 use crate::error::Result;
-use crate::experiment::star::StarSpectrum;
 use crate::plot::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Titles};
 use crate::plot::canvas::render;
 use crate::plot::chips::known;
@@ -9,6 +8,7 @@ use crate::plot::legend::{Entry, Legend};
 use crate::plot::marks::{Lettering, Marker, Rect, Stroke};
 use crate::plot::palette::{BLUE, GREY, VERMILLION};
 use crate::plot::{Figure, PAGE_WIDTH};
+use crate::stars::star::StarSpectrum;
 use crate::stats::robust::quantile;
 
 const HEIGHT: f64 = 420.0;

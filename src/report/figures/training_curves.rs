@@ -11,7 +11,7 @@ use crate::plot::ticks::padded_range;
 use crate::plot::{Figure, PAGE_WIDTH};
 use crate::report::label_title;
 use crate::spectra::labels::unit;
-use crate::training::descent::EpochRecord;
+use crate::training::descent_state::EpochRecord;
 use crate::training::label_regression::MemberReport;
 
 /// More descents than this are not named one by one.

@@ -21,7 +21,7 @@ use super::html::Page;
 use super::label_title;
 use crate::data::files;
 use crate::error::{Error, Result};
-use crate::experiment::comparison::runs::read_metrics;
+use crate::findings::comparison::runs::read_metrics;
 use crate::spectra::labels::unit;
 
 /// File name of the page in a run's folder.

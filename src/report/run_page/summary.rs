@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Run, in_table, listed, title};
-use crate::experiment::saturation::Saturation;
+use crate::findings::saturation::Saturation;
 use crate::report::html::{Cell, Page};
 use crate::report::saturation;
 

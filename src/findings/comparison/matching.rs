@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::experiment::predictions::Predictions;
+use crate::findings::predictions::Predictions;
 
 /// Catalogue labels that differ by less than this part of their size are equal: tables may round.
 const SAME_LABEL: f64 = 1e-6;

@@ -1,19 +1,37 @@
 //! How far estimates are from the catalogue: bias, scatter and their bootstrap intervals.
-
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::config::BootstrapSettings;
 use super::error_check::{ErrorChecks, error_checks};
 use super::predictions::Predictions;
 use super::pulls::Pulls;
 use super::saturation::Saturation;
-use super::truth::Truth;
+use crate::findings::groups::{HEALTHY, groups};
 use crate::spectra::quality::star_flags;
+use crate::stars::truth::Truth;
 use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted, central};
 use crate::stats::robust::median;
+
+/// Seed of everything drawn at random, where an experiment names none.
+pub const DEFAULT_SEED: u64 = 1;
+
+/// `[bootstrap]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BootstrapSettings {
+    /// Resamplings of the test stars.
+    pub resamples: usize,
+    /// Probability the intervals hold.
+    pub level: f64,
+}
+
+impl Default for BootstrapSettings {
+    fn default() -> Self {
+        Self { resamples: 1000, level: 0.95 }
+    }
+}
 
 /// Agreement of one label with the catalogue (or with truth), in the label's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -53,9 +71,6 @@ pub struct GroupMetrics {
     /// Against true labels.
     pub labels_vs_truth: BTreeMap<String, LabelMetrics>,
 }
-
-/// Name of the group of stars with which nothing is wrong.
-pub const HEALTHY: &str = "healthy";
 
 /// What is reported of one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,16 +140,6 @@ impl Task<'_> {
             pulls: Pulls::new(self.residuals().map(|(star, residual)| (residual, error(star)))),
         }
     }
-}
-
-/// Stars by what is wrong with them; `None` where the truth does not tell.
-pub(super) fn groups(predictions: &Predictions) -> Option<BTreeMap<&str, Vec<usize>>> {
-    let pathology = predictions.truth.as_ref()?.pathology.as_ref()?;
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (star, word) in pathology.iter().enumerate() {
-        groups.entry(if word.is_empty() { HEALTHY } else { word }).or_default().push(star);
-    }
-    Some(groups)
 }
 
 /// Metrics of a model's predictions.

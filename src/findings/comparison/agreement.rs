@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::{Contestant, pairs};
+use super::contestant::{Contestant, pairs};
 use crate::stats::correlation::{pearson, spearman};
 use crate::stats::robust::{median, robust_scatter, standard_deviation};
 

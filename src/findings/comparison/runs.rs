@@ -1,14 +1,15 @@
 //! Finished runs as `maury compare` finds them: their folders, names, models, predictions and settings.
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::ComparisonSettings;
 use crate::data::files;
 use crate::error::{Error, Result};
-use crate::experiment::config::ExperimentConfig;
-use crate::experiment::predictions::Predictions;
+use crate::findings::metrics::{BootstrapSettings, DEFAULT_SEED};
+use crate::findings::predictions::Predictions;
 
 /// Settings that two runs must share for the difference of their models to be that of the models alone.
 const SHARED: [&str; 8] =
@@ -75,22 +76,28 @@ impl FinishedRun {
         Ok(Self { slug: slug(&folder), folder, models: models?, config })
     }
 
-    /// The settings, defaults where the file says nothing this version understands.
-    pub fn settings(&self) -> ExperimentConfig {
-        let known = |key: &str| Some((key.to_string(), self.config.get(key)?.clone()));
-        // A table of another version may hold keys that this one refuses: each is taken if it can be.
-        let mut config = ExperimentConfig::default();
-        for (key, value) in ["seed", "bootstrap", "comparison"].into_iter().filter_map(known) {
-            let table = toml::Table::from_iter([(key.clone(), value)]);
-            let Ok(read) = table.try_into::<ExperimentConfig>() else { continue };
-            match key.as_str() {
-                "seed" => config.seed = read.seed,
-                "bootstrap" => config.bootstrap = read.bootstrap,
-                _ => config.comparison = read.comparison,
-            }
+    /// What the settings say of a comparison, defaults where they say nothing this version understands.
+    pub fn basis(&self) -> ComparisonBasis {
+        fn known<T: DeserializeOwned>(settings: &toml::Table, key: &str) -> Option<T> {
+            settings.get(key)?.clone().try_into().ok()
         }
-        config
+        ComparisonBasis {
+            seed: known(&self.config, "seed").unwrap_or(DEFAULT_SEED),
+            bootstrap: known(&self.config, "bootstrap").unwrap_or_default(),
+            comparison: known(&self.config, "comparison").unwrap_or_default(),
+        }
     }
+}
+
+/// What of an experiment decides how its models are compared.
+#[derive(Debug, Clone)]
+pub struct ComparisonBasis {
+    /// Seed of the resamples.
+    pub seed: u64,
+    /// Intervals of the metrics.
+    pub bootstrap: BootstrapSettings,
+    /// How models are compared.
+    pub comparison: ComparisonSettings,
 }
 
 /// The folder of the run that a path means: its own, or its experiment's, whose latest run is meant; a name alone is one below
@@ -268,6 +275,6 @@ mod tests {
     #[test]
     fn settings_of_another_version_do_not_stop_a_comparison() {
         let old = run("e/a/1", "seed = 7\nunknown = 3\n[bootstrap]\nresamples = 50\nother = 1\n");
-        assert_eq!((old.settings().seed, old.settings().bootstrap.resamples), (7, 1000));
+        assert_eq!((old.basis().seed, old.basis().bootstrap.resamples), (7, 1000));
     }
 }

@@ -1,8 +1,8 @@
 //! Bias and scatter along SNR and along each label: the same bins of stars for every model.
 
-use super::{Contestant, residuals};
+use super::contestant::{Contestant, residuals};
 use crate::data::fits::Column;
-use crate::experiment::predictions::Predictions;
+use crate::findings::predictions::Predictions;
 use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted, central};
 use crate::stats::robust::{median, quantile_of_sorted};
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::config::{ArrayData, ExperimentConfig};
 use crate::data::arrays::{self, MatrixFile};
 use crate::data::catalogue::Catalogue;
 use crate::data::files;
@@ -13,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::spectra::grid::{self, WavelengthGrid};
 use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
 use crate::spectra::quality::Quality;
+use crate::stars::settings::{ArrayData, StarSettings};
 
 /// Fluxes of the selected stars and what is known of their noise, [n_stars, n_pixels].
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct ArraySpectra {
 /// File errors; [`Error::Mismatch`] if arrays, labels and wavelengths disagree, or one array is given for two.
 pub(super) fn open(
     data: &ArrayData,
-    config: &ExperimentConfig,
+    settings: &StarSettings,
 ) -> Result<(Catalogue, Vec<Cut>, WavelengthGrid, ArraySpectra)> {
     let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
     let is_error = data.error.is_some();
@@ -56,7 +56,7 @@ pub(super) fn open(
         let detail = format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.shape, noise.shape);
         return mismatch(format!("shapes of {} and {}", data.flux.display(), noise_path.display()), detail);
     }
-    let (stars, cuts) = select(&data.labels, &data.id_column, &config.labels, &config.selection)?;
+    let (stars, cuts) = select(&data.labels, &data.id_column, &settings.labels, &settings.selection)?;
     let n_rows = cuts.first().map_or(0, |cut| cut.left);
     if n_rows != flux.shape.0 {
         let detail =

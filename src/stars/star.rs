@@ -1,11 +1,11 @@
 //! One star's way from raw to normalized flux, to be looked at.
 
-use super::config::ExperimentConfig;
-use super::prepare::Source;
 use crate::error::{Error, Result, nearest_name};
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::prepared::PreparedSet;
+use crate::stars::prepare::Source;
+use crate::stars::settings::StarSettings;
 
 /// A star's spectrum at every stage, NaN where a pixel is masked.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,19 +30,19 @@ pub struct StarSpectrum {
 ///
 /// # Errors
 /// [`Error::Mismatch`] for a star that was not selected; errors of reading.
-pub fn examine(source: &Source, set: &PreparedSet, config: &ExperimentConfig, id: &str) -> Result<StarSpectrum> {
+pub fn examine(source: &Source, set: &PreparedSet, settings: &StarSettings, id: &str) -> Result<StarSpectrum> {
     let star = set.ids.iter().position(|known| known == id).ok_or_else(|| {
         let near = nearest_name(id, set.ids.iter().map(String::as_str)).map(|id| format!("; {id} was"));
         let detail = format!("not among the {} selected stars{}", set.n_stars(), near.unwrap_or_default());
         Error::Mismatch { what: format!("star {id}"), detail }
     })?;
-    let (masked, mut quality) = source.spectrum(star, &config.pixmask)?;
+    let (masked, mut quality) = source.spectrum(star, &settings.pixmask)?;
     let where_good = |values: &[f64], ivar: &dyn Fn(usize) -> f64| -> Vec<f64> {
         values.iter().enumerate().map(|(pixel, value)| if ivar(pixel) > 0.0 { *value } else { f64::NAN }).collect()
     };
     let mut continuum = vec![f64::NAN; set.n_pixels()];
-    if config.continuum.method == ContinuumMethod::Chebyshev {
-        let fitter = ContinuumFitter::new(&set.grid, &set.continuum_pixels, &config.continuum)?;
+    if settings.continuum.method == ContinuumMethod::Chebyshev {
+        let fitter = ContinuumFitter::new(&set.grid, &set.continuum_pixels, &settings.continuum)?;
         for (chip, levels) in set.grid.chips.iter().zip(fitter.fit(&masked, &mut quality)) {
             if let Some(levels) = levels {
                 continuum[chip.clone()].copy_from_slice(&levels);
@@ -53,7 +53,7 @@ pub fn examine(source: &Source, set: &PreparedSet, config: &ExperimentConfig, id
     Ok(StarSpectrum {
         id: id.to_string(),
         grid: set.grid.clone(),
-        raw_unit: if config.data.arrays.is_none() { "10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹" } else { "" },
+        raw_unit: if settings.data.arrays.is_none() { "10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹" } else { "" },
         raw_flux: where_good(&masked.flux, &|pixel| masked.ivar[pixel]),
         continuum,
         flux: where_good(&flux, &|pixel| f64::from(set.ivar[[star, pixel]])),

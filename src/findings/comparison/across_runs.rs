@@ -1,18 +1,20 @@
 //! The models of several finished runs, compared as those of one run are, and the files that say so.
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 
+use super::contestant::Contestant;
 use super::matching::{Named, matched};
 use super::runs::{FinishedRun, differences, names};
-use super::{Comparison, Contestant, dependence};
+use super::{Comparison, dependence};
+use crate::data::files;
 use crate::data::fits::Column;
 use crate::error::{Error, Result};
-use crate::experiment::metrics::{HEALTHY, LabelMetrics, ModelMetrics, summarize};
-use crate::experiment::outcome::write_json;
-use crate::experiment::predictions::{Predictions, write_table};
+use crate::findings::groups::HEALTHY;
+use crate::findings::metrics::{LabelMetrics, ModelMetrics, summarize};
+use crate::findings::predictions::Predictions;
+use crate::spectra::star_table::write_table;
 use crate::stats::paired::Difference;
 
 /// Models of several runs on the same stars.
@@ -81,7 +83,7 @@ pub fn compare_runs(runs: &[FinishedRun], allow_different_stars: bool) -> Result
         return Err(Error::Config("one model alone cannot be compared; name a second run".into()));
     }
     let mut warnings = differences(runs, &run_names);
-    let settings = runs[0].settings();
+    let settings = runs[0].basis();
     let trained: Vec<_> = runs.iter().flat_map(|run| &run.models).collect();
     let matched = matched(&all, allow_different_stars, &mut warnings)?;
     let is_alone = |name: &str| trained.iter().filter(|model| model.name == name).count() == 1;
@@ -140,7 +142,7 @@ impl RunComparison {
             models: self.models.iter().map(|model| (model.name.as_str(), &model.metrics)).collect(),
             comparison: &self.comparison,
         };
-        write_json(&folder.join("comparison.json"), &file)
+        files::write_json(&folder.join("comparison.json"), &file)
     }
 
     /// One row per label, reference and model: its metrics, and how it differs from the best model.
@@ -187,7 +189,7 @@ impl RunComparison {
 
 /// Names and values of the numbers of a row; differences are those from the best model, missing for itself.
 fn row(metrics: &LabelMetrics, differences: Option<(Difference, Difference)>) -> Vec<(&'static str, f64)> {
-    let pull = |of: fn(&crate::experiment::pulls::Pulls) -> f64| metrics.pulls.as_ref().map_or(f64::NAN, of);
+    let pull = |of: fn(&crate::findings::pulls::Pulls) -> f64| metrics.pulls.as_ref().map_or(f64::NAN, of);
     let scatter = |of: fn(&Difference) -> f64| differences.as_ref().map_or(f64::NAN, |(scatter, _)| of(scatter));
     let robust = |of: fn(&Difference) -> f64| differences.as_ref().map_or(f64::NAN, |(_, robust)| of(robust));
     vec![

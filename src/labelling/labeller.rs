@@ -6,7 +6,6 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::best_fits::{SpectraFile, SpectraRows};
-use super::prepare::{Normalizer, read_apstar};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -26,11 +25,13 @@ use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
 use crate::spectra::quality::Quality;
+use crate::stars::prepare::{Normalizer, read_apstar};
 use crate::training::checkpoint::{self, Preparation, TrainedCannon};
 use crate::training::network_checkpoint::{self, TrainedNetwork};
 use crate::training::payne_checkpoint::{self, TrainedPayne};
 use crate::training::ridge_checkpoint::{self, TrainedRidge};
 use crate::training::usual_spectra::USUAL_SPECTRA_FILE;
+use crate::training::weights::MODEL_FILE;
 
 /// A trained model, whatever its kind, ready to label raw spectra.
 pub struct Labeller {
@@ -290,7 +291,7 @@ fn shortened(id: String) -> String {
 }
 
 /// A model of any kind, with the preparation of its spectra and the names of its labels.
-pub(super) fn load_estimator(
+pub fn load_estimator(
     folder: &Path,
     fit: &FitSettings,
     refine: &RefineSettings,
@@ -358,7 +359,7 @@ fn recognizing(
 fn files_of_model(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     if checkpoint::kind(folder)? == combination_estimator::KIND {
-        files.push(folder.join(checkpoint::MODEL_FILE));
+        files.push(folder.join(MODEL_FILE));
         for member in combination_estimator::load(folder)?.2 {
             files.extend(files_of_model(&member)?);
         }

@@ -3,23 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView2, Zip};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::config::ModelConfig;
-use super::crossval::{CrossValidation, ModelPlace};
-use super::labelling::load_estimator;
-use super::prepare::{Normalizer, Source, spectra_of_rows};
 use crate::data::fits::{Column, FitsReader, UnfinishedFits};
 use crate::device::to_f64;
 use crate::error::Result;
-use crate::inference::refine::RefineSettings;
 use crate::models::cannon::NO_INFORMATION;
 use crate::models::{FluxPrediction, LabelEstimates};
-use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::quality::star_flags;
-use crate::spectra::split::Fold;
 
 /// `[output]`: what is written beside labels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,81 +151,6 @@ impl SpectraFile {
         file.writer().table("STARS", &columns)?;
         file.complete()?;
         Ok(Some(self.path))
-    }
-}
-
-/// The files of a run: one per model that predicts flux, filled fold by fold.
-pub struct RunSpectra {
-    files: Vec<(String, SpectraFile)>,
-}
-
-impl RunSpectra {
-    /// Files of `n_stars` test stars for the models of an experiment; says which models have none.
-    pub fn new(crossval: &CrossValidation, folder: &Path, n_stars: usize) -> Self {
-        let mut files = Vec::new();
-        for (name, model) in &crossval.config.models {
-            if matches!(model, ModelConfig::Cannon(_)) {
-                let path = folder.join(format!("spectra-{name}.fits"));
-                files.push((name.clone(), SpectraFile::new(&path, name, &crossval.set.grid, n_stars)));
-            } else {
-                tracing::warn!("model {name} predicts no flux: output.spectra leaves it out");
-            }
-        }
-        Self { files }
-    }
-
-    /// Adds a fold's test stars as its models fit them; `places` is where the models were kept.
-    ///
-    /// # Errors
-    /// Those of reading, fitting and writing.
-    pub fn add_fold(
-        &mut self,
-        crossval: &CrossValidation,
-        source: &Source,
-        fold: &Fold,
-        places: impl Fn(&str) -> ModelPlace,
-    ) -> Result<()> {
-        let CrossValidation { set, config, compute, progress } = *crossval;
-        let normalizer = Normalizer::new(&set.grid, &set.continuum_pixels, &config.continuum)?;
-        for (name, file) in &mut self.files {
-            let estimator = load_estimator(&places(name).model, &config.fit, &RefineSettings::default(), compute)?.0;
-            progress.start("spectra of best fits", fold.test.len());
-            for rows in fold.test.chunks(config.fit.batch_stars) {
-                let (flux, ivar) = spectra_of_rows(set, rows);
-                let batch = SpectraBatch::new(flux.view(), ivar.view(), compute);
-                let (estimates, best_fit) = estimator.fit_spectra(&batch)?;
-                // A file that could be read when it was prepared and cannot now has no continuum.
-                let of_star = |row: &usize| match source.spectrum(*row, &config.pixmask) {
-                    Ok((masked, _)) => normalizer.continuum(&masked),
-                    Err(_) => vec![f32::NAN; set.n_pixels()],
-                };
-                let continuum: Vec<f32> = rows.par_iter().map(of_star).collect::<Vec<_>>().concat();
-                let continuum =
-                    Array2::from_shape_vec(flux.dim(), continuum).expect("a continuum has its spectrum's pixels");
-                let file_of =
-                    |row: &usize| source.file(*row).map_or_else(String::new, |path| path.display().to_string());
-                file.add(&SpectraRows {
-                    ids: &rows.iter().map(|row| set.ids[*row].clone()).collect::<Vec<_>>(),
-                    files: &rows.iter().map(file_of).collect::<Vec<_>>(),
-                    flux: flux.view(),
-                    ivar: ivar.view(),
-                    continuum: continuum.view(),
-                    estimates: &estimates,
-                    best_fit: best_fit.as_ref(),
-                })?;
-                progress.advance(rows.len());
-            }
-            progress.finish();
-        }
-        Ok(())
-    }
-
-    /// Gives the files their names.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
-    pub fn finish(self) -> Result<()> {
-        self.files.into_iter().try_for_each(|(_, file)| file.finish().map(|_| ()))
     }
 }
 

@@ -6,8 +6,8 @@ use ndarray::Array2;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Contestant, pairs, residuals};
-use crate::experiment::metrics::{HEALTHY, groups};
+use super::contestant::{Contestant, pairs, residuals};
+use crate::findings::groups::{HEALTHY, groups};
 use crate::stats::bootstrap::{Resampling, Sample, Summary, Wanted};
 use crate::stats::paired::Difference;
 

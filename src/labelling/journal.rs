@@ -5,13 +5,13 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::labelling::LabelledStar;
-use super::predictions::write_table_with;
 use crate::data::files;
 use crate::data::fits::{Column, FitsReader};
 use crate::error::{Error, Result};
+use crate::labelling::labeller::LabelledStar;
 use crate::spectra::labels::{pairs, unit};
 use crate::spectra::quality::star_flags;
+use crate::spectra::star_table::write_table_with;
 
 /// Ending of the journal's name.
 const ENDING: &str = "unfinished.jsonl";

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::metrics::{HEALTHY, groups};
+use super::groups::{HEALTHY, groups};
 use super::predictions::Predictions;
-use super::pulls::Pulls;
+use crate::findings::pulls::Pulls;
 use crate::stats::normal::normal_cdf;
 use crate::stats::robust::{median, quantile_of_sorted, robust_scatter};
 
@@ -177,9 +177,9 @@ fn along_snr(stars: &[Compared]) -> Vec<SnrBin> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::truth::Truth;
     use crate::inference::calibration::tests::normal;
     use crate::models::LabelEstimates;
+    use crate::stars::truth::Truth;
     use ndarray::Array3;
     use rand::SeedableRng;
 

@@ -2,20 +2,19 @@
 
 pub mod across_runs;
 pub mod agreement;
+pub mod contestant;
 pub mod dependence;
 mod matching;
 pub mod paired;
 pub mod runs;
 
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use self::agreement::{Agreement, Suspect};
+use self::contestant::Contestant;
 use self::dependence::Dependence;
 use self::paired::Paired;
-use super::config::BootstrapSettings;
-use super::metrics::ModelMetrics;
-use super::predictions::Predictions;
+use crate::findings::metrics::BootstrapSettings;
 use crate::stats::bootstrap::Resampling;
 
 /// `[comparison]`: how models are compared.
@@ -33,17 +32,6 @@ impl Default for ComparisonSettings {
     fn default() -> Self {
         Self { bins: 7, suspect_sigma: 5.0 }
     }
-}
-
-/// A model, what it says of the test stars, and how far off that is.
-#[derive(Debug, Clone, Copy)]
-pub struct Contestant<'a> {
-    /// The model's name.
-    pub name: &'a str,
-    /// Its predictions.
-    pub predictions: &'a Predictions,
-    /// Their metrics.
-    pub metrics: &'a ModelMetrics,
 }
 
 /// What a comparison found. Where models are compared one by one, the order is that of `models`.
@@ -129,28 +117,13 @@ fn best<'a>(contestants: &[Contestant<'a>]) -> Option<&'a str> {
     contestants.iter().min_by(|a, b| mean_log(a).total_cmp(&mean_log(b))).map(|contestant| contestant.name)
 }
 
-/// Estimate - reference of a label of these stars, those that are known.
-fn residuals<'a>(
-    predictions: &'a Predictions,
-    references: &'a Array2<f64>,
-    label: usize,
-    stars: &'a [usize],
-) -> impl Iterator<Item = (usize, f64)> + 'a {
-    let residual = move |star: usize| predictions.estimates.labels[[star, label]] - references[[star, label]];
-    stars.iter().map(move |star| (*star, residual(*star))).filter(|(_, residual)| residual.is_finite())
-}
-
-/// Every two of so many.
-fn pairs(n: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..n).flat_map(move |first| (first + 1..n).map(move |second| (first, second)))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::experiment::metrics::summarize;
-    use crate::experiment::truth::Truth;
+    use crate::findings::metrics::{ModelMetrics, summarize};
+    use crate::findings::predictions::Predictions;
     use crate::models::LabelEstimates;
+    use crate::stars::truth::Truth;
     use ndarray::{Array2, Array3};
     use rand::{RngExt, SeedableRng};
 

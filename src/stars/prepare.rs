@@ -7,7 +7,6 @@ use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::array_spectra::{self, ArraySpectra};
-use super::config::{ApstarData, ExperimentConfig};
 use super::prepare_checks::{self, Troubles};
 use crate::data::catalogue::Catalogue;
 use crate::data::selection::{Cut, select};
@@ -22,6 +21,7 @@ use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
 use crate::spectra::prepared::{FORMAT_VERSION, PreparedSet};
 use crate::spectra::quality::Quality;
+use crate::stars::settings::{ApstarData, StarSettings};
 use crate::training::continuum_search;
 
 /// Name of the cut that keeps stars whose spectrum was found.
@@ -54,15 +54,15 @@ impl Source {
     ///
     /// # Errors
     /// File errors; [`Error::TooFewStars`] if nothing is left; [`Error::Mismatch`] if arrays and labels disagree.
-    pub fn open(config: &ExperimentConfig, cache: &Path, progress: &dyn Progress) -> Result<Self> {
-        let data = &config.data;
+    pub fn open(settings: &StarSettings, cache: &Path, progress: &dyn Progress) -> Result<Self> {
+        let data = &settings.data;
         let mut source = if let Some(mock) = &data.mock {
             let (spectra, truth) = mock_survey(mock, cache, progress)?;
-            Self { truth: Some(truth), ..Self::open_apstar(&spectra, config)? }
+            Self { truth: Some(truth), ..Self::open_apstar(&spectra, settings)? }
         } else if let Some(apstar) = &data.apstar {
-            Self::open_apstar(apstar, config)?
+            Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
-            let (stars, cuts, grid, spectra) = array_spectra::open(arrays, config)?;
+            let (stars, cuts, grid, spectra) = array_spectra::open(arrays, settings)?;
             Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays(spectra) }
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
@@ -77,13 +77,13 @@ impl Source {
                 stage: "selection".into(),
                 n_stars: 0,
                 needed: 1,
-                remedy: why_empty(&source.cuts, config),
+                remedy: why_empty(&source.cuts, settings),
             });
         }
         Ok(source)
     }
 
-    fn open_apstar(data: &ApstarData, config: &ExperimentConfig) -> Result<Self> {
+    fn open_apstar(data: &ApstarData, settings: &StarSettings) -> Result<Self> {
         let remedy = "or let `maury fetch` get what the experiment needs";
         if !data.spectra.is_dir() {
             let found = if data.spectra.exists() { "a file, not a folder" } else { "no such folder" };
@@ -94,7 +94,7 @@ impl Source {
             let detail = format!("no such catalogue; set data.apstar.catalogue, {remedy}");
             return Err(Error::format(&data.catalogue, detail));
         }
-        let (stars, mut cuts) = select(&data.catalogue, "APOGEE_ID", &config.labels, &config.selection)?;
+        let (stars, mut cuts) = select(&data.catalogue, "APOGEE_ID", &settings.labels, &settings.selection)?;
         let found = (0..stars.len()).into_par_iter().map(|n| {
             let (file, telescope, field, id) = (&stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]);
             apstar::expect_inside(&data.spectra, file, telescope, field, id)?;
@@ -118,7 +118,7 @@ impl Source {
     }
 
     /// The file of a star's spectrum; none where it came as a row of an array.
-    pub(super) fn file(&self, star: usize) -> Option<&Path> {
+    pub fn file(&self, star: usize) -> Option<&Path> {
         match &self.spectra {
             Spectra::Files(paths) => paths.get(star).map(PathBuf::as_path),
             Spectra::Arrays(_) => None,
@@ -129,7 +129,7 @@ impl Source {
     ///
     /// # Errors
     /// File errors.
-    pub(super) fn raw(&self, star: usize) -> Result<Option<apstar::RawSpectrum>> {
+    pub fn raw(&self, star: usize) -> Result<Option<apstar::RawSpectrum>> {
         self.file(star).map(apstar::read).transpose()
     }
 
@@ -137,7 +137,7 @@ impl Source {
     ///
     /// # Errors
     /// File errors; [`Error::Mismatch`] for a spectrum on another grid, or of another star.
-    pub(super) fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
+    pub fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
         let paths = match &self.spectra {
             Spectra::Files(paths) => paths,
             Spectra::Arrays(arrays) => return Ok(arrays.spectrum(star, settings)),
@@ -178,9 +178,9 @@ fn mock_survey(settings: &MockSettings, cache: &Path, progress: &dyn Progress) -
     Ok((survey, folder.join("truth.csv")))
 }
 
-fn why_empty(cuts: &[Cut], config: &ExperimentConfig) -> String {
+fn why_empty(cuts: &[Cut], settings: &StarSettings) -> String {
     let most = cuts.iter().max_by_key(|cut| cut.removed).filter(|cut| cut.removed > 0);
-    match (most, &config.data.apstar) {
+    match (most, &settings.data.apstar) {
         (None, _) => "the catalogue is empty".into(),
         (Some(cut), Some(data)) if cut.name == ON_DISK => {
             format!(
@@ -273,13 +273,13 @@ impl Normalizer {
 /// Those of reading, normalizing and training; [`Error::TooFewStars`] if no spectrum at all could be read.
 pub fn prepare(
     source: &Source,
-    config: &ExperimentConfig,
+    settings: &StarSettings,
     training: &[usize],
     cache: &Path,
     compute: &Compute,
     progress: &dyn Progress,
 ) -> Result<(PreparedSet, PathBuf)> {
-    let key = cache_key(source, config, training)?;
+    let key = cache_key(source, settings, training)?;
     let path = cache.join(format!("{}.fits", &key[..16]));
     if path.is_file() {
         match PreparedSet::read(&path, &key) {
@@ -293,26 +293,28 @@ pub fn prepare(
             Err(err) => tracing::warn!("{err}; prepared again"),
         }
     }
-    let is_continuum = choose_continuum_pixels(source, config, training, compute, progress)?;
-    let set = normalize_all(source, config, is_continuum, progress)?;
+    let is_continuum = choose_continuum_pixels(source, settings, training, compute, progress)?;
+    let set = normalize_all(source, settings, is_continuum, progress)?;
     set.write(&path, &key)?;
     tracing::info!("{} stars prepared, kept in {}", set.n_stars(), path.display());
     Ok((set, path))
 }
 
-fn cache_key(source: &Source, config: &ExperimentConfig, training: &[usize]) -> Result<String> {
-    let finds = config.continuum.method == ContinuumMethod::Chebyshev && config.continuum.pixels == "find";
-    let training: Vec<&str> =
-        if finds { training.iter().map(|n| source.stars.id[*n].as_str()).collect() } else { Vec::new() };
-    let list = Path::new(&config.continuum.pixels);
+fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Result<String> {
+    let training: Vec<&str> = if settings.continuum.finds_pixels() {
+        training.iter().map(|n| source.stars.id[*n].as_str()).collect()
+    } else {
+        Vec::new()
+    };
+    let list = Path::new(&settings.continuum.pixels);
     let list = if list.is_file() { files::fingerprint(list)? } else { String::new() };
     let settings = serde_json::json!([
         FORMAT_VERSION,
         env!("CARGO_PKG_VERSION"),
-        &config.data,
-        &config.labels,
-        &config.pixmask,
-        &config.continuum,
+        &settings.data,
+        &settings.labels,
+        &settings.pixmask,
+        &settings.continuum,
         list,
         training,
         &source.stars.id,
@@ -327,16 +329,16 @@ fn cache_key(source: &Source, config: &ExperimentConfig, training: &[usize]) -> 
 
 fn choose_continuum_pixels(
     source: &Source,
-    config: &ExperimentConfig,
+    settings: &StarSettings,
     training: &[usize],
     compute: &Compute,
     progress: &dyn Progress,
 ) -> Result<Vec<bool>> {
     let grid = &source.grid;
-    if config.continuum.method == ContinuumMethod::None {
+    if settings.continuum.method == ContinuumMethod::None {
         return Ok(vec![false; grid.n_pixels()]);
     }
-    match config.continuum.pixels.as_str() {
+    match settings.continuum.pixels.as_str() {
         "shipped" => continuum_pixels::shipped(grid),
         "find" => {
             let complete = |n: &usize| source.stars.labels[*n].iter().all(|label| label.is_finite());
@@ -346,7 +348,7 @@ fn choose_continuum_pixels(
             let read: Vec<Option<(usize, MaskedSpectrum)>> = stars
                 .par_iter()
                 .map(|n| {
-                    let read = source.spectrum(*n, &config.pixmask);
+                    let read = source.spectrum(*n, &settings.pixmask);
                     progress.advance(1);
                     let read = read.map_err(|err| lock(&troubles).add(&err)).ok();
                     read.filter(|(_, quality)| quality.n_good > 0).map(|(masked, _)| (*n, masked))
@@ -356,9 +358,9 @@ fn choose_continuum_pixels(
             lock(&troubles).refuse(stars.len())?;
             let (stars, spectra): (Vec<usize>, Vec<MaskedSpectrum>) = read.into_iter().flatten().unzip();
             let labels =
-                Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| source.stars.labels[stars[n]][k]);
+                Array2::from_shape_fn((stars.len(), settings.labels.len()), |(n, k)| source.stars.labels[stars[n]][k]);
             let found =
-                continuum_search::find(&spectra, labels.view(), &config.labels, grid, &config.continuum, compute)?;
+                continuum_search::find(&spectra, labels.view(), &settings.labels, grid, &settings.continuum, compute)?;
             let per_chip: Vec<usize> =
                 grid.chips.iter().map(|chip| chip.clone().filter(|p| found[*p]).count()).collect();
             tracing::info!("continuum pixels found from {} training stars: {per_chip:?} per chip", stars.len());
@@ -370,12 +372,12 @@ fn choose_continuum_pixels(
 
 fn normalize_all(
     source: &Source,
-    config: &ExperimentConfig,
+    settings: &StarSettings,
     is_continuum: Vec<bool>,
     progress: &dyn Progress,
 ) -> Result<PreparedSet> {
     let (n_stars, n_pixels) = (source.n_stars(), source.grid.n_pixels());
-    let normalizer = Normalizer::new(&source.grid, &is_continuum, &config.continuum)?;
+    let normalizer = Normalizer::new(&source.grid, &is_continuum, &settings.continuum)?;
     let mut flux = vec![1.0_f32; n_stars * n_pixels];
     let mut ivar = vec![0.0_f32; n_stars * n_pixels];
     let mut quality = vec![Quality { continuum_residual: f64::NAN, ..Quality::default() }; n_stars];
@@ -383,7 +385,7 @@ fn normalize_all(
     progress.start("preparing spectra", n_stars);
     flux.par_chunks_mut(n_pixels).zip(ivar.par_chunks_mut(n_pixels)).zip(&mut quality).enumerate().for_each(
         |(star, ((flux, ivar), quality))| {
-            match source.spectrum(star, &config.pixmask) {
+            match source.spectrum(star, &settings.pixmask) {
                 Ok((masked, counted)) => {
                     *quality = counted;
                     let normalized = normalizer.normalize(&masked, quality);
@@ -406,15 +408,15 @@ fn normalize_all(
         grid: source.grid.clone(),
         continuum_pixels: is_continuum,
         ids: source.stars.id.clone(),
-        label_names: config.labels.clone(),
-        labels: Array2::from_shape_fn((n_stars, config.labels.len()), |(n, k)| source.stars.labels[n][k]),
-        label_errors: Array2::from_shape_fn((n_stars, config.labels.len()), |(n, k)| source.stars.label_errors[n][k]),
+        label_names: settings.labels.clone(),
+        labels: Array2::from_shape_fn((n_stars, settings.labels.len()), |(n, k)| source.stars.labels[n][k]),
+        label_errors: Array2::from_shape_fn((n_stars, settings.labels.len()), |(n, k)| source.stars.label_errors[n][k]),
         snr: source.stars.snr.clone(),
         flux: matrix(flux),
         ivar: matrix(ivar),
         quality,
     };
-    prepare_checks::expect_measured(&set, config)?;
+    prepare_checks::expect_measured(&set, settings)?;
     Ok(set)
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use ndarray::{Array2, Axis};
 
-use super::config::ExperimentConfig;
 use crate::data::catalogue::Catalogue;
 use crate::data::table::Table;
 use crate::error::{Error, Result};
+use crate::stars::settings::StarSettings;
 
 /// Column of the truth table that says what is wrong with a star, if it has one.
 const PATHOLOGY: &str = "pathology";
@@ -29,15 +29,15 @@ impl Truth {
     ///
     /// # Errors
     /// File errors; [`Error::Mismatch`] if it knows none of the stars.
-    pub fn read(path: &Path, stars: &Catalogue, config: &ExperimentConfig) -> Result<Self> {
-        let id_column = config.data.arrays.as_ref().map_or("", |arrays| arrays.id_column.as_str());
+    pub fn read(path: &Path, stars: &Catalogue, settings: &StarSettings) -> Result<Self> {
+        let id_column = settings.data.arrays.as_ref().map_or("", |arrays| arrays.id_column.as_str());
         let mut table = Table::open(path)?;
         let tells = table.names().iter().any(|name| name == PATHOLOGY);
         let star_of: HashMap<&str, usize> = stars.id.iter().enumerate().map(|(star, id)| (id.as_str(), star)).collect();
         // Only what it knows of these stars is kept, however long it is; of two rows about a star, the later one.
         let mut known: HashMap<&str, (Vec<f64>, String)> = HashMap::new();
         for rows in table.blocks() {
-            let block = Catalogue::read_block(&mut table, id_column, &config.labels, false, rows.clone())?;
+            let block = Catalogue::read_block(&mut table, id_column, &settings.labels, false, rows.clone())?;
             let words = match tells {
                 true => table.texts(PATHOLOGY, rows, "it says what is wrong with each star")?,
                 false => vec![String::new(); block.len()],
@@ -60,7 +60,7 @@ impl Truth {
             let words = rows.iter().map(|row| row.map_or("", |known| known.1.as_str()));
             words.map(|word| if word == HEALTHY { "" } else { word }.to_string()).collect()
         });
-        let labels = Array2::from_shape_fn((stars.len(), config.labels.len()), |(n, k)| {
+        let labels = Array2::from_shape_fn((stars.len(), settings.labels.len()), |(n, k)| {
             rows[n].map_or(f64::NAN, |(labels, _)| labels[k])
         });
         Ok(Self { labels, pathology })

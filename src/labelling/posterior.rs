@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use ndarray::{Array2, s};
 
-use super::labelling::{LabelledStar, RawSpectra};
 use crate::data::fits::Column;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -19,6 +18,7 @@ use crate::inference::refine::{FittedPayne, RefineSettings};
 use crate::inference::sampling::{
     PosteriorSettings, Sampler, StarPosterior, draw_star, label_scaler, prepare, scaled_prior,
 };
+use crate::labelling::labeller::{LabelledStar, RawSpectra};
 use crate::models::LabelEstimator;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::unit;

@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::config::ExperimentConfig;
 use crate::error::{Error, Result};
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::prepared::PreparedSet;
+use crate::stars::settings::StarSettings;
 use crate::stats::robust::median;
 
 /// Problems named in the log before they are only counted.
@@ -94,7 +94,7 @@ impl Troubles {
 ///
 /// # Errors
 /// [`Error::TooFewStars`], [`Error::Continuum`].
-pub(super) fn expect_measured(set: &PreparedSet, config: &ExperimentConfig) -> Result<()> {
+pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Result<()> {
     let sum = |of: fn(&crate::spectra::quality::Quality) -> usize| set.quality.iter().map(of).sum::<usize>();
     if sum(|quality| quality.n_good) == 0 && sum(|quality| quality.chips_lost) == 0 {
         let (n_inside, n_bad) = (sum(|quality| quality.n_inside), sum(|quality| quality.n_bad_error));
@@ -105,7 +105,7 @@ pub(super) fn expect_measured(set: &PreparedSet, config: &ExperimentConfig) -> R
             (_, 0) => "every pixel carries a bit of pixmask.bits, or no information".into(),
             (n_inside, n_bad) => format!(
                 "{n_bad} of {n_inside} pixels have errors below 0, or above pixmask.max_relative_error = {} times the flux; are they errors, or inverse variances given as data.arrays.error?",
-                config.pixmask.max_relative_error
+                settings.pixmask.max_relative_error
             ),
         };
         return Err(Error::TooFewStars { stage: "usable pixels".into(), n_stars: 0, needed: 1, remedy });
@@ -114,7 +114,7 @@ pub(super) fn expect_measured(set: &PreparedSet, config: &ExperimentConfig) -> R
         (0..set.n_stars()).into_par_iter().map(|star| levels(set, star)).unzip();
     let median = |values: Vec<f64>| median(&values.into_iter().filter(|value| value.is_finite()).collect::<Vec<_>>());
     let (level, ratio) = (median(levels), median(ratios));
-    if config.continuum.method == ContinuumMethod::None && level.is_finite() && !NORMALIZED.contains(&level) {
+    if settings.continuum.method == ContinuumMethod::None && level.is_finite() && !NORMALIZED.contains(&level) {
         return Err(Error::Continuum(format!(
             "continuum.method = \"none\" is for spectra that come normalized, and the median flux of these is {level:.4} (of {} stars; {} to {} passes for normalized); set continuum.method = \"chebyshev\" and continuum.pixels = \"find\", or divide them by their continuum",
             set.n_stars(),
@@ -122,7 +122,7 @@ pub(super) fn expect_measured(set: &PreparedSet, config: &ExperimentConfig) -> R
             NORMALIZED.end()
         )));
     }
-    if let Some(arrays) = config.data.arrays.as_ref().filter(|_| ratio < 1.0) {
+    if let Some(arrays) = settings.data.arrays.as_ref().filter(|_| ratio < 1.0) {
         let (key, other) = if arrays.error.is_some() { ("error", "ivar") } else { ("ivar", "error") };
         tracing::warn!(
             "the noise of a typical pixel is {:.1} times its flux: is data.arrays.{key} what it says, or {other}?",

@@ -1,0 +1,31 @@
+//! What is asked for.
+
+use std::path::Path;
+
+use super::settings::ArchiveSettings;
+use crate::data::selection::Selection;
+use crate::error::{Error, Result};
+
+/// What to fetch, whence and whereto.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchRequest<'a> {
+    /// The archive.
+    pub settings: &'a ArchiveSettings,
+    /// The catalogue: where it ends in `.csv` an answer of SkyServer, where in `.fits` the allStar file.
+    pub catalogue: &'a Path,
+    /// Folder of the spectra, below which they lie as in the archive.
+    pub spectra: &'a Path,
+    /// Labels that the catalogue is to have.
+    pub labels: &'a [String],
+    /// Whose spectra are wanted.
+    pub selection: &'a Selection,
+    /// Fetch the catalogue even where there is one.
+    pub refresh_catalogue: bool,
+}
+
+impl FetchRequest<'_> {
+    pub(super) fn check(&self) -> Result<()> {
+        let checked = self.settings.check();
+        checked.map_err(|(key, problem)| Error::Config(format!("data.archive.{key} {problem}")))
+    }
+}

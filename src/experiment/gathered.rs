@@ -1,0 +1,138 @@
+//! What the folds of a run leave behind: what every model made of the test stars, and what is known of these.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, Axis, s};
+
+use super::config::ExperimentConfig;
+use super::crossval::FoldResult;
+use super::model_outcome::ModelOutcome;
+use super::timings::Timings;
+use crate::findings::look_alikes::{self, LookAlikes};
+use crate::findings::metrics::summarize;
+use crate::findings::posteriors::Posteriors;
+use crate::findings::predictions::Predictions;
+use crate::models::LabelEstimates;
+use crate::spectra::prepared::PreparedSet;
+use crate::spectra::quality::Quality;
+use crate::spectra::split::Fold;
+use crate::stars::prepare::Source;
+use crate::stars::truth::Truth;
+use crate::stats::robust::quantile;
+
+/// The results of a run, while it goes on.
+pub(super) struct Gathered<'a> {
+    config: &'a ExperimentConfig,
+    source: &'a Source,
+    /// Test stars, fold by fold.
+    pub test: Vec<usize>,
+    results: BTreeMap<&'a String, (Vec<FoldResult>, Timings)>,
+    /// Of every star of the source; known of the test stars of the folds so far.
+    quality: Vec<Quality>,
+    flags: Vec<i64>,
+    /// Part of the pixels lost to each mask bit.
+    pub bit_fractions: Vec<(usize, &'static str, f64)>,
+    /// How alike the spectra of stars with like labels are.
+    pub look_alikes: Option<LookAlikes>,
+}
+
+impl<'a> Gathered<'a> {
+    /// Of no fold as yet.
+    pub fn new(config: &'a ExperimentConfig, source: &'a Source, folds: &[Fold]) -> Self {
+        Self {
+            config,
+            source,
+            test: folds.iter().flat_map(|fold| fold.test.iter().copied()).collect(),
+            results: config.models.keys().map(|name| (name, Default::default())).collect(),
+            quality: vec![Quality::default(); source.n_stars()],
+            flags: vec![0; source.n_stars()],
+            bit_fractions: Vec::new(),
+            look_alikes: None,
+        }
+    }
+
+    /// Where a model's own times are added up.
+    pub fn timings_of(&mut self, model: &String) -> &mut Timings {
+        &mut self.results.get_mut(model).expect("every model has its results").1
+    }
+
+    /// Takes what the models made of a fold; the trained models themselves are let go.
+    pub fn add_fold(&mut self, set: &PreparedSet, fold: &Fold, results: BTreeMap<String, FoldResult>) {
+        for &star in &fold.test {
+            self.quality[star] = set.quality[star].clone();
+            self.flags[star] = set.flags(star);
+        }
+        self.bit_fractions = set.bit_fractions();
+        self.look_alikes = look_alikes::compare(set);
+        for (name, result) in results {
+            let (of_model, _) = self.results.get_mut(&name).expect("every model has its results");
+            of_model.push(FoldResult { cannon: None, ..result });
+        }
+    }
+
+    /// Least, median and largest part of the pixels of a test star that is masked.
+    pub fn fraction_masked(&self) -> [f64; 3] {
+        let masked: Vec<f64> = self.test.iter().map(|star| self.quality[*star].fraction_masked()).collect();
+        [0.0, 0.5, 1.0].map(|q| quantile(&masked, q))
+    }
+
+    /// The models, each with its predictions for all test stars and their metrics.
+    pub fn models(&mut self, truth: Option<&Truth>) -> Vec<ModelOutcome> {
+        let results = std::mem::take(&mut self.results);
+        results.into_iter().map(|(name, (results, timings))| self.model(name, results, timings, truth)).collect()
+    }
+
+    fn model(&self, name: &str, results: Vec<FoldResult>, timings: Timings, truth: Option<&Truth>) -> ModelOutcome {
+        let config = self.config;
+        let n_labels = config.labels.len();
+        let stars = self.source.stars.rows(&self.test);
+        let labels = |rows: &[Vec<f64>]| Array2::from_shape_fn((rows.len(), n_labels), |(n, k)| rows[n][k]);
+        let quoted_errors = labels(&stars.label_errors);
+        let training = results.iter().map(|result| result.training.clone()).collect();
+        let n_train = results.iter().map(|result| result.n_train).sum::<usize>() / results.len().max(1);
+        let n_parameters = results.first().map_or(0, |result| result.n_parameters);
+        let mut estimates = LabelEstimates::empty(n_labels);
+        let mut posteriors: Option<Posteriors> = None;
+        let mut calibrated_errors = Array2::zeros((0, n_labels));
+        let mut catalogue_errors = Array2::zeros((0, n_labels));
+        let mut calibration = Vec::new();
+        for result in results {
+            let first = catalogue_errors.nrows();
+            let rows = first..first + result.estimates.labels.nrows();
+            let (errors, of_catalogue) = match result.calibrated {
+                Some(calibrated) => {
+                    calibration.push(calibrated.calibration);
+                    (calibrated.errors, calibrated.catalogue_errors)
+                }
+                None => {
+                    let unknown = Array2::from_elem(result.estimates.labels.raw_dim(), f64::NAN);
+                    (unknown, quoted_errors.slice(s![rows, ..]).to_owned())
+                }
+            };
+            catalogue_errors.append(Axis(0), of_catalogue.view()).expect("both have the same labels");
+            calibrated_errors.append(Axis(0), errors.view()).expect("both have the same labels");
+            estimates.append(result.estimates);
+            if let Some(found) = result.posteriors {
+                posteriors.get_or_insert_default().append(found);
+            }
+        }
+        let predictions = Predictions {
+            ids: stars.id.clone(),
+            label_names: config.labels.clone(),
+            catalogue: labels(&stars.labels),
+            catalogue_errors,
+            truth: truth.map(|truth| truth.rows(&self.test)),
+            snr: stars.snr.clone(),
+            flags: self.test.iter().zip(&estimates.flags).map(|(star, fit)| self.flags[*star] | fit).collect(),
+            estimates,
+            calibrated_errors,
+        };
+        let metrics = summarize(&predictions, n_train, n_parameters, &config.bootstrap, config.seed);
+        ModelOutcome { name: name.to_string(), predictions, metrics, training, calibration, timings, posteriors }
+    }
+
+    /// Adds every model's own times to those of the run.
+    pub fn add_times(&self, timings: &mut Timings) {
+        self.results.values().for_each(|(_, of_model)| timings.add(of_model));
+    }
+}

@@ -1,0 +1,129 @@
+//! From an experiment file to a validated experiment.
+
+use std::path::Path;
+
+use super::config::ExperimentConfig;
+use super::layers::Layers;
+use super::sweep::points::{Point, expand};
+use super::validate::validate;
+use crate::error::{Error, Result};
+
+/// A validated experiment: nothing downstream checks its settings again.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// The experiment's name: its file's, unless another was given; its runs' folder.
+    pub slug: String,
+    /// All settings, defaults filled in.
+    pub config: ExperimentConfig,
+    /// The points of its sweep; none where it has no `[sweep]`.
+    pub points: Vec<Point>,
+}
+
+impl Experiment {
+    /// Reads and validates an experiment file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with file, line and remedy; [`Error::Io`].
+    pub fn load(path: &Path, sets: &[String], name: Option<&str>) -> Result<Self> {
+        let layers = Layers::read::<ExperimentConfig>(path, sets)?;
+        let mut config: ExperimentConfig = layers.merged()?;
+        config.settle();
+        config.sweep.sort_keys(&layers.order_of("sweep"));
+        let slug = match name {
+            Some(name) => name.to_string(),
+            None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        if slug.is_empty() || slug.starts_with('.') || slug.contains(['/', '\\']) {
+            return Err(Error::Config(format!("--name '{slug}': a plain folder name expected")));
+        }
+        validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
+        let points = expand(&config, &layers)?;
+        Ok(Self { slug, config, points })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::config::ModelConfig;
+    use crate::training::cannon_config::CannonConfig;
+
+    fn load(text: &str, sets: &[&str]) -> Result<Experiment> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("try.toml");
+        std::fs::write(&path, text).unwrap();
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        Experiment::load(&path, &sets, None)
+    }
+
+    const DATA: &str = "[data.arrays]\nflux = \"f.npy\"\nivar = \"i.npy\"\nlabels = \"l.csv\"\n";
+
+    fn refusal(text: &str, sets: &[&str]) -> String {
+        load(&format!("{text}\n{DATA}"), sets).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_minimal_file_gets_every_default_and_a_cannon() {
+        let experiment = load(DATA, &["seed=7", "models.cubic.cannon.order=3"]).unwrap();
+        assert_eq!((experiment.slug.as_str(), experiment.config.seed), ("try", 7));
+        assert_eq!(
+            experiment.config.models["cubic"],
+            ModelConfig::Cannon(CannonConfig { order: 3, ..Default::default() })
+        );
+        assert!(load(DATA, &[]).unwrap().config.models.contains_key("cannon"));
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_file_line_and_nearest_name() {
+        let unknown = refusal("[contiuum]\norder = 3", &[]);
+        assert!(
+            unknown.contains("try.toml") && unknown.contains("line 1") && unknown.contains("did you mean `continuum`"),
+            "{unknown}"
+        );
+        let inner = refusal("[continuum]\nordr = 3", &[]);
+        assert!(inner.contains("line 2") && inner.contains("did you mean `order`"), "{inner}");
+        let wrong_type = refusal("seed = \"one\"", &[]);
+        assert!(
+            wrong_type.contains("line 1") && wrong_type.contains("expected a whole number, 0 or more"),
+            "{wrong_type}"
+        );
+        let value = refusal("seed = 1\n[models.a.cannon]\norder = 9", &[]);
+        assert!(value.contains("line 3") && value.contains("models.a.cannon.order must be 1, 2 or 3"), "{value}");
+        let model = refusal("[models.a.canon]\norder = 2", &[]);
+        assert!(model.contains("did you mean `cannon`"), "{model}");
+        let set = refusal("", &["split.folds.k=1"]);
+        assert!(set.contains("--set 'split.folds.k=1'") && set.contains("at least 2"), "{set}");
+        let set = refusal("", &["contiuum.order=3"]);
+        assert!(set.contains("--set") && set.contains("did you mean `continuum`"), "{set}");
+        let both = refusal("[data.apstar]\ncatalogue = \"a\"\nspectra = \"b\"", &[]);
+        assert!(both.contains("keep one"), "{both}");
+    }
+
+    #[test]
+    fn combinations_name_models_of_the_experiment_and_come_after_them() {
+        let ridge = "[models.ridge.ridge]\n[models.latent.cannon]\n";
+        let of = |of: &str, rest: &str| format!("{rest}{ridge}[models.both.combination]\nof = {of}\n{DATA}");
+        let good = load(&of("[\"latent\", \"ridge\"]", ""), &[]).unwrap();
+        assert_eq!(good.config.models_in_order().map(|(name, _)| name.as_str()).last(), Some("both"));
+        let refusal = |of_what: &str, rest: &str| load(&of(of_what, rest), &[]).unwrap_err().to_string();
+        let unknown = refusal("[\"latnt\", \"ridge\"]", "");
+        assert!(unknown.contains("models.both.combination.of") && unknown.contains("did you mean latent"), "{unknown}");
+        assert!(refusal("[\"both\", \"ridge\"]", "").contains("cannot combine both"));
+        assert!(refusal("[\"ridge\", \"ridge\"]", "").contains("twice"));
+        assert!(refusal("[\"ridge\"]", "").contains("at least two"));
+        assert!(refusal("[\"latent\", \"ridge\"]", "calibration.folds = 0\n").contains("calibration.folds"));
+    }
+
+    #[test]
+    fn a_file_extends_another_one_level_deep() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("base.toml", &format!("seed = 5\nlabels = [\"teff\"]\n{DATA}"));
+        write("own.toml", "extends = \"base.toml\"\nlabels = [\"logg\"]\n");
+        write("deep.toml", "extends = \"own.toml\"\n");
+        let own = Experiment::load(&folder.path().join("own.toml"), &[], Some("other")).unwrap();
+        assert_eq!((own.config.seed, own.config.labels, own.slug.as_str()), (5, vec!["logg".to_string()], "other"));
+        let deep = Experiment::load(&folder.path().join("deep.toml"), &[], None).unwrap_err().to_string();
+        assert!(deep.contains("one level"), "{deep}");
+    }
+}

@@ -1,0 +1,68 @@
+//! What a run found about one model.
+
+use super::crossval::Training;
+use super::timings::Timings;
+use crate::error::{Error, Result};
+use crate::findings::comparison::contestant::Contestant;
+use crate::findings::metrics::ModelMetrics;
+use crate::findings::posteriors::Posteriors;
+use crate::findings::predictions::Predictions;
+use crate::inference::calibration::ErrorCalibration;
+use crate::training::nuisance_choice::NuisanceChoice;
+
+/// Everything found about one model.
+#[derive(Debug, Clone)]
+pub struct ModelOutcome {
+    /// The model's name in the experiment.
+    pub name: String,
+    /// Its predictions for the test stars.
+    pub predictions: Predictions,
+    /// Its metrics.
+    pub metrics: ModelMetrics,
+    /// How training went, by fold.
+    pub training: Vec<Training>,
+    /// What training stars held out say of its errors, by fold; empty without calibration.
+    pub calibration: Vec<ErrorCalibration>,
+    /// Times of the steps that were this model's own.
+    pub timings: Timings,
+    /// Posteriors of its test stars, where they were asked for.
+    pub posteriors: Option<Posteriors>,
+}
+
+impl ModelOutcome {
+    /// How many nuisance spectra it learned, and what the plain Cannon does beside it, where that was chosen.
+    pub fn nuisance_words(&self) -> Option<String> {
+        let choice = |training: &'_ Training| match training {
+            Training::Cannon(report) => report.nuisance_choice.clone(),
+            _ => None,
+        };
+        let choices: Vec<NuisanceChoice> = self.training.iter().filter_map(choice).collect();
+        NuisanceChoice::words(&choices.iter().collect::<Vec<&NuisanceChoice>>())
+    }
+
+    /// Whether it labelled any star at all.
+    ///
+    /// # Errors
+    /// [`Error::TooFewStars`]: a model without a single estimate is no result.
+    pub fn expect_labels(&self) -> Result<()> {
+        if self.predictions.estimates.labels.column(0).iter().any(|label| label.is_finite()) {
+            return Ok(());
+        }
+        let known = |training: &Training| match training {
+            Training::Cannon(report) => Some(format!("it has {} pixels with information; ", report.n_valid_pixels)),
+            _ => None,
+        };
+        let known = self.training.iter().find_map(known).unwrap_or_default();
+        Err(Error::TooFewStars {
+            stage: format!("labelling with model {}", self.name),
+            n_stars: 0,
+            needed: 1,
+            remedy: format!("{known}check flux, errors and masks of the spectra"),
+        })
+    }
+
+    /// The model as it stands beside others.
+    pub fn contestant(&self) -> Contestant<'_> {
+        Contestant { name: &self.name, predictions: &self.predictions, metrics: &self.metrics }
+    }
+}

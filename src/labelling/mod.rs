@@ -1,0 +1,6 @@
+//! A trained model and new spectra: rows of labels on disk, best fits, posteriors of single stars.
+
+pub mod best_fits;
+pub mod journal;
+pub mod labeller;
+pub mod posterior;

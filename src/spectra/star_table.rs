@@ -1,0 +1,51 @@
+//! Tables with a row per star, as FITS and as CSV.
+
+use std::path::Path;
+
+use super::quality::star_flags;
+use crate::data::files;
+use crate::data::fits::{self, Column};
+use crate::error::{Error, Result};
+
+/// Writes a table as `<stem>.fits` and `<stem>.csv`: both or none. The FITS header names the bits of a `flags` column.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Fits`]; [`Error::Format`] where a folder stands in the place of one of them.
+pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
+    write_table_with(stem, name, columns, &[])
+}
+
+/// As [`write_table`], with further keys (name, value, comment) in the FITS header.
+///
+/// # Errors
+/// Those of [`write_table`].
+pub fn write_table_with(stem: &Path, name: &str, columns: &[Column], keys: &[(&str, &str, &str)]) -> Result<()> {
+    if let Some(folder) =
+        ["fits", "csv"].map(|ending| files::with_ending(stem, ending)).iter().find(|path| path.is_dir())
+    {
+        return Err(Error::format(folder, "a folder stands where a table is to go; remove it, or choose another name"));
+    }
+    let path = files::with_ending(stem, "csv");
+    let malformed = |err: csv::Error| Error::format(&path, err.to_string());
+    files::write_atomically(&path, |temporary| {
+        let mut writer = csv::Writer::from_path(temporary).map_err(malformed)?;
+        writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;
+        for row in 0..columns.first().map_or(0, Column::len) {
+            writer.write_record(columns.iter().map(|column| column.cell(row))).map_err(malformed)?;
+        }
+        writer.flush().map_err(Error::io(&path, "write"))?;
+        // All of it is on the disk before the other appears.
+        std::fs::File::open(temporary).and_then(|file| file.sync_all()).map_err(Error::io(&path, "write"))?;
+        fits::write(&files::with_ending(stem, "fits"), |file| {
+            file.table(name, columns)?;
+            for (key, value, comment) in keys {
+                file.key(name, key, value, comment)?;
+            }
+            let has_flags = columns.iter().any(|column| column.name == "flags");
+            for (bit, flag) in star_flags::NAMES.iter().filter(|_| has_flags) {
+                file.key(name, &format!("FLAG{}", bit.trailing_zeros()), flag, "meaning of this bit of `flags`")?;
+            }
+            Ok(())
+        })
+    })
+}
