@@ -4,7 +4,7 @@ use ndarray::ArrayView1;
 
 use super::crossval::CrossValidation;
 use super::place::ModelPlace;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inference::fit_quality::{FitQuality, HeldOutMisfit};
 use crate::inference::fitted::examine_arrays;
 use crate::inference::judged::Recognizer;
@@ -84,16 +84,18 @@ impl CrossValidation<'_> {
             let n_pixels: Vec<usize> = ivar.rows().into_iter().map(count).collect();
             let recognizer = Recognizer::new(usual.clone(), &self.set.grid.chips, self.compute);
             let batch_stars = self.config.fit.batch_stars;
-            (recognizer.examine_arrays(flux.view(), ivar.view(), batch_stars, self.compute), n_pixels)
+            let misfit = recognizer.examine_arrays(flux.view(), ivar.view(), batch_stars, self.compute)?;
+            Ok::<_, Error>((misfit, n_pixels))
         };
         let mut held_out = HeldOutMisfit::default();
         for part in 0..PARTS {
-            let (own, others): (Vec<(usize, usize)>, _) =
-                training.iter().copied().enumerate().partition(|(n, _)| n % PARTS == part);
-            let rows = |stars: Vec<(usize, usize)>| stars.into_iter().map(|(_, row)| row).collect::<Vec<usize>>();
-            let (own, others) = (rows(own), rows(others));
+            let rows = |is_own: bool| -> Vec<usize> {
+                let chosen = training.iter().enumerate().filter(|(n, _)| (n % PARTS == part) == is_own);
+                chosen.map(|(_, row)| *row).collect()
+            };
+            let (own, others) = (rows(true), rows(false));
             if let Some(usual) = learn(&others) {
-                let (misfit, n_pixels) = examine(&usual, &own);
+                let (misfit, n_pixels) = examine(&usual, &own)?;
                 held_out.add(&own, &n_pixels, misfit);
             }
         }
@@ -111,7 +113,7 @@ impl CrossValidation<'_> {
             usual_spectra::save(&usual, &place.model)?;
             quality.save(&place.model)?;
         }
-        let (misfit, n_pixels) = examine(&usual, &fold.test);
+        let (misfit, n_pixels) = examine(&usual, &fold.test)?;
         let flags = quality.flags(&misfit, &self.conditions(&fold.test), &n_pixels);
         estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
         Ok(())

@@ -124,7 +124,7 @@ impl ExperimentConfig {
             self.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
         }
         // The lab looks into the classic one, a quadratic one, where there is one.
-        let quadratic = |name: &&str| matches!(&self.models[*name], ModelConfig::Cannon(cannon) if cannon.order == 2);
+        let quadratic = |name: &&str| self.models[*name].plain_cannon().is_some_and(|cannon| cannon.order == 2);
         let names = self.plain_cannons();
         let first = names.iter().copied().find(quadratic).or(names.first().copied()).map(String::from);
         if let Some(lab) = self.lab.as_mut().filter(|lab| lab.model.is_empty()) {
@@ -134,8 +134,7 @@ impl ExperimentConfig {
 
     /// Names of the Cannons of labels alone, without latent causes.
     pub fn plain_cannons(&self) -> Vec<&str> {
-        let is_plain = |model: &ModelConfig| matches!(model, ModelConfig::Cannon(cannon) if cannon.latent.is_none());
-        self.models.iter().filter(|(_, model)| is_plain(model)).map(|(name, _)| name.as_str()).collect()
+        self.models.iter().filter(|(_, model)| model.plain_cannon().is_some()).map(|(name, _)| name.as_str()).collect()
     }
 
     /// The models in an order in which each comes after those it combines: by name, combinations last.
@@ -187,6 +186,16 @@ pub enum ModelConfig {
     Ridge(RidgeConfig),
     /// Other models of the experiment, combined.
     Combination(CombinationConfig),
+}
+
+impl ModelConfig {
+    /// A Cannon of labels alone, without latent causes, if it is one.
+    pub fn plain_cannon(&self) -> Option<&CannonConfig> {
+        match self {
+            Self::Cannon(cannon) if cannon.latent.is_none() => Some(cannon),
+            _ => None,
+        }
+    }
 }
 
 /// `[calibration]`: how the training stars of each fold are held out in turn, to tell how far errors can be believed.

@@ -8,6 +8,7 @@ use super::config::ExperimentConfig;
 use super::crossval::FoldResult;
 use super::model_outcome::ModelOutcome;
 use super::timings::Timings;
+use crate::data::catalogue::Catalogue;
 use crate::findings::look_alikes::{self, LookAlikes};
 use crate::findings::metrics::summarize;
 use crate::findings::posteriors::Posteriors;
@@ -23,9 +24,9 @@ use crate::stats::robust::quantile;
 /// The results of a run, while it goes on.
 pub(super) struct Gathered<'a> {
     config: &'a ExperimentConfig,
-    source: &'a Source,
-    /// Test stars, fold by fold.
+    /// Test stars, fold by fold, and their rows of the catalogue.
     pub test: Vec<usize>,
+    stars: Catalogue,
     results: BTreeMap<&'a String, (Vec<FoldResult>, Timings)>,
     /// Of every star of the source; known of the test stars of the folds so far.
     quality: Vec<Quality>,
@@ -39,10 +40,11 @@ pub(super) struct Gathered<'a> {
 impl<'a> Gathered<'a> {
     /// Of no fold as yet.
     pub fn new(config: &'a ExperimentConfig, source: &'a Source, folds: &[Fold]) -> Self {
+        let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
         Self {
             config,
-            source,
-            test: folds.iter().flat_map(|fold| fold.test.iter().copied()).collect(),
+            stars: source.stars.rows(&test),
+            test,
             results: config.models.keys().map(|name| (name, Default::default())).collect(),
             quality: vec![Quality::default(); source.n_stars()],
             flags: vec![0; source.n_stars()],
@@ -85,7 +87,7 @@ impl<'a> Gathered<'a> {
     fn model(&self, name: &str, results: Vec<FoldResult>, timings: Timings, truth: Option<&Truth>) -> ModelOutcome {
         let config = self.config;
         let n_labels = config.labels.len();
-        let stars = self.source.stars.rows(&self.test);
+        let stars = &self.stars;
         let labels = |rows: &[Vec<f64>]| Array2::from_shape_fn((rows.len(), n_labels), |(n, k)| rows[n][k]);
         let quoted_errors = labels(&stars.label_errors);
         let training = results.iter().map(|result| result.training.clone()).collect();

@@ -33,6 +33,11 @@ impl NuisanceSpectra {
         Self { pairs: products_of_columns(&columns, compute), columns }
     }
 
+    /// The same elsewhere, products taken anew in its precision.
+    pub fn on(&self, compute: &Compute) -> Self {
+        Self::new(compute.bring(self.columns.clone()), compute)
+    }
+
     /// Their amplitudes in residuals r of weights W:
     ///
     /// ```text

@@ -36,6 +36,7 @@ pub struct Compressor<T> {
     /// The same with the nuisance spectra behind them, and products of pairs of these columns, [n_pixels, ...].
     columns: Tensor<2>,
     pairs: Tensor<2>,
+    nuisances: Option<NuisanceSpectra>,
     compute: Compute,
 }
 
@@ -56,6 +57,7 @@ impl<T: LabelTerms> Compressor<T> {
             pairs: products_of_columns(&slopes, compute),
             columns: slopes.clone(),
             slopes,
+            nuisances: None,
             s2,
             compute: compute.clone(),
         }
@@ -65,13 +67,15 @@ impl<T: LabelTerms> Compressor<T> {
     /// out of every compression.
     #[must_use]
     pub fn with_nuisances(self, spectra: Tensor<2>) -> Self {
-        let columns = Tensor::cat(vec![self.slopes.clone(), spectra.transpose()], 1);
-        Self { pairs: products_of_columns(&columns, &self.compute), columns, ..self }
+        let spectra = spectra.transpose();
+        let columns = Tensor::cat(vec![self.slopes.clone(), spectra.clone()], 1);
+        let nuisances = Some(NuisanceSpectra::new(spectra, &self.compute));
+        Self { pairs: products_of_columns(&columns, &self.compute), columns, nuisances, ..self }
     }
 
     /// Whether nuisance spectra are integrated out of every compression.
     pub fn has_nuisances(&self) -> bool {
-        self.columns.dims()[1] > self.slopes.dims()[1]
+        self.nuisances.is_some()
     }
 
     /// The same on the CPU in f64.
@@ -88,6 +92,7 @@ impl<T: LabelTerms> Compressor<T> {
             slopes: bring(&self.slopes),
             pairs: products_of_columns(&columns, &compute),
             columns,
+            nuisances: self.nuisances.as_ref().map(|nuisances| nuisances.on(&compute)),
             compute,
         }
     }
@@ -107,13 +112,6 @@ impl<T: LabelTerms> Compressor<T> {
         &self.slopes
     }
 
-    /// Nuisance spectra, if there are any.
-    fn nuisances(&self) -> Option<NuisanceSpectra> {
-        let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
-        let columns = || self.columns.clone().narrow(1, n_slopes, n - n_slopes);
-        self.has_nuisances().then(|| NuisanceSpectra::new(columns(), &self.compute))
-    }
-
     /// The functions of the labels.
     pub(super) fn label_terms(&self) -> &T {
         &self.label_terms
@@ -127,7 +125,7 @@ impl<T: LabelTerms> Compressor<T> {
             weight: self.weight(spectra) * self.valid.clone().transpose(),
             ivar: spectra.ivar.clone(),
         };
-        let amplitudes = self.nuisances().map(|nuisances| comparison.take_out(&nuisances));
+        let amplitudes = self.nuisances.as_ref().map(|nuisances| comparison.take_out(nuisances));
         (comparison, amplitudes)
     }
 
@@ -141,7 +139,7 @@ impl<T: LabelTerms> Compressor<T> {
     /// Inputs that are not finite, of a star without data, count as those of the pivot star.
     pub fn best_fit(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> FluxPrediction {
         let mut mean = self.flux_at_known(scaled_inputs);
-        if let Some(nuisances) = self.nuisances() {
+        if let Some(nuisances) = &self.nuisances {
             let weight = self.weight(spectra) * self.valid.clone().transpose();
             let amplitudes = nuisances.amplitudes(&(spectra.flux.clone() - mean.clone()), &weight);
             mean = mean + nuisances.flux(&amplitudes);

@@ -294,7 +294,8 @@ pub fn examine_arrays(
     Ok((estimates, misfit))
 }
 
-fn in_batches(
+/// Does some work on host arrays, [n_stars, n_pixels], a batch of stars at a time.
+pub(super) fn in_batches(
     flux: ArrayView2<f32>,
     ivar: ArrayView2<f32>,
     batch_stars: usize,

@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 
 use super::amplitudes::NuisanceSpectra;
 use super::examine::{Comparison, structure};
 use super::fit_quality::FitQuality;
+use super::fitted::in_batches;
 use crate::device::{Compute, to_f64};
 use crate::error::Result;
 use crate::models::likelihood::inverse_total_variance;
@@ -89,19 +90,22 @@ impl Recognizer {
     }
 
     /// The same of host arrays, [n_stars, n_pixels], a batch of stars at a time.
+    ///
+    /// # Errors
+    /// None of its own.
     pub fn examine_arrays(
         &self,
         flux: ArrayView2<f32>,
         ivar: ArrayView2<f32>,
         batch_stars: usize,
         compute: &Compute,
-    ) -> Misfit {
+    ) -> Result<Misfit> {
         let mut misfit = Misfit::none(0);
-        for start in (0..flux.nrows()).step_by(batch_stars) {
-            let stars = s![start..(start + batch_stars).min(flux.nrows()), ..];
-            misfit.append(self.examine(&SpectraBatch::new(flux.slice(stars), ivar.slice(stars), compute)));
-        }
-        misfit
+        in_batches(flux, ivar, batch_stars, compute, &|_| (), |batch| {
+            misfit.append(self.examine(batch));
+            Ok(())
+        })?;
+        Ok(misfit)
     }
 }
 

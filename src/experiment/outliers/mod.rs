@@ -33,7 +33,7 @@ pub use verdict::{Verdict, judge};
 use self::conclude::{Cases, Finding, conclude};
 use self::effect::{Retrained, retrain};
 use self::gather::{StarEvidence, gather};
-use super::config::{ExperimentConfig, ModelConfig};
+use super::config::ExperimentConfig;
 use super::crossval::{CrossValidation, FoldResult};
 use super::model_outcome::ModelOutcome;
 use crate::data::catalogue::Catalogue;
@@ -207,13 +207,9 @@ impl<'a> Investigation<'a> {
     /// Begins with all stars of a run; `None` where outliers are not asked for.
     pub fn new(config: &'a ExperimentConfig, stars: &'a Catalogue) -> Option<Self> {
         // Evidence of spectra is against a model of the labels alone.
-        let is_cannon = |model: &ModelConfig| matches!(model, ModelConfig::Cannon(cannon) if cannon.latent.is_none());
-        let first = config.models.values().position(is_cannon).unwrap_or(0);
+        let first = config.models.values().position(|model| model.plain_cannon().is_some()).unwrap_or(0);
         let (name, model) = config.models.iter().nth(first).filter(|_| config.outliers.most > 0)?;
-        let cannon = match model {
-            ModelConfig::Cannon(cannon) if cannon.latent.is_none() => Some(cannon),
-            _ => None,
-        };
+        let cannon = model.plain_cannon();
         Some(Self { config, stars, model: (first, name), cannon, gathered: Vec::new(), retrained: None, grid: None })
     }
 
