@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{Bool, DType, Device, DeviceConfig, FloatDType, Int, Tensor, TensorData};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -302,6 +302,12 @@ pub fn indices(values: &[usize], device: &Device) -> Tensor<1, Int> {
 pub fn to_f64<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     let data = tensor.into_data();
     data.iter::<f64>().collect()
+}
+
+/// Host copy of a matrix as f64, whatever its precision.
+pub fn to_array(matrix: Tensor<2>) -> Array2<f64> {
+    let [n_rows, n_columns] = matrix.dims();
+    Array2::from_shape_vec((n_rows, n_columns), to_f64(matrix)).expect("a tensor has its shape")
 }
 
 /// Host copy of a boolean tensor, row-major.

@@ -3,6 +3,7 @@
 // In the order of the layers: each may use itself and those above.
 pub mod error;
 pub mod progress;
+pub mod timings;
 pub mod device;
 pub mod stats;
 pub mod plot;
@@ -13,6 +14,7 @@ pub mod training;
 pub mod inference;
 pub mod mock;
 pub mod stars;
+pub mod kinds;
 pub mod labelling;
 pub mod findings;
 pub mod experiment;

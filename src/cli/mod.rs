@@ -17,9 +17,11 @@ mod terminal;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::error::Error;
 use crate::experiment::clean::CACHE;
 use crate::experiment::load::Experiment;
 
@@ -86,11 +88,33 @@ impl ExperimentArgs {
     }
 }
 
+/// The whole program: reads the command line, does what it says, and reports an error once.
+///
+/// A crate of one's own that adds kinds of models ([`crate::kinds::registry::add`]) and then calls this is maury with those kinds.
+pub fn main() -> ExitCode {
+    match execute(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            tell(&format!("error: {}", whole(&err)));
+            ExitCode::from(err.downcast_ref::<Error>().map_or(1, Error::exit_code))
+        }
+    }
+}
+
+/// An error with its causes, each said once: a message may quote its cause already.
+fn whole(err: &anyhow::Error) -> String {
+    err.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        _ if said.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
 /// Whatever failed, with file and remedy.
-pub fn execute(cli: Cli) -> anyhow::Result<()> {
+fn execute(cli: Cli) -> anyhow::Result<()> {
     logging::init(cli.quiet);
     let bars = bars::Bars::new(cli.quiet);
     match cli.command {

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{ExperimentArgs, bars::Bars, say};
 use crate::data::selection::Selection;
 use crate::device::Compute;
-use crate::experiment::crossval::folds;
+use crate::experiment::folds::folds;
 use crate::findings::look_alikes;
 use crate::report::figures;
 use crate::report::tables::cuts_table;

@@ -85,7 +85,7 @@ type Answer = (String, Vec<&'static str>);
 fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compute, bars: &Bars) -> Result<Answer> {
     let mut outcome = run(experiment, folder, cache, compute, bars)?;
     let mut timings = std::mem::take(&mut outcome.timings);
-    timings.measure("figures", || run_figures::write(experiment, &outcome, folder, compute))?;
+    timings.measure("figures", || run_figures::write(experiment, &outcome, folder))?;
     outcome.timings = timings;
     outcome.write(folder)?;
     run_page::write(folder)?;

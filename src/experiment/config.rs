@@ -5,8 +5,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::lab::settings::LabSettings;
-use super::outliers::settings::OutlierSettings;
 use super::run_folder::RESOLVED;
 use super::sweep::Sweep;
 use crate::data::files;
@@ -14,19 +12,19 @@ use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::findings::comparison::ComparisonSettings;
+use crate::findings::lab::settings::LabSettings;
 use crate::findings::metrics::{BootstrapSettings, DEFAULT_SEED};
+use crate::findings::outliers::settings::OutlierSettings;
 use crate::inference::fit::FitSettings;
 use crate::inference::fit_quality::BadFitSettings;
 use crate::inference::sampling::PosteriorSettings;
+use crate::kinds::context::{CalibrationSettings, SharedSettings};
+use crate::kinds::registry::ModelConfig;
 use crate::labelling::best_fits::OutputSettings;
-use crate::models::ridge::RidgeConfig;
 use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::split::Split;
 use crate::stars::settings::{DataConfig, StarSettings};
-use crate::training::cannon_config::CannonConfig;
-use crate::training::emulator::EmulatorConfig;
-use crate::training::label_regression::NetworkConfig;
 use crate::training::tensorboard::TensorBoardSettings;
 
 /// The content of an experiment file. Every key has a default; only the data must be named.
@@ -121,27 +119,41 @@ impl ExperimentConfig {
     pub(super) fn settle(&mut self) {
         self.extends = None;
         if self.models.is_empty() {
-            self.models.insert("cannon".into(), ModelConfig::Cannon(CannonConfig::default()));
+            let model = ModelConfig::default();
+            self.models.insert(model.kind().into(), model);
         }
         // The lab looks into the classic one, a quadratic one, where there is one.
-        let quadratic = |name: &&str| self.models[*name].plain_cannon().is_some_and(|cannon| cannon.order == 2);
-        let names = self.plain_cannons();
+        let names = self.flux_models();
+        let quadratic = |name: &&str| self.models[*name].flux_order() == Some(2);
         let first = names.iter().copied().find(quadratic).or(names.first().copied()).map(String::from);
         if let Some(lab) = self.lab.as_mut().filter(|lab| lab.model.is_empty()) {
             lab.model = first.unwrap_or_default();
         }
     }
 
-    /// Names of the Cannons of labels alone, without latent causes.
-    pub fn plain_cannons(&self) -> Vec<&str> {
-        self.models.iter().filter(|(_, model)| model.plain_cannon().is_some()).map(|(name, _)| name.as_str()).collect()
+    /// Names of the models whose flux is a polynomial of the labels alone.
+    pub fn flux_models(&self) -> Vec<&str> {
+        self.models.iter().filter(|(_, model)| model.flux_order().is_some()).map(|(name, _)| name.as_str()).collect()
     }
 
-    /// The models in an order in which each comes after those it combines: by name, combinations last.
+    /// The models in an order in which each comes after those it is made of: by name, those made of others last.
     pub fn models_in_order(&self) -> impl Iterator<Item = (&String, &ModelConfig)> {
-        let is_combination = |model: &ModelConfig| matches!(model, ModelConfig::Combination(_));
-        let alone = self.models.iter().filter(move |(_, model)| !is_combination(model));
-        alone.chain(self.models.iter().filter(move |(_, model)| is_combination(model)))
+        let alone = self.models.iter().filter(|(_, model)| model.made_of().is_empty());
+        alone.chain(self.models.iter().filter(|(_, model)| !model.made_of().is_empty()))
+    }
+
+    /// What holds for all models alike.
+    pub fn shared(&self) -> SharedSettings {
+        SharedSettings {
+            seed: self.seed,
+            pixmask: self.pixmask.clone(),
+            continuum: self.continuum.clone(),
+            fit: self.fit.clone(),
+            posterior: self.posterior.clone(),
+            calibration: self.calibration,
+            bad_fit: self.bad_fit,
+            tensorboard: self.tensorboard.clone(),
+        }
     }
 
     /// Which stars it takes, and how their spectra are prepared.
@@ -170,65 +182,4 @@ impl ExperimentConfig {
     pub fn write_resolved(&self, folder: &Path) -> Result<()> {
         files::write_bytes(&folder.join(RESOLVED), self.resolved()?)
     }
-}
-
-/// `[models.<name>]`: one kind of model with its settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModelConfig {
-    /// The Cannon.
-    Cannon(CannonConfig),
-    /// The Payne, trained on a library of model spectra.
-    Payne(EmulatorConfig),
-    /// A neural network that reads labels straight off the spectrum.
-    Network(Box<NetworkConfig>),
-    /// Kernel ridge regression of the labels on the spectra.
-    Ridge(RidgeConfig),
-    /// Other models of the experiment, combined.
-    Combination(CombinationConfig),
-}
-
-impl ModelConfig {
-    /// A Cannon of labels alone, without latent causes, if it is one.
-    pub fn plain_cannon(&self) -> Option<&CannonConfig> {
-        match self {
-            Self::Cannon(cannon) if cannon.latent.is_none() => Some(cannon),
-            _ => None,
-        }
-    }
-}
-
-/// `[calibration]`: how the training stars of each fold are held out in turn, to tell how far errors can be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CalibrationSettings {
-    /// Parts of the training stars, each estimated by a model trained on the others; 0 for no calibration.
-    pub folds: usize,
-    /// Where the held-out stars of networks come from.
-    pub networks: HeldOutByNetworks,
-}
-
-impl Default for CalibrationSettings {
-    fn default() -> Self {
-        Self { folds: 3, networks: HeldOutByNetworks::Members }
-    }
-}
-
-/// Which networks estimate stars that they had not seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HeldOutByNetworks {
-    /// The members of the ensemble, each its own validation stars, at no cost. A member errs more than the mean of all; by how
-    /// much follows from how far members are from each other (Krogh & Vedelsby 1995).
-    Members,
-    /// Whole ensembles trained on the other parts, like every other model; takes `folds` times as long.
-    Folds,
-}
-
-/// `[models.<name>.combination]` of an experiment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CombinationConfig {
-    /// The models of the experiment that are combined.
-    pub of: Vec<String>,
 }

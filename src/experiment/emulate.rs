@@ -7,9 +7,8 @@ use burn::module::Param;
 use ndarray::{Array2, Axis, concatenate};
 use serde::Serialize;
 
-use super::config::{ExperimentConfig, ModelConfig};
+use super::config::ExperimentConfig;
 use super::load::Experiment;
-use super::timings::{Timings, peak_memory_mb};
 use crate::data::{files, library};
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -19,6 +18,7 @@ use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
 use crate::stars::settings::LibraryData;
 use crate::stats::robust::quantile;
+use crate::timings::{Timings, peak_memory_mb};
 use crate::training::checkpoint::Preparation;
 use crate::training::emulator::{self, EmulatorConfig};
 use crate::training::payne_checkpoint::TrainedPayne;
@@ -119,7 +119,7 @@ pub fn emulate(
     let rows = Rows { inputs: &inputs, flux: &spectra.flux, names: &names, training, held_out };
     let mut emulations = Vec::new();
     for (name, model) in &config.models {
-        let ModelConfig::Payne(settings) = model else { continue };
+        let Some(settings) = model.emulator() else { continue };
         let place = folder.join("models").join(name);
         let trained = timings.measure("train", || rows.train(settings, config, &grid, compute, progress))?;
         let (mut model, loss_curve) = trained;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::config::{ExperimentConfig, HeldOutByNetworks, ModelConfig};
-use super::validate::check_memory;
+use super::config::ExperimentConfig;
+use super::validate::with_subject;
 use crate::data::catalogue::Catalogue;
 use crate::error::{Error, Result};
 use crate::spectra::split::{Fold, Split};
@@ -45,7 +45,7 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
             return too_few(stage("training"), complete.len(), FEWEST, remedy);
         }
         let (parts, n_stars) = (config.calibration.folds, distinct(&complete));
-        if parts > n_stars && config.models.values().any(|model| is_calibrated_by_folds(model, config)) {
+        if parts > n_stars && config.models.values().any(|model| model.trains_on_parts(&config.calibration)) {
             let remedy = format!(
                 "each of the calibration's parts needs a star that trains: set calibration.folds to at most {n_stars}, or to 0 \
                  for no calibrated errors"
@@ -53,24 +53,10 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
             return too_few(stage("calibration"), n_stars, parts, remedy);
         }
         for (name, model) in &config.models {
-            let ModelConfig::Network(network) = model else { continue };
-            let key = format!("models.{name}.network.architecture");
-            network
-                .size(n_pixels, config.labels.len())
-                .map_err(|problem| Error::Config(format!("{key}: layers of the network: {problem}")))?;
-            let bytes = network.memory(n_pixels, config.labels.len(), fold.training.len());
-            let fits = bytes.map_or(Ok(()), |bytes| check_memory(bytes, &key));
-            fits.map_err(|(key, problem)| Error::Config(format!("{key} {problem}, or lower its descent.batch_rows")))?;
+            let key = format!("models.{name}.{}", model.kind());
+            with_subject(&key, config, |subject| model.check_size(subject, n_pixels, fold.training.len()))
+                .map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
         }
     }
     Ok(())
-}
-
-/// Whether a model's errors are calibrated by models of parts of its stars.
-fn is_calibrated_by_folds(model: &ModelConfig, config: &ExperimentConfig) -> bool {
-    match model {
-        ModelConfig::Cannon(_) => true,
-        ModelConfig::Network(_) => config.calibration.networks == HeldOutByNetworks::Folds,
-        ModelConfig::Ridge(_) | ModelConfig::Combination(_) | ModelConfig::Payne(_) => false,
-    }
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Axis, s};
 
 use super::config::ExperimentConfig;
-use super::crossval::FoldResult;
 use super::model_outcome::ModelOutcome;
-use super::timings::Timings;
+use super::outcome::Outcome;
 use crate::data::catalogue::Catalogue;
+use crate::findings::lab::Lab;
 use crate::findings::look_alikes::{self, LookAlikes};
 use crate::findings::metrics::summarize;
-use crate::findings::posteriors::Posteriors;
+use crate::findings::outliers::Outliers;
 use crate::findings::predictions::Predictions;
+use crate::inference::posteriors::Posteriors;
+use crate::kinds::kind::FoldResult;
 use crate::models::LabelEstimates;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
@@ -20,21 +22,25 @@ use crate::spectra::split::Fold;
 use crate::stars::prepare::Source;
 use crate::stars::truth::Truth;
 use crate::stats::robust::quantile;
+use crate::timings::Timings;
 
 /// The results of a run, while it goes on.
 pub(super) struct Gathered<'a> {
     config: &'a ExperimentConfig,
+    source: &'a Source,
     /// Test stars, fold by fold, and their rows of the catalogue.
     pub test: Vec<usize>,
     stars: Catalogue,
     results: BTreeMap<&'a String, (Vec<FoldResult>, Timings)>,
+    /// Of the first fold, by model.
+    latent_spectra: BTreeMap<String, Vec<Vec<f64>>>,
     /// Of every star of the source; known of the test stars of the folds so far.
     quality: Vec<Quality>,
     flags: Vec<i64>,
     /// Part of the pixels lost to each mask bit.
-    pub bit_fractions: Vec<(usize, &'static str, f64)>,
+    bit_fractions: Vec<(usize, &'static str, f64)>,
     /// How alike the spectra of stars with like labels are.
-    pub look_alikes: Option<LookAlikes>,
+    look_alikes: Option<LookAlikes>,
 }
 
 impl<'a> Gathered<'a> {
@@ -43,9 +49,11 @@ impl<'a> Gathered<'a> {
         let test: Vec<usize> = folds.iter().flat_map(|fold| fold.test.iter().copied()).collect();
         Self {
             config,
+            source,
             stars: source.stars.rows(&test),
             test,
             results: config.models.keys().map(|name| (name, Default::default())).collect(),
+            latent_spectra: BTreeMap::new(),
             quality: vec![Quality::default(); source.n_stars()],
             flags: vec![0; source.n_stars()],
             bit_fractions: Vec::new(),
@@ -67,15 +75,12 @@ impl<'a> Gathered<'a> {
         self.bit_fractions = set.bit_fractions();
         self.look_alikes = look_alikes::compare(set);
         for (name, result) in results {
+            if let Some(model) = result.model.as_ref().filter(|_| !self.latent_spectra.contains_key(&name)) {
+                self.latent_spectra.insert(name.clone(), model.latent_spectra());
+            }
             let (of_model, _) = self.results.get_mut(&name).expect("every model has its results");
-            of_model.push(FoldResult { cannon: None, ..result });
+            of_model.push(FoldResult { model: None, ..result });
         }
-    }
-
-    /// Least, median and largest part of the pixels of a test star that is masked.
-    pub fn fraction_masked(&self) -> [f64; 3] {
-        let masked: Vec<f64> = self.test.iter().map(|star| self.quality[*star].fraction_masked()).collect();
-        [0.0, 0.5, 1.0].map(|q| quantile(&masked, q))
     }
 
     /// The models, each with its predictions for all test stars and their metrics.
@@ -84,7 +89,7 @@ impl<'a> Gathered<'a> {
         results.into_iter().map(|(name, (results, timings))| self.model(name, results, timings, truth)).collect()
     }
 
-    fn model(&self, name: &str, results: Vec<FoldResult>, timings: Timings, truth: Option<&Truth>) -> ModelOutcome {
+    fn model(&mut self, name: &str, results: Vec<FoldResult>, timings: Timings, truth: Option<&Truth>) -> ModelOutcome {
         let config = self.config;
         let n_labels = config.labels.len();
         let stars = &self.stars;
@@ -130,11 +135,41 @@ impl<'a> Gathered<'a> {
             calibrated_errors,
         };
         let metrics = summarize(&predictions, n_train, n_parameters, &config.bootstrap, config.seed);
-        ModelOutcome { name: name.to_string(), predictions, metrics, training, calibration, timings, posteriors }
+        ModelOutcome {
+            name: name.to_string(),
+            predictions,
+            metrics,
+            training,
+            calibration,
+            latent_spectra: self.latent_spectra.remove(name).unwrap_or_default(),
+            timings,
+            posteriors,
+        }
     }
 
-    /// Adds every model's own times to those of the run.
-    pub fn add_times(&self, timings: &mut Timings) {
-        self.results.values().for_each(|(_, of_model)| timings.add(of_model));
+    /// All that the run found, but for the comparison.
+    pub fn outcome(
+        self,
+        name: &str,
+        models: Vec<ModelOutcome>,
+        (outliers, lab): (Option<Outliers>, Option<Lab>),
+        mut timings: Timings,
+    ) -> Outcome {
+        models.iter().for_each(|model| timings.add(&model.timings));
+        let masked: Vec<f64> = self.test.iter().map(|star| self.quality[*star].fraction_masked()).collect();
+        Outcome {
+            name: name.to_string(),
+            models,
+            comparison: None,
+            outliers,
+            lab,
+            grid: self.source.grid.clone(),
+            cuts: self.source.cuts.clone(),
+            fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),
+            bit_fractions: self.bit_fractions,
+            look_alikes: self.look_alikes,
+            settings: self.config.clone(),
+            timings,
+        }
     }
 }

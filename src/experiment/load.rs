@@ -45,7 +45,7 @@ impl Experiment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::config::ModelConfig;
+    use crate::kinds::registry::ModelConfig;
     use crate::training::cannon_config::CannonConfig;
 
     fn load(text: &str, sets: &[&str]) -> Result<Experiment> {
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!((experiment.slug.as_str(), experiment.config.seed), ("try", 7));
         assert_eq!(
             experiment.config.models["cubic"],
-            ModelConfig::Cannon(CannonConfig { order: 3, ..Default::default() })
+            ModelConfig::new(CannonConfig { order: 3, ..Default::default() })
         );
         assert!(load(DATA, &[]).unwrap().config.models.contains_key("cannon"));
     }

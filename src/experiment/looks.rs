@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::config::{ExperimentConfig, ModelConfig};
-use super::crossval::{CrossValidation, FoldResult};
-use super::lab::Lab;
-use super::lab::subject::Subject;
+use super::config::ExperimentConfig;
 use super::model_outcome::ModelOutcome;
-use super::outliers::{Investigation, Outliers};
-use super::place::{ModelPlace, Place};
+use super::place::Place;
 use super::run_spectra::RunSpectra;
-use super::timings::Timings;
 use crate::error::{Error, Result};
+use crate::findings::lab::Lab;
+use crate::findings::lab::subject::Subject;
+use crate::findings::outliers::{Investigation, Outliers};
+use crate::kinds::context::Context;
+use crate::kinds::kind::FoldResult;
+use crate::kinds::place::ModelPlace;
 use crate::spectra::split::Fold;
 use crate::stars::prepare::Source;
 use crate::stars::truth::Truth;
+use crate::timings::Timings;
 
 /// What is looked into; nothing of it in runs that keep no models, such as the points of a sweep.
 pub(super) struct Looks<'a> {
@@ -25,14 +27,17 @@ pub(super) struct Looks<'a> {
     n_folds: usize,
     n_test: usize,
     spectra: Option<RunSpectra>,
-    outliers: Option<Investigation<'a>>,
+    outliers: Option<(&'a str, Investigation<'a>)>,
     lab: Option<Lab>,
 }
 
 impl<'a> Looks<'a> {
     /// What an experiment asks for.
     pub fn new(config: &'a ExperimentConfig, source: &'a Source, place: Place<'a>, folds: &[Fold]) -> Self {
-        let outliers = Investigation::new(config, &source.stars).filter(|_| place.keep_models);
+        // Evidence of spectra is against a model of the labels alone.
+        let examined = config.flux_models().first().copied().or(config.models.keys().next().map(String::as_str));
+        let outliers = Investigation::new(&config.outliers, &source.stars).filter(|_| place.keep_models);
+        let outliers = examined.zip(outliers);
         let n_test = folds.iter().map(|fold| fold.test.len()).sum();
         Self { config, source, place, n_folds: folds.len(), n_test, spectra: None, outliers, lab: None }
     }
@@ -43,7 +48,7 @@ impl<'a> Looks<'a> {
     /// Those of fitting, and of writing best fits.
     pub fn add_fold(
         &mut self,
-        crossval: &CrossValidation,
+        context: &Context,
         (number, fold): (usize, &Fold),
         results: &BTreeMap<String, FoldResult>,
         timings: &mut Timings,
@@ -53,21 +58,23 @@ impl<'a> Looks<'a> {
         }
         let (run, n_folds) = (self.place.folder, self.n_folds);
         if self.config.output.spectra {
-            let spectra = self.spectra.get_or_insert_with(|| RunSpectra::new(crossval, run, self.n_test));
+            let spectra =
+                self.spectra.get_or_insert_with(|| RunSpectra::new(self.config, &context.set.grid, run, self.n_test));
             let places = |name: &str| ModelPlace::new(run, name, number, n_folds);
-            timings.measure("spectra", || spectra.add_fold(crossval, self.source, fold, places))?;
+            timings.measure("spectra", || spectra.add_fold(context, self.source, fold, places))?;
         }
-        if let Some(outliers) = &mut self.outliers
-            && let Some(result) = results.values().nth(outliers.model())
+        if let Some((examined, outliers)) = &mut self.outliers
+            && let Some(result) = results.get(*examined)
         {
-            timings.measure("outliers", || outliers.add_fold(crossval, fold, result))?;
+            timings.measure("outliers", || outliers.add_fold(context, fold, result))?;
         }
         if let Some(settings) = self.config.lab.as_ref().filter(|_| number == 1)
             && let Some(result) = results.get(&settings.model)
-            && let Some(cannon) = &result.cannon
+            && let Some(cannon) = result.model.as_ref().and_then(|model| model.flux_model())
         {
-            let subject = Subject { source: self.source, crossval, fold, result, cannon, settings };
-            self.lab = match timings.measure("lab", || Lab::look(&subject, &self.cannon_folders())) {
+            let stars = &self.config.stars();
+            let subject = Subject { source: self.source, stars, context, fold, result, cannon, settings };
+            self.lab = match timings.measure("lab", || Lab::look(&subject, &self.folders())) {
                 // A run whose models label no star at all is told so at its end.
                 Err(err @ Error::TooFewStars { .. }) => {
                     tracing::warn!("{err}");
@@ -98,18 +105,24 @@ impl<'a> Looks<'a> {
         truth: Option<&Truth>,
         timings: &mut Timings,
     ) -> Result<(Option<Outliers>, Option<Lab>)> {
-        let outliers = timings.measure("outliers", || self.outliers?.finish(models, test, truth));
+        let predictions = models.iter().map(|model| (model.name.as_str(), &model.predictions)).collect();
+        let outliers = timings.measure("outliers", || {
+            let (examined, outliers) = self.outliers?;
+            outliers.finish(examined, &predictions, test, truth)
+        });
         let mut lab = self.lab;
-        if let (Some(lab), Some(settings)) = (&mut lab, &self.config.lab) {
-            timings.measure("lab", || lab.finish(models, settings))?;
+        if let (Some(lab), Some(settings)) = (&mut lab, &self.config.lab)
+            && let Some(predictions) = predictions.get(lab.model.as_str())
+        {
+            timings.measure("lab", || lab.finish(predictions, settings))?;
         }
         Ok((outliers, lab))
     }
 
-    /// Where each Cannon of the first fold was kept, by name.
-    fn cannon_folders(&self) -> Vec<(String, PathBuf)> {
-        let cannons = self.config.models.iter().filter(|(_, model)| matches!(model, ModelConfig::Cannon(_)));
+    /// Where each model that predicts flux was kept in the first fold, by name.
+    fn folders(&self) -> Vec<(String, PathBuf)> {
+        let generative = self.config.models.iter().filter(|(_, model)| model.predicts_flux());
         let folder = |name: &String| ModelPlace::new(self.place.folder, name, 1, self.n_folds).model;
-        cannons.map(|(name, _)| (name.clone(), folder(name))).collect()
+        generative.map(|(name, _)| (name.clone(), folder(name))).collect()
     }
 }

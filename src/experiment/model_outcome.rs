@@ -1,13 +1,13 @@
 //! What a run found about one model.
 
-use super::crossval::Training;
-use super::timings::Timings;
 use crate::error::{Error, Result};
 use crate::findings::comparison::contestant::Contestant;
 use crate::findings::metrics::ModelMetrics;
-use crate::findings::posteriors::Posteriors;
 use crate::findings::predictions::Predictions;
 use crate::inference::calibration::ErrorCalibration;
+use crate::inference::posteriors::Posteriors;
+use crate::kinds::kind::Training;
+use crate::timings::Timings;
 use crate::training::nuisance_choice::NuisanceChoice;
 
 /// Everything found about one model.
@@ -23,6 +23,8 @@ pub struct ModelOutcome {
     pub training: Vec<Training>,
     /// What training stars held out say of its errors, by fold; empty without calibration.
     pub calibration: Vec<ErrorCalibration>,
+    /// What it learned beside the labels in the first fold, `[n_pixels]` each; none where it learned none.
+    pub latent_spectra: Vec<Vec<f64>>,
     /// Times of the steps that were this model's own.
     pub timings: Timings,
     /// Posteriors of its test stars, where they were asked for.
@@ -32,12 +34,8 @@ pub struct ModelOutcome {
 impl ModelOutcome {
     /// How many nuisance spectra it learned, and what the plain Cannon does beside it, where that was chosen.
     pub fn nuisance_words(&self) -> Option<String> {
-        let choice = |training: &'_ Training| match training {
-            Training::Cannon(report) => report.nuisance_choice.clone(),
-            _ => None,
-        };
-        let choices: Vec<NuisanceChoice> = self.training.iter().filter_map(choice).collect();
-        NuisanceChoice::words(&choices.iter().collect::<Vec<&NuisanceChoice>>())
+        let choices = self.training.iter().filter_map(|training| training.nuisance_choice());
+        NuisanceChoice::words(&choices.collect::<Vec<&NuisanceChoice>>())
     }
 
     /// Whether it labelled any star at all.
@@ -48,11 +46,8 @@ impl ModelOutcome {
         if self.predictions.estimates.labels.column(0).iter().any(|label| label.is_finite()) {
             return Ok(());
         }
-        let known = |training: &Training| match training {
-            Training::Cannon(report) => Some(format!("it has {} pixels with information; ", report.n_valid_pixels)),
-            _ => None,
-        };
-        let known = self.training.iter().find_map(known).unwrap_or_default();
+        let valid = self.training.iter().find_map(|training| training.n_valid_pixels());
+        let known = valid.map(|n| format!("it has {n} pixels with information; ")).unwrap_or_default();
         Err(Error::TooFewStars {
             stage: format!("labelling with model {}", self.name),
             n_stars: 0,

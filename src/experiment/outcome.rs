@@ -6,23 +6,24 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::config::ExperimentConfig;
-use super::crossval::Training;
-use super::lab::Lab;
 use super::model_outcome::ModelOutcome;
-use super::outliers::{OutlierMetrics, Outliers};
-use super::timings::{Timings, peak_memory_mb};
 use crate::data::files;
 use crate::data::selection::Cut;
 use crate::error::Result;
 use crate::findings::comparison::contestant::Contestant;
 use crate::findings::comparison::{Comparison, dependence};
 use crate::findings::error_check::LEVELS;
+use crate::findings::lab::Lab;
 use crate::findings::look_alikes::LookAlikes;
 use crate::findings::metrics::ModelMetrics;
-use crate::findings::posteriors::{self, PosteriorMetrics, Posteriors};
+use crate::findings::outliers::{OutlierMetrics, Outliers};
 use crate::findings::predictions::Predictions;
 use crate::inference::calibration::ErrorCalibration;
+use crate::inference::posteriors::{self, PosteriorMetrics, Posteriors};
+use crate::kinds::kind::Training;
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::star_table::write_table;
+use crate::timings::{Timings, peak_memory_mb};
 
 /// Everything a run found.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Outcome {
     pub outliers: Option<Outliers>,
     /// What the lab asks for; `None` where it was not asked.
     pub lab: Option<Lab>,
+    /// The grid of all spectra.
+    pub grid: WavelengthGrid,
     /// The selection.
     pub cuts: Vec<Cut>,
     /// Fraction of the pixels inside the chips with each mask bit: (bit, name, fraction).

@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::config::ExperimentConfig;
-use super::crossval::{CrossValidation, folds};
 use super::feasibility;
+use super::folds::folds;
 use super::gathered::Gathered;
-use super::lab;
 use super::load::Experiment;
 use super::looks::Looks;
 use super::outcome::Outcome;
-use super::place::{ModelPlace, Place};
-use super::timings::Timings;
+use super::place::Place;
 use crate::device::Compute;
 use crate::error::Result;
+use crate::findings::lab;
+use crate::kinds::context::Context;
+use crate::kinds::fold::run_fold;
+use crate::kinds::kind::Job;
+use crate::kinds::place::ModelPlace;
 use crate::progress::Progress;
 use crate::stars::prepare::{Source, prepare};
 use crate::stars::truth::Truth;
+use crate::timings::Timings;
 
 /// Runs an experiment. Models and the resolved configuration go into `folder`; prepared sets are shared between runs in
 /// `cache`. The outcome is returned, not written.
@@ -33,7 +37,7 @@ pub fn run(
 ) -> Result<Outcome> {
     let config = &experiment.config;
     config.write_resolved(folder)?;
-    lab::check_files(config)?;
+    config.lab.as_ref().map_or(Ok(()), |settings| lab::check_files(settings, config.data.mystery.as_deref()))?;
     let mut timings = Timings::default();
     let source = timings.measure("select", || Source::open(&config.stars(), cache, progress))?;
     let place = Place { name: &experiment.slug, folder, cache, keep_models: true };
@@ -57,7 +61,7 @@ pub fn run_on(
     compute: &Compute,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
-    let stars = config.stars();
+    let (stars, shared) = (config.stars(), config.shared());
     let folds = folds(config, &source.stars);
     feasibility::check(config, &source.stars, &folds, source.grid.n_pixels())?;
     let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, &stars)).transpose()?;
@@ -72,34 +76,22 @@ pub fn run_on(
                 timings.measure("prepare", || prepare(source, &stars, training, place.cache, compute, progress))?.0
             }
         };
-        let crossval = CrossValidation { set: &set, config, compute, progress };
+        let context = Context { set: &set, settings: &shared, compute, progress };
         let mut results = BTreeMap::new();
         for (name, model) in config.models_in_order() {
             let kept = place.keep_models.then(|| ModelPlace::new(place.folder, name, number, folds.len()));
-            let result = crossval.run_fold(fold, model, &results, kept.as_ref(), gathered.timings_of(name))?;
+            let job = Job { context, fold, earlier: &results, place: kept.as_ref() };
+            let result = run_fold(&**model, &job, gathered.timings_of(name))?;
             results.insert(name.clone(), result);
         }
-        looks.add_fold(&crossval, (number, fold), &results, &mut timings)?;
+        looks.add_fold(&context, (number, fold), &results, &mut timings)?;
         timings.measure("look_alikes", || gathered.add_fold(&set, fold, results));
         // Only continuum pixels found from training stars make the prepared set depend on the fold.
         prepared = (!config.continuum.finds_pixels()).then_some(set);
     }
     looks.finish_spectra()?;
-    gathered.add_times(&mut timings);
     let models = timings.measure("compare", || gathered.models(truth.as_ref()));
     models.iter().try_for_each(|model| model.expect_labels())?;
     let (outliers, lab) = looks.finish(&models, &gathered.test, truth.as_ref(), &mut timings)?;
-    Ok(Outcome {
-        name: place.name.to_string(),
-        models,
-        comparison: None,
-        outliers,
-        lab,
-        cuts: source.cuts.clone(),
-        fraction_masked: gathered.fraction_masked(),
-        bit_fractions: gathered.bit_fractions,
-        look_alikes: gathered.look_alikes,
-        settings: config.clone(),
-        timings,
-    })
+    Ok(gathered.outcome(place.name, models, (outliers, lab), timings))
 }

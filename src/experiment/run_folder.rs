@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::data::files;
 use crate::error::{Error, Result};
+use crate::kinds::place::STATES;
 
 /// How the names of unfinished folders begin.
 const UNFINISHED: &str = ".unfinished-";
@@ -144,8 +145,6 @@ impl RunFolder {
     }
 }
 
-/// Folder, below a run's, of states of training.
-pub const STATES: &str = "training";
 /// The resolved settings of a run, as [`super::config::ExperimentConfig::write_resolved`] writes them.
 pub(super) const RESOLVED: &str = "experiment.toml";
 

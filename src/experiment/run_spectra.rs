@@ -5,14 +5,15 @@ use std::path::Path;
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::config::ModelConfig;
-use super::crossval::CrossValidation;
-use super::place::ModelPlace;
+use super::config::ExperimentConfig;
 use crate::error::Result;
 use crate::inference::refine::RefineSettings;
+use crate::kinds::context::Context;
+use crate::kinds::place::ModelPlace;
+use crate::kinds::registry;
 use crate::labelling::best_fits::{SpectraFile, SpectraRows};
-use crate::labelling::labeller::load_estimator;
 use crate::spectra::batch::SpectraBatch;
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Fold;
 use crate::stars::prepare::{Normalizer, Source, spectra_of_rows};
 
@@ -23,12 +24,12 @@ pub struct RunSpectra {
 
 impl RunSpectra {
     /// Files of `n_stars` test stars for the models of an experiment; says which models have none.
-    pub fn new(crossval: &CrossValidation, folder: &Path, n_stars: usize) -> Self {
+    pub fn new(config: &ExperimentConfig, grid: &WavelengthGrid, folder: &Path, n_stars: usize) -> Self {
         let mut files = Vec::new();
-        for (name, model) in &crossval.config.models {
-            if matches!(model, ModelConfig::Cannon(_)) {
+        for (name, model) in &config.models {
+            if model.predicts_flux() {
                 let path = folder.join(format!("spectra-{name}.fits"));
-                files.push((name.clone(), SpectraFile::new(&path, name, &crossval.set.grid, n_stars)));
+                files.push((name.clone(), SpectraFile::new(&path, name, grid, n_stars)));
             } else {
                 tracing::warn!("model {name} predicts no flux: output.spectra leaves it out");
             }
@@ -42,22 +43,23 @@ impl RunSpectra {
     /// Those of reading, fitting and writing.
     pub fn add_fold(
         &mut self,
-        crossval: &CrossValidation,
+        context: &Context,
         source: &Source,
         fold: &Fold,
         places: impl Fn(&str) -> ModelPlace,
     ) -> Result<()> {
-        let CrossValidation { set, config, compute, progress } = *crossval;
-        let normalizer = Normalizer::new(&set.grid, &set.continuum_pixels, &config.continuum)?;
+        let Context { set, settings, compute, progress } = *context;
+        let normalizer = Normalizer::new(&set.grid, &set.continuum_pixels, &settings.continuum)?;
         for (name, file) in &mut self.files {
-            let estimator = load_estimator(&places(name).model, &config.fit, &RefineSettings::default(), compute)?.0;
+            let estimator =
+                registry::load(&places(name).model, &settings.fit, &RefineSettings::default(), compute)?.estimator;
             progress.start("spectra of best fits", fold.test.len());
-            for rows in fold.test.chunks(config.fit.batch_stars) {
+            for rows in fold.test.chunks(settings.fit.batch_stars) {
                 let (flux, ivar) = spectra_of_rows(set, rows);
                 let batch = SpectraBatch::new(flux.view(), ivar.view(), compute);
                 let (estimates, best_fit) = estimator.fit_spectra(&batch)?;
                 // A file that could be read when it was prepared and cannot now has no continuum.
-                let of_star = |row: &usize| match source.spectrum(*row, &config.pixmask) {
+                let of_star = |row: &usize| match source.spectrum(*row, &settings.pixmask) {
                     Ok((masked, _)) => normalizer.continuum(&masked),
                     Err(_) => vec![f32::NAN; set.n_pixels()],
                 };

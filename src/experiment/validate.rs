@@ -1,15 +1,12 @@
 //! Whether the values of an experiment make sense.
 
-use super::config::{CombinationConfig, ExperimentConfig, ModelConfig};
-use crate::error::nearest_name;
+use super::config::ExperimentConfig;
+use crate::kinds::kind::Subject;
+use crate::kinds::registry::ModelConfig;
 use crate::spectra::continuum::{ContinuumMethod, MOST_ORDER};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Split;
 use crate::stars::settings::DataConfig;
-use crate::training::label_regression::NetworkConfig;
-
-/// Bytes that the training of one model may take.
-const MOST_MEMORY: f64 = 16e9;
 
 /// Whether the values make sense; if not, the dotted key of the first that does not, and what is wrong with it.
 pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)> {
@@ -38,7 +35,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
-        validate_model(name, model, config, check)?;
+        validate_model(name, model, config)?;
     }
     check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
     check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
@@ -59,7 +56,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     let lab = config
         .lab
         .as_ref()
-        .map_or(Ok(()), |lab| lab.check(&config.labels, &config.plain_cannons(), config.data.arrays.is_none()));
+        .map_or(Ok(()), |lab| lab.check(&config.labels, &config.flux_models(), config.data.arrays.is_none()));
     lab.map_err(|(key, problem)| (format!("lab.{key}"), problem))?;
     config.outliers.check().map_err(|(key, problem)| (format!("outliers.{key}"), problem.to_string()))?;
     check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;
@@ -81,95 +78,29 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     validate_data(&config.data, config.continuum.method, check)
 }
 
-fn validate_model(
-    name: &str,
-    model: &ModelConfig,
-    config: &ExperimentConfig,
-    check: impl Fn(bool, &str, &str) -> Result<(), (String, String)>,
-) -> Result<(), (String, String)> {
-    let on_library = config.data.library.is_some();
-    match model {
-        ModelConfig::Cannon(cannon) => {
-            let key = |field: &str| format!("models.{name}.cannon.{field}");
-            check(!on_library, &key("order"), "cannot be learned from data.library; that is for [models.NAME.payne]")?;
-            cannon.check(&config.labels).map_err(|(field, problem)| (key(&field), problem))
+/// Whether a model's settings make sense among the others.
+fn validate_model(name: &str, model: &ModelConfig, config: &ExperimentConfig) -> Result<(), (String, String)> {
+    let key = format!("models.{name}.{}", model.kind());
+    match (model.emulator(), &config.data.library) {
+        (None, Some(_)) => {
+            return Err((key, "cannot be learned from data.library; that is for [models.NAME.payne]".into()));
         }
-        ModelConfig::Payne(payne) => {
-            let key = |field: &str| format!("models.{name}.payne.{field}");
-            check(on_library, &key("components"), "needs model spectra to learn from; give data.library")?;
-            check((1..=1000).contains(&payne.components), &key("components"), "must be 1 to 1000")?;
-            let widths = payne.hidden.iter().all(|width| (1..=10_000).contains(width));
-            check(widths && payne.hidden.len() <= 10, &key("hidden"), "must be at most 10 widths of 1 to 10000")?;
-            payne
-                .descent
-                .check()
-                .map_err(|(field, problem)| (key(&format!("descent.{field}")), problem.to_string()))?;
-            let widths = [payne.hidden.as_slice(), &[payne.components, WavelengthGrid::apogee().n_pixels()]].concat();
-            let weights: f64 = widths.windows(2).map(|pair| pair[0] as f64 * pair[1] as f64).sum();
-            // Each weight with its gradient, what the optimizer remembers, the best and the averaged network.
-            check_memory(8.0 * 4.0 * weights, &key("hidden"))
-        }
-        ModelConfig::Network(network) => {
-            let key = |field: &str| format!("models.{name}.network.{field}");
-            check(
-                !on_library,
-                &key("architecture"),
-                "cannot learn from data.library; that is for [models.NAME.payne]",
-            )?;
-            network.check().map_err(|(field, problem)| (key(&field), problem))?;
-            validate_layers(network, config, &key("architecture"))
-        }
-        ModelConfig::Ridge(ridge) => {
-            let key = |field: &str| format!("models.{name}.ridge.{field}");
-            check(!on_library, &key("kernel"), "cannot learn from data.library; that is for [models.NAME.payne]")?;
-            ridge.check().map_err(|(field, problem)| (key(field), problem.to_string()))
-        }
-        ModelConfig::Combination(CombinationConfig { of }) => {
-            let key = format!("models.{name}.combination.of");
-            check(of.len() > 1, &key, "must name at least two models of this experiment")?;
-            for (index, member) in of.iter().enumerate() {
-                check(!of[..index].contains(member), &key, &format!("names {member} twice"))?;
-                match config.models.get(member) {
-                    Some(ModelConfig::Combination(_)) => {
-                        let problem = format!("cannot combine {member}, a combination; name the models it is made of");
-                        return Err((key, problem));
-                    }
-                    Some(_) => {}
-                    None => {
-                        let near = nearest_name(member, config.models.keys().map(String::as_str));
-                        let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                        return Err((key, format!("names {member}, which is no model of this experiment{near}")));
-                    }
-                }
-            }
-            let problem = "must be at least 2 for models to be combined: it is stars held out that teach how";
-            check(config.calibration.folds > 0, "calibration.folds", problem)
-        }
+        (Some(_), None) => return Err((key, "needs model spectra to learn from; give data.library".into())),
+        _ => {}
     }
+    with_subject(&key, config, |subject| model.check(subject))
 }
 
-/// Whether a network's layers fit its spectra and the memory of a computer, as far as that can be told without the data.
-fn validate_layers(network: &NetworkConfig, config: &ExperimentConfig, key: &str) -> Result<(), (String, String)> {
-    let n_labels = config.labels.len();
-    if config.data.arrays.is_some() {
-        // Of spectra as long as any: their own length is in the arrays.
-        const LONG: usize = 1_000_000;
-        return network.size(LONG, n_labels).map(|_| ()).map_err(|problem| (key.to_string(), problem));
-    }
-    let n_pixels = WavelengthGrid::apogee().n_pixels();
-    network.size(n_pixels, n_labels).map_err(|problem| (key.to_string(), problem))?;
-    network.memory(n_pixels, n_labels, 1).map_or(Ok(()), |bytes| check_memory(bytes, key))
-}
-
-/// Whether training takes no more memory than is asked for.
-pub(super) fn check_memory(bytes: f64, key: &str) -> Result<(), (String, String)> {
-    if bytes <= MOST_MEMORY {
-        return Ok(());
-    }
-    let [takes, most] = [bytes, MOST_MEMORY].map(|bytes| bytes / 1e9);
-    let problem =
-        format!("takes {takes:.0} GB of memory in training; at most {most:.0} GB are asked for: make it smaller");
-    Err((key.to_string(), problem))
+/// Asks something about a model of an experiment; `key` is the model's own.
+pub(super) fn with_subject<T>(key: &str, config: &ExperimentConfig, ask: impl FnOnce(&Subject) -> T) -> T {
+    let models = config.models.iter().map(|(name, model)| (name.as_str(), model.made_of())).collect();
+    ask(&Subject {
+        key,
+        labels: &config.labels,
+        n_pixels: config.data.arrays.is_none().then(|| WavelengthGrid::apogee().n_pixels()),
+        models: &models,
+        calibration: config.calibration,
+    })
 }
 
 fn validate_data(

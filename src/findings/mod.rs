@@ -1,13 +1,13 @@
 //! What test stars tell of models: metrics, pulls, saturation, the comparison. Each takes what it needs, and none knows an experiment.
 
-pub mod combination_report;
 pub mod comparison;
 pub mod error_check;
 pub mod gathering;
 pub mod groups;
+pub mod lab;
 pub mod look_alikes;
 pub mod metrics;
-pub mod posteriors;
+pub mod outliers;
 pub mod predictions;
 pub mod pulls;
 pub mod saturation;

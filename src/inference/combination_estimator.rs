@@ -2,18 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::combination::Combination;
-use crate::data::files;
-use crate::device::to_f64;
 use crate::error::{Error, Result};
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
-use crate::spectra::noise::Conditions;
-use crate::training::checkpoint::{FORMAT_VERSION, description, kind};
+use crate::training::model_file;
 use crate::training::weights::MODEL_FILE;
 
 /// The kind `model.json` names.
@@ -40,19 +36,13 @@ impl LabelEstimator for CombinationEstimator {
             .iter()
             .map(|member| member.estimate_labels(spectra))
             .collect::<Result<Vec<LabelEstimates>>>()?;
-        let ivar = to_f64(spectra.ivar.clone()).into_iter().map(|ivar| ivar as f32).collect();
-        let ivar =
-            Array2::from_shape_vec((spectra.n_stars(), spectra.n_pixels()), ivar).expect("a tensor has its shape");
-        Ok(self.combination.combine(&estimates, &Conditions::of(ivar.view(), &self.grid.chips)).estimates)
+        Ok(self.combination.combine(&estimates, &spectra.conditions(&self.grid.chips)).estimates)
     }
 }
 
 /// What `model.json` holds.
 #[derive(Serialize, Deserialize)]
 struct ModelFile {
-    format_version: u32,
-    kind: String,
-    maury_version: String,
     label_names: Vec<String>,
     combination: Combination,
     /// Folders of the models, from this one.
@@ -64,18 +54,9 @@ struct ModelFile {
 /// # Errors
 /// [`Error::Io`].
 pub fn save(folder: &Path, combination: &Combination, label_names: &[String], folders: &[PathBuf]) -> Result<()> {
-    files::create_folder(folder)?;
-    let path = folder.join(MODEL_FILE);
-    let file = ModelFile {
-        format_version: FORMAT_VERSION,
-        kind: KIND.into(),
-        maury_version: env!("CARGO_PKG_VERSION").into(),
-        label_names: label_names.to_vec(),
-        combination: combination.clone(),
-        folders: folders.to_vec(),
-    };
-    let text = serde_json::to_string_pretty(&file).map_err(|err| Error::format(&path, err.to_string()))?;
-    files::write_bytes(&path, text + "\n")
+    let file =
+        ModelFile { label_names: label_names.to_vec(), combination: combination.clone(), folders: folders.to_vec() };
+    model_file::write(folder, KIND, &file)
 }
 
 /// The first number of a combination that cannot be, and where.
@@ -103,7 +84,7 @@ fn problem(combination: &Combination) -> Option<String> {
 /// [`Error::Checkpoint`] if it is absent, of another kind or version, inconsistent, or without its models.
 pub fn load(folder: &Path) -> Result<(Combination, Vec<String>, Vec<PathBuf>)> {
     let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-    let ModelFile { combination, label_names, folders, .. } = description(folder, KIND)?;
+    let ModelFile { combination, label_names, folders, .. } = model_file::read(folder, KIND)?;
     let is_whole = combination.is_consistent()
         && combination.n_labels() == label_names.len()
         && folders.len() == combination.members.len();
@@ -119,7 +100,7 @@ pub fn load(folder: &Path) -> Result<(Combination, Vec<String>, Vec<PathBuf>)> {
             "the model {member} it combines is not in {}; a combination moves only together with its models",
             absent.display()
         ))),
-        None => match folders.iter().find(|member| kind(member).is_ok_and(|kind| kind == KIND)) {
+        None => match folders.iter().find(|member| model_file::kind(member).is_ok_and(|kind| kind == KIND)) {
             Some(member) => Err(failed(format!("{} is a combination itself; was it edited?", member.display()))),
             None => Ok((combination, label_names, folders)),
         },

@@ -24,7 +24,7 @@ pub struct Learned {
     pub combination: Combination,
     /// Estimates of the held-out stars, each by what others of them taught.
     pub held_out: HeldOut,
-    /// By label, the scatter of each member and, last, of the combination on these stars: the root of the mean Huber loss, whole
+    /// By label, the scatter of each member and, last, of the combination on these stars: the root of the mean biweight loss, whole
     /// ensembles' where members of one stand for it. NaN where a label is not combined.
     pub scatters: Vec<Vec<f64>>,
 }

@@ -4,6 +4,9 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::models::LabelEstimates;
+use crate::spectra::quality::star_flags;
+
 /// Random directions beside the axes; with 1000 in five dimensions the polytope is within a few per cent of the hull.
 const N_DIRECTIONS: usize = 1000;
 
@@ -60,6 +63,16 @@ impl Hull {
         // Rounding of labels that equal a training star's is no extrapolation.
         let reach = self.directions.dot(&scaled_labels);
         reach.iter().zip(&self.extent).any(|(reach, extent)| reach.is_nan() || *reach > extent + 1e-6)
+    }
+
+    /// Flags the stars of some estimates, with scaled labels [n_stars, n_labels], that lie beyond the training stars.
+    pub fn flag_outside(&self, scaled_labels: ArrayView2<f64>, estimates: &mut LabelEstimates) {
+        let LabelEstimates { n_pixels, flags, .. } = estimates;
+        for ((scaled, n_pixels), flags) in scaled_labels.rows().into_iter().zip(n_pixels).zip(flags) {
+            if *n_pixels > 0 && self.is_outside(scaled) {
+                *flags |= star_flags::OUTSIDE_HULL;
+            }
+        }
     }
 }
 

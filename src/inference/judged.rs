@@ -3,20 +3,20 @@
 use std::ops::Range;
 use std::path::Path;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 
 use super::amplitudes::NuisanceSpectra;
 use super::examine::{Comparison, structure};
 use super::fit_quality::FitQuality;
 use super::fitted::in_batches;
-use crate::device::{Compute, to_f64};
+use crate::device::Compute;
 use crate::error::Result;
 use crate::models::likelihood::inverse_total_variance;
 use crate::models::misfit::Misfit;
 use crate::models::usual_spectra::UsualSpectra;
 use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator};
 use crate::spectra::batch::SpectraBatch;
-use crate::spectra::noise::Conditions;
+use crate::spectra::grid::WavelengthGrid;
 use crate::training::usual_spectra;
 
 /// An estimator whose estimates are flagged where it does not describe the star.
@@ -47,10 +47,7 @@ impl<E: LabelEstimator> LabelEstimator for Judged<E> {
 
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
         let (mut estimates, misfit) = self.estimator.estimate_and_examine(spectra)?;
-        let ivar = to_f64(spectra.ivar.clone()).into_iter().map(|ivar| ivar as f32).collect();
-        let ivar =
-            Array2::from_shape_vec((spectra.n_stars(), spectra.n_pixels()), ivar).expect("a tensor has its shape");
-        let flags = self.quality.flags(&misfit, &Conditions::of(ivar.view(), &self.chips), &estimates.n_pixels);
+        let flags = self.quality.flags(&misfit, &spectra.conditions(&self.chips), &estimates.n_pixels);
         estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
         Ok(estimates)
     }
@@ -122,19 +119,13 @@ impl<E: LabelEstimator> Recognizing<E> {
     ///
     /// # Errors
     /// [`crate::error::Error::Checkpoint`].
-    pub fn load(
-        folder: &Path,
-        estimator: E,
-        n_pixels: usize,
-        chips: &[Range<usize>],
-        compute: &Compute,
-    ) -> Result<Judged<Self>> {
-        let judged = Judged::load(folder, (), chips)?;
+    pub fn load(folder: &Path, estimator: E, grid: &WavelengthGrid, compute: &Compute) -> Result<Judged<Self>> {
+        let judged = Judged::load(folder, (), &grid.chips)?;
         let usual = match judged.quality.n_components {
             0 => None,
-            n_components => usual_spectra::load(folder, n_components, n_pixels, compute)?,
+            n_components => usual_spectra::load(folder, n_components, grid.n_pixels(), compute)?,
         };
-        let recognizer = usual.map(|usual| Recognizer::new(usual, chips, compute));
+        let recognizer = usual.map(|usual| Recognizer::new(usual, &grid.chips, compute));
         Ok(Judged { estimator: Self { estimator, recognizer }, quality: judged.quality, chips: judged.chips })
     }
 }
@@ -160,7 +151,7 @@ mod tests {
     use super::*;
     use crate::device::Precision;
     use crate::models::misfit::Measure;
-    use ndarray::array;
+    use ndarray::{Array2, array};
 
     #[test]
     fn structure_is_the_slope_against_the_mean_spectrum_whatever_the_level() {

@@ -6,13 +6,12 @@ use ndarray::{Array2, Array3};
 use super::fill::CannonFill;
 use super::fit::FitSettings;
 use super::hull::Hull;
-use crate::device::{Compute, to_f64};
+use crate::device::{Compute, to_array};
 use crate::error::{Error, Result};
 use crate::models::network::layers::Drops;
 use crate::models::network::{Network, NetworkOutput};
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::batch::SpectraBatch;
-use crate::spectra::quality::star_flags;
 use crate::training::network_checkpoint::TrainedNetwork;
 
 /// Trained networks, ready to label.
@@ -38,7 +37,7 @@ impl NetworkEstimator {
     /// Every answer the errors are taken from, scaled, [n_stars, n_labels] each.
     fn samples(&self, network: &Network, spectra: &SpectraBatch, fill: Option<&Tensor<2>>) -> Vec<Array2<f64>> {
         let samples = 0..self.model.config.dropout_samples;
-        samples.map(|_| array(network.forward(spectra, fill.cloned(), Drops::Random).labels)).collect()
+        samples.map(|_| to_array(network.forward(spectra, fill.cloned(), Drops::Random).labels)).collect()
     }
 }
 
@@ -63,60 +62,33 @@ impl LabelEstimator for NetworkEstimator {
         let mut variance: Option<Array2<f64>> = None;
         for network in &self.model.members {
             let NetworkOutput { labels, ln_variance } = network.forward(spectra, fill.clone(), Drops::None);
-            answers.push(array(labels));
+            answers.push(to_array(labels));
             samples.extend(self.samples(network, spectra, fill.as_ref()));
             if let Some(ln_variance) = ln_variance {
-                let own = array(ln_variance).mapv(f64::exp) / self.model.members.len() as f64;
+                let own = to_array(ln_variance).mapv(f64::exp) / self.model.members.len() as f64;
                 variance = Some(variance.map_or(own.clone(), |sum| sum + own));
             }
         }
         let scaled = mean(&answers);
         let spread_of = if samples.is_empty() { &answers } else { &samples };
         let centres = mean(spread_of);
-        let count: Vec<usize> = counts(&spectra.ivar);
-        let n_stars = count.len();
-        let mut labels = self.model.scaler.unscale(scaled.view());
-        let mut covariance = Array3::from_elem((n_stars, n_labels, n_labels), f64::NAN);
-        let mut flags = vec![0; n_stars];
-        for star in 0..n_stars {
-            if count[star] == 0 {
-                labels.row_mut(star).fill(f64::NAN);
-                flags[star] |= star_flags::NO_DATA;
-                continue;
-            }
-            if self.hull.is_outside(scaled.row(star)) {
-                flags[star] |= star_flags::OUTSIDE_HULL;
-            }
-            let centre = centres.row(star);
-            for k in 0..n_labels {
-                for l in 0..n_labels {
-                    let value = match &variance {
-                        Some(variance) => {
-                            let own = if k == l { variance[[star, k]] } else { 0.0 };
-                            let product = |answer: &Array2<f64>| {
-                                (answer[[star, k]] - centre[k]) * (answer[[star, l]] - centre[l])
-                            };
-                            own + spread_of.iter().map(product).sum::<f64>() / spread_of.len() as f64
-                        }
-                        None => self.model.error_covariance[[k, l]],
-                    };
-                    covariance[[star, k, l]] = value * self.model.scaler.scale[k] * self.model.scaler.scale[l];
+        let TrainedNetwork { scaler, error_covariance, .. } = &self.model;
+        let covariance = Array3::from_shape_fn((spectra.n_stars(), n_labels, n_labels), |(star, k, l)| {
+            let value = match &variance {
+                Some(variance) => {
+                    let own = if k == l { variance[[star, k]] } else { 0.0 };
+                    let from_centre = |answer: &Array2<f64>, k: usize| answer[[star, k]] - centres[[star, k]];
+                    let product = |answer: &Array2<f64>| from_centre(answer, k) * from_centre(answer, l);
+                    own + spread_of.iter().map(product).sum::<f64>() / spread_of.len() as f64
                 }
-            }
-        }
-        Ok(LabelEstimates { labels, covariance, chi2: vec![f64::NAN; n_stars], n_pixels: count, flags })
+                None => error_covariance[[k, l]],
+            };
+            value * scaler.scale[k] * scaler.scale[l]
+        });
+        let mut estimates = LabelEstimates::read_off(scaler.unscale(scaled.view()), covariance, spectra.n_known());
+        self.hull.flag_outside(scaled.view(), &mut estimates);
+        Ok(estimates)
     }
-}
-
-/// Number of pixels with information, by star.
-fn counts(ivar: &Tensor<2>) -> Vec<usize> {
-    let known = ivar.clone().greater_elem(0.0).float().cast(ivar.dtype());
-    to_f64(known.sum_dim(1)).into_iter().map(|count| count.round() as usize).collect()
-}
-
-fn array(tensor: Tensor<2>) -> Array2<f64> {
-    let [n_rows, n_columns] = tensor.dims();
-    Array2::from_shape_vec((n_rows, n_columns), to_f64(tensor)).expect("a tensor has its shape")
 }
 
 fn mean(arrays: &[Array2<f64>]) -> Array2<f64> {

@@ -5,11 +5,10 @@ use ndarray::{Array2, Array3};
 use super::fill::CannonFill;
 use super::fit::FitSettings;
 use super::hull::Hull;
-use crate::device::{Compute, to_f64};
+use crate::device::{Compute, to_array, to_f64};
 use crate::error::{Error, Result};
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::batch::SpectraBatch;
-use crate::spectra::quality::star_flags;
 use crate::training::ridge_checkpoint::TrainedRidge;
 
 /// A trained regression, ready to label.
@@ -54,21 +53,8 @@ impl LabelEstimator for RidgeEstimator {
         }
         let fill = self.fill.as_ref().map(|fill| fill.spectra(spectra)).transpose()?;
         let (n_stars, n_labels) = (spectra.n_stars(), self.n_labels());
-        let matrix = |values: Vec<f64>| Array2::from_shape_vec((n_stars, n_labels), values).expect("one per label");
-        let scaled = matrix(to_f64(ridge.forward(spectra, fill.clone())));
-        let variance = matrix(to_f64(ridge.variance(spectra, fill)));
-        let known = spectra.ivar.clone().greater_elem(0.0).float().cast(spectra.ivar.dtype());
-        let n_pixels: Vec<usize> = to_f64(known.sum_dim(1)).into_iter().map(|count| count.round() as usize).collect();
-        let mut labels = scaler.unscale(scaled.view());
-        let mut flags = vec![0; n_stars];
-        for star in 0..n_stars {
-            if n_pixels[star] == 0 {
-                labels.row_mut(star).fill(f64::NAN);
-                flags[star] |= star_flags::NO_DATA;
-            } else if self.hull.is_outside(scaled.row(star)) {
-                flags[star] |= star_flags::OUTSIDE_HULL;
-            }
-        }
+        let scaled = to_array(ridge.forward(spectra, fill.clone()));
+        let variance = to_array(ridge.variance(spectra, fill));
         let error = |star: usize, k: usize| {
             let rest = (error_covariance[[k, k]] - usual_variance[k]).max(0.0);
             (rest + variance[[star, k]]).sqrt() * scaler.scale[k]
@@ -77,8 +63,10 @@ impl LabelEstimator for RidgeEstimator {
             error_covariance[[k, l]] / (error_covariance[[k, k]] * error_covariance[[l, l]]).sqrt()
         };
         let covariance = Array3::from_shape_fn((n_stars, n_labels, n_labels), |(star, k, l)| {
-            if n_pixels[star] == 0 { f64::NAN } else { correlation(k, l) * error(star, k) * error(star, l) }
+            correlation(k, l) * error(star, k) * error(star, l)
         });
-        Ok(LabelEstimates { labels, covariance, chi2: vec![f64::NAN; n_stars], n_pixels, flags })
+        let mut estimates = LabelEstimates::read_off(scaler.unscale(scaled.view()), covariance, spectra.n_known());
+        self.hull.flag_outside(scaled.view(), &mut estimates);
+        Ok(estimates)
     }
 }

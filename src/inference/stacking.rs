@@ -153,7 +153,7 @@ pub(super) struct Choice {
     pub(super) stack: Stack,
     /// Each held-out star by what others of them taught.
     pub(super) stacked: Vec<Option<Stacked>>,
-    /// Scatter of each member and, last, of the combination: the root of the mean Huber loss of whole ensembles.
+    /// Scatter of each member and, last, of the combination: the root of the mean biweight loss of whole ensembles.
     pub(super) scatters: Vec<f64>,
 }
 

@@ -9,15 +9,11 @@ use super::best_fits::{SpectraFile, SpectraRows};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::inference::calibration::{CALIBRATION_FILE, ErrorCalibration};
-use crate::inference::combination_estimator::{self, CombinationEstimator};
+use crate::inference::calibration::ErrorCalibration;
 use crate::inference::fit::FitSettings;
-use crate::inference::fit_quality::FIT_QUALITY_FILE;
-use crate::inference::fitted::FittedCannon;
-use crate::inference::judged::{Judged, Recognizing};
-use crate::inference::network_estimator::NetworkEstimator;
-use crate::inference::refine::{FittedPayne, RefineSettings};
-use crate::inference::ridge_estimator::RidgeEstimator;
+use crate::inference::refine::RefineSettings;
+use crate::kinds::kind::Loaded;
+use crate::kinds::registry;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
@@ -26,12 +22,7 @@ use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
 use crate::spectra::quality::Quality;
 use crate::stars::prepare::{Normalizer, read_apstar};
-use crate::training::checkpoint::{self, Preparation, TrainedCannon};
-use crate::training::network_checkpoint::{self, TrainedNetwork};
-use crate::training::payne_checkpoint::{self, TrainedPayne};
-use crate::training::ridge_checkpoint::{self, TrainedRidge};
-use crate::training::usual_spectra::USUAL_SPECTRA_FILE;
-use crate::training::weights::MODEL_FILE;
+use crate::training::checkpoint::Preparation;
 
 /// A trained model, whatever its kind, ready to label raw spectra.
 pub struct Labeller {
@@ -79,8 +70,8 @@ impl Labeller {
     /// # Errors
     /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model was not trained on apStar spectra; [`Error::Continuum`].
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
-        let (estimator, preparation, label_names) = load_estimator(folder, fit, refine, compute)?;
-        let fingerprint = files::content_hash(&files_of_model(folder)?)?;
+        let Loaded { estimator, preparation, label_names, files, .. } = registry::load(folder, fit, refine, compute)?;
+        let fingerprint = files::content_hash(&files)?;
         let spectra = RawSpectra::new(preparation)?;
         Ok(Self {
             calibration: ErrorCalibration::load(folder, &label_names)?,
@@ -288,85 +279,4 @@ fn shortened(id: String) -> String {
         Some((end, _)) => format!("{}...", &id[..end]),
         None => id,
     }
-}
-
-/// A model of any kind, with the preparation of its spectra and the names of its labels.
-pub fn load_estimator(
-    folder: &Path,
-    fit: &FitSettings,
-    refine: &RefineSettings,
-    compute: &Compute,
-) -> Result<(Box<dyn LabelEstimator>, Preparation, Vec<String>)> {
-    Ok(match checkpoint::kind(folder)?.as_str() {
-        payne_checkpoint::KIND => {
-            let model = TrainedPayne::load(folder, compute)?;
-            let names = model.scaler.names[..model.n_labels].to_vec();
-            let fitted = FittedPayne::new(&model, fit, refine, compute);
-            (Box::new(Judged::load(folder, fitted, &model.preparation.grid.chips)?), model.preparation, names)
-        }
-        network_checkpoint::KIND => {
-            let model = TrainedNetwork::load(folder, compute)?;
-            let (names, preparation) = (model.scaler.names.clone(), model.preparation.clone());
-            let estimator = NetworkEstimator::new(&model, fit, compute);
-            (recognizing(folder, estimator, &preparation, compute)?, preparation, names)
-        }
-        ridge_checkpoint::KIND => {
-            let model = TrainedRidge::load(folder, compute)?;
-            let (names, preparation) = (model.scaler.names.clone(), model.preparation.clone());
-            let estimator = RidgeEstimator::new(&model, fit, compute);
-            (recognizing(folder, estimator, &preparation, compute)?, preparation, names)
-        }
-        combination_estimator::KIND => {
-            let (combination, names, folders) = combination_estimator::load(folder)?;
-            let mut members = Vec::with_capacity(folders.len());
-            let mut shared: Option<Preparation> = None;
-            for member in &folders {
-                let (estimator, preparation, own_names) = load_estimator(member, fit, refine, compute)?;
-                let differs = shared.as_ref().is_some_and(|shared| *shared != preparation) || own_names != names;
-                if differs {
-                    let detail =
-                        "it has other labels or treats spectra otherwise than the combination it is part of".into();
-                    return Err(Error::Checkpoint { path: member.clone(), detail });
-                }
-                shared = Some(preparation);
-                members.push(estimator);
-            }
-            let preparation = shared.expect("a combination has members");
-            let grid = preparation.grid.clone();
-            (Box::new(CombinationEstimator { combination, members, grid }), preparation, names)
-        }
-        _ => {
-            let model = TrainedCannon::load(folder, compute)?;
-            let names = model.scaler.names.clone();
-            let fitted = FittedCannon::new(&model, fit, compute);
-            (Box::new(Judged::load(folder, fitted, &model.preparation.grid.chips)?), model.preparation, names)
-        }
-    })
-}
-
-/// A model that does not describe spectra, beside what its folder tells of those it learned from.
-fn recognizing(
-    folder: &Path,
-    estimator: impl LabelEstimator + 'static,
-    preparation: &Preparation,
-    compute: &Compute,
-) -> Result<Box<dyn LabelEstimator>> {
-    let grid = &preparation.grid;
-    Ok(Box::new(Recognizing::load(folder, estimator, grid.n_pixels(), &grid.chips, compute)?))
-}
-
-/// Every file that the labels of a model depend on.
-fn files_of_model(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    if checkpoint::kind(folder)? == combination_estimator::KIND {
-        files.push(folder.join(MODEL_FILE));
-        for member in combination_estimator::load(folder)?.2 {
-            files.extend(files_of_model(&member)?);
-        }
-    } else {
-        files.extend(checkpoint::files_of(folder));
-    }
-    let beside = [CALIBRATION_FILE, FIT_QUALITY_FILE, USUAL_SPECTRA_FILE].map(|name| folder.join(name));
-    files.extend(beside.into_iter().filter(|path| path.is_file()));
-    Ok(files)
 }

@@ -3,43 +3,30 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ndarray::{Array2, s};
-
 use crate::data::fits::Column;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::draws::{Draws, SamplerSettings};
 use crate::inference::fit::FitSettings;
-use crate::inference::fitted::FittedCannon;
-use crate::inference::judged::Judged;
+use crate::inference::likelihood::Sampled;
 use crate::inference::posterior::Unsampled;
-use crate::inference::problem::Samplable;
-use crate::inference::refine::{FittedPayne, RefineSettings};
-use crate::inference::sampling::{
-    PosteriorSettings, Sampler, StarPosterior, draw_star, label_scaler, prepare, scaled_prior,
-};
+use crate::inference::refine::RefineSettings;
+use crate::inference::sampling::{PosteriorSettings, Sampler, StarPosterior};
+use crate::kinds::kind::{Loaded, LoadedPosterior};
+use crate::kinds::registry;
 use crate::labelling::labeller::{LabelledStar, RawSpectra};
 use crate::models::LabelEstimator;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
-use crate::training::checkpoint::{self, TrainedCannon};
-use crate::training::network_checkpoint;
-use crate::training::payne_checkpoint::{self, TrainedPayne};
 
-/// A trained model of either kind that has a likelihood, ready for raw spectra.
+/// A trained model that has a likelihood, ready for raw spectra.
 pub struct PosteriorSampler {
-    model: Model,
+    judge: Box<dyn LabelEstimator>,
+    model: LoadedPosterior,
     spectra: RawSpectra,
     label_names: Vec<String>,
-    /// Labels it was trained on, [n_stars, n_labels].
-    training_labels: Array2<f64>,
     compute: Compute,
-}
-
-enum Model {
-    Cannon(Box<Judged<FittedCannon>>),
-    Payne(Box<Judged<FittedPayne>>),
 }
 
 /// What one spectrum gave.
@@ -66,32 +53,17 @@ impl PosteriorSampler {
     /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model has no likelihood or was not trained on apStar spectra;
     /// [`Error::Continuum`].
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
-        let (model, preparation, label_names, training) = match checkpoint::kind(folder)?.as_str() {
-            payne_checkpoint::KIND => {
-                let model = TrainedPayne::load(folder, compute)?;
-                let names = model.scaler.names[..model.n_labels].to_vec();
-                let training = model.training_inputs.slice(s![.., ..model.n_labels]).to_owned();
-                let fitted = FittedPayne::new(&model, fit, refine, compute);
-                let judged = Judged::load(folder, fitted, &model.preparation.grid.chips)?;
-                (Model::Payne(Box::new(judged)), model.preparation, names, training)
-            }
-            network_checkpoint::KIND => {
-                return Err(Error::Mismatch {
-                    what: "model".into(),
-                    detail: "a network that reads labels off a spectrum has no likelihood to sample; give a Cannon or \
-                             an emulator"
-                        .into(),
-                });
-            }
-            _ => {
-                let model = TrainedCannon::load(folder, compute)?;
-                let fitted = FittedCannon::new(&model, fit, compute);
-                let judged = Judged::load(folder, fitted, &model.preparation.grid.chips)?;
-                (Model::Cannon(Box::new(judged)), model.preparation, model.scaler.names, model.training_labels)
-            }
-        };
+        let Loaded { estimator, preparation, label_names, posterior, .. } =
+            registry::load(folder, fit, refine, compute)?;
+        let model = posterior.ok_or_else(|| Error::Mismatch {
+            what: "model".into(),
+            detail: format!(
+                "{} reads labels off a spectrum and has no likelihood to sample; give a Cannon or an emulator",
+                folder.display()
+            ),
+        })?;
         let spectra = RawSpectra::new(preparation)?;
-        Ok(Self { model, spectra, label_names, training_labels: training, compute: compute.clone() })
+        Ok(Self { judge: estimator, model, spectra, label_names, compute: compute.clone() })
     }
 
     /// Names of the labels.
@@ -101,14 +73,8 @@ impl PosteriorSampler {
 
     /// Priors and nuisances in words, those that the model brings along included.
     pub fn words(&self, settings: &PosteriorSettings) -> Vec<String> {
-        let mut words = settings.words(&self.label_names, self.training_labels.nrows());
-        if let Model::Payne(_) = self.model {
-            words.push(
-                "inputs of the emulator that are not labels: Gaussian about what is usual at the labels; continuum of each \
-                 chip: polynomial, flat, integrated out; errors: as large as the misfit"
-                    .into(),
-            );
-        }
+        let mut words = settings.words(&self.label_names, self.model.training_labels.nrows());
+        words.extend(self.model.words.map(String::from));
         words
     }
 
@@ -123,47 +89,23 @@ impl PosteriorSampler {
         sampler: Sampler,
         seed: u64,
     ) -> Result<SampledStar> {
-        match &self.model {
-            Model::Cannon(model) => self.sample_with(&model.estimator, path, settings, sampler, seed, &**model),
-            Model::Payne(model) => self.sample_with(&model.estimator, path, settings, sampler, seed, &**model),
-        }
-    }
-
-    fn sample_with(
-        &self,
-        model: &impl Samplable,
-        path: &Path,
-        settings: &PosteriorSettings,
-        sampler: Sampler,
-        seed: u64,
-        judge: &dyn LabelEstimator,
-    ) -> Result<SampledStar> {
         let started = Instant::now();
-        let prior = scaled_prior(model, self.training_labels.view(), &settings.prior)?;
+        let prior = self.model.likelihood.scaled_prior(self.model.training_labels.view(), &settings.prior)?;
         let mut batch = self.spectra.read(&[path.to_path_buf()]);
         if let Some(err) = batch.errors.pop() {
             return Err(err);
         }
         let spectra = SpectraBatch::new(batch.flux.view(), batch.ivar.view(), &self.compute);
-        let prepared = prepare(model, &spectra, &prior, &settings.nuisances, self.spectra.grid())?;
-        let mut star = batch.stars.remove(0);
-        star.set_estimates(&prepared.estimates, 0);
         // Whether the model describes the star is asked without the nuisances of the posterior, as `maury label` asks it.
-        star.flags |= judge.estimate_labels(&spectra)?.flags[0] & star_flags::BAD_FIT;
-        let fit_s = started.elapsed().as_secs_f64();
-        let started = Instant::now();
-        let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(model), seed)?;
-        let approximation = &prepared.approximations[0];
-        let excluded = approximation.as_ref().is_ok_and(|approximation| approximation.was_excluded);
-        let n_labels = self.label_names.len();
-        let inflates = prepared.posterior.inflates_noise();
-        let posterior = draws.as_ref().map_or_else(
-            || StarPosterior::none(n_labels),
-            |draws| StarPosterior::of(draws, n_labels, inflates, excluded),
-        );
-        star.flags |= posterior.flags;
-        let sampling_s = started.elapsed().as_secs_f64();
-        Ok(SampledStar { star, draws, reason: approximation.as_ref().err().copied(), posterior, fit_s, sampling_s })
+        let judged = self.judge.estimate_labels(&spectra)?.flags[0] & star_flags::BAD_FIT;
+        let read_s = started.elapsed().as_secs_f64();
+        let grid = self.spectra.grid();
+        let Sampled { estimates, draws, reason, posterior, fit_s, sampling_s } =
+            self.model.likelihood.sample_star(&spectra, grid, &prior, settings, sampler, seed)?;
+        let mut star = batch.stars.remove(0);
+        star.set_estimates(&estimates, 0);
+        star.flags |= judged | posterior.flags;
+        Ok(SampledStar { star, draws, reason, posterior, fit_s: read_s + fit_s, sampling_s })
     }
 }
 

@@ -12,11 +12,12 @@ pub mod vectorizer;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, Axis};
 
 use self::misfit::Misfit;
 use crate::error::Result;
 use crate::spectra::batch::SpectraBatch;
+use crate::spectra::quality::star_flags;
 
 /// A spectrum that a model expects, and how far it trusts itself.
 #[derive(Debug, Clone)]
@@ -119,6 +120,17 @@ pub struct LabelEstimates {
 }
 
 impl LabelEstimates {
+    /// Of a model that reads labels off spectra, and knows no chi^2: a star without a pixel has no labels, and is flagged.
+    pub fn read_off(mut labels: Array2<f64>, mut covariance: Array3<f64>, n_pixels: Vec<usize>) -> Self {
+        let mut flags = vec![0; n_pixels.len()];
+        for (star, flags) in flags.iter_mut().enumerate().filter(|(star, _)| n_pixels[*star] == 0) {
+            labels.row_mut(star).fill(f64::NAN);
+            covariance.index_axis_mut(Axis(0), star).fill(f64::NAN);
+            *flags = star_flags::NO_DATA;
+        }
+        Self { labels, covariance, chi2: vec![f64::NAN; n_pixels.len()], n_pixels, flags }
+    }
+
     /// chi^2 per degree of freedom; NaN where there is none.
     pub fn chi2_reduced(&self, star: usize) -> f64 {
         let degrees = self.n_pixels[star] as f64 - self.labels.ncols() as f64;
@@ -140,8 +152,8 @@ impl LabelEstimates {
     /// The stars at these positions, in this order.
     pub fn select(&self, stars: &[usize]) -> Self {
         Self {
-            labels: self.labels.select(ndarray::Axis(0), stars),
-            covariance: self.covariance.select(ndarray::Axis(0), stars),
+            labels: self.labels.select(Axis(0), stars),
+            covariance: self.covariance.select(Axis(0), stars),
             chi2: stars.iter().map(|star| self.chi2[*star]).collect(),
             n_pixels: stars.iter().map(|star| self.n_pixels[*star]).collect(),
             flags: stars.iter().map(|star| self.flags[*star]).collect(),
@@ -151,8 +163,8 @@ impl LabelEstimates {
     /// Appends the estimates of further stars.
     pub fn append(&mut self, other: Self) {
         let join = "both have the same labels";
-        self.labels.append(ndarray::Axis(0), other.labels.view()).expect(join);
-        self.covariance.append(ndarray::Axis(0), other.covariance.view()).expect(join);
+        self.labels.append(Axis(0), other.labels.view()).expect(join);
+        self.covariance.append(Axis(0), other.covariance.view()).expect(join);
         self.chi2.extend(other.chi2);
         self.n_pixels.extend(other.n_pixels);
         self.flags.extend(other.flags);

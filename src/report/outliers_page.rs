@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::html::{Cell, Page};
 use super::{in_unit, percent, plain, title_with_unit};
-use crate::experiment::outliers::{Effect, FaultySpectrum, NOT_LISTED, Outlier, Outliers, Score, Spread, Verdict};
+use crate::findings::outliers::{Effect, FaultySpectrum, NOT_LISTED, Outlier, Outliers, Score, Spread, Verdict};
 use crate::plot::Figure;
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;

@@ -6,26 +6,24 @@ use std::path::Path;
 use super::figures::comparison::NamedFigure;
 use super::{figures, outliers_page};
 use crate::data::files;
-use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::experiment::config::ModelConfig;
-use crate::experiment::crossval::Training;
 use crate::experiment::load::Experiment;
 use crate::experiment::model_outcome::ModelOutcome;
 use crate::experiment::outcome::Outcome;
 use crate::findings::comparison::contestant::Contestant;
-use crate::training::cannon_config::CannonConfig;
-use crate::training::checkpoint::TrainedCannon;
 
 /// Draws and writes every figure of a run.
 ///
 /// # Errors
 /// [`crate::error::Error::Figure`], [`crate::error::Error::Io`]; of reading trained models.
-pub fn write(experiment: &Experiment, outcome: &Outcome, folder: &Path, compute: &Compute) -> Result<()> {
+pub fn write(experiment: &Experiment, outcome: &Outcome, folder: &Path) -> Result<()> {
     let place = folder.join("figures");
     for model in &outcome.models {
         for (index, training) in model.training.iter().enumerate() {
-            let Training::Network { members } = training else { continue };
+            let members = training.members();
+            if members.is_empty() {
+                continue;
+            }
             let fold = if model.training.len() > 1 { format!("-fold{}", index + 1) } else { String::new() };
             let title = format!("{}: training{}", model.name, fold.replace('-', ", "));
             let figure = figures::training_curves::draw(&title, &experiment.config.labels, members)?;
@@ -42,7 +40,7 @@ pub fn write(experiment: &Experiment, outcome: &Outcome, folder: &Path, compute:
         figures::write(&place, &name, &figure)?;
     }
     write_outliers(&experiment.slug, outcome, folder)?;
-    write_latent_spectra(experiment, folder, compute)
+    write_latent_spectra(outcome, folder)
 }
 
 /// Figures that cannot be drawn are named and left out: no run is lost for a picture.
@@ -73,25 +71,19 @@ fn write_outliers(name: &str, outcome: &Outcome, folder: &Path) -> Result<()> {
     files::write_bytes(&folder.join("outliers.html"), outliers_page::page(name, outliers, &drawn))
 }
 
-/// What Cannons learned beside their labels, beside what is known to change spectra of the H band.
-fn write_latent_spectra(experiment: &Experiment, folder: &Path, compute: &Compute) -> Result<()> {
-    for (name, model) in &experiment.config.models {
-        let ModelConfig::Cannon(CannonConfig { latent: Some(_), .. }) = model else { continue };
-        let models = folder.join("models").join(name);
-        let first_fold = models.join("fold1");
-        let trained = TrainedCannon::load(if first_fold.is_dir() { &first_fold } else { &models }, compute)?;
-        let grid = &trained.preparation.grid;
-        let responses = if grid.is_apogee() { figures::latent::known_responses()? } else { Vec::new() };
-        let spectra = trained.latent_spectra();
+/// What models learned beside the labels, beside what is known to change spectra of the H band.
+fn write_latent_spectra(outcome: &Outcome, folder: &Path) -> Result<()> {
+    let grid = &outcome.grid;
+    for ModelOutcome { name, latent_spectra: spectra, .. } in &outcome.models {
         if spectra.is_empty() {
-            // Training stars held out chose the plain Cannon.
             continue;
         }
-        let figure = figures::latent::components(&format!("{name}: latent spectra"), grid, &spectra, &responses, &[])?;
+        let responses = if grid.is_apogee() { figures::latent::known_responses()? } else { Vec::new() };
+        let figure = figures::latent::components(&format!("{name}: latent spectra"), grid, spectra, &responses, &[])?;
         figures::write(&folder.join("figures"), &format!("latent_spectra-{name}"), &figure)?;
         if !responses.is_empty() {
             let title = format!("{name}: known causes among the latent spectra");
-            let figure = figures::latent::responses(&title, grid, &spectra, &responses, &[])?;
+            let figure = figures::latent::responses(&title, grid, spectra, &responses, &[])?;
             figures::write(&folder.join("figures"), &format!("latent_causes-{name}"), &figure)?;
         }
     }

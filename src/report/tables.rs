@@ -8,11 +8,11 @@ use crate::data::selection::Cut;
 use crate::experiment::emulate::Emulation;
 use crate::experiment::model_outcome::ModelOutcome;
 use crate::experiment::outcome::Outcome;
-use crate::experiment::timings::Timings;
 use crate::findings::groups::HEALTHY;
 use crate::findings::metrics::{GroupMetrics, LabelMetrics};
 use crate::findings::pulls::EXPECTED_WITHIN;
 use crate::spectra::labels::unit;
+use crate::timings::Timings;
 
 /// What each cut of a selection removed and left.
 pub fn cuts_table(cuts: &[Cut]) -> String {

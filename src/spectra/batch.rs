@@ -1,9 +1,12 @@
 //! From host arrays to tensors: the point where Burn begins.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use ndarray::ArrayView2;
 
-use crate::device::Compute;
+use super::noise::Conditions;
+use crate::device::{Compute, to_array, to_f64};
 
 /// Spectra of several stars on a device.
 #[derive(Debug, Clone)]
@@ -28,6 +31,17 @@ impl SpectraBatch {
     /// Number of pixels.
     pub fn n_pixels(&self) -> usize {
         self.flux.dims()[1]
+    }
+
+    /// Number of pixels with information, by star.
+    pub fn n_known(&self) -> Vec<usize> {
+        let known = self.ivar.clone().greater_elem(0.0).float().cast(self.ivar.dtype());
+        to_f64(known.sum_dim(1)).into_iter().map(|count| count.round() as usize).collect()
+    }
+
+    /// How good the spectra are; `chips` are the pixels of each chip.
+    pub fn conditions(&self, chips: &[Range<usize>]) -> Vec<Conditions> {
+        Conditions::of(to_array(self.ivar.clone()).mapv(|ivar| ivar as f32).view(), chips)
     }
 }
 

@@ -1,12 +1,11 @@
 //! A trained Cannon in a folder: weights, and everything needed to use them on a raw spectrum.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use burn::store::ModuleSnapshot;
 use ndarray::{Array2, Axis, concatenate};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::model_file;
 use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::device::{Compute, to_f64};
@@ -18,8 +17,8 @@ use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::pixmask::PixmaskSettings;
 
-/// Layout version of the folder.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The kind `model.json` names.
+pub const KIND: &str = "cannon";
 
 /// How raw spectra were turned into what the model was trained on; new spectra must be treated alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,55 +51,6 @@ impl Preparation {
     }
 }
 
-/// The files a model folder consists of.
-pub fn files_of(folder: &Path) -> [PathBuf; 2] {
-    [MODEL_FILE, WEIGHTS_FILE].map(|name| folder.join(name))
-}
-
-/// The kind of model a folder holds: `cannon` or `payne`.
-///
-/// # Errors
-/// [`Error::Checkpoint`] if there is no model here.
-pub fn kind(folder: &Path) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Kind {
-        kind: String,
-    }
-    let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-    let path = folder.join(MODEL_FILE);
-    if !path.is_file() {
-        return Err(failed(format!(
-            "no {MODEL_FILE} here; give `models/<name>` of a run (or its `fold1`, ...), `checkpoints/payne-hband`, or make one with `maury import`"
-        )));
-    }
-    let kind: Kind = serde_json::from_str(&files::read_text(&path)?)
-        .map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
-    Ok(kind.kind)
-}
-
-/// What `model.json` of a folder says, which must be of this kind and of the format this maury reads.
-///
-/// # Errors
-/// [`Error::Checkpoint`].
-pub(crate) fn description<T: DeserializeOwned>(folder: &Path, expected: &str) -> Result<T> {
-    #[derive(Deserialize)]
-    struct Format {
-        format_version: u32,
-    }
-    let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-    let unreadable = |err: serde_json::Error| failed(format!("{MODEL_FILE} is not readable: {err}"));
-    let kind = kind(folder)?;
-    if kind != expected {
-        return Err(failed(format!("this is a `{kind}`, not a `{expected}`")));
-    }
-    let text = files::read_text(&folder.join(MODEL_FILE))?;
-    let Format { format_version } = serde_json::from_str(&text).map_err(unreadable)?;
-    if format_version != FORMAT_VERSION {
-        return Err(failed(format!("this is of format {format_version}, this maury reads format {FORMAT_VERSION}")));
-    }
-    serde_json::from_str(&text).map_err(unreadable)
-}
-
 /// A trained Cannon with its labels' scaling and the preparation of its spectra.
 #[derive(Debug, Clone)]
 pub struct TrainedCannon {
@@ -119,9 +69,6 @@ pub struct TrainedCannon {
 /// What `model.json` holds.
 #[derive(Serialize, Deserialize)]
 struct ModelFile {
-    format_version: u32,
-    kind: String,
-    maury_version: String,
     order: usize,
     scaler: LabelScaler,
     preparation: Preparation,
@@ -183,12 +130,8 @@ impl TrainedCannon {
     /// [`Error::Io`] or [`Error::Checkpoint`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::create_folder(folder)?;
-        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
         weights::write(folder, &self.cannon, |store| store)?;
         let description = ModelFile {
-            format_version: FORMAT_VERSION,
-            kind: "cannon".into(),
-            maury_version: env!("CARGO_PKG_VERSION").into(),
             order: self.cannon.vectorizer().order(),
             scaler: self.scaler.clone(),
             preparation: self.preparation.clone(),
@@ -197,8 +140,7 @@ impl TrainedCannon {
             latent_labels: if self.latent_labels.ncols() > 0 { rows(&self.latent_labels) } else { Vec::new() },
             n_nuisances: self.cannon.n_nuisances(),
         };
-        let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
-        files::write_bytes(&folder.join(MODEL_FILE), text)
+        model_file::write(folder, KIND, &description)
     }
 
     /// Reads a folder written by [`TrainedCannon::save`].
@@ -207,7 +149,7 @@ impl TrainedCannon {
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        let file: ModelFile = description(folder, "cannon")?;
+        let file: ModelFile = model_file::read(folder, KIND)?;
         let n_labels = file.scaler.n_labels();
         let n_pixels = file.preparation.grid.n_pixels();
         if !(1..=3).contains(&file.order)
@@ -226,15 +168,9 @@ impl TrainedCannon {
         let mut store = weights::open(folder, n_spectra.saturating_mul(n_pixels as u128))?;
         let vectorizer = Vectorizer::new(n_labels + file.n_latent_labels, file.order);
         let theta = vec![0.0; vectorizer.n_terms() * n_pixels];
-        let mut cannon = Cannon::from_coefficients(vectorizer, &theta, &vec![NO_INFORMATION; n_pixels], compute)
+        let template = Cannon::from_coefficients(vectorizer, &theta, &vec![NO_INFORMATION; n_pixels], compute)
             .with_nuisance_spectra(&vec![0.0; file.n_nuisances * n_pixels], compute);
-        let shapes = |cannon: &Cannon| (cannon.theta.val().dims(), cannon.s2.val().dims(), cannon.n_nuisances());
-        let expected = shapes(&cannon);
-        let applied =
-            cannon.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
-        if !applied.errors.is_empty() || shapes(&cannon) != expected {
-            return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
-        }
+        let cannon = weights::filled(folder, template, &mut store)?;
         let (theta, s2) = (to_f64(cannon.theta.val()), to_f64(cannon.s2.val()));
         let spectra = cannon.nuisance_spectra.as_ref().map(|spectra| to_f64(spectra.val())).unwrap_or_default();
         if theta.iter().chain(&s2).chain(&spectra).any(|weight| !weight.is_finite()) || s2.iter().any(|s2| *s2 < 0.0) {
@@ -329,7 +265,7 @@ mod tests {
         let bytes = || {
             let folder = tempfile::tempdir().unwrap();
             trained(&compute).save(folder.path()).unwrap();
-            files_of(folder.path()).map(|path| std::fs::read(path).unwrap())
+            [MODEL_FILE, WEIGHTS_FILE].map(|name| std::fs::read(folder.path().join(name)).unwrap())
         };
         let first = bytes();
         // Notes in the order of a hash would differ in most of eight tries.

@@ -2,19 +2,18 @@
 
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::store::ModuleSnapshot;
-use burn::tensor::Tensor;
+use burn::module::{Module, Param};
 use ndarray::Array2;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{FORMAT_VERSION, Preparation, TrainedCannon, description};
+use super::checkpoint::{Preparation, TrainedCannon};
 use super::label_regression::NetworkConfig;
-use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
+use super::model_file;
+use super::weights::{self, MODEL_FILE};
 use crate::data::files;
-use crate::device::{Compute, to_f64};
+use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::network::Network;
 use crate::models::network::input::{Masked, SpectrumInput};
@@ -49,9 +48,6 @@ pub struct TrainedNetwork {
 /// What `model.json` holds.
 #[derive(Serialize, Deserialize)]
 struct ModelFile {
-    format_version: u32,
-    kind: String,
-    maury_version: String,
     config: NetworkConfig,
     scaler: LabelScaler,
     preparation: Preparation,
@@ -84,7 +80,6 @@ impl TrainedNetwork {
     /// [`Error::Io`] or [`Error::Checkpoint`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::create_folder(folder)?;
-        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
         if let Some(cannon) = &self.fill {
             cannon.save(&folder.join(FILL_FOLDER))?;
         }
@@ -93,17 +88,13 @@ impl TrainedNetwork {
         let rows = |matrix: &Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
         let finite = |row: Vec<f64>| row.into_iter().map(|value| value.is_finite().then_some(value)).collect();
         let description = ModelFile {
-            format_version: FORMAT_VERSION,
-            kind: KIND.into(),
-            maury_version: env!("CARGO_PKG_VERSION").into(),
             config: self.config.clone(),
             scaler: self.scaler.clone(),
             preparation: self.preparation.clone(),
             training_labels: rows(&self.training_labels),
             error_covariance: rows(&self.error_covariance).into_iter().map(finite).collect(),
         };
-        let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
-        files::write_bytes(&folder.join(MODEL_FILE), text)
+        model_file::write(folder, KIND, &description)
     }
 
     /// Reads a folder written by [`TrainedNetwork::save`].
@@ -112,7 +103,7 @@ impl TrainedNetwork {
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        let file: ModelFile = description(folder, KIND)?;
+        let file: ModelFile = model_file::read(folder, KIND)?;
         let n_labels = file.scaler.n_labels();
         let square =
             file.error_covariance.len() == n_labels && file.error_covariance.iter().all(|row| row.len() == n_labels);
@@ -132,20 +123,12 @@ impl TrainedNetwork {
         let n_pixels = file.preparation.grid.n_pixels();
         let (n_weights, _) = (file.config.size(n_pixels, n_labels))
             .map_err(|problem| failed(format!("{MODEL_FILE}: layers of the network: {problem}")))?;
-        let mut store = weights::open(folder, (n_weights * file.config.members as f64) as u128)?;
+        // Before memory is asked for them.
+        weights::open(folder, (n_weights * file.config.members as f64) as u128)?;
         let template = blank(&file.config, n_pixels, n_labels, compute)
             .map_err(|problem| failed(format!("{MODEL_FILE}: {problem}")))?;
-        let mut ensemble = Ensemble { members: vec![template; file.config.members] };
-        let expected = shapes(&ensemble);
-        let applied =
-            ensemble.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
-        if !applied.errors.is_empty() || !applied.missing.is_empty() || shapes(&ensemble) != expected {
-            return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
-        }
-        let ensemble = ensemble.map(&mut Bring { compute });
-        if !all_finite(&ensemble) {
-            return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
-        }
+        let template = Ensemble { members: vec![template; file.config.members] };
+        let ensemble = weights::load(folder, template, compute)?;
         let fill = match file.config.input.masked {
             Masked::Cannon => Some(TrainedCannon::load(&folder.join(FILL_FOLDER), compute)?),
             Masked::Mean => None,
@@ -177,39 +160,4 @@ fn blank(config: &NetworkConfig, n_pixels: usize, n_labels: usize, compute: &Com
     output_of(&config.architecture.layers(), input.shape())?;
     let mut random = ChaCha8Rng::seed_from_u64(0);
     Ok(Network::new(input, &config.architecture, n_labels, config.loss.needs_variance(), &mut random, compute))
-}
-
-fn shapes<M: Module>(module: &M) -> Vec<Vec<usize>> {
-    struct Shapes(Vec<Vec<usize>>);
-    impl ModuleVisitor for Shapes {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.dims().to_vec());
-        }
-    }
-    let mut shapes = Shapes(Vec::new());
-    module.visit(&mut shapes);
-    shapes.0
-}
-
-fn all_finite<M: Module>(module: &M) -> bool {
-    struct Finite(bool);
-    impl ModuleVisitor for Finite {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0 &= to_f64(param.val().sum()).iter().all(|sum| sum.is_finite());
-        }
-    }
-    let mut finite = Finite(true);
-    module.visit(&mut finite);
-    finite.0
-}
-
-/// Every weight in the precision and place of a device; the file may hold another.
-struct Bring<'a> {
-    compute: &'a Compute,
-}
-
-impl ModuleMapper for Bring<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|weights| self.compute.bring(weights))
-    }
 }

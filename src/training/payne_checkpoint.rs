@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use burn::module::Param;
-use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, ModuleSnapshot, SafetensorsStore};
-use burn::tensor::{DType, Tensor};
+use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, SafetensorsStore};
+use burn::tensor::DType;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{FORMAT_VERSION, Preparation};
+use super::checkpoint::Preparation;
+use super::model_file;
 use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::device::{Compute, to_f64};
@@ -37,9 +37,6 @@ pub struct TrainedPayne {
 /// What `model.json` holds.
 #[derive(Serialize, Deserialize)]
 struct ModelFile {
-    format_version: u32,
-    kind: String,
-    maury_version: String,
     hidden: Vec<usize>,
     n_components: usize,
     n_labels: usize,
@@ -56,7 +53,6 @@ impl TrainedPayne {
     /// [`Error::Io`] or [`Error::Checkpoint`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::create_folder(folder)?;
-        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
         weights::write(folder, &self.payne, |store| {
             // From f32: the adapter passes f64 on as it is.
             store.with_to_adapter(FloatCastAdapter::to(DType::F32).chain(HalfPrecisionAdapter::new()))
@@ -65,9 +61,6 @@ impl TrainedPayne {
         // A thousandth of a standard deviation is far below what distinguishes two models.
         let rounded = scaled.rows().into_iter().map(|row| row.mapv(|v| (v * 1e3).round() / 1e3).to_vec()).collect();
         let description = ModelFile {
-            format_version: FORMAT_VERSION,
-            kind: KIND.into(),
-            maury_version: env!("CARGO_PKG_VERSION").into(),
             hidden: self.payne.hidden(),
             n_components: self.payne.n_components(),
             n_labels: self.n_labels,
@@ -75,8 +68,7 @@ impl TrainedPayne {
             preparation: self.preparation.clone(),
             training_inputs: rounded,
         };
-        let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
-        files::write_bytes(&folder.join(MODEL_FILE), text)
+        model_file::write(folder, KIND, &description)
     }
 
     /// Reads a folder written by [`TrainedPayne::save`].
@@ -84,8 +76,8 @@ impl TrainedPayne {
     /// # Errors
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
-        let text = files::read_text(&folder.join(MODEL_FILE))?;
-        Self::read(folder, &text, |n_weights| weights::open(folder, n_weights), compute)
+        let file = model_file::read(folder, KIND)?;
+        Self::restore(folder, file, |n_weights| weights::open(folder, n_weights), compute)
     }
 
     /// Reads the content of `model.json` and `weights.safetensors` from memory; messages name `origin`.
@@ -97,25 +89,17 @@ impl TrainedPayne {
             weights::fits(origin, n_weights, bytes.len() as u64)?;
             Ok(SafetensorsStore::from_bytes(Some(bytes.to_vec())))
         };
-        Self::read(origin, description, open, compute)
+        Self::restore(origin, model_file::parse(origin, description, KIND)?, open, compute)
     }
 
     /// `open` gives the weights where they can be as many as it is told.
-    fn read(
+    fn restore(
         origin: &Path,
-        description: &str,
+        file: ModelFile,
         open: impl FnOnce(u128) -> Result<SafetensorsStore>,
         compute: &Compute,
     ) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: origin.to_path_buf(), detail };
-        let file: ModelFile =
-            serde_json::from_str(description).map_err(|err| failed(format!("{MODEL_FILE} is not readable: {err}")))?;
-        if file.kind != KIND || file.format_version != FORMAT_VERSION {
-            return Err(failed(format!(
-                "this is a `{}` of format {}, `{KIND}` of format {FORMAT_VERSION} is expected",
-                file.kind, file.format_version
-            )));
-        }
         let n_inputs = file.scaler.n_labels();
         let sizes = [&[n_inputs, file.n_components], file.hidden.as_slice()].concat();
         if !file.scaler.is_consistent()
@@ -130,14 +114,9 @@ impl TrainedPayne {
         let widths = [&[n_inputs], file.hidden.as_slice(), &[file.n_components]].concat();
         let pairs = widths.windows(2).map(|pair| pair[0] as u128 * pair[1] as u128);
         let store = open(pairs.sum::<u128>() + file.n_components as u128 * n_pixels as u128)?;
-        let mut payne = Payne::nil(n_inputs, &file.hidden, file.n_components, n_pixels, compute);
-        let expected = shapes(&payne);
+        let template = Payne::nil(n_inputs, &file.hidden, file.n_components, n_pixels, compute);
         let mut store = store.with_from_adapter(FloatCastAdapter::to(compute.dtype()));
-        let applied =
-            payne.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
-        if !applied.errors.is_empty() || shapes(&payne) != expected {
-            return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
-        }
+        let payne = weights::filled(origin, template, &mut store)?;
         let theta = to_f64(payne.theta());
         let s2 = to_f64(payne.s2.val());
         if theta.iter().any(|weight| !weight.is_finite()) || s2.iter().any(|s2| !s2.is_finite() || *s2 < 0.0) {
@@ -156,13 +135,6 @@ impl TrainedPayne {
     }
 }
 
-/// Shapes of every parameter.
-fn shapes(payne: &Payne) -> Vec<Vec<usize>> {
-    let matrices = payne.network.shapes();
-    let vector = |parameter: &Param<Tensor<1>>| parameter.dims().to_vec();
-    [matrices, vec![payne.components.weight.dims().to_vec(), vector(&payne.mean), vector(&payne.s2)]].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +143,7 @@ mod tests {
     use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings};
     use crate::spectra::grid::WavelengthGrid;
     use crate::spectra::pixmask::PixmaskSettings;
+    use burn::module::Param;
 
     fn trained(compute: &Compute) -> TrainedPayne {
         let mut payne = Payne::nil(3, &[4], 2, 5, compute);

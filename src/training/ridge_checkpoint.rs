@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::store::ModuleSnapshot;
-use burn::tensor::Tensor;
+use burn::module::Param;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{FORMAT_VERSION, Preparation, TrainedCannon, description};
-use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
+use super::checkpoint::{Preparation, TrainedCannon};
+use super::model_file;
+use super::weights::{self, MODEL_FILE};
 use crate::data::files;
-use crate::device::{Compute, to_f64};
+use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::network::input::Masked;
 use crate::models::ridge::{Kernel, Ridge, RidgeConfig};
@@ -47,9 +46,6 @@ pub struct TrainedRidge {
 /// What `model.json` holds.
 #[derive(Serialize, Deserialize)]
 struct ModelFile {
-    format_version: u32,
-    kind: String,
-    maury_version: String,
     config: RidgeConfig,
     scaler: LabelScaler,
     preparation: Preparation,
@@ -73,16 +69,12 @@ impl TrainedRidge {
     /// [`Error::Io`] or [`Error::Checkpoint`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::create_folder(folder)?;
-        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
         if let Some(cannon) = &self.fill {
             cannon.save(&folder.join(FILL_FOLDER))?;
         }
         weights::write(folder, &self.ridge, |store| store)?;
         let rows = |matrix: &Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
         let description = ModelFile {
-            format_version: FORMAT_VERSION,
-            kind: KIND.into(),
-            maury_version: env!("CARGO_PKG_VERSION").into(),
             config: self.config.clone(),
             scaler: self.scaler.clone(),
             preparation: self.preparation.clone(),
@@ -92,8 +84,7 @@ impl TrainedRidge {
             n_anchors: self.ridge.anchors.as_ref().map_or(0, |anchors| anchors.dims()[0]),
             n_hidden: self.ridge.hidden.dims()[0],
         };
-        let text = serde_json::to_string(&description).map_err(|err| failed(err.to_string()))?;
-        files::write_bytes(&folder.join(MODEL_FILE), text)
+        model_file::write(folder, KIND, &description)
     }
 
     /// Reads a folder written by [`TrainedRidge::save`].
@@ -102,7 +93,7 @@ impl TrainedRidge {
     /// [`Error::Checkpoint`] if it is absent, of another kind or version, or inconsistent.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        let file: ModelFile = description(folder, KIND)?;
+        let file: ModelFile = model_file::read(folder, KIND)?;
         let (n_labels, n_pixels) = (file.scaler.n_labels(), file.preparation.grid.n_pixels());
         let is_square =
             file.error_covariance.len() == n_labels && file.error_covariance.iter().all(|row| row.len() == n_labels);
@@ -124,12 +115,13 @@ impl TrainedRidge {
             return Err(failed(format!("{MODEL_FILE}: usual_variance of {name} is {value}; was it edited?")));
         }
         let n_spectra = (file.n_anchors as u128).saturating_add(file.n_hidden as u128);
-        let mut store = weights::open(folder, n_spectra.saturating_mul(n_pixels as u128))?;
+        // Before memory is asked for them.
+        weights::open(folder, n_spectra.saturating_mul(n_pixels as u128))?;
         let zeros = |rows: usize, columns: usize| {
             Param::from_tensor(compute.tensor_f32(vec![0.0; rows * columns], [rows, columns]))
         };
         let n_weights = if file.n_anchors == 0 { n_pixels } else { file.n_anchors };
-        let mut ridge = Ridge {
+        let template = Ridge {
             mean: zeros(1, n_pixels),
             pixel_weights: zeros(1, n_pixels),
             anchors: (file.n_anchors > 0).then(|| zeros(file.n_anchors, n_pixels)),
@@ -138,16 +130,7 @@ impl TrainedRidge {
             intercept: zeros(1, n_labels),
             hidden: zeros(file.n_hidden, n_pixels),
         };
-        let expected = shapes(&ridge);
-        let applied =
-            ridge.load_from(&mut store).map_err(|err| failed(format!("cannot read {WEIGHTS_FILE}: {err}")))?;
-        if !applied.errors.is_empty() || !applied.missing.is_empty() || shapes(&ridge) != expected {
-            return Err(failed(format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
-        }
-        let ridge = ridge.map(&mut Bring { compute });
-        if !tensors(&ridge).into_iter().all(|tensor| to_f64(tensor.sum())[0].is_finite()) {
-            return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
-        }
+        let ridge = weights::load(folder, template, compute)?;
         let fill = match file.config.masked {
             Masked::Cannon => Some(TrainedCannon::load(&folder.join(FILL_FOLDER), compute)?),
             Masked::Mean => None,
@@ -165,26 +148,5 @@ impl TrainedRidge {
             preparation: file.preparation,
             fill,
         })
-    }
-}
-
-fn tensors(ridge: &Ridge) -> Vec<Tensor<2>> {
-    let Ridge { mean, pixel_weights, anchors, weights, sharpness, intercept, hidden } = ridge;
-    let all = [mean, pixel_weights, weights, sharpness, intercept, hidden];
-    all.into_iter().chain(anchors).map(|param| param.val()).collect()
-}
-
-fn shapes(ridge: &Ridge) -> Vec<[usize; 2]> {
-    tensors(ridge).iter().map(|tensor| tensor.dims()).collect()
-}
-
-/// Every weight in the precision and place of a device; the file may hold another.
-struct Bring<'a> {
-    compute: &'a Compute,
-}
-
-impl ModuleMapper for Bring<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|weights| self.compute.bring(weights))
     }
 }

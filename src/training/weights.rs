@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::tensor::Tensor;
 
 use crate::data::files;
+use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 
 /// What a model is, in its folder.
@@ -25,7 +28,7 @@ fn failed(folder: &Path, detail: String) -> Error {
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Checkpoint`].
-pub(super) fn write(
+pub fn write(
     folder: &Path,
     module: &impl ModuleSnapshot,
     adapt: impl FnOnce(SafetensorsStore) -> SafetensorsStore,
@@ -36,6 +39,72 @@ pub(super) fn write(
         let mut store = adapt(store.metadata("producer", "burn"));
         module.save_into(&mut store).map_err(|err| failed(folder, format!("cannot write the weights: {err}")))
     })
+}
+
+/// A module with the weights of a folder, in the precision and place of a device. `template` has its shapes.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if they are not there, of other shapes, or no finite numbers.
+pub fn load<M: Module + ModuleSnapshot>(folder: &Path, template: M, compute: &Compute) -> Result<M> {
+    let n_weights = shapes(&template).iter().map(|shape| shape.iter().map(|n| *n as u128).product::<u128>()).sum();
+    let mut store = open(folder, n_weights)?;
+    let module = filled(folder, template, &mut store)?.map(&mut Bring { compute });
+    let mut finite = Finite(true);
+    module.visit(&mut finite);
+    match finite.0 {
+        true => Ok(module),
+        false => Err(failed(folder, format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged"))),
+    }
+}
+
+/// A module with the weights of a store, as they are there.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if there are fewer, or of other shapes.
+pub(super) fn filled<M: Module + ModuleSnapshot>(
+    folder: &Path,
+    template: M,
+    store: &mut SafetensorsStore,
+) -> Result<M> {
+    let (expected, mut module) = (shapes(&template), template);
+    let applied =
+        module.load_from(store).map_err(|err| failed(folder, format!("cannot read {WEIGHTS_FILE}: {err}")))?;
+    if !applied.errors.is_empty() || !applied.missing.is_empty() || shapes(&module) != expected {
+        return Err(failed(folder, format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
+    }
+    Ok(module)
+}
+
+/// Shapes of a module's weights, one after the other.
+fn shapes<M: Module>(module: &M) -> Vec<Vec<usize>> {
+    struct Shapes(Vec<Vec<usize>>);
+    impl ModuleVisitor for Shapes {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.dims().to_vec());
+        }
+    }
+    let mut shapes = Shapes(Vec::new());
+    module.visit(&mut shapes);
+    shapes.0
+}
+
+struct Finite(bool);
+
+impl ModuleVisitor for Finite {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0 &= to_f64(param.val().sum()).iter().all(|sum| sum.is_finite());
+    }
+}
+
+/// Every weight in the precision and place of a device; the file may hold another.
+struct Bring<'a> {
+    compute: &'a Compute,
+}
+
+impl ModuleMapper for Bring<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weights| self.compute.bring(weights))
+    }
 }
 
 /// Opens the weights of a folder, which must be a file large enough for so many numbers: before memory is asked for them.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use maury::experiment::config::ModelConfig;
 use maury::experiment::load::Experiment;
 use maury::models::network::layers::{Shape, output_of};
+use maury::training::label_regression::NetworkConfig;
 
 #[test]
 fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {
@@ -31,7 +31,8 @@ fn the_network_in_the_readme_is_valid() {
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, text).unwrap();
     let experiment = Experiment::load(&path, &[], None).unwrap();
-    let ModelConfig::Network(network) = &experiment.config.models["mine"] else { panic!("a network") };
+    let settings = serde_json::to_value(&experiment.config.models["mine"]).unwrap();
+    let network: NetworkConfig = serde_json::from_value(settings["network"].clone()).unwrap();
     let spectrum = Shape::Sequence { channels: 2, length: 8575 };
     assert_eq!(output_of(&network.architecture.layers(), spectrum), Ok(Shape::Vector(128)));
 }

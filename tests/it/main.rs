@@ -29,6 +29,7 @@ mod lost_work;
 mod mock;
 mod networks;
 mod outliers;
+mod own_kind;
 mod posterior;
 mod posterior_cli;
 mod precision;

@@ -10,10 +10,10 @@ use crate::data::files;
 use crate::data::fits::Column;
 use crate::error::Result;
 use crate::experiment::outcome::RunMetrics;
-use crate::experiment::timings::{StepTime, Timings};
 use crate::findings::metrics::{LabelMetrics, ModelMetrics};
 use crate::spectra::labels::unit;
 use crate::spectra::star_table::write_table;
+use crate::timings::{StepTime, Timings};
 
 /// What became of one point.
 #[derive(Debug, Clone)]

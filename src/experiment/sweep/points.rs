@@ -161,7 +161,6 @@ fn change(table: &mut Table, key: &str, value: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::config::ModelConfig;
     use crate::experiment::load::Experiment;
     use crate::spectra::split::Split;
 
@@ -188,8 +187,7 @@ mod tests {
         assert_eq!(short, expected.map(|end| format!("split.folds.k = {end}")));
         let config = &experiment.points[1].config;
         assert_eq!((config.split, config.seed, config.sweep.is_empty()), (Split::Folds { k: 5 }, 4, true));
-        let ModelConfig::Cannon(cannon) = &config.models["cannon"] else { panic!("a Cannon was asked for") };
-        assert_eq!((cannon.order, config.models.len()), (3, 1));
+        assert_eq!((config.models["cannon"].flux_order(), config.models.len()), (Some(3), 1));
         assert!(load("seed = 1", &[]).unwrap().points.is_empty());
         assert!(load("[sweep]", &[]).unwrap().points.is_empty());
     }

@@ -11,9 +11,9 @@ use crate::experiment::load::Experiment;
 use crate::experiment::outcome::RunMetrics;
 use crate::experiment::place::Place;
 use crate::experiment::run::run_on;
-use crate::experiment::timings::{Timings, forget_peak_memory};
 use crate::progress::Progress;
 use crate::stars::prepare::Source;
+use crate::timings::{Timings, forget_peak_memory};
 
 /// Runs every point of a sweep: its files go into `folder/points/<NN>`, prepared sets into `cache`, shared.
 ///

@@ -2,8 +2,8 @@
 
 use crate::data::isochrone::Isochrone;
 use crate::error::Result;
-use crate::experiment::lab::{Lab, Pictures, SequenceSpectra};
 use crate::findings::gathering::Gathering;
+use crate::findings::lab::{Lab, Pictures, SequenceSpectra};
 use crate::plot::Figure;
 use crate::plot::corner::{CornerData, DrawSet, Population, corner};
 use crate::plot::kiel::{self, KielData, KielFeature, KielPanel, KielStar, kiel};
@@ -129,7 +129,7 @@ fn observed_and_model(lab: &Lab, lines: &[MarkedLine]) -> Result<Figure> {
 
 /// Gradient spectra of all labels, lines of a label's own element emphasised.
 fn gradient_spectra(lab: &Lab, lines: &[MarkedLine]) -> Result<Figure> {
-    let row = |gradient: &crate::experiment::lab::GradientSpectrum| {
+    let row = |gradient: &crate::findings::lab::GradientSpectrum| {
         let found = &lab.gradients.labels[&gradient.label];
         SpectrumRow {
             title: label_title(&gradient.label),

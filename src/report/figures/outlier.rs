@@ -1,7 +1,7 @@
 //! An outlier's spectrum with the models at its estimated and at its catalogue labels.
 
 use crate::error::Result;
-use crate::experiment::outliers::{Outlier, Outliers};
+use crate::findings::outliers::{Outlier, Outliers};
 use crate::plot::Figure;
 use crate::plot::spectrum::NamedSpectrum;
 use crate::plot::star::{StarAndModel, star_and_model};

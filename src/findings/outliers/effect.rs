@@ -11,15 +11,14 @@ use super::settings::OutlierSettings;
 use super::verdict::Verdict;
 use crate::data::catalogue::Catalogue;
 use crate::error::Result;
-use crate::experiment::crossval::CrossValidation;
 use crate::findings::groups::HEALTHY;
 use crate::findings::predictions::Predictions;
-use crate::inference::fitted::FittedCannon;
+use crate::kinds::context::Context;
+use crate::kinds::kind::{Job, Trained};
 use crate::models::LabelEstimates;
 use crate::spectra::split::{Fold, Split};
 use crate::stars::truth::Truth;
 use crate::stats::robust::{robust_scatter, standard_deviation};
-use crate::training::cannon_config::CannonConfig;
 
 /// Models trained without suspects, and what they say of the test stars.
 #[derive(Debug, Clone)]
@@ -39,15 +38,15 @@ pub(super) struct Retrained {
 /// # Errors
 /// Those of training, of half the stars too.
 pub(super) fn retrain(
-    crossval: &CrossValidation,
+    context: &Context,
     fold: &Fold,
-    config: &CannonConfig,
+    trained: &dyn Trained,
     stars: &Catalogue,
     settings: &OutlierSettings,
 ) -> Result<Retrained> {
-    let set = crossval.set;
+    let set = context.set;
     let training: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
-    let findings = judge_training(crossval, &training, config, stars, settings)?;
+    let findings = judge_training(context, &training, trained, stars, settings)?;
     let faulty: Vec<&(Finding, Vec<f64>)> = findings.iter().filter(|(f, _)| f.verdict.is_fault_of_star()).collect();
     let label_of = |star: usize| faulty.iter().find(|(finding, _)| finding.star == star);
     let kept = |relabel: bool| -> Vec<usize> {
@@ -62,11 +61,9 @@ pub(super) fn retrain(
                 own.labels.row_mut(row).iter_mut().zip(labels).for_each(|(label, estimate)| *label = *estimate);
             }
         }
-        let again = CrossValidation { set: &own, ..*crossval };
         let all = Fold { training: (0..kept.len()).collect(), test: Vec::new() };
-        let (trained, _) = again.train_cannon(&all, config)?;
-        let fitted = FittedCannon::new(&trained, &crossval.config.fit, crossval.compute);
-        crossval.label("fitting labels", &fold.test, &fitted)
+        let again = train_again(trained, &Context { set: &own, ..*context }, &all)?;
+        context.label("fitting labels", &fold.test, &*again.estimator(context))
     };
     Ok(Retrained {
         suspects: faulty.iter().map(|(finding, _)| (finding.star, finding.verdict)).collect(),
@@ -76,28 +73,32 @@ pub(super) fn retrain(
     })
 }
 
+/// The model, trained on another fold.
+fn train_again(trained: &dyn Trained, context: &Context, fold: &Fold) -> Result<Box<dyn Trained>> {
+    trained.again(&Job { context: *context, fold, earlier: &BTreeMap::new(), place: None })
+}
+
 /// Outliers among training stars, with their estimates by the model of the other half.
 fn judge_training(
-    crossval: &CrossValidation,
+    context: &Context,
     training: &[usize],
-    config: &CannonConfig,
+    trained: &dyn Trained,
     stars: &Catalogue,
     settings: &OutlierSettings,
 ) -> Result<Vec<(Finding, Vec<f64>)>> {
-    let set = crossval.set;
+    let set = context.set;
     let ids: Vec<String> = training.iter().map(|row| set.ids[*row].clone()).collect();
     let mut order = Vec::new();
     let mut gathered = Vec::new();
     let mut estimates = LabelEstimates::empty(set.label_names.len());
     // As many outliers as there are: a training set has no limit of what is worth a look.
     let settings = OutlierSettings { most: training.len(), ..settings.clone() };
-    for half in (Split::Folds { k: 2 }).folds(&ids, crossval.config.seed) {
+    for half in (Split::Folds { k: 2 }).folds(&ids, context.settings.seed) {
         let rows = |stars: &[usize]| stars.iter().map(|star| training[*star]).collect::<Vec<usize>>();
         let fold = Fold { training: rows(&half.training), test: rows(&half.test) };
-        let (trained, _) = crossval.train_cannon(&fold, config)?;
-        let fitted = FittedCannon::new(&trained, &crossval.config.fit, crossval.compute);
-        let of_half = crossval.label("fitting training stars", &fold.test, &fitted)?;
-        gathered.extend(gather(crossval, &fold, Some(&trained), &of_half, &settings, 0)?);
+        let again = train_again(trained, context, &fold)?;
+        let of_half = context.label("fitting training stars", &fold.test, &*again.estimator(context))?;
+        gathered.extend(gather(context, &fold, again.flux_model(), &of_half, &settings, 0)?);
         estimates.append(of_half);
         order.extend(half.test);
     }

@@ -7,7 +7,7 @@ use super::fits::{OtherFits, fit_again, look_alikes};
 use super::settings::OutlierSettings;
 use super::spectrum::{Examiner, SpectrumEvidence};
 use crate::error::Result;
-use crate::experiment::crossval::CrossValidation;
+use crate::kinds::context::Context;
 use crate::models::LabelEstimates;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
@@ -55,14 +55,14 @@ pub struct Spectra {
 /// # Errors
 /// Those of fits.
 pub(super) fn gather(
-    crossval: &CrossValidation,
+    context: &Context,
     fold: &Fold,
     model: Option<&TrainedCannon>,
     estimates: &LabelEstimates,
     settings: &OutlierSettings,
     n_drawn: usize,
 ) -> Result<Vec<StarEvidence>> {
-    let (set, compute) = (crossval.set, crossval.compute);
+    let (set, compute) = (context.set, context.compute);
     let catalogue = set.labels.select(Axis(0), &fold.test);
     let sigmas =
         Scatter::of(estimates.labels.view(), catalogue.view()).sigmas(estimates.labels.view(), catalogue.view());
@@ -71,7 +71,7 @@ pub(super) fn gather(
 
     let examiner = model.map(|model| Examiner::new(model, compute)).transpose()?;
     let spectrum = match &examiner {
-        Some(examiner) => examine_all(examiner, crossval, fold, estimates, &catalogue),
+        Some(examiner) => examine_all(examiner, context, fold, estimates, &catalogue),
         None => vec![SpectrumEvidence::NONE; fold.test.len()],
     };
     let mut stars: Vec<StarEvidence> = spectrum
@@ -88,7 +88,7 @@ pub(super) fn gather(
         })
         .collect();
     if let Some(model) = model {
-        let fits = fit_again(model, set, &far_rows, &crossval.config.fit, settings.starts, compute)?;
+        let fits = fit_again(model, set, &far_rows, &context.settings.fit, settings.starts, compute)?;
         far.iter().zip(fits).for_each(|(star, fits)| stars[*star].fits = fits);
     }
     let labels = look_alikes(set, &far_rows, &fold.training, compute);
@@ -100,16 +100,16 @@ pub(super) fn gather(
 
 fn examine_all(
     examiner: &Examiner,
-    crossval: &CrossValidation,
+    context: &Context,
     fold: &Fold,
     estimates: &LabelEstimates,
     catalogue: &Array2<f64>,
 ) -> Vec<SpectrumEvidence> {
     // As many spectra in memory as a fit has.
-    let batch = crossval.config.fit.batch_stars;
+    let batch = context.settings.fit.batch_stars;
     let mut evidence = Vec::with_capacity(fold.test.len());
     for (index, rows) in fold.test.chunks(batch).enumerate() {
-        let (flux, ivar) = spectra_of_rows(crossval.set, rows);
+        let (flux, ivar) = spectra_of_rows(context.set, rows);
         let stars = ndarray::s![index * batch..index * batch + rows.len(), ..];
         let (estimates, catalogue) = (estimates.labels.slice(stars), catalogue.slice(stars));
         evidence.extend(examiner.examine(flux.view(), ivar.view(), estimates, catalogue));

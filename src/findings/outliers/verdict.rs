@@ -326,7 +326,7 @@ fn percent(part: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::outliers::{Opinions, OtherFit, OtherFits, SpectrumEvidence, Unusual};
+    use crate::findings::outliers::{Opinions, OtherFit, OtherFits, SpectrumEvidence, Unusual};
 
     /// A star that deviates in its second label, and nothing else is unusual.
     fn plain() -> Evidence {

@@ -12,7 +12,7 @@ pub mod settings;
 mod stars;
 pub mod subject;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -26,8 +26,7 @@ pub use sequences::{Sequence, SequenceSpectra, Sequences};
 pub use settings::LabSettings;
 pub use stars::{FittedStar, LookAlikePair, ShownStar};
 
-use super::config::ExperimentConfig;
-use super::model_outcome::ModelOutcome;
+use super::predictions::Predictions;
 use crate::data::apstar;
 use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
@@ -142,13 +141,13 @@ pub struct Pictures {
 }
 
 impl Lab {
-    /// Looks into the first fold of a run; `models` tells where each Cannon of the experiment was kept.
+    /// Looks into the first fold of a run; `models` tells where each model that predicts flux was kept.
     ///
     /// # Errors
     /// Errors of reading, fitting and sampling; [`crate::error::Error::TooFewStars`] where no star can be shown.
     pub fn look(subject: &Subject, models: &[(String, PathBuf)]) -> Result<Self> {
-        let Subject { source, crossval, fold, result, cannon, settings } = subject;
-        let (set, config) = (crossval.set, crossval.config);
+        let Subject { source, stars: taken, context, fold, result, cannon, settings } = subject;
+        let set = context.set;
         let scaler = &cannon.scaler;
         let well_measured = well_measured(subject);
         let complete: Vec<Vec<f64>> =
@@ -157,7 +156,7 @@ impl Lab {
             source.stars.labels.iter().map(|row| row[k]).filter(|label| label.is_finite()).collect()
         };
         let labels = set.label_names.iter().enumerate().map(|(k, name)| (name.clone(), range(&column(k)))).collect();
-        let cut = config.selection.ranges.get("logg");
+        let cut = taken.selection.ranges.get("logg");
         let gravity = RADII_RSUN.map(|radius_rsun| {
             let logg = sun_like_logg(radius_rsun);
             Gravity { radius_rsun, logg, is_kept: cut.map(|range| range.holds(logg)) }
@@ -206,13 +205,12 @@ impl Lab {
         })
     }
 
-    /// Sets the estimates of all test stars beside isochrones.
+    /// Sets its model's estimates of all test stars beside isochrones.
     ///
     /// # Errors
     /// Errors of reading isochrones.
-    pub fn finish(&mut self, models: &[ModelOutcome], settings: &LabSettings) -> Result<()> {
-        let Some(model) = models.iter().find(|model| model.name == self.model) else { return Ok(()) };
-        let (kiel, diagram) = kiel::compare(&model.predictions, settings)?;
+    pub fn finish(&mut self, predictions: &Predictions, settings: &LabSettings) -> Result<()> {
+        let (kiel, diagram) = kiel::compare(predictions, settings)?;
         self.kiel = Some(kiel);
         self.pictures.kiel = Some(diagram);
         Ok(())
@@ -222,7 +220,7 @@ impl Lab {
 /// The pixels that at least half of the training stars have, of those that the model knows. At the ends of the chips, which
 /// move with the stars' velocities, few stars say what a model should believe.
 fn well_measured(subject: &Subject) -> Vec<bool> {
-    let set = subject.crossval.set;
+    let set = subject.context.set;
     let training: Vec<usize> = subject.fold.training.iter().copied().filter(|star| set.can_train(*star)).collect();
     let has = |star: &&usize, pixel: usize| set.ivar[[**star, pixel]] > 0.0;
     let valid = subject.cannon.cannon.valid_pixels();
@@ -241,8 +239,7 @@ fn range(values: &[f64]) -> LabelRange {
 ///
 /// # Errors
 /// Errors of reading isochrones and the mystery.
-pub fn check_files(config: &ExperimentConfig) -> Result<()> {
-    let Some(settings) = &config.lab else { return Ok(()) };
+pub fn check_files(settings: &LabSettings, mystery: Option<&Path>) -> Result<()> {
     kiel::check(settings)?;
-    config.data.mystery.as_deref().map_or(Ok(()), |path| apstar::read(path).map(|_| ()))
+    mystery.map_or(Ok(()), |path| apstar::read(path).map(|_| ()))
 }

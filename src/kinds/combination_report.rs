@@ -15,7 +15,7 @@ pub struct CombinationReport {
     pub weights: BTreeMap<String, BTreeMap<String, f64>>,
     /// By label, what shares depend on; none where held-out stars are too few.
     pub recipes: BTreeMap<String, Option<Recipe>>,
-    /// By label, how each member and the combination scatter on the held-out stars: the root of the mean Huber loss that shares
+    /// By label, how each member and the combination scatter on the held-out stars: the root of the mean biweight loss that shares
     /// make least. The combination is learned from others of them.
     pub held_out_scatter: BTreeMap<String, HeldOutScatter>,
 }

@@ -1,152 +1,148 @@
-//! Estimates of training stars by models that did not see them, and the errors calibrated with them. No test star takes part.
+//! Estimates of training stars by models that did not see them. No test star takes part.
 
 use ndarray::{Array2, Axis, s};
 
-use super::crossval::{Calibrated, CrossValidation, FoldResult};
-use super::place::ModelPlace;
+use super::context::Context;
+use super::kind::{Job, Strangers, Trained, Unseen};
 use crate::error::{Error, Result};
-use crate::inference::calibration::{ErrorCalibration, HeldOut, WithoutChip};
+use crate::inference::calibration::{HeldOut, WithoutChip};
+use crate::inference::fit_quality::HeldOutMisfit;
 use crate::inference::fitted::estimate_arrays;
 use crate::models::{LabelEstimates, LabelEstimator};
-use crate::spectra::noise::Conditions;
-use crate::spectra::quality::star_flags;
-use crate::spectra::split::{Fold, Split};
 use crate::stars::prepare::spectra_of_rows;
 
-impl CrossValidation<'_> {
-    /// Estimates of a fold's training stars with data, each part of them by a model of the others. `estimate` trains on the
-    /// training rows of what it is given and labels its test rows; `whole` is the model of all of them.
-    ///
-    /// Continuum pixels that are found, and nothing else, are those of all training stars together. `None` where calibration
-    /// is off, or where a part of the training stars cannot train the model.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`].
-    pub(super) fn held_out_by_folds(
-        &self,
-        fold: &Fold,
-        whole: &dyn LabelEstimator,
-        mut estimate: impl FnMut(&Fold) -> Result<LabelEstimates>,
-    ) -> Result<Option<HeldOut>> {
-        /// Inner folds have nothing to do with the outer ones.
-        const SEED: u64 = 5_000_011;
-        let k = self.config.calibration.folds;
-        if k == 0 {
-            return Ok(None);
-        }
-        let has_data = |row: &usize| self.set.flags(*row) & star_flags::NO_DATA == 0;
-        let rows: Vec<usize> = fold.training.iter().copied().filter(has_data).collect();
-        let ids: Vec<String> = rows.iter().map(|row| self.set.ids[*row].clone()).collect();
-        let mut estimates = LabelEstimates::empty(self.set.label_names.len());
-        let mut order = Vec::with_capacity(rows.len());
-        for inner in (Split::Folds { k }).folds(&ids, self.config.seed.wrapping_add(SEED)) {
-            let of = |positions: &[usize]| positions.iter().map(|position| rows[*position]).collect::<Vec<usize>>();
-            let inner = Fold { training: of(&inner.training), test: of(&inner.test) };
-            if inner.test.is_empty() {
-                continue;
-            }
-            match estimate(&inner) {
-                Ok(found) => estimates.append(found),
-                Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
-                Err(err) => {
-                    tracing::warn!("no calibrated errors: {err}");
-                    return Ok(None);
-                }
-            }
-            order.extend(inner.test);
-        }
-        self.held_out(order, estimates, None, whole).map(Some)
-    }
+/// What training stars give when they are held out.
+#[derive(Default)]
+pub(super) struct ByParts {
+    /// Their estimates, and what is known of them beside.
+    pub held_out: Option<HeldOut>,
+    /// How well models that had not seen them describe their spectra.
+    pub unseen: HeldOutMisfit,
+}
 
-    /// What is known of these rows beside their estimates, in the order of the rows.
-    ///
-    /// # Errors
-    /// Those of `whole`, the model, asked what a lost chip does.
-    pub(super) fn held_out(
-        &self,
-        rows: Vec<usize>,
-        estimates: LabelEstimates,
-        excess: Option<Array2<f64>>,
-        whole: &dyn LabelEstimator,
-    ) -> Result<HeldOut> {
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|position| rows[*position]);
-        let excess = excess.unwrap_or_else(|| Array2::zeros(estimates.labels.raw_dim()));
-        let rows: Vec<usize> = order.iter().map(|position| rows[*position]).collect();
-        let set = self.set;
-        Ok(HeldOut {
-            estimates: estimates.select(&order),
-            excess: excess.select(Axis(0), &order),
-            labels: set.labels.select(Axis(0), &rows),
-            label_errors: set.label_errors.select(Axis(0), &rows),
-            conditions: self.conditions(&rows),
-            without_chip: self.without_chips(&rows, whole)?,
-            // Only fits have a chi^2; errors of regressions are what they learned of their residuals.
-            formal_is_noise: estimates.chi2.iter().any(|chi2| chi2.is_finite()),
-            rows,
+/// Estimates of a fold's training stars with data by models that had not seen them: what the model has of the kind, or else each
+/// part of the stars by a model of the others.
+///
+/// Continuum pixels that are found, and nothing else, are those of all training stars together. Nothing where calibration is off, or
+/// where a part of the training stars cannot train the model.
+///
+/// # Errors
+/// [`Error::Interrupted`]; those of the model, asked what a lost chip does.
+pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, job: &Job) -> Result<ByParts> {
+    let context = &job.context;
+    let mut unseen = HeldOutMisfit::default();
+    if context.settings.calibration.folds == 0 {
+        return Ok(ByParts::default());
+    }
+    let (rows, estimates, excess) = match trained.unseen(job, estimator)? {
+        Unseen::Nothing => return Ok(ByParts::default()),
+        Unseen::Known(rows, estimates, excess) => (rows, estimates, excess),
+        Unseen::ByParts => match by_parts(trained, job, &mut unseen)? {
+            Some((rows, estimates)) => (rows, estimates, None),
+            None => return Ok(ByParts { held_out: None, unseen }),
+        },
+    };
+    let held_out = described(context, rows, estimates, excess, estimator)?;
+    Ok(ByParts { held_out: Some(held_out), unseen })
+}
+
+fn by_parts(
+    trained: &dyn Trained,
+    job: &Job,
+    unseen: &mut HeldOutMisfit,
+) -> Result<Option<(Vec<usize>, LabelEstimates)>> {
+    /// These parts have nothing to do with the folds.
+    const SEED: u64 = 5_000_011;
+    let context = &job.context;
+    let rows = context.with_data(&job.fold.training);
+    let mut estimates = LabelEstimates::empty(context.set.label_names.len());
+    let mut order = Vec::with_capacity(rows.len());
+    let task = match trained.tells_strangers() {
+        Strangers::ByFit => "fitting labels held out",
+        Strangers::BySpectra(_) => "estimating labels held out",
+    };
+    for part in context.parts(&rows, context.settings.calibration.folds, SEED) {
+        if part.test.is_empty() {
+            continue;
+        }
+        let found = trained.again(&job.on(&part)).and_then(|again| {
+            let estimator = again.estimator(context);
+            context.examine(task, &part.test, &*estimator)
+        });
+        match found {
+            Ok((found, misfit)) => {
+                unseen.add(&part.test, &found.n_pixels, misfit);
+                estimates.append(found);
+            }
+            Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
+            Err(err) => {
+                tracing::warn!("no calibrated errors: {err}");
+                return Ok(None);
+            }
+        }
+        order.extend(part.test);
+    }
+    Ok(Some((order, estimates)))
+}
+
+/// What is known of these rows beside their estimates, in the order of the rows.
+///
+/// # Errors
+/// Those of `whole`, the model, asked what a lost chip does.
+fn described(
+    context: &Context,
+    rows: Vec<usize>,
+    estimates: LabelEstimates,
+    excess: Option<Array2<f64>>,
+    whole: &dyn LabelEstimator,
+) -> Result<HeldOut> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|position| rows[*position]);
+    let excess = excess.unwrap_or_else(|| Array2::zeros(estimates.labels.raw_dim()));
+    let rows: Vec<usize> = order.iter().map(|position| rows[*position]).collect();
+    let set = context.set;
+    Ok(HeldOut {
+        estimates: estimates.select(&order),
+        excess: excess.select(Axis(0), &order),
+        labels: set.labels.select(Axis(0), &rows),
+        label_errors: set.label_errors.select(Axis(0), &rows),
+        conditions: context.conditions(&rows),
+        without_chip: without_chips(context, &rows, whole)?,
+        // Only fits have a chi^2; errors of regressions are what they learned of their residuals.
+        formal_is_noise: estimates.chi2.iter().any(|chi2| chi2.is_finite()),
+        rows,
+    })
+}
+
+/// What a model says of some training stars with all chips, and with each chip masked in turn. It needs no labels, and so may have
+/// seen the stars.
+///
+/// # Errors
+/// Those of the model.
+fn without_chips(context: &Context, rows: &[usize], model: &dyn LabelEstimator) -> Result<Vec<WithoutChip>> {
+    /// Enough to know a size to 5%.
+    const MOST_STARS: usize = 200;
+    let chips = &context.set.grid.chips;
+    let conditions = context.conditions(rows);
+    let whole = rows.iter().zip(&conditions).filter(|(_, star)| star.lost_chips == 0).map(|(row, _)| *row);
+    let rows: Vec<usize> = whole.take(MOST_STARS).collect();
+    if chips.len() < 2 || rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (flux, ivar) = spectra_of_rows(context.set, &rows);
+    let label = |ivar: &Array2<f32>| {
+        let batch_stars = context.settings.fit.batch_stars;
+        estimate_arrays(model, flux.view(), ivar.view(), batch_stars, context.compute, &|_| ())
+    };
+    let whole = label(&ivar)?;
+    chips
+        .iter()
+        .map(|chip| {
+            let mut masked = ivar.clone();
+            masked.slice_mut(s![.., chip.clone()]).fill(0.0);
+            Ok(WithoutChip::new(&whole, &label(&masked)?))
         })
-    }
-
-    /// How good the spectra of these rows are.
-    pub(super) fn conditions(&self, rows: &[usize]) -> Vec<Conditions> {
-        Conditions::of(self.set.ivar.select(Axis(0), rows).view(), &self.set.grid.chips)
-    }
-
-    /// What a model says of some training stars with all chips, and with each chip masked in turn. It needs no labels, and so may
-    /// have seen the stars.
-    ///
-    /// # Errors
-    /// Those of the model.
-    fn without_chips(&self, rows: &[usize], model: &dyn LabelEstimator) -> Result<Vec<WithoutChip>> {
-        /// Enough to know a size to 5%.
-        const MOST_STARS: usize = 200;
-        let chips = &self.set.grid.chips;
-        let conditions = self.conditions(rows);
-        let whole = rows.iter().zip(&conditions).filter(|(_, star)| star.lost_chips == 0).map(|(row, _)| *row);
-        let rows: Vec<usize> = whole.take(MOST_STARS).collect();
-        if self.config.calibration.folds == 0 || chips.len() < 2 || rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (flux, ivar) = spectra_of_rows(self.set, &rows);
-        let label = |ivar: &Array2<f32>| {
-            let batch_stars = self.config.fit.batch_stars;
-            estimate_arrays(model, flux.view(), ivar.view(), batch_stars, self.compute, &|_| ())
-        };
-        let whole = label(&ivar)?;
-        chips
-            .iter()
-            .map(|chip| {
-                let mut masked = ivar.clone();
-                masked.slice_mut(s![.., chip.clone()]).fill(0.0);
-                Ok(WithoutChip::new(&whole, &label(&masked)?))
-            })
-            .collect()
-    }
-
-    /// Calibrates the errors of a fold's result with its held-out stars, and keeps the calibration beside the model.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub(super) fn calibrate(&self, fold: &Fold, result: &mut FoldResult, place: Option<&ModelPlace>) -> Result<()> {
-        let Some(held_out) = &result.held_out else { return Ok(()) };
-        let calibration = ErrorCalibration::fit(&self.set.label_names, held_out);
-        if calibration.labels.iter().all(Option::is_none) {
-            tracing::warn!("no calibrated errors: {} training stars held out are too few", held_out.rows.len());
-            return Ok(());
-        }
-        if let Some(place) = place {
-            calibration.save(&place.model)?;
-        }
-        for (label, fitted) in self.set.label_names.iter().zip(&calibration.labels) {
-            if let Some(words) = fitted.as_ref().and_then(|fitted| fitted.words_on_catalogue(label)) {
-                tracing::debug!("{words}");
-            }
-        }
-        let errors = calibration.errors(&result.estimates, &self.conditions(&fold.test));
-        let catalogue_errors = calibration.catalogue_errors(&self.set.label_errors.select(Axis(0), &fold.test));
-        result.calibrated = Some(Calibrated { calibration, errors, catalogue_errors });
-        Ok(())
-    }
+        .collect()
 }
 
 #[cfg(test)]
@@ -155,13 +151,17 @@ pub(super) mod tests {
 
     use super::*;
     use crate::device::{Compute, Precision};
-    use crate::experiment::config::{ExperimentConfig, ModelConfig};
-    use crate::experiment::timings::Timings;
+    use crate::experiment::config::ExperimentConfig;
     use crate::inference::calibration::tests::normal;
+    use crate::kinds::fold::run_fold;
+    use crate::kinds::kind::FoldResult;
+    use crate::kinds::registry::ModelConfig;
     use crate::progress::Silent;
     use crate::spectra::grid::WavelengthGrid;
     use crate::spectra::prepared::PreparedSet;
     use crate::spectra::quality::Quality;
+    use crate::spectra::split::Fold;
+    use crate::timings::Timings;
     use rand::SeedableRng;
 
     const N_STARS: usize = 240;
@@ -203,11 +203,13 @@ pub(super) mod tests {
     /// What every model makes of one fold.
     fn results(set: &PreparedSet, config: &ExperimentConfig) -> (Fold, BTreeMap<String, FoldResult>) {
         let compute = Compute::flex(Precision::F32);
-        let crossval = CrossValidation { set, config, compute: &compute, progress: &Silent };
+        let settings = config.shared();
+        let context = Context { set, settings: &settings, compute: &compute, progress: &Silent };
         let fold = config.split.folds(&set.ids, config.seed).remove(0);
         let mut results = BTreeMap::new();
         for (name, model) in config.models_in_order() {
-            let result = crossval.run_fold(&fold, model, &results, None, &mut Timings::default()).unwrap();
+            let job = Job { context, fold: &fold, earlier: &results, place: None };
+            let result = run_fold(&**model, &job, &mut Timings::default()).unwrap();
             results.insert(name.clone(), result);
         }
         (fold, results)
@@ -289,7 +291,7 @@ pub(super) mod tests {
         assert!(off.values().all(|result| result.calibrated.is_none() && result.held_out.is_none()));
         // Twelve training stars train an order of 2, six coefficients; two thirds of eight do not.
         config.calibration.folds = 3;
-        config.models = BTreeMap::from([("plain".to_string(), ModelConfig::Cannon(Default::default()))]);
+        config.models = BTreeMap::from([("plain".to_string(), ModelConfig::default())]);
         let few: Vec<usize> = (0..16).collect();
         let (_, few) = results(&set.rows(&few), &config);
         assert!(few["plain"].calibrated.is_none());

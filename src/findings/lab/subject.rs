@@ -2,22 +2,26 @@
 
 use super::settings::LabSettings;
 use crate::error::Error;
-use crate::experiment::crossval::{CrossValidation, FoldResult};
+use crate::kinds::context::Context;
+use crate::kinds::kind::FoldResult;
 use crate::spectra::split::Fold;
 use crate::stars::prepare::Source;
+use crate::stars::settings::StarSettings;
 use crate::training::checkpoint::TrainedCannon;
 
 /// What the lab looks at.
 pub struct Subject<'a> {
     /// The stars and their files.
     pub source: &'a Source,
-    /// The prepared set with the experiment's settings.
-    pub crossval: &'a CrossValidation<'a>,
+    /// Which stars were taken, and how their spectra were prepared.
+    pub stars: &'a StarSettings,
+    /// The prepared set, and what works on it.
+    pub context: &'a Context<'a>,
     /// The fold that is shown.
     pub fold: &'a Fold,
-    /// What the lab's Cannon made of it.
+    /// What the lab's model made of it.
     pub result: &'a FoldResult,
-    /// That Cannon.
+    /// The Cannon it is.
     pub cannon: &'a TrainedCannon,
     /// Settings.
     pub settings: &'a LabSettings,

@@ -142,12 +142,12 @@ pub struct FittedLabel {
 
 /// Shows the star that was asked for, or else the one of highest SNR without flags.
 pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
-    let (set, config, settings) = (subject.crossval.set, subject.crossval.config, subject.settings);
+    let (set, settings) = (subject.context.set, subject.settings);
     let asked = set.ids.iter().position(|id| *id == settings.star);
     let healthy = (0..set.n_stars()).filter(|star| set.flags(*star) == 0);
     let star = asked.or_else(|| healthy.max_by(|a, b| set.snr[*a].total_cmp(&set.snr[*b])));
     let star = star.ok_or_else(|| no_star("a star to show"))?;
-    let spectrum = examine(subject.source, set, &config.stars(), &set.ids[star])?;
+    let spectrum = examine(subject.source, set, subject.stars, &set.ids[star])?;
     let raw = subject.source.raw(star)?;
     let quality = &set.quality[star];
     let observed = observed(set, star);
@@ -176,7 +176,7 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
         n_unusable: observed.masked.iter().filter(|masked| **masked).count(),
         lines: line_offsets(&observed.flux, &ivar, &lines, grid, MOST_LINES),
         air_offset_pixels: air_offset(&lines, grid),
-        continuum_order: config.continuum.order,
+        continuum_order: subject.stars.continuum.order,
         n_continuum: continuum.len(),
         n_continuum_good: good.len(),
         continuum_scatter: quality.continuum_residual,
@@ -187,7 +187,7 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
 
 /// A pair of stars near to each other in labels.
 pub(super) fn look_alikes(subject: &Subject) -> Option<(LookAlikePair, [Observed; 2])> {
-    let set = subject.crossval.set;
+    let set = subject.context.set;
     let pair = look_alikes::typical(set)?;
     let [a, b] = pair.stars;
     let label = |(k, name): (usize, &String)| LookAlikeLabel {
@@ -207,15 +207,15 @@ pub(super) fn look_alikes(subject: &Subject) -> Option<(LookAlikePair, [Observed
 /// The star that was asked for, or else the test star without flags whose chi^2 is the median: typical, not flattering. `s` is the
 /// model's scatter, `[n_pixels]`.
 pub(super) fn fitted(subject: &Subject, s: &[f64]) -> Result<(FittedStar, Observed, Vec<f64>)> {
-    let Subject { crossval, fold, result, settings, cannon, .. } = subject;
-    let set = crossval.set;
+    let Subject { context, fold, result, settings, cannon, .. } = subject;
+    let set = context.set;
     let asked = set.ids.iter().position(|id| *id == settings.fitted_star);
     let mut typical = labelled(subject);
     typical.sort_by(|a, b| result.estimates.chi2_reduced(*a).total_cmp(&result.estimates.chi2_reduced(*b)));
     let star = asked.or_else(|| typical.get(typical.len() / 2).map(|position| fold.test[*position]));
     let star = star.ok_or_else(|| no_star("a star beside its model"))?;
-    let fitted = FittedCannon::new(cannon, &crossval.config.fit, crossval.compute);
-    let estimates = crossval.label("fitting one star", &[star], &fitted)?;
+    let fitted = FittedCannon::new(cannon, &context.settings.fit, context.compute);
+    let estimates = context.label("fitting one star", &[star], &fitted)?;
     let observed = observed(set, star);
     let labels: Vec<f64> = estimates.labels.row(0).to_vec();
     let model = flux_at(cannon, subject, &[labels])?.remove(0);
@@ -253,9 +253,9 @@ pub(super) fn fitted(subject: &Subject, s: &[f64]) -> Result<(FittedStar, Observ
 
 /// Positions of the fold's test stars without flags; where all have some, of those with labels.
 pub(super) fn labelled(subject: &Subject) -> Vec<usize> {
-    let Subject { crossval, fold, result, .. } = subject;
+    let Subject { context, fold, result, .. } = subject;
     let estimates = &result.estimates;
-    let flags = |position: usize| estimates.flags[position] | crossval.set.flags(fold.test[position]);
+    let flags = |position: usize| estimates.flags[position] | context.set.flags(fold.test[position]);
     let all = (0..fold.test.len()).filter(|position| estimates.labels.row(*position).iter().all(|l| l.is_finite()));
     let (healthy, others): (Vec<usize>, Vec<usize>) = all.partition(|position| flags(*position) == 0);
     if healthy.is_empty() { others } else { healthy }
@@ -280,7 +280,7 @@ fn observed(set: &PreparedSet, star: usize) -> Observed {
 /// Model spectra at some labels, in their own units; NaN in pixels the model knows nothing about.
 pub(super) fn flux_at(cannon: &TrainedCannon, subject: &Subject, labels: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
     let scaled = scaled(&cannon.scaler, labels);
-    let flux = cannon.cannon.predict_flux(subject.crossval.compute.matrix(scaled.view())).mean;
+    let flux = cannon.cannon.predict_flux(subject.context.compute.matrix(scaled.view())).mean;
     let valid = cannon.cannon.valid_pixels();
     let known = |(flux, valid): (&f64, &bool)| if *valid { *flux } else { f64::NAN };
     let spectra = to_f64(flux);

@@ -62,7 +62,7 @@ pub(super) fn of_model(cannon: &TrainedCannon, valid: &[bool]) -> Vec<f64> {
 
 /// Looks at the scatter of a model in some pixels.
 pub(super) fn find(subject: &Subject, s: &[f64], well_measured: &[bool]) -> Result<Scatter> {
-    let set = subject.crossval.set;
+    let set = subject.context.set;
     let grid = &set.grid;
     let usable = well_measured;
     let of = |holds: &dyn Fn(usize) -> bool| -> Vec<f64> {

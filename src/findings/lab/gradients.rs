@@ -87,10 +87,10 @@ fn species_of(label: &str) -> Option<String> {
 
 /// Finds gradient spectra and features in some pixels.
 pub(super) fn find(subject: &Subject, valid: &[bool]) -> Result<(Gradients, Vec<GradientSpectrum>)> {
-    let (cannon, settings, grid) = (subject.cannon, subject.settings, &subject.crossval.set.grid);
+    let (cannon, settings, grid) = (subject.cannon, subject.settings, &subject.context.set.grid);
     let names = &cannon.scaler.names;
     let (n_labels, n_pixels) = (names.len(), grid.n_pixels());
-    let compute = subject.crossval.compute;
+    let compute = subject.context.compute;
     let pivot = compute.tensor(&vec![0.0; n_labels], [1, n_labels]);
     let gradient = to_f64(cannon.cannon.gradient_spectra(pivot));
     let spectra: Vec<GradientSpectrum> = names
@@ -129,7 +129,7 @@ pub(super) fn find(subject: &Subject, valid: &[bool]) -> Result<(Gradients, Vec<
 }
 
 fn of_label(spectrum: &GradientSpectrum, subject: &Subject, valid: &[bool], lines: &[KnownLine]) -> LabelGradient {
-    let (settings, grid) = (subject.settings, &subject.crossval.set.grid);
+    let (settings, grid) = (subject.settings, &subject.context.set.grid);
     let tolerance = settings.line_tolerance_pixels;
     let found = features::strongest_features(&spectrum.values, valid, grid, settings.features, SEPARATION_PIXELS);
     let mut listed = features::matches(&found, lines, grid, tolerance);

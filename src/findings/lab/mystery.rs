@@ -87,21 +87,20 @@ pub(super) fn sample(
     subject: &Subject,
     models: &[(String, PathBuf)],
 ) -> Result<(Option<Mystery>, Vec<NamedPosterior>)> {
-    let config = subject.crossval.config;
-    let (path, withheld) = match &config.data.mystery {
+    let shared = subject.context.settings;
+    let (path, withheld) = match &subject.stars.data.mystery {
         Some(path) => (path.clone(), None),
         None => match withheld(subject)? {
             Some((path, star)) => (path, Some(star)),
             None => return Ok((None, Vec::new())),
         },
     };
-    let settings = config.posterior.clone().unwrap_or_default();
+    let settings = shared.posterior.clone().unwrap_or_default();
     let mut sampled = Vec::new();
     let mut mystery: Option<Mystery> = None;
     for (name, folder) in models {
-        let sampler =
-            PosteriorSampler::load(folder, &config.fit, &RefineSettings::default(), subject.crossval.compute)?;
-        let star = match sampler.sample(&path, &settings, Sampler::Hmc, config.seed) {
+        let sampler = PosteriorSampler::load(folder, &shared.fit, &RefineSettings::default(), subject.context.compute)?;
+        let star = match sampler.sample(&path, &settings, Sampler::Hmc, shared.seed) {
             Ok(star) => star,
             // One model's trouble with one spectrum is no reason to lose a run.
             Err(err @ Error::Sampling(_)) => {
@@ -140,7 +139,7 @@ fn withheld(subject: &Subject) -> Result<Option<(PathBuf, usize)>> {
 }
 
 fn catalogue(subject: &Subject, row: usize) -> BTreeMap<String, f64> {
-    let set = subject.crossval.set;
+    let set = subject.context.set;
     set.label_names.iter().cloned().zip(set.labels.row(row).iter().copied()).collect()
 }
 

@@ -134,7 +134,7 @@ fn is_outside(hull: &Hull, scaler: &LabelScaler, labels: &[f64]) -> bool {
 /// Mean of 1 - flux in the window of the sequences.
 fn absorption(subject: &Subject, flux: &[f64]) -> f64 {
     let (low, high) = subject.settings.sequence_window;
-    let wavelength = &subject.crossval.set.grid.wavelength;
+    let wavelength = &subject.context.set.grid.wavelength;
     let inside = wavelength.iter().zip(flux).filter(|(w, flux)| **w >= low && **w <= high && flux.is_finite());
     let depths: Vec<f64> = inside.map(|(_, flux)| 1.0 - flux).collect();
     crate::stats::robust::mean(&depths)

@@ -33,15 +33,15 @@ pub use verdict::{Verdict, judge};
 use self::conclude::{Cases, Finding, conclude};
 use self::effect::{Retrained, retrain};
 use self::gather::{StarEvidence, gather};
-use super::config::ExperimentConfig;
-use super::crossval::{CrossValidation, FoldResult};
-use super::model_outcome::ModelOutcome;
+use self::settings::OutlierSettings;
+use super::predictions::Predictions;
 use crate::data::catalogue::Catalogue;
 use crate::error::Result;
+use crate::kinds::context::Context;
+use crate::kinds::kind::FoldResult;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Fold;
 use crate::stars::truth::Truth;
-use crate::training::cannon_config::{CannonConfig, CannonTraining};
 
 /// A star that disagrees with the catalogue.
 #[derive(Debug, Clone)]
@@ -193,11 +193,8 @@ impl Outliers {
 
 /// The search for reasons, while a run goes on.
 pub struct Investigation<'a> {
-    config: &'a ExperimentConfig,
+    settings: &'a OutlierSettings,
     stars: &'a Catalogue,
-    /// The model whose estimates are examined: the first Cannon without latent labels, or the first of all.
-    model: (usize, &'a str),
-    cannon: Option<&'a CannonConfig>,
     gathered: Vec<StarEvidence>,
     retrained: Option<Retrained>,
     grid: Option<WavelengthGrid>,
@@ -205,32 +202,23 @@ pub struct Investigation<'a> {
 
 impl<'a> Investigation<'a> {
     /// Begins with all stars of a run; `None` where outliers are not asked for.
-    pub fn new(config: &'a ExperimentConfig, stars: &'a Catalogue) -> Option<Self> {
-        // Evidence of spectra is against a model of the labels alone.
-        let first = config.models.values().position(|model| model.plain_cannon().is_some()).unwrap_or(0);
-        let (name, model) = config.models.iter().nth(first).filter(|_| config.outliers.most > 0)?;
-        let cannon = model.plain_cannon();
-        Some(Self { config, stars, model: (first, name), cannon, gathered: Vec::new(), retrained: None, grid: None })
-    }
-
-    /// Position of the model that is examined, among the run's models.
-    pub fn model(&self) -> usize {
-        self.model.0
+    pub fn new(settings: &'a OutlierSettings, stars: &'a Catalogue) -> Option<Self> {
+        (settings.most > 0).then(|| Self { settings, stars, gathered: Vec::new(), retrained: None, grid: None })
     }
 
     /// Gathers evidence about a fold's test stars, of which `result` is what the model examined made.
     ///
     /// # Errors
     /// Those of fits. Where too few stars are left to train again, that is only said.
-    pub fn add_fold(&mut self, crossval: &CrossValidation, fold: &Fold, result: &FoldResult) -> Result<()> {
-        let settings = &self.config.outliers;
-        let cannon = result.cannon.as_ref();
-        self.gathered.extend(gather(crossval, fold, cannon, &result.estimates, settings, settings.figures)?);
-        let is_first = self.grid.replace(crossval.set.grid.clone()).is_none();
+    pub fn add_fold(&mut self, context: &Context, fold: &Fold, result: &FoldResult) -> Result<()> {
+        let settings = self.settings;
+        let trained = result.model.as_deref().filter(|trained| trained.flux_model().is_some());
+        let flux_model = trained.and_then(|trained| trained.flux_model());
+        self.gathered.extend(gather(context, fold, flux_model, &result.estimates, settings, settings.figures)?);
+        let is_first = self.grid.replace(context.set.grid.clone()).is_none();
         // Training by descent takes too long to be done thrice for a side question.
-        let closed_form = self.cannon.filter(|cannon| matches!(cannon.training, CannonTraining::ClosedForm));
-        if let (true, true, Some(config)) = (is_first, settings.retrain, closed_form) {
-            match retrain(crossval, fold, config, self.stars, settings) {
+        if let Some(trained) = trained.filter(|trained| is_first && settings.retrain && trained.trains_quickly()) {
+            match retrain(context, fold, trained, self.stars, settings) {
                 Ok(retrained) => self.retrained = Some(retrained),
                 Err(err) => tracing::warn!("training stars were not judged: {err}"),
             }
@@ -238,17 +226,19 @@ impl<'a> Investigation<'a> {
         Ok(())
     }
 
-    /// Judges all outliers. `test` are the rows of the test stars in the order of the models' predictions; `truth` is about
+    /// Judges all outliers of the model of this name. `test` are the rows of the test stars in the order of the models' predictions; `truth` is about
     /// all stars.
-    pub fn finish(self, models: &[ModelOutcome], test: &[usize], truth: Option<&Truth>) -> Option<Outliers> {
-        let (first, name) = self.model;
-        let predictions = &models.get(first)?.predictions;
-        let other_models: Vec<ArrayView2<f64>> = models
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != first)
-            .map(|(_, model)| model.predictions.estimates.labels.view())
-            .collect();
+    pub fn finish(
+        self,
+        name: &str,
+        models: &BTreeMap<&str, &Predictions>,
+        test: &[usize],
+        truth: Option<&Truth>,
+    ) -> Option<Outliers> {
+        let predictions = models.get(name)?;
+        let others = models.iter().filter(|(other, _)| **other != name);
+        let other_models: Vec<ArrayView2<f64>> =
+            others.map(|(_, predictions)| predictions.estimates.labels.view()).collect();
         let stars = self.stars.rows(test);
         let cases = Cases {
             label_names: &predictions.label_names,
@@ -258,7 +248,7 @@ impl<'a> Investigation<'a> {
             gathered: &self.gathered,
             others: &other_models,
         };
-        let settings = &self.config.outliers;
+        let settings = self.settings;
         let findings = conclude(&cases, settings.sigma, settings.most);
         let mut is_outlier = vec![false; stars.len()];
         findings.iter().for_each(|finding| is_outlier[finding.star] = true);

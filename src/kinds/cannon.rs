@@ -1,0 +1,208 @@
+//! The Cannon, plain and correlated: flux as a polynomial of the labels.
+
+use std::path::Path;
+
+use ndarray::{Array2, Axis, aview1};
+
+use super::context::Context;
+use super::fold::label_test_stars;
+use super::kind::{
+    FoldResult, Job, Kind, Loaded, LoadedPosterior, Model, ModelFolder, Strangers, Subject, Trained, Training,
+    TrainingReport,
+};
+use super::nuisance_trial::settle_nuisances;
+use crate::error::Result;
+use crate::inference::fitted::FittedCannon;
+use crate::inference::judged::Judged;
+use crate::inference::likelihood::Likelihood;
+use crate::models::LabelEstimator;
+use crate::models::vectorizer::Vectorizer;
+use crate::spectra::labels::LabelScaler;
+use crate::stars::prepare::spectra_of_rows;
+use crate::timings::Timings;
+use crate::training::cannon_config::{CannonConfig, CannonTraining};
+use crate::training::cannon_descent::{self, CannonStars};
+use crate::training::checkpoint::{KIND, TrainedCannon};
+use crate::training::closed_form::{self, TrainingReport as CannonReport};
+use crate::training::latent;
+use crate::training::nuisance_choice::NuisanceChoice;
+
+impl Model for CannonConfig {
+    fn check(&self, subject: &Subject) -> Result<(), (String, String)> {
+        CannonConfig::check(self, subject.labels).map_err(|(field, problem)| subject.problem(&field, problem))
+    }
+
+    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+        let train = |job: &Job, config: &CannonConfig| Ok(train_cannon(job, config)?.0);
+        let (settled, choice) = timings.measure("train", || settle_nuisances(job, self, &train))?;
+        let mut trained = timings.measure("train", || CannonOfStars::train(job, &settled))?;
+        trained.report.nuisance_choice = choice;
+        trained.tell();
+        label_test_stars(Box::new(trained), job, timings)
+    }
+
+    fn predicts_flux(&self) -> bool {
+        true
+    }
+
+    fn flux_order(&self) -> Option<usize> {
+        // Latent labels are no labels.
+        self.latent.is_none().then_some(self.order)
+    }
+}
+
+impl Kind for CannonConfig {
+    const NAME: &'static str = KIND;
+
+    fn load(folder: &ModelFolder) -> Result<Loaded> {
+        let model = TrainedCannon::load(folder.path, folder.compute)?;
+        let fitted = FittedCannon::new(&model, folder.fit, folder.compute);
+        let estimator = Judged::load(folder.path, fitted.clone(), &model.preparation.grid.chips)?;
+        let posterior =
+            LoadedPosterior { likelihood: Box::new(fitted), training_labels: model.training_labels, words: None };
+        let loaded = Loaded::new(Box::new(estimator), model.preparation, model.scaler.names);
+        Ok(Loaded { posterior: Some(posterior), ..loaded })
+    }
+}
+
+impl TrainingReport for CannonReport {
+    fn nuisance_choice(&self) -> Option<&NuisanceChoice> {
+        self.nuisance_choice.as_ref()
+    }
+
+    fn n_valid_pixels(&self) -> Option<usize> {
+        Some(self.n_valid_pixels)
+    }
+}
+
+/// A Cannon that was trained, and by what.
+struct CannonOfStars {
+    config: CannonConfig,
+    trained: TrainedCannon,
+    report: CannonReport,
+}
+
+impl CannonOfStars {
+    fn train(job: &Job, config: &CannonConfig) -> Result<Self> {
+        let (trained, report) = train_cannon(job, config)?;
+        Ok(Self { config: config.clone(), trained, report })
+    }
+
+    /// Says how training went.
+    fn tell(&self) {
+        let report = &self.report;
+        if report.n_beyond_description > report.n_left_out {
+            tracing::warn!(
+                "{} of {} training stars are beyond description by the correlated Cannon; the {} strangest were left \
+                 out (latent.clip_most)",
+                report.n_beyond_description,
+                report.n_stars + report.n_left_out,
+                report.n_left_out
+            );
+        }
+        tracing::info!(
+            "trained on {} stars: {} pixels ({} without information), {} parameters",
+            report.n_stars,
+            report.n_valid_pixels,
+            report.n_invalid_pixels,
+            self.n_parameters()
+        );
+    }
+}
+
+impl Trained for CannonOfStars {
+    fn n_train(&self) -> usize {
+        self.report.n_stars
+    }
+
+    fn n_parameters(&self) -> usize {
+        self.trained.cannon.n_parameters() - self.report.descent.map_or(0, |descent| descent.n_zero_coefficients)
+    }
+
+    fn report(&self) -> Training {
+        Training::new(self.report.clone())
+    }
+
+    fn estimator(&self, context: &Context) -> Box<dyn LabelEstimator> {
+        Box::new(FittedCannon::new(&self.trained, &context.settings.fit, context.compute))
+    }
+
+    fn again(&self, job: &Job) -> Result<Box<dyn Trained>> {
+        Ok(Box::new(Self::train(job, &self.config)?))
+    }
+
+    fn save(&self, folder: &Path) -> Result<()> {
+        self.trained.save(folder)
+    }
+
+    fn tells_strangers(&self) -> Strangers<'_> {
+        Strangers::ByFit
+    }
+
+    fn likelihood(&self, context: &Context) -> Option<(Box<dyn Likelihood>, &Array2<f64>)> {
+        let fitted = FittedCannon::new(&self.trained, &context.settings.fit, context.compute);
+        Some((Box::new(fitted), &self.trained.training_labels))
+    }
+
+    fn flux_model(&self) -> Option<&TrainedCannon> {
+        self.config.latent.is_none().then_some(&self.trained)
+    }
+
+    fn latent_spectra(&self) -> Vec<Vec<f64>> {
+        self.trained.latent_spectra()
+    }
+
+    fn trains_quickly(&self) -> bool {
+        matches!(self.config.training, CannonTraining::ClosedForm)
+    }
+}
+
+/// A Cannon of the training stars that have all their labels.
+pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedCannon, CannonReport)> {
+    let Context { set, settings, compute, progress } = job.context;
+    let trainable = job.context.trainable(&job.fold.training);
+    let labels = set.labels.select(Axis(0), &trainable);
+    let scaler = LabelScaler::fit_independent(&set.label_names, labels.view())?;
+    let (flux, ivar) = spectra_of_rows(set, &trainable);
+    let scaled = scaler.scale(labels.view());
+    let n_terms = Vectorizer::new(set.label_names.len(), config.order).n_terms();
+    if (n_terms + 1..2 * n_terms).contains(&trainable.len()) {
+        tracing::warn!(
+            "{} training stars for {n_terms} coefficients per pixel hardly determine them: labels will have several \
+             minima; lower the order, or give more stars",
+            trainable.len()
+        );
+    }
+    let preparation = job.context.preparation();
+    if let Some(latent) = &config.latent {
+        let trained = latent::train(config, latent, scaled.view(), flux.view(), ivar.view(), compute, progress)?;
+        // Stars that were left out say nothing of where the model holds.
+        let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
+        let model = TrainedCannon {
+            cannon: trained.cannon,
+            scaler,
+            preparation,
+            training_labels: labels.select(Axis(0), &kept),
+            latent_labels: trained.latent_labels.select(Axis(0), &kept),
+        };
+        return Ok((model, trained.report));
+    }
+    let (cannon, report) = match &config.training {
+        CannonTraining::ClosedForm => closed_form::train(config, scaled.view(), flux.view(), ivar.view(), compute)?,
+        CannonTraining::Descent(descent) => {
+            let mut errors = set.label_errors.select(Axis(0), &trainable);
+            errors.rows_mut().into_iter().for_each(|mut row| row /= &aview1(&scaler.scale));
+            let stars = CannonStars {
+                label_names: &set.label_names,
+                wavelength: &set.grid.wavelength,
+                scaled_labels: scaled.view(),
+                scaled_label_errors: errors.view(),
+                flux: flux.view(),
+                ivar: ivar.view(),
+            };
+            cannon_descent::train(config, descent, &stars, settings.seed, compute, progress)?
+        }
+    };
+    let latent_labels = Array2::zeros((labels.nrows(), 0));
+    Ok((TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels }, report))
+}

@@ -1,0 +1,153 @@
+//! What training a model and labelling stars by it take, whatever its kind.
+
+use ndarray::Axis;
+use serde::{Deserialize, Serialize};
+
+use crate::device::Compute;
+use crate::error::Result;
+use crate::inference::fit::FitSettings;
+use crate::inference::fit_quality::BadFitSettings;
+use crate::inference::fitted::{estimate_arrays, examine_arrays};
+use crate::inference::sampling::PosteriorSettings;
+use crate::models::misfit::Misfit;
+use crate::models::{LabelEstimates, LabelEstimator};
+use crate::progress::Progress;
+use crate::spectra::continuum::ContinuumSettings;
+use crate::spectra::noise::Conditions;
+use crate::spectra::pixmask::PixmaskSettings;
+use crate::spectra::prepared::PreparedSet;
+use crate::spectra::quality::star_flags;
+use crate::spectra::split::{Fold, Split};
+use crate::stars::prepare::spectra_of_rows;
+use crate::training::checkpoint::Preparation;
+use crate::training::tensorboard::TensorBoardSettings;
+
+/// Which stars tell how far a network's errors can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldOutByNetworks {
+    /// The members of the ensemble, each its own validation stars, at no cost. A member errs more than the mean of all; by how
+    /// much follows from how far members are from each other (Krogh & Vedelsby 1995).
+    Members,
+    /// Whole ensembles trained on the other parts, like every other model; takes `folds` times as long.
+    Folds,
+}
+
+/// `[calibration]`: how the training stars of each fold are held out in turn, to tell how far errors can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CalibrationSettings {
+    /// Parts of the training stars, each estimated by a model trained on the others; 0 for no calibration.
+    pub folds: usize,
+    /// Where the held-out stars of networks come from.
+    pub networks: HeldOutByNetworks,
+}
+
+impl Default for CalibrationSettings {
+    fn default() -> Self {
+        Self { folds: 3, networks: HeldOutByNetworks::Members }
+    }
+}
+
+/// The settings of an experiment that hold for all its models.
+#[derive(Debug, Clone, Default)]
+pub struct SharedSettings {
+    /// Seed of every random draw.
+    pub seed: u64,
+    /// How spectra were masked.
+    pub pixmask: PixmaskSettings,
+    /// How they were normalized.
+    pub continuum: ContinuumSettings,
+    /// How labels are fitted.
+    pub fit: FitSettings,
+    /// Posteriors of all test stars, for models with a likelihood.
+    pub posterior: Option<PosteriorSettings>,
+    /// How errors are held against stars that trained.
+    pub calibration: CalibrationSettings,
+    /// When a star counts as one that a model does not describe.
+    pub bad_fit: BadFitSettings,
+    /// What TensorBoard is told.
+    pub tensorboard: TensorBoardSettings,
+}
+
+/// The stars of an experiment, and what works on them.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The stars.
+    pub set: &'a PreparedSet,
+    /// Settings of all models.
+    pub settings: &'a SharedSettings,
+    /// What computes.
+    pub compute: &'a Compute,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+impl Context<'_> {
+    /// How the spectra were prepared, for those who are to be treated alike.
+    pub fn preparation(&self) -> Preparation {
+        let set = self.set;
+        Preparation {
+            grid: set.grid.clone(),
+            pixmask: self.settings.pixmask.clone(),
+            continuum: self.settings.continuum.clone(),
+            continuum_pixels: (0..set.n_pixels()).filter(|pixel| set.continuum_pixels[*pixel]).collect(),
+        }
+    }
+
+    /// The rows, of these, that have all their labels and some data.
+    pub fn trainable(&self, rows: &[usize]) -> Vec<usize> {
+        rows.iter().copied().filter(|row| self.set.can_train(*row)).collect()
+    }
+
+    /// The rows, of these, that have some data.
+    pub fn with_data(&self, rows: &[usize]) -> Vec<usize> {
+        rows.iter().copied().filter(|row| self.set.flags(*row) & star_flags::NO_DATA == 0).collect()
+    }
+
+    /// Labels of some rows.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn label(&self, task: &str, rows: &[usize], estimator: &dyn LabelEstimator) -> Result<LabelEstimates> {
+        let (flux, ivar) = spectra_of_rows(self.set, rows);
+        self.progress.start(task, rows.len());
+        let report = |stars: usize| self.progress.advance(stars);
+        let batch_stars = self.settings.fit.batch_stars;
+        let estimates = estimate_arrays(estimator, flux.view(), ivar.view(), batch_stars, self.compute, &report);
+        self.progress.finish();
+        estimates
+    }
+
+    /// Labels of some rows, and how well the model describes their spectra.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn examine(
+        &self,
+        task: &str,
+        rows: &[usize],
+        estimator: &dyn LabelEstimator,
+    ) -> Result<(LabelEstimates, Misfit)> {
+        let (flux, ivar) = spectra_of_rows(self.set, rows);
+        self.progress.start(task, rows.len());
+        let report = |stars: usize| self.progress.advance(stars);
+        let batch_stars = self.settings.fit.batch_stars;
+        let found = examine_arrays(estimator, flux.view(), ivar.view(), batch_stars, self.compute, &report);
+        self.progress.finish();
+        found
+    }
+
+    /// How good the spectra of some rows are.
+    pub fn conditions(&self, rows: &[usize]) -> Vec<Conditions> {
+        Conditions::of(self.set.ivar.select(Axis(0), rows).view(), &self.set.grid.chips)
+    }
+
+    /// Some rows in `k` parts, each with the rows of all others to train. `seed` tells this division from others.
+    pub fn parts(&self, rows: &[usize], k: usize, seed: u64) -> Vec<Fold> {
+        let ids: Vec<String> = rows.iter().map(|row| self.set.ids[*row].clone()).collect();
+        let of = |positions: Vec<usize>| positions.into_iter().map(|position| rows[position]).collect();
+        let folds = (Split::Folds { k }).folds(&ids, self.settings.seed.wrapping_add(seed));
+        folds.into_iter().map(|fold| Fold { training: of(fold.training), test: of(fold.test) }).collect()
+    }
+}

@@ -1,0 +1,116 @@
+//! What becomes of a trained model on its fold, whatever its kind: kept, asked for labels, held against stars it had not seen.
+
+use ndarray::Axis;
+
+use super::bad_fit::{flag_bad_fits, flag_unusual};
+use super::held_out::{ByParts, held_out};
+use super::kind::{Calibrated, FoldResult, Job, Model, Strangers, Trained};
+use crate::error::{Error, Result};
+use crate::inference::calibration::ErrorCalibration;
+use crate::inference::posteriors::Posteriors;
+use crate::stars::prepare::spectra_of_rows;
+use crate::timings::Timings;
+
+/// Trains a model on a fold's training stars, keeps it where there is a place, labels the test stars, and calibrates its errors.
+///
+/// # Errors
+/// [`Error::TooFewStars`]; errors of training, fitting and writing.
+pub fn run_fold(model: &dyn Model, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    if job.fold.test.is_empty() {
+        return Err(Error::TooFewStars {
+            stage: "split".into(),
+            n_stars: 0,
+            needed: 1,
+            remedy: "no star is left to test; widen the selection or use fewer folds".into(),
+        });
+    }
+    let mut result = model.run_fold(job, timings)?;
+    result.calibrated = calibrate(job, &result)?;
+    Ok(result)
+}
+
+/// Keeps a trained model where there is a place, labels the test stars of its fold, flags those it does not know, and has training
+/// stars labelled by models that had not seen them.
+///
+/// # Errors
+/// Errors of fitting and writing.
+pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    let (context, fold) = (&job.context, job.fold);
+    if let Some(place) = job.place {
+        timings.measure("save", || trained.save(&place.model))?;
+    }
+    let estimator = trained.estimator(context);
+    let (step, task) = match trained.tells_strangers() {
+        Strangers::ByFit => ("fit", "fitting labels"),
+        Strangers::BySpectra(_) => ("estimate", "estimating labels"),
+    };
+    let (mut estimates, misfit) = timings.measure(step, || context.examine(task, &fold.test, &*estimator))?;
+    let posteriors = posteriors(&*trained, job, timings)?;
+    let ByParts { held_out, unseen } = timings.measure("calibrate", || held_out(&*trained, &*estimator, job))?;
+    match trained.tells_strangers() {
+        Strangers::ByFit => flag_bad_fits(job, &unseen, (&mut estimates, &misfit))?,
+        Strangers::BySpectra(rows) => {
+            timings.measure("calibrate", || flag_unusual(job, rows, &mut estimates))?;
+        }
+    }
+    Ok(FoldResult {
+        n_train: trained.n_train(),
+        n_parameters: trained.n_parameters(),
+        training: trained.report(),
+        model: Some(trained),
+        estimates,
+        posteriors,
+        held_out,
+        calibrated: None,
+    })
+}
+
+/// Posteriors of the fold's test stars, where the experiment asks for them and the model has a likelihood.
+fn posteriors(trained: &dyn Trained, job: &Job, timings: &mut Timings) -> Result<Option<Posteriors>> {
+    let context = &job.context;
+    let Some(settings) = &context.settings.posterior else { return Ok(None) };
+    let Some((likelihood, training)) = trained.likelihood(context) else { return Ok(None) };
+    timings.measure("posterior", || {
+        let started = std::time::Instant::now();
+        let prior = likelihood.scaled_prior(training.view(), &settings.prior)?;
+        let (flux, ivar) = spectra_of_rows(context.set, &job.fold.test);
+        let stars = likelihood.sample_arrays(
+            (flux.view(), ivar.view()),
+            &context.set.grid,
+            &prior,
+            settings,
+            context.settings.seed,
+            context.compute,
+            context.progress,
+        )?;
+        let words = settings.words(&context.set.label_names, training.nrows());
+        let sampler = settings.sampler.clone();
+        Ok(Some(Posteriors { stars, wall_s: started.elapsed().as_secs_f64(), words, sampler }))
+    })
+}
+
+/// Calibrates the errors of a fold's result with its held-out stars, and keeps the calibration beside the model.
+///
+/// # Errors
+/// [`Error::Io`].
+fn calibrate(job: &Job, result: &FoldResult) -> Result<Option<Calibrated>> {
+    let (context, fold) = (&job.context, job.fold);
+    let set = context.set;
+    let Some(held_out) = &result.held_out else { return Ok(None) };
+    let calibration = ErrorCalibration::fit(&set.label_names, held_out);
+    if calibration.labels.iter().all(Option::is_none) {
+        tracing::warn!("no calibrated errors: {} training stars held out are too few", held_out.rows.len());
+        return Ok(None);
+    }
+    if let Some(place) = job.place {
+        calibration.save(&place.model)?;
+    }
+    for (label, fitted) in set.label_names.iter().zip(&calibration.labels) {
+        if let Some(words) = fitted.as_ref().and_then(|fitted| fitted.words_on_catalogue(label)) {
+            tracing::debug!("{words}");
+        }
+    }
+    let errors = calibration.errors(&result.estimates, &context.conditions(&fold.test));
+    let catalogue_errors = calibration.catalogue_errors(&set.label_errors.select(Axis(0), &fold.test));
+    Ok(Some(Calibrated { calibration, errors, catalogue_errors }))
+}

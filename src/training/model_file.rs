@@ -1,0 +1,134 @@
+//! `model.json` of a model's folder: written and read alike for every kind.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::weights::MODEL_FILE;
+use crate::data::files;
+use crate::error::{Error, Result};
+
+/// Layout version of the folder.
+const FORMAT_VERSION: u32 = 1;
+
+/// What `model.json` holds: what all have, and beside it what a kind has of its own.
+#[derive(Serialize, Deserialize)]
+struct ModelFile<D> {
+    format_version: u32,
+    kind: String,
+    maury_version: String,
+    #[serde(flatten)]
+    own: D,
+}
+
+/// Writes `model.json`, the whole file or none; it is the last of a folder, for a folder without it is no model.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Checkpoint`].
+pub fn write(folder: &Path, kind: &str, own: &impl Serialize) -> Result<()> {
+    let file = ModelFile {
+        format_version: FORMAT_VERSION,
+        kind: kind.to_string(),
+        maury_version: env!("CARGO_PKG_VERSION").to_string(),
+        own,
+    };
+    let text = serde_json::to_string(&file).map_err(|err| failed(folder, err.to_string()))?;
+    files::create_folder(folder)?;
+    files::write_bytes(&folder.join(MODEL_FILE), text)
+}
+
+/// The kind of model a folder holds.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if there is no model here.
+pub fn kind(folder: &Path) -> Result<String> {
+    Ok(header(folder, &text(folder)?)?.kind)
+}
+
+/// What `model.json` of a folder says, which must be of this kind and of the format this maury reads.
+///
+/// # Errors
+/// [`Error::Checkpoint`].
+pub fn read<D: DeserializeOwned>(folder: &Path, expected: &str) -> Result<D> {
+    parse(folder, &text(folder)?, expected)
+}
+
+/// The same of a text in memory; messages name `origin`.
+///
+/// # Errors
+/// [`Error::Checkpoint`].
+pub(super) fn parse<D: DeserializeOwned>(origin: &Path, text: &str, expected: &str) -> Result<D> {
+    let Header { kind, format_version } = header(origin, text)?;
+    if kind != expected {
+        return Err(failed(origin, format!("this is a `{kind}`, not a `{expected}`")));
+    }
+    if format_version != Some(FORMAT_VERSION) {
+        let found = format_version.map_or("unknown format".to_string(), |version| format!("format {version}"));
+        return Err(failed(origin, format!("this is of {found}, this maury reads format {FORMAT_VERSION}")));
+    }
+    let file: ModelFile<D> = serde_json::from_str(text).map_err(|err| unreadable(origin, &err))?;
+    Ok(file.own)
+}
+
+/// What tells whether the rest can be read.
+#[derive(Deserialize)]
+struct Header {
+    kind: String,
+    format_version: Option<u32>,
+}
+
+fn header(origin: &Path, text: &str) -> Result<Header> {
+    serde_json::from_str(text).map_err(|err| unreadable(origin, &err))
+}
+
+fn text(folder: &Path) -> Result<String> {
+    let path = folder.join(MODEL_FILE);
+    if !path.is_file() {
+        return Err(failed(
+            folder,
+            format!(
+                "no {MODEL_FILE} here; give `models/<name>` of a run (or its `fold1`, ...), `checkpoints/payne-hband`, or make \
+                 one with `maury import`"
+            ),
+        ));
+    }
+    files::read_text(&path)
+}
+
+fn unreadable(origin: &Path, err: &serde_json::Error) -> Error {
+    failed(origin, format!("{MODEL_FILE} is not readable: {err}"))
+}
+
+fn failed(folder: &Path, detail: String) -> Error {
+    Error::Checkpoint { path: folder.to_path_buf(), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Own {
+        size: usize,
+        values: Vec<f64>,
+    }
+
+    #[test]
+    fn what_was_written_comes_back_to_the_last_bit_and_only_as_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = Own { size: 3, values: vec![0.1, 1.0 / 3.0, -1e-300, 5e17] };
+        assert!(kind(folder.path()).unwrap_err().to_string().contains("maury import"));
+        write(folder.path(), "own", &own).unwrap();
+        assert_eq!(kind(folder.path()).unwrap(), "own");
+        assert_eq!(read::<Own>(folder.path(), "own").unwrap(), own);
+        let refusal = |expected: &str| read::<Own>(folder.path(), expected).unwrap_err().to_string();
+        assert!(refusal("other").contains("this is a `own`, not a `other`"), "{}", refusal("other"));
+        let path = folder.path().join(MODEL_FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"format_version\":1", "\"format_version\":2")).unwrap();
+        assert!(refusal("own").contains("this is of format 2, this maury reads format 1"), "{}", refusal("own"));
+        std::fs::write(&path, text.replace("\"size\":3", "\"size\":-3")).unwrap();
+        assert!(refusal("own").contains("not readable"), "{}", refusal("own"));
+    }
+}
