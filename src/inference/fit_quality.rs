@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::files;
 use crate::error::{Error, Result};
+use crate::models::LabelEstimates;
 use crate::models::misfit::{Measure, Misfit};
 use crate::spectra::noise::Conditions;
 use crate::spectra::quality::star_flags;
@@ -133,6 +134,12 @@ impl FitQuality {
     pub fn flags(&self, misfit: &Misfit, conditions: &[Conditions], n_pixels: &[usize]) -> Vec<i64> {
         let flag = |probability: f64| if probability < self.probability { star_flags::BAD_FIT } else { 0 };
         self.probabilities(misfit, conditions, n_pixels).into_iter().map(flag).collect()
+    }
+
+    /// Flags the stars of some estimates that are not described.
+    pub fn flag(&self, estimates: &mut LabelEstimates, misfit: &Misfit, conditions: &[Conditions]) {
+        let flags = self.flags(misfit, conditions, &estimates.n_pixels);
+        estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
     }
 
     /// Writes it into a model's folder.

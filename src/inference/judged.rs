@@ -47,8 +47,7 @@ impl<E: LabelEstimator> LabelEstimator for Judged<E> {
 
     fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
         let (mut estimates, misfit) = self.estimator.estimate_and_examine(spectra)?;
-        let flags = self.quality.flags(&misfit, &spectra.conditions(&self.chips), &estimates.n_pixels);
-        estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
+        self.quality.flag(&mut estimates, &misfit, &spectra.conditions(&self.chips));
         Ok(estimates)
     }
 

@@ -21,7 +21,6 @@ pub mod hmc;
 pub mod hull;
 pub mod judged;
 pub mod label_prior;
-pub mod likelihood;
 pub mod marginal;
 pub mod member_answers;
 pub mod mixture;

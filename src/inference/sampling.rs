@@ -1,5 +1,7 @@
 //! Posteriors of many stars from their spectra: fit, approximate, sample, sum up, a batch at a time.
 
+use std::time::Instant;
+
 use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
@@ -168,18 +170,6 @@ pub struct Prepared<C> {
     pub estimates: LabelEstimates,
 }
 
-/// The priors of a model's labels; `training` are its training labels, [n_stars, n_labels], in their own units.
-///
-/// # Errors
-/// As [`PriorSettings::scaled`].
-pub fn scaled_prior(
-    model: &impl Samplable,
-    training: ArrayView2<f64>,
-    settings: &PriorSettings,
-) -> Result<ScaledPrior> {
-    settings.scaled(&label_scaler(model), training)
-}
-
 /// The scaling of a model's labels alone.
 pub fn label_scaler(model: &impl Samplable) -> LabelScaler {
     let (scaler, n) = (model.scaler(), model.n_labels());
@@ -236,49 +226,129 @@ pub fn draw_star<C: ChiSquare + Sync>(
     Ok(draws.map(|draws| draws.unscaled(&scaler.pivot, &scaler.scale)))
 }
 
-/// Posteriors of the spectra of many stars, [n_stars, n_pixels], by HMC. Memory holds one batch, however many stars there are.
-///
-/// # Errors
-/// As [`Samplable::problem`]; a star that cannot be sampled gets flags instead.
-#[expect(clippy::too_many_arguments, reason = "one call per model, from one place")]
-pub fn sample_arrays<S: Samplable>(
-    model: &S,
-    flux: ArrayView2<f32>,
-    ivar: ArrayView2<f32>,
-    grid: &WavelengthGrid,
-    prior: &ScaledPrior,
-    settings: &PosteriorSettings,
-    seed: u64,
-    compute: &Compute,
-    progress: &dyn Progress,
-) -> Result<Vec<StarPosterior>> {
-    let scaler = label_scaler(model);
-    let n_labels = scaler.n_labels();
-    let mut posteriors = Vec::with_capacity(flux.nrows());
-    progress.start("sampling posteriors", flux.nrows());
-    for start in (0..flux.nrows()).step_by(BATCH_STARS) {
-        let rows = s![start..(start + BATCH_STARS).min(flux.nrows()), ..];
-        let spectra = SpectraBatch::new(flux.slice(rows), ivar.slice(rows), compute);
-        let prepared = prepare(model, &spectra, prior, &settings.nuisances, grid)?;
-        let inflates = prepared.posterior.inflates_noise();
-        let approximations: Vec<Option<Approximation>> =
-            prepared.approximations.iter().map(|approximation| approximation.as_ref().ok().cloned()).collect();
-        // Another batch has other stars of the same numbers.
-        let seed = seed.wrapping_add(start as u64);
-        let sampled = hmc::sample(&prepared.posterior, &approximations, &settings.sampler, seed, |star, draws| {
-            let excluded = approximations[star].as_ref().is_some_and(|approximation| approximation.was_excluded);
-            let draws = draws.unscaled(&scaler.pivot, &scaler.scale);
-            progress.advance(1);
-            StarPosterior::of(&draws, n_labels, inflates, excluded)
-        });
-        let none = || StarPosterior::none(n_labels);
-        let flagged = sampled.into_iter().zip(prepared.estimates.flags).map(|(sampled, flags)| {
-            let mut posterior = sampled.unwrap_or_else(none);
-            posterior.flags |= flags;
-            posterior
-        });
-        posteriors.extend(flagged);
+/// What one star's spectrum gave.
+pub struct Sampled {
+    /// Its best fit.
+    pub estimates: LabelEstimates,
+    /// The draws, labels in their own units; none if it could not be sampled.
+    pub draws: Option<Draws>,
+    /// Why it could not be sampled.
+    pub reason: Option<Unsampled>,
+    /// What the draws say.
+    pub posterior: StarPosterior,
+    /// Seconds for the fit.
+    pub fit_s: f64,
+    /// Seconds for sampling, warm-up and all, and for the diagnostics.
+    pub sampling_s: f64,
+}
+
+/// A model with a likelihood, whatever its kind.
+pub trait Likelihood {
+    /// The priors of the labels; `training` are those of the training stars, [n_stars, n_labels], in their own units.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Config`] for priors that make no sense.
+    fn scaled_prior(&self, training: ArrayView2<f64>, settings: &PriorSettings) -> Result<ScaledPrior>;
+
+    /// Samples the posterior of the one star of a batch.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Sampling`]; [`crate::error::Error::Mismatch`] if the spectrum is on another grid than the model.
+    fn sample_star(
+        &self,
+        spectrum: &SpectraBatch,
+        grid: &WavelengthGrid,
+        prior: &ScaledPrior,
+        settings: &PosteriorSettings,
+        sampler: Sampler,
+        seed: u64,
+    ) -> Result<Sampled>;
+
+    /// Posteriors of many spectra, flux and inverse variance of [n_stars, n_pixels], by HMC. Memory holds one batch of them.
+    ///
+    /// # Errors
+    /// As [`Likelihood::sample_star`].
+    #[allow(clippy::too_many_arguments)]
+    fn sample_arrays(
+        &self,
+        spectra: (ArrayView2<f32>, ArrayView2<f32>),
+        grid: &WavelengthGrid,
+        prior: &ScaledPrior,
+        settings: &PosteriorSettings,
+        seed: u64,
+        compute: &Compute,
+        progress: &dyn Progress,
+    ) -> Result<Vec<StarPosterior>>;
+}
+
+impl<S: Samplable> Likelihood for S {
+    fn scaled_prior(&self, training: ArrayView2<f64>, settings: &PriorSettings) -> Result<ScaledPrior> {
+        settings.scaled(&label_scaler(self), training)
     }
-    progress.finish();
-    Ok(posteriors)
+
+    fn sample_star(
+        &self,
+        spectrum: &SpectraBatch,
+        grid: &WavelengthGrid,
+        prior: &ScaledPrior,
+        settings: &PosteriorSettings,
+        sampler: Sampler,
+        seed: u64,
+    ) -> Result<Sampled> {
+        let started = Instant::now();
+        let prepared = prepare(self, spectrum, prior, &settings.nuisances, grid)?;
+        let fit_s = started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(self), seed)?;
+        let approximation = &prepared.approximations[0];
+        let excluded = approximation.as_ref().is_ok_and(|approximation| approximation.was_excluded);
+        let (n_labels, inflates) = (self.n_labels(), prepared.posterior.inflates_noise());
+        let posterior = draws.as_ref().map_or_else(
+            || StarPosterior::none(n_labels),
+            |draws| StarPosterior::of(draws, n_labels, inflates, excluded),
+        );
+        let (reason, sampling_s) = (approximation.as_ref().err().copied(), started.elapsed().as_secs_f64());
+        Ok(Sampled { estimates: prepared.estimates, draws, reason, posterior, fit_s, sampling_s })
+    }
+
+    fn sample_arrays(
+        &self,
+        (flux, ivar): (ArrayView2<f32>, ArrayView2<f32>),
+        grid: &WavelengthGrid,
+        prior: &ScaledPrior,
+        settings: &PosteriorSettings,
+        seed: u64,
+        compute: &Compute,
+        progress: &dyn Progress,
+    ) -> Result<Vec<StarPosterior>> {
+        let scaler = label_scaler(self);
+        let n_labels = scaler.n_labels();
+        let mut posteriors = Vec::with_capacity(flux.nrows());
+        progress.start("sampling posteriors", flux.nrows());
+        for start in (0..flux.nrows()).step_by(BATCH_STARS) {
+            let rows = s![start..(start + BATCH_STARS).min(flux.nrows()), ..];
+            let spectra = SpectraBatch::new(flux.slice(rows), ivar.slice(rows), compute);
+            let prepared = prepare(self, &spectra, prior, &settings.nuisances, grid)?;
+            let inflates = prepared.posterior.inflates_noise();
+            let approximations: Vec<Option<Approximation>> =
+                prepared.approximations.iter().map(|approximation| approximation.as_ref().ok().cloned()).collect();
+            // Another batch has other stars of the same numbers.
+            let seed = seed.wrapping_add(start as u64);
+            let sampled = hmc::sample(&prepared.posterior, &approximations, &settings.sampler, seed, |star, draws| {
+                let excluded = approximations[star].as_ref().is_some_and(|approximation| approximation.was_excluded);
+                let draws = draws.unscaled(&scaler.pivot, &scaler.scale);
+                progress.advance(1);
+                StarPosterior::of(&draws, n_labels, inflates, excluded)
+            });
+            let none = || StarPosterior::none(n_labels);
+            let flagged = sampled.into_iter().zip(prepared.estimates.flags).map(|(sampled, flags)| {
+                let mut posterior = sampled.unwrap_or_else(none);
+                posterior.flags |= flags;
+                posterior
+            });
+            posteriors.extend(flagged);
+        }
+        progress.finish();
+        Ok(posteriors)
+    }
 }

@@ -31,8 +31,7 @@ pub(super) fn flag_bad_fits(
     if let Some(place) = job.place {
         quality.save(&place.model)?;
     }
-    let flags = quality.flags(misfit, &context.conditions(&job.fold.test), &estimates.n_pixels);
-    estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
+    quality.flag(estimates, misfit, &context.conditions(&job.fold.test));
     Ok(())
 }
 
@@ -82,8 +81,7 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
         usual_spectra::save(&usual, &place.model)?;
         quality.save(&place.model)?;
     }
-    let (misfit, n_pixels) = examine(&usual, &job.fold.test)?;
-    let flags = quality.flags(&misfit, &context.conditions(&job.fold.test), &n_pixels);
-    estimates.flags.iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
+    let (misfit, _) = examine(&usual, &job.fold.test)?;
+    quality.flag(estimates, &misfit, &context.conditions(&job.fold.test));
     Ok(())
 }

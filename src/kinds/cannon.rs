@@ -14,7 +14,7 @@ use super::nuisance_trial::settle_nuisances;
 use crate::error::Result;
 use crate::inference::fitted::FittedCannon;
 use crate::inference::judged::Judged;
-use crate::inference::likelihood::Likelihood;
+use crate::inference::sampling::Likelihood;
 use crate::models::LabelEstimator;
 use crate::models::vectorizer::Vectorizer;
 use crate::spectra::labels::LabelScaler;

@@ -11,7 +11,7 @@ use maury::inference::fitted::FittedCannon;
 use maury::inference::label_prior::{PriorSettings, ScaledPrior};
 use maury::inference::marginal::LinearNuisance;
 use maury::inference::posterior::{Approximation, Posterior};
-use maury::inference::sampling::{PosteriorSettings, Sampler, draw_star, label_scaler, prepare, scaled_prior};
+use maury::inference::sampling::{Likelihood, PosteriorSettings, Sampler, draw_star, label_scaler, prepare};
 use maury::inference::{hmc, nuts};
 use maury::models::payne::Network;
 use maury::models::vectorizer::Vectorizer;
@@ -356,7 +356,7 @@ fn one_star_is_sampled_alike_by_both_samplers() {
     let fitted = FittedCannon::new(&trained, &FitSettings::default(), &compute);
     let settings: PosteriorSettings =
         toml::from_str("sampler.draws = 1500\nprior.within_hull = true\nnuisances.noise_inflation = 0.3").unwrap();
-    let prior = scaled_prior(&fitted, trained.training_labels.view(), &settings.prior).unwrap();
+    let prior = fitted.scaled_prior(trained.training_labels.view(), &settings.prior).unwrap();
     let spectra = SpectraBatch::new(truth.flux.slice(s![..2, ..]), truth.ivar.slice(s![..2, ..]), &compute);
     let grid = WavelengthGrid::from_pixel_numbers(200);
     let prepared = prepare(&fitted, &spectra, &prior, &settings.nuisances, &grid).unwrap();

@@ -9,7 +9,7 @@ use maury::inference::fit::{FitSettings, fit};
 use maury::inference::fitted::FittedCannon;
 use maury::inference::label_prior::ScaledPrior;
 use maury::inference::posterior::{Approximation, Posterior, Unsampled};
-use maury::inference::sampling::{PosteriorSettings, StarPosterior, sample_arrays, scaled_prior};
+use maury::inference::sampling::{Likelihood, PosteriorSettings, StarPosterior};
 use maury::inference::{hmc, nuts};
 use maury::models::vectorizer::Vectorizer;
 use maury::progress::Silent;
@@ -119,9 +119,9 @@ fn a_batch_with_an_empty_star_and_a_prior_against_the_data_is_sampled_to_its_end
     let rows = s![..6, ..];
     let run = |text: &str, seed: u64| {
         let settings: PosteriorSettings = toml::from_str(text).unwrap();
-        let prior = scaled_prior(&fitted, trained.training_labels.view(), &settings.prior).unwrap();
+        let prior = fitted.scaled_prior(trained.training_labels.view(), &settings.prior).unwrap();
         let (flux, ivar) = (truth.flux.slice(rows), truth.ivar.slice(rows));
-        sample_arrays(&fitted, flux, ivar, &grid, &prior, &settings, seed, &compute, &Silent).unwrap()
+        fitted.sample_arrays((flux, ivar), &grid, &prior, &settings, seed, &compute, &Silent).unwrap()
     };
     let text = "sampler.draws = 500\nprior.joint = \"training\"\nnuisances.noise_inflation = 0.5\n\
                 nuisances.continuum = { order = 0, width = 0.003 }";
