@@ -94,7 +94,7 @@ impl LabelEstimator for Sky {
         self.taught.label_names.len()
     }
 
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+    fn estimate(&self, spectra: &SpectraBatch, _wanted: Wanted) -> Result<Estimated> {
         let Taught { settings: Neighbours { count }, labels, .. } = &self.taught;
         let nearest = |distances: ndarray::ArrayView1<f64>| {
             let mut stars: Vec<usize> = (0..labels.len()).collect();
@@ -110,7 +110,7 @@ impl LabelEstimator for Sky {
         let covariance = Array3::from_shape_fn((n_stars, n, n), |(star, k, l)| {
             mean(star, &|labels| (labels[k] - means[[star, k]]) * (labels[l] - means[[star, l]]))
         });
-        Ok(LabelEstimates::read_off(means, covariance, spectra.n_known()))
+        Ok(LabelEstimates::read_off(means, covariance, spectra.n_known()).into())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::kinds::context::Context;
 use crate::kinds::place::ModelPlace;
 use crate::kinds::registry;
 use crate::labelling::best_fits::{SpectraFile, SpectraRows};
+use crate::models::{Estimated, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Fold;
@@ -57,7 +58,8 @@ impl RunSpectra {
             for rows in fold.test.chunks(settings.fit.batch_stars) {
                 let (flux, ivar) = spectra_of_rows(set, rows);
                 let batch = SpectraBatch::new(flux.view(), ivar.view(), compute);
-                let (estimates, best_fit) = estimator.fit_spectra(&batch)?;
+                let wanted = Wanted { best_fit: true, ..Wanted::default() };
+                let Estimated { labels: estimates, best_fit, .. } = estimator.estimate(&batch, wanted)?;
                 // A file that could be read when it was prepared and cannot now has no continuum.
                 let of_star = |row: &usize| match source.spectrum(*row, &settings.pixmask) {
                     Ok((masked, _)) => normalizer.continuum(&masked),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::combination::Combination;
 use crate::error::{Error, Result};
-use crate::models::{LabelEstimates, LabelEstimator};
+use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::training::model_file;
@@ -30,13 +30,13 @@ impl LabelEstimator for CombinationEstimator {
         self.combination.n_labels()
     }
 
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+    fn estimate(&self, spectra: &SpectraBatch, _wanted: Wanted) -> Result<Estimated> {
         let estimates = self
             .members
             .iter()
             .map(|member| member.estimate_labels(spectra))
             .collect::<Result<Vec<LabelEstimates>>>()?;
-        Ok(self.combination.combine(&estimates, &spectra.conditions(&self.grid.chips)).estimates)
+        Ok(self.combination.combine(&estimates, &spectra.conditions(&self.grid.chips)).estimates.into())
     }
 }
 

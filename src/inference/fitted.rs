@@ -16,7 +16,7 @@ use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::misfit::{Measure, Misfit};
 use crate::models::vectorizer::Vectorizer;
-use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator, LabelTerms};
+use crate::models::{Estimated, LabelEstimates, LabelEstimator, LabelTerms, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::quality::star_flags;
@@ -232,30 +232,23 @@ impl<T: LabelTerms> LabelEstimator for Fitted<T> {
         self.n_labels
     }
 
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+    fn estimate(&self, spectra: &SpectraBatch, wanted: Wanted) -> Result<Estimated> {
         let (_, minimum, n_pixels) = self.fit(spectra)?;
-        Ok(self.describe(&minimum, n_pixels))
-    }
-
-    fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
-        let (_, minimum, n_pixels) = self.fit(spectra)?;
-        let best_fit = self.compressor.best_fit(spectra, minimum.scaled_labels.view());
-        Ok((self.describe(&minimum, n_pixels), Some(best_fit)))
-    }
-
-    fn estimate_and_examine(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Misfit)> {
-        let (_, minimum, n_pixels) = self.fit(spectra)?;
-        let misfit = self.examine(spectra, &minimum);
-        Ok((self.describe(&minimum, n_pixels), misfit))
+        let best_fit = || self.compressor.best_fit(spectra, minimum.scaled_labels.view());
+        Ok(Estimated {
+            misfit: if wanted.misfit { self.examine(spectra, &minimum) } else { Misfit::none(spectra.n_stars()) },
+            best_fit: wanted.best_fit.then(best_fit),
+            labels: self.describe(&minimum, n_pixels),
+        })
     }
 }
 
-/// Estimates labels of host arrays, [n_stars, n_pixels], a batch of stars at a time.
+/// Labels of host arrays, [n_stars, n_pixels], a batch of stars at a time.
 ///
 /// `progress` is told the number of stars done after each batch.
 ///
 /// # Errors
-/// As [`LabelEstimator::estimate_labels`].
+/// As [`LabelEstimator::estimate`].
 pub fn estimate_arrays(
     estimator: &dyn LabelEstimator,
     flux: ArrayView2<f32>,
@@ -275,7 +268,7 @@ pub fn estimate_arrays(
 /// The same, and how well the model describes each spectrum.
 ///
 /// # Errors
-/// As [`LabelEstimator::estimate_and_examine`].
+/// As [`LabelEstimator::estimate`].
 pub fn examine_arrays(
     estimator: &dyn LabelEstimator,
     flux: ArrayView2<f32>,
@@ -286,9 +279,9 @@ pub fn examine_arrays(
 ) -> Result<(LabelEstimates, Misfit)> {
     let (mut estimates, mut misfit) = (LabelEstimates::empty(estimator.n_labels()), Misfit::none(0));
     in_batches(flux, ivar, batch_stars, compute, progress, |batch| {
-        let found = estimator.estimate_and_examine(batch)?;
-        estimates.append(found.0);
-        misfit.append(found.1);
+        let found = estimator.estimate(batch, Wanted { misfit: true, best_fit: false })?;
+        estimates.append(found.labels);
+        misfit.append(found.misfit);
         Ok(())
     })?;
     Ok((estimates, misfit))

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::models::likelihood::inverse_total_variance;
 use crate::models::misfit::Misfit;
 use crate::models::usual_spectra::UsualSpectra;
-use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator};
+use crate::models::{Estimated, LabelEstimator, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::training::usual_spectra;
@@ -45,15 +45,10 @@ impl<E: LabelEstimator> LabelEstimator for Judged<E> {
         self.estimator.n_labels()
     }
 
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
-        let (mut estimates, misfit) = self.estimator.estimate_and_examine(spectra)?;
-        self.quality.flag(&mut estimates, &misfit, &spectra.conditions(&self.chips));
-        Ok(estimates)
-    }
-
-    fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
-        // The labels are those of the same fit, made once more to be judged.
-        Ok((self.estimate_labels(spectra)?, self.estimator.fit_spectra(spectra)?.1))
+    fn estimate(&self, spectra: &SpectraBatch, wanted: Wanted) -> Result<Estimated> {
+        let mut found = self.estimator.estimate(spectra, Wanted { misfit: true, ..wanted })?;
+        self.quality.flag(&mut found.labels, &found.misfit, &spectra.conditions(&self.chips));
+        Ok(found)
     }
 }
 
@@ -134,14 +129,12 @@ impl<E: LabelEstimator> LabelEstimator for Recognizing<E> {
         self.estimator.n_labels()
     }
 
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
-        self.estimator.estimate_labels(spectra)
-    }
-
-    fn estimate_and_examine(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Misfit)> {
-        let estimates = self.estimator.estimate_labels(spectra)?;
-        let examined = self.recognizer.as_ref().map(|recognizer| recognizer.examine(spectra));
-        Ok((estimates, examined.unwrap_or_else(|| Misfit::none(spectra.n_stars()))))
+    fn estimate(&self, spectra: &SpectraBatch, wanted: Wanted) -> Result<Estimated> {
+        let mut found = self.estimator.estimate(spectra, Wanted { misfit: false, ..wanted })?;
+        if let Some(recognizer) = self.recognizer.as_ref().filter(|_| wanted.misfit) {
+            found.misfit = recognizer.examine(spectra);
+        }
+        Ok(found)
     }
 }
 

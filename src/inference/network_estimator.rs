@@ -10,7 +10,7 @@ use crate::device::{Compute, to_array};
 use crate::error::{Error, Result};
 use crate::models::network::layers::Drops;
 use crate::models::network::{Network, NetworkOutput};
-use crate::models::{LabelEstimates, LabelEstimator};
+use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::training::network_checkpoint::TrainedNetwork;
 
@@ -46,7 +46,7 @@ impl LabelEstimator for NetworkEstimator {
         self.model.scaler.n_labels()
     }
 
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+    fn estimate(&self, spectra: &SpectraBatch, _wanted: Wanted) -> Result<Estimated> {
         /// Seed of Monte-Carlo dropout: the same spectra get the same errors.
         const DROPOUT_SEED: u64 = 2019;
         let n_pixels = self.model.preparation.grid.n_pixels();
@@ -87,7 +87,7 @@ impl LabelEstimator for NetworkEstimator {
         });
         let mut estimates = LabelEstimates::read_off(scaler.unscale(scaled.view()), covariance, spectra.n_known());
         self.hull.flag_outside(scaled.view(), &mut estimates);
-        Ok(estimates)
+        Ok(estimates.into())
     }
 }
 

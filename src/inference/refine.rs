@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::models::likelihood::inverse_total_variance;
 use crate::models::misfit::Misfit;
 use crate::models::payne::{Network, Payne};
-use crate::models::{FluxPrediction, LabelEstimates, LabelEstimator, SpectralModel};
+use crate::models::{Estimated, FluxPrediction, LabelEstimates, LabelEstimator, SpectralModel, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
@@ -214,36 +214,37 @@ impl LabelEstimator for FittedPayne {
         self.fitted.n_labels()
     }
 
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
-        Ok(self.estimate_and_examine(spectra)?.0)
-    }
-
-    /// Of the last round's spectra, with the errors as given: what makes room for a misfit cannot show it.
-    fn estimate_and_examine(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Misfit)> {
+    /// Misfit is that of the last round's spectra, with the errors as given: what makes room for it cannot show it. The best fit has
+    /// the continuum of the star: the model times the polynomials.
+    fn estimate(&self, spectra: &SpectraBatch, wanted: Wanted) -> Result<Estimated> {
         let Refined { minimum, n_pixels, chi2, weighted, .. } = self.refine(spectra)?;
         let model = self.model_flux(&minimum);
-        let followed = self.follow_model(spectra, &weighted.ivar, &model);
+        let best_fit = || FluxPrediction {
+            mean: model.clone() * self.level(spectra, &weighted.ivar, &model),
+            variance: self.payne.s2.val().unsqueeze_dim(0),
+        };
+        let best_fit = wanted.best_fit.then(best_fit);
+        let misfit = match wanted.misfit {
+            true => self.misfit(self.follow_model(spectra, &weighted.ivar, &model), model, &minimum),
+            false => Misfit::none(spectra.n_stars()),
+        };
+        Ok(Estimated { labels: self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels), misfit, best_fit })
+    }
+}
+
+impl FittedPayne {
+    /// How well the model describes spectra that follow its continuum.
+    fn misfit(&self, followed: SpectraBatch, model: Tensor<2>, minimum: &Minimum) -> Misfit {
         let comparison = Comparison {
             residual: followed.flux.clone() - model,
             weight: inverse_total_variance(followed.ivar.clone(), self.payne.s2.val().unsqueeze()),
             ivar: followed.ivar,
         };
         let mut others = vec![structure(&followed.flux, &comparison.weight, self.fitted.compressor().pivot_flux())];
-        others.extend(self.fitted.distances(&minimum));
+        others.extend(self.fitted.distances(minimum));
         let pixels: Vec<Range<usize>> =
             self.chips.iter().map(|(start, basis)| *start..start + basis.dims()[0]).collect();
-        let misfit = comparison.measure(&pixels, None, &others);
-        Ok((self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels), misfit))
-    }
-
-    /// The best fit has the continuum of the star: the model times the polynomials.
-    fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
-        let Refined { minimum, n_pixels, chi2, weighted, .. } = self.refine(spectra)?;
-        let model = self.model_flux(&minimum);
-        let mean = model.clone() * self.level(spectra, &weighted.ivar, &model);
-        let variance = self.payne.s2.val().unsqueeze_dim(0);
-        let estimates = self.fitted.describe(&Minimum { chi2, ..minimum }, n_pixels);
-        Ok((estimates, Some(FluxPrediction { mean, variance })))
+        comparison.measure(&pixels, None, &others)
     }
 }
 

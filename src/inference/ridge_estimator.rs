@@ -7,7 +7,7 @@ use super::fit::FitSettings;
 use super::hull::Hull;
 use crate::device::{Compute, to_array, to_f64};
 use crate::error::{Error, Result};
-use crate::models::{LabelEstimates, LabelEstimator};
+use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::training::ridge_checkpoint::TrainedRidge;
 
@@ -45,7 +45,7 @@ impl LabelEstimator for RidgeEstimator {
         self.model.scaler.n_labels()
     }
 
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+    fn estimate(&self, spectra: &SpectraBatch, _wanted: Wanted) -> Result<Estimated> {
         let TrainedRidge { ridge, scaler, error_covariance, usual_variance, .. } = &self.model;
         if spectra.n_pixels() != ridge.n_pixels() {
             let detail = format!("{} pixels, but the regression reads {}", spectra.n_pixels(), ridge.n_pixels());
@@ -67,6 +67,6 @@ impl LabelEstimator for RidgeEstimator {
         });
         let mut estimates = LabelEstimates::read_off(scaler.unscale(scaled.view()), covariance, spectra.n_known());
         self.hull.flag_outside(scaled.view(), &mut estimates);
-        Ok(estimates)
+        Ok(estimates.into())
     }
 }

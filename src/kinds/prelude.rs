@@ -9,7 +9,7 @@ pub use super::registry;
 pub use crate::device::{Compute, to_array, to_f64};
 pub use crate::error::{Error, Result};
 pub use crate::inference::judged::{Judged, Recognizing};
-pub use crate::models::{LabelEstimates, LabelEstimator};
+pub use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 pub use crate::spectra::batch::SpectraBatch;
 pub use crate::stars::prepare::spectra_of_rows;
 pub use crate::timings::Timings;

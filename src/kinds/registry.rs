@@ -193,3 +193,29 @@ impl<'de> DeserializeSeed<'de> for Settings<'_> {
         (self.0.settings)(&mut <dyn erased_serde::Deserializer>::erase(deserializer)).map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_goes_through_toml_and_back_and_one_is_named() {
+        let read = |text: &str| toml::from_str::<ModelConfig>(text);
+        for kind in ["cannon", "payne", "network", "ridge", "combination"] {
+            let model = read(&format!("[{kind}]")).unwrap();
+            assert_eq!(model.kind(), kind);
+            let again = read(&toml::to_string(&model).unwrap()).unwrap();
+            assert_eq!(again, model);
+            assert_eq!(serde_json::to_value(&model).unwrap().as_object().unwrap().keys().collect::<Vec<_>>(), [kind]);
+        }
+        assert_ne!(read("cannon = { order = 1 }").unwrap(), ModelConfig::default());
+        assert_eq!(read("cannon = { order = 3 }").unwrap().flux_order(), Some(3));
+        let refusal = |text: &str| read(text).unwrap_err().message().to_string();
+        assert!(refusal("canon = {}").contains("unknown variant `canon`, expected one of `cannon`, `payne`"));
+        assert!(refusal("cannon = {}\nridge = {}").contains("two kinds"));
+        assert!(refusal("").contains("no kind is named"));
+        // The line of the mistake, not that of the table.
+        let err = read("[ridge]\nkernel = 'linear'\npenalty = 'x'").unwrap_err();
+        assert_eq!(err.span().map(|span| span.start > 10), Some(true), "{err}");
+    }
+}

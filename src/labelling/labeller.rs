@@ -14,7 +14,7 @@ use crate::inference::fit::FitSettings;
 use crate::inference::refine::RefineSettings;
 use crate::kinds::kind::Loaded;
 use crate::kinds::registry;
-use crate::models::{LabelEstimates, LabelEstimator};
+use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::continuum::ContinuumMethod;
@@ -137,22 +137,19 @@ impl Labeller {
         let RawBatch { flux, ivar, mut stars, errors } = self.spectra.read(paths);
         errors.iter().for_each(|err| tracing::warn!("{err}"));
         let batch = SpectraBatch::new(flux.view(), ivar.view(), &self.compute);
-        let estimates = match spectra {
-            Some(spectra) => {
-                let (estimates, best_fit) = self.estimator.fit_spectra(&batch)?;
-                spectra.add(&SpectraRows {
-                    ids: &stars.iter().map(|star| star.id.clone()).collect::<Vec<_>>(),
-                    files: &stars.iter().map(|star| star.file.clone()).collect::<Vec<_>>(),
-                    flux: flux.view(),
-                    ivar: ivar.view(),
-                    continuum: self.spectra.continua(paths).view(),
-                    estimates: &estimates,
-                    best_fit: best_fit.as_ref(),
-                })?;
-                estimates
-            }
-            None => self.estimator.estimate_labels(&batch)?,
-        };
+        let wanted = Wanted { best_fit: spectra.is_some(), ..Wanted::default() };
+        let Estimated { labels: estimates, best_fit, .. } = self.estimator.estimate(&batch, wanted)?;
+        if let Some(spectra) = spectra {
+            spectra.add(&SpectraRows {
+                ids: &stars.iter().map(|star| star.id.clone()).collect::<Vec<_>>(),
+                files: &stars.iter().map(|star| star.file.clone()).collect::<Vec<_>>(),
+                flux: flux.view(),
+                ivar: ivar.view(),
+                continuum: self.spectra.continua(paths).view(),
+                estimates: &estimates,
+                best_fit: best_fit.as_ref(),
+            })?;
+        }
         progress.advance(stars.len());
         let conditions = Conditions::of(ivar.view(), &self.spectra.preparation.grid.chips);
         let calibrated = self.calibration.as_ref().map(|calibration| calibration.errors(&estimates, &conditions));

@@ -82,25 +82,46 @@ pub struct TermExpansion {
 pub trait LabelEstimator {
     /// Number of labels estimated.
     fn n_labels(&self) -> usize;
-    /// Labels of every star of a batch; a star that cannot be labelled gets flags, never an error.
+
+    /// Labels of every star of a batch, and what else is wanted and known; a star that cannot be labelled gets flags, never an error.
     ///
     /// # Errors
     /// [`crate::error::Error::Mismatch`] if the spectra are on another grid than the model.
-    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates>;
-    /// The same labels, with the spectra of the best fits as the model has them beside the batch's flux, [n_stars,
-    /// n_pixels]; none from a model that goes from spectra to labels only. Spectra of stars without data mean nothing.
+    fn estimate(&self, spectra: &SpectraBatch, wanted: Wanted) -> Result<Estimated>;
+
+    /// The labels alone.
     ///
     /// # Errors
-    /// Those of [`LabelEstimator::estimate_labels`].
-    fn fit_spectra(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Option<FluxPrediction>)> {
-        Ok((self.estimate_labels(spectra)?, None))
+    /// As [`LabelEstimator::estimate`].
+    fn estimate_labels(&self, spectra: &SpectraBatch) -> Result<LabelEstimates> {
+        Ok(self.estimate(spectra, Wanted::default())?.labels)
     }
-    /// The same, and how well the model describes each spectrum, where it describes spectra at all.
-    ///
-    /// # Errors
-    /// Those of [`LabelEstimator::estimate_labels`].
-    fn estimate_and_examine(&self, spectra: &SpectraBatch) -> Result<(LabelEstimates, Misfit)> {
-        Ok((self.estimate_labels(spectra)?, Misfit::none(spectra.n_stars())))
+}
+
+/// What is wanted beside labels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// How well the model describes each spectrum.
+    pub misfit: bool,
+    /// The spectra of the best fits.
+    pub best_fit: bool,
+}
+
+/// Labels, and what was wanted beside them.
+#[derive(Debug, Clone)]
+pub struct Estimated {
+    /// The labels.
+    pub labels: LabelEstimates,
+    /// How well the model describes each spectrum; no measures where it describes none, or that was not wanted.
+    pub misfit: Misfit,
+    /// The best fits as the model has them beside the batch's flux, [n_stars, n_pixels]; none from a model that goes from spectra to
+    /// labels only, or where they were not wanted. Spectra of stars without data mean nothing.
+    pub best_fit: Option<FluxPrediction>,
+}
+
+impl From<LabelEstimates> for Estimated {
+    fn from(labels: LabelEstimates) -> Self {
+        Self { misfit: Misfit::none(labels.n_pixels.len()), labels, best_fit: None }
     }
 }
 

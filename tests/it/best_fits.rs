@@ -7,8 +7,8 @@ use maury::data::fits::FitsReader;
 use maury::device::{Compute, Precision, to_f64};
 use maury::inference::fit::FitSettings;
 use maury::inference::fitted::FittedCannon;
-use maury::models::LabelEstimator;
 use maury::models::likelihood::chi2;
+use maury::models::{Estimated, LabelEstimator, Wanted};
 use maury::spectra::batch::SpectraBatch;
 use ndarray::Array2;
 
@@ -102,7 +102,8 @@ fn chi_square_of_the_best_fit_is_that_of_the_estimate() {
     let stars = truth(150, 2, 60, 41);
     let fitted = FittedCannon::new(&model(&stars, &compute), &FitSettings::default(), &compute);
     let spectra = SpectraBatch::new(stars.flux.view(), stars.ivar.view(), &compute);
-    let (estimates, best_fit) = fitted.fit_spectra(&spectra).unwrap();
+    let wanted = Wanted { best_fit: true, ..Wanted::default() };
+    let Estimated { labels: estimates, best_fit, .. } = fitted.estimate(&spectra, wanted).unwrap();
     assert_eq!(estimates, fitted.estimate_labels(&spectra).unwrap());
     let found = to_f64(chi2(spectra.flux.clone(), spectra.ivar.clone(), &best_fit.unwrap()));
     for (found, expected) in found.iter().zip(&estimates.chi2) {

@@ -6,7 +6,7 @@ use maury::device::{Compute, Precision, to_f64};
 use maury::inference::fit::FitSettings;
 use maury::inference::prior::Nuisances;
 use maury::inference::refine::{FittedPayne, RefineSettings};
-use maury::models::{LabelEstimates, LabelEstimator, SpectralModel};
+use maury::models::{Estimated, LabelEstimates, LabelEstimator, SpectralModel, Wanted};
 use maury::spectra::batch::SpectraBatch;
 use maury::spectra::quality::star_flags;
 use maury::stats::robust::{median, robust_scatter};
@@ -82,7 +82,8 @@ fn the_best_fit_lies_on_the_spectrum_with_its_continuum() {
     let (_, spectra) = observed(&model, 6, &compute);
     let refine = RefineSettings::default();
     let fitted = FittedPayne::new(&model, &FitSettings::default(), &refine, &compute);
-    let (estimates, best_fit) = fitted.fit_spectra(&spectra).unwrap();
+    let wanted = Wanted { best_fit: true, ..Wanted::default() };
+    let Estimated { labels: estimates, best_fit, .. } = fitted.estimate(&spectra, wanted).unwrap();
     assert_eq!(estimates.labels, fitted.estimate_labels(&spectra).unwrap().labels);
     let residuals = to_f64(spectra.flux.clone() - best_fit.unwrap().mean);
     for star in residuals.chunks(model.payne.n_pixels()) {

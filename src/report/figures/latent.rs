@@ -70,12 +70,7 @@ pub fn components(
             .map(|response| (response, correlation(response)))
             .filter(|(_, correlation)| correlation.abs() >= SMALLEST_CORRELATION)
             .max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
-        let reference = best.map(|(response, correlation)| Reference {
-            name: response.name.clone(),
-            values: response.values.clone(),
-            is_scaled: true,
-            correlation,
-        });
+        let reference = best.map(|(response, correlation)| reference(response, correlation));
         let title = format!("component {}", index + 1);
         SpectrumRow { title, values: component.clone(), reference, ..SpectrumRow::default() }
     };
@@ -105,18 +100,16 @@ pub fn responses(
         for (&pixel, value) in seen.iter().zip(&part) {
             values[pixel] = *value;
         }
-        let correlation = pearson(&part, &target);
-        let reference = Some(Reference {
-            name: response.name.clone(),
-            values: response.values.clone(),
-            is_scaled: true,
-            correlation,
-        });
+        let reference = Some(reference(response, pearson(&part, &target)));
         SpectrumRow { title: format!("components: {}", percent(share)), values, reference, ..SpectrumRow::default() }
     };
     let rows: Vec<SpectrumRow> = responses.iter().map(row).collect();
     let remark = "nearest combination of all components, and its share of the response's sum of squares";
     draw(title, grid, &rows, windows, remark)
+}
+
+fn reference(response: &Response, correlation: f64) -> Reference {
+    Reference { name: response.name.clone(), values: response.values.clone(), is_scaled: true, correlation }
 }
 
 fn at(values: &[f64], pixels: &[usize]) -> Vec<f64> {
