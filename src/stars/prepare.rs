@@ -216,7 +216,7 @@ pub fn read_apstar(
         );
         return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
     }
-    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, settings);
+    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &grid.chip_cores(), settings);
     Ok((raw, masked, quality))
 }
 

@@ -98,12 +98,12 @@ pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Res
     let sum = |of: fn(&crate::spectra::quality::Quality) -> usize| set.quality.iter().map(of).sum::<usize>();
     if sum(|quality| quality.n_good) == 0 && sum(|quality| quality.chips_lost) == 0 {
         let (n_inside, n_bad) = (sum(|quality| quality.n_inside), sum(|quality| quality.n_bad_error));
-        let remedy = match (n_inside, n_bad) {
+        let remedy = match (n_inside - sum(|quality| quality.n_missing), n_bad) {
             (0, _) => {
                 "no pixel has a finite flux and an error above 0; are all errors 0, or all fluxes missing?".into()
             }
             (_, 0) => "every pixel carries a bit of pixmask.bits, or no information".into(),
-            (n_inside, n_bad) => format!(
+            (_, n_bad) => format!(
                 "{n_bad} of {n_inside} pixels have errors below 0, or above pixmask.max_relative_error = {} times the flux; are they errors, or inverse variances given as data.arrays.error?",
                 settings.pixmask.max_relative_error
             ),
