@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 
+use super::array_noise;
 use crate::data::arrays::{self, MatrixFile};
 use crate::data::catalogue::Catalogue;
 use crate::data::files;
@@ -85,6 +86,9 @@ pub(super) fn open(
         );
     }
     let noise = noise.scaled_rows(&stars.row, if is_error { unit.recip() } else { unit * unit });
+    if let Some(doubt) = array_noise::doubt(&flux, &noise, is_error) {
+        tracing::warn!("{doubt}");
+    }
     let on_chip = on_chip(&grid, &flux, &noise);
     Ok((stars, cuts, grid, ArraySpectra { flux, noise, is_error, unit, on_chip, fingerprint }))
 }

@@ -89,8 +89,7 @@ impl Troubles {
     }
 }
 
-/// Refuses a set in which nothing is measured, or in which spectra that should come normalized are not; warns where errors
-/// look like something else.
+/// Refuses a set in which nothing is measured, or in which spectra that should come normalized are not.
 ///
 /// # Errors
 /// [`Error::TooFewStars`], [`Error::Continuum`].
@@ -110,10 +109,8 @@ pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Res
         };
         return Err(Error::TooFewStars { stage: "usable pixels".into(), n_stars: 0, needed: 1, remedy });
     }
-    let (levels, ratios): (Vec<f64>, Vec<f64>) =
-        (0..set.n_stars()).into_par_iter().map(|star| levels(set, star)).unzip();
-    let median = |values: Vec<f64>| median(&values.into_iter().filter(|value| value.is_finite()).collect::<Vec<_>>());
-    let (level, ratio) = (median(levels), median(ratios));
+    let levels = (0..set.n_stars()).into_par_iter().map(|star| level(set, star)).filter(|level| level.is_finite());
+    let level = median(&levels.collect::<Vec<f64>>());
     if settings.continuum.method == ContinuumMethod::None && level.is_finite() && !NORMALIZED.contains(&level) {
         return Err(Error::Continuum(format!(
             "continuum.method = \"none\" is for spectra that come normalized, and the median flux of these is {level:.4} (of {} stars; {} to {} passes for normalized); set continuum.method = \"chebyshev\" and continuum.pixels = \"find\", or divide them by their continuum",
@@ -122,22 +119,13 @@ pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Res
             NORMALIZED.end()
         )));
     }
-    if let Some(arrays) = settings.data.arrays.as_ref().filter(|_| ratio < 1.0) {
-        let (key, other) = if arrays.error.is_some() { ("error", "ivar") } else { ("ivar", "error") };
-        tracing::warn!(
-            "the noise of a typical pixel is {:.1} times its flux: is data.arrays.{key} what it says, or {other}?",
-            ratio.recip()
-        );
-    }
     Ok(())
 }
 
-/// Median flux of a star and its median ratio of signal to noise; NaN where nothing is measured.
-fn levels(set: &PreparedSet, star: usize) -> (f64, f64) {
+/// Median flux of a star; NaN where nothing is measured.
+fn level(set: &PreparedSet, star: usize) -> f64 {
     let step = set.n_pixels() / LEVEL_PIXELS + 1;
-    let pixels =
-        || set.flux.row(star).into_iter().zip(set.ivar.row(star)).step_by(step).filter(|(_, ivar)| **ivar > 0.0);
-    let flux: Vec<f64> = pixels().map(|(flux, _)| f64::from(*flux)).collect();
-    let ratio: Vec<f64> = pixels().map(|(flux, ivar)| f64::from(flux.abs()) * f64::from(*ivar).sqrt()).collect();
-    (median(&flux), median(&ratio))
+    let pixels = set.flux.row(star).into_iter().zip(set.ivar.row(star)).step_by(step);
+    let flux = pixels.filter(|(_, ivar)| **ivar > 0.0).map(|(flux, _)| f64::from(*flux));
+    median(&flux.collect::<Vec<_>>())
 }
