@@ -56,9 +56,7 @@ fn falls_with_flux(levels: &[Level]) -> bool {
     const SPREAD: f64 = 2.0;
     let of = |value: fn(&Level) -> f64| levels.iter().map(value).collect::<Vec<f64>>();
     let (flux, error) = (of(|level| level.flux), of(|level| level.error));
-    levels.len() >= FEWEST
-        && quantile(&flux, 0.9) > SPREAD * quantile(&flux, 0.1)
-        && spearman(&flux, &error) < -0.5
+    levels.len() >= FEWEST && quantile(&flux, 0.9) > SPREAD * quantile(&flux, 0.1) && spearman(&flux, &error) < -0.5
 }
 
 #[cfg(test)]

@@ -345,18 +345,28 @@ fn choose_continuum_pixels(
             let stars: Vec<usize> = training.iter().copied().filter(complete).collect();
             progress.start("reading training spectra", stars.len());
             let troubles = Mutex::new(Troubles::default());
-            let read: Vec<Option<(usize, MaskedSpectrum)>> = stars
+            let read: Vec<Option<(usize, MaskedSpectrum, Quality)>> = stars
                 .par_iter()
                 .map(|n| {
                     let read = source.spectrum(*n, &settings.pixmask);
                     progress.advance(1);
                     let read = read.map_err(|err| lock(&troubles).add(&err)).ok();
-                    read.filter(|(_, quality)| quality.n_good > 0).map(|(masked, _)| (*n, masked))
+                    read.map(|(masked, quality)| (*n, masked, quality))
                 })
                 .collect();
             progress.finish();
             lock(&troubles).refuse(stars.len())?;
-            let (stars, spectra): (Vec<usize>, Vec<MaskedSpectrum>) = read.into_iter().flatten().unzip();
+            let mut read: Vec<_> = read.into_iter().flatten().collect();
+            let n_read = read.len();
+            if n_read > 0 {
+                prepare_checks::expect_usable(read.iter().map(|(_, _, quality)| quality), &settings.pixmask)?;
+            }
+            read.retain(|(_, _, quality)| quality.n_good > 0);
+            if read.len() < 2 && read.len() < n_read {
+                return Err(prepare_checks::few_usable(read.len(), n_read));
+            }
+            let (stars, spectra): (Vec<usize>, Vec<MaskedSpectrum>) =
+                read.into_iter().map(|(n, masked, _)| (n, masked)).unzip();
             let labels =
                 Array2::from_shape_fn((stars.len(), settings.labels.len()), |(n, k)| source.stars.labels[stars[n]][k]);
             let found =

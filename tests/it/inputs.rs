@@ -116,6 +116,14 @@ fn spectra_that_are_not_normalized_and_errors_that_are_none_are_refused() {
     refuse(folder, &counts, &["for spectra that come normalized", "continuum.pixels = \"find\""]);
     save(folder, "zero.npy", &Array2::<f32>::zeros((120, 30)));
     refuse(folder, &["data.arrays.error=zero.npy"], &["usable pixels: 0 stars left", "are all errors 0"]);
+    // Where continuum pixels are to be found, spectra are asked for before labels.
+    let find = ["data.arrays.error=zero.npy", "continuum.method=chebyshev", "continuum.pixels=find"];
+    refuse(folder, &find, &["usable pixels: 0 stars left", "are all errors 0"]);
+    let mut one = Array2::<f32>::zeros((120, 30));
+    one.row_mut(0).fill(0.01);
+    save(folder, "one.npy", &one);
+    let find = ["data.arrays.error=one.npy", find[1], find[2], "split=all"];
+    refuse(folder, &find, &["finding continuum pixels: 1 stars left", "119 of 120 training stars", "no usable pixel"]);
     save(folder, "huge.npy", &truth.flux.mapv(|_| 1e5_f32));
     refuse(folder, &["data.arrays.error=huge.npy"], &["usable pixels: 0 stars left", "inverse variances"]);
     save(folder, "large.npy", &truth.flux.mapv(|_| 100.0_f32));
