@@ -149,6 +149,18 @@ impl WavelengthGrid {
     }
 }
 
+/// What a file's header, by its log10 start and step, has in place of the apStar grid.
+pub fn unlike_apogee(log_wavelength: Option<(f64, f64)>, n_pixels: usize) -> String {
+    let found = match log_wavelength {
+        Some((start, step)) => format!("{n_pixels} pixels from log10 wavelength {start:.6} on, in steps of {step:e}"),
+        None => format!("{n_pixels} pixels and no wavelengths in the header"),
+    };
+    let (start, step) = APOGEE_LOG_WAVELENGTH;
+    format!(
+        "{found}; apStar files have {APOGEE_N_PIXELS} from {start} on (log10 of vacuum Angstrom), in steps of {step:e}: spectra on other pixels are read as [data.arrays]"
+    )
+}
+
 /// Why some numbers cannot be ascending wavelengths in vacuum Angstrom, with the remedy; `None` where they may be.
 ///
 /// Told by their size alone: stars are not observed below 912 Å, and hardly below 3000 Å. Air and vacuum wavelengths are too
@@ -200,6 +212,17 @@ mod tests {
         assert!(WavelengthGrid::from_pixel_numbers(7).chip_cores().iter().all(|core| *core));
         assert_eq!(serde_json::to_string(&grid).unwrap(), "\"apogee\"");
         assert_eq!(serde_json::from_str::<WavelengthGrid>("\"apogee\"").unwrap(), grid);
+    }
+
+    #[test]
+    fn another_grid_is_told_in_words() {
+        let said = unlike_apogee(Some((4.2, 6e-6)), 8575);
+        assert!(
+            said.starts_with("8575 pixels from log10 wavelength 4.200000 on, in steps of 6e-6; apStar files"),
+            "{said}"
+        );
+        assert!(said.contains("8575 from 4.179 on") && said.contains("[data.arrays]"), "{said}");
+        assert!(unlike_apogee(None, 7).starts_with("7 pixels and no wavelengths in the header; apStar"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::mock::{self, MockSettings};
 use crate::progress::Progress;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
 use crate::spectra::continuum_pixels;
-use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::grid::{self, WavelengthGrid};
 use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
 use crate::spectra::prepared::{FORMAT_VERSION, PreparedSet};
 use crate::spectra::quality::Quality;
@@ -210,10 +210,7 @@ pub fn read_apstar(
         None => n_pixels == grid.n_pixels(),
     };
     if !on_grid {
-        let detail = format!(
-            "{n_pixels} pixels, log wavelength start and step {:?}; the apStar grid is expected",
-            raw.log_wavelength
-        );
+        let detail = grid::unlike_apogee(raw.log_wavelength, n_pixels);
         return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
     }
     let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &grid.chip_cores(), settings);
