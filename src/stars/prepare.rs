@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::array_spectra::{self, ArraySpectra};
 use super::prepare_checks::{self, Troubles};
-use crate::data::catalogue::Catalogue;
+use crate::data::catalogue::{APOGEE_ID, Catalogue};
 use crate::data::selection::{Cut, select};
 use crate::data::{apstar, files};
 use crate::device::Compute;
@@ -39,6 +39,8 @@ pub struct Source {
     /// Table of the truth about the stars, if there is one.
     pub truth: Option<PathBuf>,
     spectra: Spectra,
+    /// Which spectra are not on disk, and what to do, where they are most.
+    missing: Option<String>,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Source {
             Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
             let (stars, cuts, grid, spectra) = array_spectra::open(arrays, settings)?;
-            Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays(spectra) }
+            Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays(spectra), missing: None }
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
             return Err(Error::Config(format!("data names no stars; {remedy}")));
@@ -77,10 +79,23 @@ impl Source {
                 stage: "selection".into(),
                 n_stars: 0,
                 needed: 1,
-                remedy: why_empty(&source.cuts, settings),
+                remedy: why_empty(&source.cuts, source.missing),
             });
         }
+        if let Some(missing) = &source.missing {
+            tracing::warn!("{missing}");
+        }
         Ok(source)
+    }
+
+    /// Blames spectra that are not on disk for too few stars, where most are not.
+    pub fn blame(&self, err: Error) -> Error {
+        match (err, &self.missing) {
+            (Error::TooFewStars { stage, n_stars, needed, .. }, Some(missing)) => {
+                Error::TooFewStars { stage, n_stars, needed, remedy: missing.clone() }
+            }
+            (err, _) => err,
+        }
     }
 
     fn open_apstar(data: &ApstarData, settings: &StarSettings) -> Result<Self> {
@@ -94,7 +109,7 @@ impl Source {
             let detail = format!("no such catalogue; set data.apstar.catalogue, {remedy}");
             return Err(Error::format(&data.catalogue, detail));
         }
-        let (stars, mut cuts) = select(&data.catalogue, "APOGEE_ID", &settings.labels, &settings.selection)?;
+        let (stars, mut cuts) = select(&data.catalogue, APOGEE_ID, &settings.labels, &settings.selection)?;
         let found = (0..stars.len()).into_par_iter().map(|n| {
             let (file, telescope, field, id) = (&stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]);
             apstar::expect_inside(&data.spectra, file, telescope, field, id)?;
@@ -102,13 +117,25 @@ impl Source {
         });
         let found = found.collect::<Result<Vec<Option<PathBuf>>>>()?;
         let present: Vec<usize> = (0..stars.len()).filter(|n| found[*n].is_some()).collect();
-        cuts.push(Cut { name: ON_DISK.into(), removed: stars.len() - present.len(), left: present.len() });
+        let n_absent = stars.len() - present.len();
+        cuts.push(Cut { name: ON_DISK.into(), removed: n_absent, left: present.len() });
+        let absent = found.iter().position(Option::is_none).filter(|_| n_absent > present.len());
+        let missing = absent.map(|first| {
+            let name = apstar::name_of(&stars.file[first], &stars.telescope[first], &stars.id[first]);
+            format!(
+                "{n_absent} of {} spectra were not found below {} (the first: {}); set data.apstar.spectra, {remedy}",
+                stars.len(),
+                data.spectra.display(),
+                name.display()
+            )
+        });
         Ok(Self {
             stars: stars.rows(&present),
             cuts,
             grid: WavelengthGrid::apogee(),
             truth: None,
             spectra: Spectra::Files(found.into_iter().flatten().collect()),
+            missing,
         })
     }
 
@@ -178,17 +205,10 @@ fn mock_survey(settings: &MockSettings, cache: &Path, progress: &dyn Progress) -
     Ok((survey, folder.join("truth.csv")))
 }
 
-fn why_empty(cuts: &[Cut], settings: &StarSettings) -> String {
-    let most = cuts.iter().max_by_key(|cut| cut.removed).filter(|cut| cut.removed > 0);
-    match (most, &settings.data.apstar) {
+fn why_empty(cuts: &[Cut], missing: Option<String>) -> String {
+    match (cuts.iter().max_by_key(|cut| cut.removed).filter(|cut| cut.removed > 0), missing) {
         (None, _) => "the catalogue is empty".into(),
-        (Some(cut), Some(data)) if cut.name == ON_DISK => {
-            format!(
-                "no spectrum of {} stars lies below {}; set data.apstar.spectra",
-                cut.removed,
-                data.spectra.display()
-            )
-        }
+        (Some(cut), Some(missing)) if cut.name == ON_DISK => missing,
         (Some(cut), _) => format!("the cut `{}` alone removed {} stars; loosen it", cut.name, cut.removed),
     }
 }

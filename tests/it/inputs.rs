@@ -259,6 +259,21 @@ fn a_catalogue_whose_rows_name_other_stars_files_is_noticed() {
 }
 
 #[test]
+fn spectra_that_are_not_on_disk_are_blamed_for_the_stars_that_are_too_few() {
+    let folder = survey(12);
+    let place = folder.path().join("spectra/apo25m/M15");
+    let remove = |star: usize| std::fs::remove_file(place.join(format!("apStar-dr17-2M{star:08}+1234567.fits")));
+    (1..12).for_each(|star| remove(star).unwrap());
+    let said = ["stars left", "11 of 12 spectra were not found below spectra", "apStar-dr17-2M00000001+1234567.fits"];
+    refused(folder.path(), &["run", "lab.toml"], 1, &said);
+    remove(0).unwrap();
+    let said = ["selection: 0 stars left", "12 of 12 spectra were not found", "maury fetch"];
+    refused(folder.path(), &["run", "lab.toml"], 1, &said);
+    let said = ["the cut `snr >= 1000000000` alone removed 12 stars"];
+    refused(folder.path(), &["run", "lab.toml", "--set", "selection.ranges.snr.min=1e9"], 1, &said);
+}
+
+#[test]
 fn a_catalogue_that_points_out_of_the_folder_of_spectra_is_refused() {
     let folder = with_catalogue(3, |_, row| row[2] = "../../outside".into());
     let spectra = folder.path().join("spectra");
@@ -293,6 +308,7 @@ fn pipes_and_devices_are_no_files_and_an_error_is_said_once() {
     std::os::unix::fs::symlink("/dev/zero", folder.join("zero.toml")).unwrap();
     refuse(folder, &["data.arrays.flux=pipe.npy"], &["pipe.npy", "not a regular file"]);
     refuse(folder, &["data.arrays.labels=zero.csv"], &["zero.csv", "not a regular file"]);
+    refuse(folder, &["data.arrays.id_column=nam"], &["no column nam", "data.arrays.id_column"]);
     refused(folder, &["run", "zero.toml"], 1, &["zero.toml", "not a regular file"]);
     let output = maury(folder, &["run", "absent.toml"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
