@@ -300,6 +300,23 @@ fn a_prepared_set_with_a_turned_bit_is_prepared_again() {
 }
 
 #[test]
+fn what_changes_no_spectrum_prepares_none_again() {
+    let folder = survey(6);
+    let prepare = |set: &str| {
+        let output = maury(folder.path(), &["prepare", "lab.toml", "--set", set]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        stderr.contains("prepared set taken from")
+    };
+    std::fs::write(folder.path().join("truth.csv"), "id,teff,logg,fe_h\n2M00000000+1234567,4500,2,0\n").unwrap();
+    assert!(!prepare("seed=1"));
+    for set in ["data.truth=truth.csv", "data.mystery=own.fits", "data.archive.retries=2", "seed=2"] {
+        assert!(prepare(set), "{set}");
+    }
+    assert!(!prepare("pixmask.bits=[0]"));
+}
+
+#[test]
 fn pipes_and_devices_are_no_files_and_an_error_is_said_once() {
     let (folder, _) = arrays();
     let folder = folder.path();
