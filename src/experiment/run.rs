@@ -83,7 +83,7 @@ pub fn run_on(
         let mut results = BTreeMap::new();
         for (name, model) in config.models_in_order() {
             let kept = place.keep_models.then(|| ModelPlace::new(place.folder, name, number, folds.len()));
-            let job = Job { context, fold, earlier: &results, place: kept.as_ref() };
+            let job = Job { name, context, fold, earlier: &results, place: kept.as_ref() };
             let result = run_fold(&**model, &job, gathered.timings_of(name)).map_err(blame)?;
             results.insert(name.clone(), result);
         }
