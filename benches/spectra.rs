@@ -35,10 +35,11 @@ fn spectra(criterion: &mut Criterion) {
 
     let raw = apstar::read(&path).unwrap();
     let settings = PixmaskSettings::default();
-    let mask = || pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &settings);
+    let grid = WavelengthGrid::apogee();
+    let cores = grid.chip_cores();
+    let mask = || pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &cores, &settings);
     group.bench_function("mask", |bencher| bencher.iter(mask));
 
-    let grid = WavelengthGrid::apogee();
     let is_continuum = continuum_pixels::shipped(&grid).unwrap();
     let fitter = ContinuumFitter::new(&grid, &is_continuum, &ContinuumSettings::default()).unwrap();
     let (masked, quality) = mask();

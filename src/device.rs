@@ -135,7 +135,7 @@ impl Compute {
         };
         if compute.device.settings().float_dtype != float {
             let config = DeviceConfig::default().float_dtype(float);
-            compute.device.configure(config).map_err(|err| settings.backend.refused(format!("{err:?}")))?;
+            compute.device.configure(config).map_err(|err| settings.backend.refused(err.to_string()))?;
         }
         Ok(compute)
     }

@@ -3,6 +3,7 @@
 //! Layouts differ: flux f32 or f64, masks of 16 to 64 bits, arrays (8575,) or (n, 8575) with visits below the coadd
 //! (DR17 single visits have an all-zero second row). Data model: `apStar` in the SDSS data model pages, DR14-DR17.
 
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use super::files;
@@ -146,19 +147,24 @@ fn leads_out(path: &str) -> bool {
     !Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
+/// The name under which the spectrum of a catalogue row is looked for: FILE's, or else [`file_name`]'s.
+pub fn name_of(file: &str, telescope: &str, id: &str) -> OsString {
+    // Only a name: an identifier is no path.
+    let built = || file_name(telescope, id).replace(['/', '\\'], "_").into();
+    Path::new(file).file_name().map_or_else(built, OsString::from)
+}
+
 /// Where below `folder` the spectrum of a catalogue row lies: flat, by field, or in the archive's own layout.
 ///
-/// `file` may be empty; the name is then [`file_name`]'s. What [`expect_inside`] refuses is not found.
+/// `file` may be empty, see [`name_of`]. What [`expect_inside`] refuses is not found.
 pub fn locate(folder: &Path, file: &str, telescope: &str, field: &str, id: &str) -> Option<PathBuf> {
     if [file, telescope, field].into_iter().any(leads_out) {
         return None;
     }
-    // Only a name: an identifier is no path.
-    let built = file_name(telescope, id).replace(['/', '\\'], "_");
-    let name = Path::new(file).file_name().unwrap_or(built.as_ref());
+    let name = name_of(file, telescope, id);
     let telescopes = if telescope.is_empty() { &["apo25m", "lco25m", "apo1m"][..] } else { &[telescope][..] };
-    let mut candidates = vec![folder.join(name), folder.join(field).join(name)];
-    candidates.extend(telescopes.iter().map(|telescope| folder.join(telescope).join(field).join(name)));
+    let mut candidates = vec![folder.join(&name), folder.join(field).join(&name)];
+    candidates.extend(telescopes.iter().map(|telescope| folder.join(telescope).join(field).join(&name)));
     candidates.into_iter().find(|path| path.is_file())
 }
 

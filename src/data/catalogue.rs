@@ -6,8 +6,13 @@ use std::path::Path;
 use super::table::Table;
 use crate::error::Result;
 
-/// Remedy shown when an identifying column is absent.
+/// Remedy shown when a column of the survey's own catalogue is absent.
 const REMEDY: &str = "is this an allStar table or a SkyServer answer?";
+/// The survey's own column of identifiers.
+pub const APOGEE_ID: &str = "APOGEE_ID";
+/// Remedy shown when a column of identifiers is absent that somebody named.
+const ID_REMEDY: &str =
+    "name its column of identifiers in data.arrays.id_column, or leave that out for the usual names and row numbers";
 
 /// Bytes of the longest identifier; FITS tables cannot hold rows of any length, and no survey names stars like that.
 const LONGEST_ID: usize = 1024;
@@ -131,7 +136,7 @@ fn identifiers(table: &mut Table, id_column: &str, rows: Range<usize>) -> Result
         ids.iter_mut().zip(rows).filter(|(id, _)| id.is_empty()).for_each(|(id, row)| *id = row_name(row));
         ids
     } else {
-        table.identifiers(id_column, rows, REMEDY)?
+        table.identifiers(id_column, rows, if id_column == APOGEE_ID { REMEDY } else { ID_REMEDY })?
     };
     ids.iter_mut().filter(|id| id.len() > LONGEST_ID).for_each(|id| *id = shortened(id));
     Ok(ids)
@@ -219,6 +224,16 @@ mod tests {
         assert!(catalogue.labels[1][0].is_nan() && catalogue.labels[2][1].is_nan());
         assert!((catalogue.labels[0][1] - 0.2).abs() < 1e-12);
         assert!(catalogue.id[0] != catalogue.id[1] && catalogue.id[0].len() < 200);
+    }
+
+    #[test]
+    fn a_column_of_identifiers_that_is_not_there_is_asked_for_where_it_was_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.csv");
+        std::fs::write(&path, "name,teff\na,4500\n").unwrap();
+        let said = |column: &str| Catalogue::read(&path, column, &["teff".into()]).unwrap_err().to_string();
+        assert!(said("nam").contains("no column nam") && said("nam").contains("data.arrays.id_column"));
+        assert!(said(APOGEE_ID).contains("allStar"));
     }
 
     #[test]

@@ -273,10 +273,10 @@ pub fn content_hash(paths: &[PathBuf]) -> Result<String> {
 /// entered, and folders that cannot be read are passed over with a warning.
 ///
 /// # Errors
-/// [`Error::Io`] if the path itself cannot be listed.
+/// [`Error::Io`] if the path itself cannot be listed; [`Error::Format`] if it is neither a file nor a folder.
 pub fn files_below(path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
-    if path.is_file() {
-        return Ok(vec![path.to_path_buf()]);
+    if !path.is_dir() {
+        return expect_file(path).map(|_| vec![path.to_path_buf()]);
     }
     let mut found = Vec::new();
     let entries = fs::read_dir(path).map_err(Error::io(path, "read"))?;
@@ -364,6 +364,10 @@ mod tests {
                 assert!(said.contains(what) && said.contains("not a regular file"), "{said}");
             }
         }
+        let said = files_below(&pipe, &[".fits"]).unwrap_err().to_string();
+        assert!(said.contains("this is a pipe"), "{said}");
+        assert!(files_below(folder.path(), &[".fits"]).unwrap().is_empty());
+        assert!(files_below(&folder.path().join("none"), &[]).unwrap_err().to_string().contains("No such file"));
         assert!(read_text(&folder.path().join("none")).unwrap_err().to_string().contains("cannot read"));
     }
 

@@ -97,6 +97,10 @@ mod tests {
         assert!(set.contains("--set") && set.contains("did you mean `continuum`"), "{set}");
         let both = refusal("[data.apstar]\ncatalogue = \"a\"\nspectra = \"b\"", &[]);
         assert!(both.contains("keep one"), "{both}");
+        let both = refusal("", &["data.arrays.error=e.npy"]);
+        assert!(both.contains("data.arrays has both `error` and `ivar`; remove one"), "{both}");
+        let neither = load(&DATA.replace("ivar = \"i.npy\"\n", ""), &[]).unwrap_err().to_string();
+        assert!(neither.contains("needs either `error` or `ivar`"), "{neither}");
     }
 
     #[test]

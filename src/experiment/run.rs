@@ -12,7 +12,7 @@ use super::looks::Looks;
 use super::outcome::Outcome;
 use super::place::Place;
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::findings::lab;
 use crate::kinds::context::Context;
 use crate::kinds::fold::run_fold;
@@ -63,7 +63,8 @@ pub fn run_on(
 ) -> Result<Outcome> {
     let (stars, shared) = (config.stars(), config.shared());
     let folds = folds(config, &source.stars);
-    feasibility::check(config, &source.stars, &folds, source.grid.n_pixels())?;
+    let blame = |err: Error| source.blame(err);
+    feasibility::check(config, &source.stars, &folds, source.grid.n_pixels()).map_err(blame)?;
     let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, &stars)).transpose()?;
     let mut gathered = Gathered::new(config, source, &folds);
     let mut looks = Looks::new(config, source, place, &folds);
@@ -73,15 +74,17 @@ pub fn run_on(
             Some(set) => set,
             None => {
                 let training = &fold.training;
-                timings.measure("prepare", || prepare(source, &stars, training, place.cache, compute, progress))?.0
+                let prepared =
+                    timings.measure("prepare", || prepare(source, &stars, training, place.cache, compute, progress));
+                prepared.map_err(blame)?.0
             }
         };
         let context = Context { set: &set, settings: &shared, compute, progress };
         let mut results = BTreeMap::new();
         for (name, model) in config.models_in_order() {
             let kept = place.keep_models.then(|| ModelPlace::new(place.folder, name, number, folds.len()));
-            let job = Job { context, fold, earlier: &results, place: kept.as_ref() };
-            let result = run_fold(&**model, &job, gathered.timings_of(name))?;
+            let job = Job { name, context, fold, earlier: &results, place: kept.as_ref() };
+            let result = run_fold(&**model, &job, gathered.timings_of(name)).map_err(blame)?;
             results.insert(name.clone(), result);
         }
         looks.add_fold(&context, (number, fold), &results, &mut timings)?;

@@ -150,8 +150,10 @@ fn validate_data(
                 "data.arrays.labels",
                 "is not set; name a table, e.g. --set data.arrays.labels=labels.csv",
             )?;
+            let (has_error, has_ivar) = (arrays.error.is_some(), arrays.ivar.is_some());
+            check(!(has_error && has_ivar), "data.arrays", "has both `error` and `ivar`; remove one of them")?;
             check(
-                arrays.error.is_some() != arrays.ivar.is_some(),
+                has_error || has_ivar,
                 "data.arrays",
                 "needs either `error` or `ivar`, e.g. --set data.arrays.error=error.npy",
             )

@@ -27,7 +27,8 @@ pub struct ErrorCheck {
     pub pulls: Pulls,
     /// Fraction of the stars within the central interval of each of [`LEVELS`].
     pub coverage: Vec<f64>,
-    /// Stars in each of [`PIT_BINS`] equal bins of the probability, by estimate and error, of a label above the reference.
+    /// Stars in each of [`PIT_BINS`] equal bins of the probability, by estimate and error, of a label below the reference: the
+    /// probability integral transform (Gneiting et al. 2007). Where estimates are too high, references lie in the first bins.
     pub pit: Vec<usize>,
 }
 
@@ -83,12 +84,12 @@ struct Compared {
 }
 
 impl ErrorCheck {
-    /// From residuals and errors of the same stars; `None` where no star has both.
+    /// From residuals (estimate - reference) and errors of the same stars; `None` where no star has both.
     pub fn new(residuals_and_errors: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
         let is_usable = |(residual, error): &(f64, f64)| residual.is_finite() && error.is_finite() && *error > 0.0;
         let usable: Vec<(f64, f64)> = residuals_and_errors.into_iter().filter(is_usable).collect();
         let pulls = Pulls::new(usable.iter().copied())?;
-        let probabilities: Vec<f64> = usable.iter().map(|(residual, error)| normal_cdf(residual / error)).collect();
+        let probabilities: Vec<f64> = usable.iter().map(|(residual, error)| normal_cdf(-residual / error)).collect();
         let inside = |level: f64| probabilities.iter().filter(|p| (2.0 * **p - 1.0).abs() <= level).count();
         let mut pit = vec![0; PIT_BINS];
         for probability in &probabilities {
@@ -231,6 +232,21 @@ mod tests {
             assert_eq!((along_snr.len(), along_snr.iter().map(|bin| bin.n_stars).sum::<usize>()), (6, n_stars));
             assert!(along_snr.windows(2).all(|pair| pair[0].snr < pair[1].snr));
         }
+    }
+
+    #[test]
+    fn references_below_estimates_that_are_too_high_lie_in_the_first_bins_of_the_pit() {
+        let (too_high, too_low) = (ErrorCheck::new([(2.0, 1.0)]).unwrap(), ErrorCheck::new([(-2.0, 1.0)]).unwrap());
+        // Phi(-2) = 0.023 and Phi(2) = 0.977; both lie within the central 0.9546.
+        assert_eq!((too_high.pit[0], too_low.pit[PIT_BINS - 1]), (1, 1));
+        assert_eq!(too_high.coverage, too_low.coverage);
+        let mut biased = predictions(2000);
+        biased.estimates.labels += 10.0;
+        let pit = error_checks(&biased)[TRUTH]["teff"].calibrated.clone().unwrap().pit;
+        let half = |bins: &[usize]| bins.iter().sum::<usize>();
+        // Phi(1) = 0.84 of the references lie below their estimates.
+        let below = half(&pit[..PIT_BINS / 2]) as f64 / 2000.0;
+        assert!((0.80..0.88).contains(&below), "{below}");
     }
 
     #[test]

@@ -93,13 +93,21 @@ impl FitQuality {
 
     /// The rule for a model that came without held-out stars: chi^2 per pixel is 1 if the model describes the star and the
     /// errors are right, and beyond a factor of 4 either way, errors wrong by a factor of 2, it is not so at the usual
-    /// probability.
+    /// probability. A spectrum with less than a tenth of the mean's structure has hardly a feature to read labels from,
+    /// whatever its chi^2; one with four times of it is no star among those that trained.
     pub fn without_held_out_stars() -> Self {
-        const FACTOR: f64 = 4.0;
+        const CHI2: f64 = 4.0;
+        /// Below and above the mean's. Real stars of three surveys have 0.3 to 2.1 of it, those of [Fe/H] near -1.4 on a hundred
+        /// pixels down to 0.05; a flat spectrum has 0.
+        const STRUCTURE: (f64, f64) = (10.0, 4.0);
         let probability = BadFitSettings::default().probability;
-        let width = FACTOR.ln() / -normal::quantile(probability / 2.0);
-        let median = Trend { range: (0.0, 0.0), coefficients: vec![0.0] };
-        let usual = vec![Usual { measure: Measure::Chi2, median, width: (width, width) }];
+        // The two share the probability.
+        let limit = -normal::quantile(probability / 4.0);
+        let usual = |measure: Measure, below: f64, above: f64| {
+            let median = Trend { range: (0.0, 0.0), coefficients: vec![0.0] };
+            Usual { measure, median, width: (below.ln() / limit, above.ln() / limit) }
+        };
+        let usual = vec![usual(Measure::Chi2, CHI2, CHI2), usual(Measure::Structure, STRUCTURE.0, STRUCTURE.1)];
         Self { probability, n_stars: 0, n_pixels: 0, n_components: 0, usual }
     }
 
@@ -306,13 +314,27 @@ mod tests {
     }
 
     #[test]
-    fn without_held_out_stars_a_factor_of_four_is_the_limit() {
+    fn without_held_out_stars_chi2_and_structure_have_their_limits() {
         let rule = FitQuality::without_held_out_stars();
-        let flag = |chi2: f64| {
-            let misfit = of_chi2(vec![chi2]);
+        let flag = |chi2: f64, structure: f64| {
+            let values = Array2::from_shape_vec((1, 2), vec![chi2, structure]).unwrap();
+            let misfit = Misfit { measures: vec![Measure::Chi2, Measure::Structure], values, ..Misfit::none(1) };
             rule.flags(&misfit, &[Conditions { snr: 300.0, lost_chips: 0 }], &[N_PIXELS])[0] != 0
         };
-        assert!(flag(4.01) && !flag(3.99) && !flag(0.251) && flag(0.249));
+        assert!(flag(4.01, 1.0) && !flag(3.99, 1.0) && !flag(0.251, 1.0) && flag(0.249, 1.0));
+        assert!(flag(1.0, 0.099) && !flag(1.0, 0.101) && !flag(1.0, 3.99) && flag(1.0, 4.01));
+        // A flat spectrum that a metal-poor star happens to fit.
+        assert!(flag(2.3, 1e-3) && !flag(2.3, 0.4));
+    }
+
+    #[test]
+    fn a_rule_of_before_there_was_one_on_structure_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = r#"{"probability": 1e-4, "n_stars": 0, "n_pixels": 0, "usual": [{"measure": "chi2",
+            "median": {"range": [0.0, 0.0], "coefficients": [0.0]}, "width": [0.3563, 0.3563]}]}"#;
+        std::fs::write(folder.path().join(FIT_QUALITY_FILE), old).unwrap();
+        let rule = FitQuality::load(folder.path()).unwrap().unwrap();
+        assert_eq!((rule.usual.len(), rule.usual[0].measure), (1, Measure::Chi2));
     }
 
     #[test]

@@ -73,7 +73,11 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
     let conditions = context.conditions(&held_out.rows);
     let quality = FitQuality::fit(&held_out.misfit, &conditions, &held_out.n_pixels, bad_fit);
     let (Some(quality), Some(usual)) = (quality, learn(training)) else {
-        tracing::warn!("no star can be flagged as unlike the training stars: {} of them are too few", training.len());
+        tracing::warn!(
+            "{}: no star can be flagged as unlike the training stars: {} of them are too few; give more",
+            job.name,
+            training.len()
+        );
         return Ok(());
     };
     let quality = FitQuality { n_components: usual.n_components(), ..quality };

@@ -37,7 +37,7 @@ impl Model for CannonConfig {
         let (settled, choice) = timings.measure("train", || settle_nuisances(job, self, &train))?;
         let mut trained = timings.measure("train", || CannonOfStars::train(job, &settled))?;
         trained.report.nuisance_choice = choice;
-        trained.tell();
+        trained.tell(job.name);
         label_test_stars(Box::new(trained), job, timings)
     }
 
@@ -89,12 +89,12 @@ impl CannonOfStars {
     }
 
     /// Says how training went.
-    fn tell(&self) {
+    fn tell(&self, name: &str) {
         let report = &self.report;
         if report.n_beyond_description > report.n_left_out {
             tracing::warn!(
-                "{} of {} training stars are beyond description by the correlated Cannon; the {} strangest were left \
-                 out (latent.clip_most)",
+                "{name}: {} of {} training stars are beyond description by the correlated Cannon; the {} strangest were \
+                 left out (latent.clip_most)",
                 report.n_beyond_description,
                 report.n_stars + report.n_left_out,
                 report.n_left_out
@@ -168,8 +168,9 @@ pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedC
     let n_terms = Vectorizer::new(set.label_names.len(), config.order).n_terms();
     if (n_terms + 1..2 * n_terms).contains(&trainable.len()) {
         tracing::warn!(
-            "{} training stars for {n_terms} coefficients per pixel hardly determine them: labels will have several \
+            "{}: {} training stars for {n_terms} coefficients per pixel hardly determine them: labels will have several \
              minima; lower the order, or give more stars",
+            job.name,
             trainable.len()
         );
     }

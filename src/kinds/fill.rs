@@ -90,7 +90,7 @@ mod tests {
         let fold = Fold { training: rows.clone(), test: vec![120] };
         let filled = |set: &PreparedSet| {
             let context = Context { set, settings: &settings, compute: &compute, progress: &Silent };
-            let job = Job { context, fold: &fold, earlier: &BTreeMap::new(), place: None };
+            let job = Job { name: "one", context, fold: &fold, earlier: &BTreeMap::new(), place: None };
             let whole = fill(&job, Masked::Cannon).unwrap().unwrap();
             filled_by_others(&job, &whole, &rows, &mut Timings::default()).unwrap()
         };

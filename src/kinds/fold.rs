@@ -3,6 +3,7 @@
 use ndarray::Axis;
 
 use super::bad_fit::{flag_bad_fits, flag_unusual};
+use super::context::{CalibrationSettings, HeldOutByNetworks};
 use super::held_out::{ByParts, held_out};
 use super::kind::{Calibrated, FoldResult, Job, Model, Strangers, Trained};
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ pub fn run_fold(model: &dyn Model, job: &Job, timings: &mut Timings) -> Result<F
         });
     }
     let mut result = model.run_fold(job, timings)?;
-    result.calibrated = calibrate(job, &result)?;
+    result.calibrated = calibrate(model, job, &result)?;
     Ok(result)
 }
 
@@ -93,13 +94,18 @@ fn posteriors(trained: &dyn Trained, job: &Job, timings: &mut Timings) -> Result
 ///
 /// # Errors
 /// [`Error::Io`].
-fn calibrate(job: &Job, result: &FoldResult) -> Result<Option<Calibrated>> {
+fn calibrate(model: &dyn Model, job: &Job, result: &FoldResult) -> Result<Option<Calibrated>> {
     let (context, fold) = (&job.context, job.fold);
     let set = context.set;
     let Some(held_out) = &result.held_out else { return Ok(None) };
     let calibration = ErrorCalibration::fit(&set.label_names, held_out);
     if calibration.labels.iter().all(Option::is_none) {
-        tracing::warn!("no calibrated errors: {} training stars held out are too few", held_out.rows.len());
+        tracing::warn!(
+            "{}: no calibrated errors: {} training stars held out are too few; {}",
+            job.name,
+            held_out.rows.len(),
+            more_held_out(model, context.settings.calibration)
+        );
         return Ok(None);
     }
     if let Some(place) = job.place {
@@ -113,4 +119,34 @@ fn calibrate(job: &Job, result: &FoldResult) -> Result<Option<Calibrated>> {
     let errors = calibration.errors(&result.estimates, &context.conditions(&fold.test));
     let catalogue_errors = calibration.catalogue_errors(&set.label_errors.select(Axis(0), &fold.test));
     Ok(Some(Calibrated { calibration, errors, catalogue_errors }))
+}
+
+/// What gives a model more held-out stars.
+fn more_held_out(model: &dyn Model, calibration: CalibrationSettings) -> &'static str {
+    let by_folds = CalibrationSettings { networks: HeldOutByNetworks::Folds, ..calibration };
+    if !model.trains_on_parts(&calibration) && model.trains_on_parts(&by_folds) {
+        "set calibration.networks = \"folds\", which holds out every training star in turn, or give more stars"
+    } else {
+        "give more training stars"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::ridge::RidgeConfig;
+    use crate::training::cannon_config::CannonConfig;
+    use crate::training::label_regression::NetworkConfig;
+
+    #[test]
+    fn only_networks_that_hold_out_few_are_told_of_folds() {
+        let (members, network) = (CalibrationSettings::default(), NetworkConfig::default());
+        let folds = CalibrationSettings { networks: HeldOutByNetworks::Folds, ..members };
+        assert!(more_held_out(&network, members).contains("calibration.networks = \"folds\""));
+        for (model, calibration) in
+            [(&network as &dyn Model, folds), (&CannonConfig::default(), members), (&RidgeConfig::default(), members)]
+        {
+            assert_eq!(more_held_out(model, calibration), "give more training stars");
+        }
+    }
 }

@@ -76,7 +76,15 @@ fn by_parts(
             }
             Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
             Err(err) => {
-                tracing::warn!("no calibrated errors: {err}");
+                let folds = context.settings.calibration.folds;
+                // Trained on all but one, or few, of the stars there would be enough.
+                let remedy = match &err {
+                    Error::TooFewStars { needed, .. } if *needed < rows.len() => {
+                        format!("; or raise calibration.folds above {folds}: more stars then train for each part")
+                    }
+                    _ => String::new(),
+                };
+                tracing::warn!("{}: no calibrated errors: {err}{remedy}", job.name);
                 return Ok(None);
             }
         }
@@ -208,7 +216,7 @@ pub(super) mod tests {
         let fold = config.split.folds(&set.ids, config.seed).remove(0);
         let mut results = BTreeMap::new();
         for (name, model) in config.models_in_order() {
-            let job = Job { context, fold: &fold, earlier: &results, place: None };
+            let job = Job { name, context, fold: &fold, earlier: &results, place: None };
             let result = run_fold(&**model, &job, &mut Timings::default()).unwrap();
             results.insert(name.clone(), result);
         }

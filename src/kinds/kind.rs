@@ -251,6 +251,8 @@ impl Subject<'_> {
 /// The training of a model on a fold.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
+    /// The model's name, for what is said of it.
+    pub name: &'a str,
     /// The stars, and what works on them.
     pub context: Context<'a>,
     /// Who trains and who tests.

@@ -196,7 +196,10 @@ impl Trained for NetworksOfStars {
         let Self { trained, rows, validation, .. } = self;
         let positions: BTreeSet<usize> = validation.iter().flatten().copied().collect();
         if positions.is_empty() {
-            tracing::warn!("no calibrated errors: no star validates the network; set calibration.networks = \"folds\"");
+            tracing::warn!(
+                "{}: no calibrated errors: no star validates the network; set calibration.networks = \"folds\"",
+                job.name
+            );
             return Ok(Unseen::Nothing);
         }
         let chosen: Vec<usize> = positions.iter().map(|position| rows[*position]).collect();

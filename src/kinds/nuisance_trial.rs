@@ -79,7 +79,7 @@ fn try_nuisances(
                 Ok(found) => found,
                 Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
                 Err(err) => {
-                    tracing::warn!("no nuisance spectra: {err}");
+                    tracing::warn!("{}: no nuisance spectra: {err}", job.name);
                     return Ok(None);
                 }
             };

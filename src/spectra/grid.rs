@@ -11,6 +11,8 @@ pub const APOGEE_N_PIXELS: usize = 8575;
 const APOGEE_LOG_WAVELENGTH: (f64, f64) = (4.179, 6e-6);
 /// Pixels that lie in the gaps between the chips at any plausible radial velocity; the chips meet there.
 const APOGEE_CHIP_EDGES: [usize; 4] = [0, 3450, 6232, APOGEE_N_PIXELS];
+/// Pixels that lie on a chip at any radial velocity up to 300 km/s: the windows of DR10 to DR12 (ASPCAP).
+const APOGEE_CHIP_CORES: [Range<usize>; 3] = [322..3242, 3648..6048, 6412..8306];
 
 /// Vacuum wavelengths in Angstrom (or pixel numbers where a survey gives none) and the chips they fall on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +103,15 @@ impl WavelengthGrid {
             && next == self.n_pixels()
     }
 
+    /// Pixels that lie on a chip whatever the star's velocity, `[n_pixels]`: of the apStar grid, on which the ends of the chips
+    /// move from star to star, the inner parts of them; of others, all.
+    pub fn chip_cores(&self) -> Vec<bool> {
+        if !self.is_apogee() {
+            return vec![true; self.n_pixels()];
+        }
+        (0..self.n_pixels()).map(|pixel| APOGEE_CHIP_CORES.iter().any(|core| core.contains(&pixel))).collect()
+    }
+
     /// Whether this is the apStar grid.
     pub fn is_apogee(&self) -> bool {
         // Asked for every file that is read: 8575 powers are worth keeping.
@@ -136,6 +147,18 @@ impl WavelengthGrid {
         let step = (self.wavelength[neighbour] - self.wavelength[nearest]).abs();
         ((self.wavelength[nearest] - wavelength).abs() <= 0.5 * step).then_some(nearest)
     }
+}
+
+/// What a file's header, by its log10 start and step, has in place of the apStar grid.
+pub fn unlike_apogee(log_wavelength: Option<(f64, f64)>, n_pixels: usize) -> String {
+    let found = match log_wavelength {
+        Some((start, step)) => format!("{n_pixels} pixels from log10 wavelength {start:.6} on, in steps of {step:e}"),
+        None => format!("{n_pixels} pixels and no wavelengths in the header"),
+    };
+    let (start, step) = APOGEE_LOG_WAVELENGTH;
+    format!(
+        "{found}; apStar files have {APOGEE_N_PIXELS} from {start} on (log10 of vacuum Angstrom), in steps of {step:e}: spectra on other pixels are read as [data.arrays]"
+    )
 }
 
 /// Why some numbers cannot be ascending wavelengths in vacuum Angstrom, with the remedy; `None` where they may be.
@@ -184,8 +207,22 @@ mod tests {
         assert!(grid.is_apogee() && WavelengthGrid::is_apogee_header(Some((4.179, 6e-6)), 8575));
         assert!(!WavelengthGrid::is_apogee_header(Some((4.179, 6.001e-6)), 8575));
         assert!(!WavelengthGrid::is_apogee_header(None, 8575));
+        let cores = grid.chip_cores();
+        assert_eq!(cores.iter().filter(|core| **core).count(), 7214);
+        assert!(WavelengthGrid::from_pixel_numbers(7).chip_cores().iter().all(|core| *core));
         assert_eq!(serde_json::to_string(&grid).unwrap(), "\"apogee\"");
         assert_eq!(serde_json::from_str::<WavelengthGrid>("\"apogee\"").unwrap(), grid);
+    }
+
+    #[test]
+    fn another_grid_is_told_in_words() {
+        let said = unlike_apogee(Some((4.2, 6e-6)), 8575);
+        assert!(
+            said.starts_with("8575 pixels from log10 wavelength 4.200000 on, in steps of 6e-6; apStar files"),
+            "{said}"
+        );
+        assert!(said.contains("8575 from 4.179 on") && said.contains("[data.arrays]"), "{said}");
+        assert!(unlike_apogee(None, 7).starts_with("7 pixels and no wavelengths in the header; apStar"));
     }
 
     #[test]

@@ -176,9 +176,14 @@ mod tests {
         let path =
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/apStar-dr17-2M19485057+5005279.fits");
         let raw = crate::data::apstar::read(&path).unwrap();
-        let (masked, _) =
-            crate::spectra::pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &Default::default());
         let (grid, mut lines) = (WavelengthGrid::apogee(), atomic_lines().unwrap());
+        let (masked, _) = crate::spectra::pixmask::apply(
+            &raw.raw_flux,
+            &raw.raw_error,
+            &raw.pixmask,
+            &grid.chip_cores(),
+            &Default::default(),
+        );
         let found = line_offsets(&masked.flux, &masked.ivar, &lines, &grid, 40).unwrap();
         assert!(found.lines.len() > 25, "{found:?}");
         assert!(found.median.abs() < 0.5 && found.robust_scatter < 1.0, "{} {}", found.median, found.robust_scatter);

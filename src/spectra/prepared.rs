@@ -10,7 +10,7 @@ use crate::data::fits::{Column, FitsReader, write};
 use crate::error::{Error, Result};
 
 /// Layout version of the file; a cache of another version is rebuilt.
-pub const FORMAT_VERSION: &str = "4";
+pub const FORMAT_VERSION: &str = "5";
 
 /// Stars ready for a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,6 +126,7 @@ impl PreparedSet {
         columns.extend([
             Column::i64("unreadable", count(|q| usize::from(q.unreadable))),
             Column::i64("n_inside", count(|q| q.n_inside)),
+            Column::i64("n_missing", count(|q| q.n_missing)),
             Column::i64("n_good", count(|q| q.n_good)),
             Column::i64("n_bad_error", count(|q| q.n_bad_error)),
             Column::i64("n_emission", count(|q| q.n_emission)),
@@ -192,6 +193,7 @@ impl PreparedSet {
         };
         count("unreadable", &|q, v| q.unreadable = v > 0)?;
         count("n_inside", &|q, v| q.n_inside = v)?;
+        count("n_missing", &|q, v| q.n_missing = v)?;
         count("n_good", &|q, v| q.n_good = v)?;
         count("n_bad_error", &|q, v| q.n_bad_error = v)?;
         count("n_emission", &|q, v| q.n_emission = v)?;
@@ -232,7 +234,7 @@ impl PreparedSet {
         numbers(&mut hasher, self.quality.iter().map(|quality| &quality.continuum_residual));
         let counts: Vec<_> = (self.quality.iter())
             .map(|q| {
-                let lost = (q.n_bad_error, q.n_emission, q.chips_lost, q.n_extrapolated);
+                let lost = (q.n_missing, q.n_bad_error, q.n_emission, q.chips_lost, q.n_extrapolated);
                 (q.unreadable, q.n_inside, q.n_good, lost, q.n_per_bit)
             })
             .collect();
@@ -254,7 +256,8 @@ mod tests {
     fn a_set_comes_back_from_its_file_and_only_under_its_key() {
         let mut grid = WavelengthGrid::from_pixel_numbers(4);
         grid.chips = vec![0..1, 1..4];
-        let mut quality = Quality { n_inside: 4, n_good: 3, continuum_residual: 0.01, ..Quality::default() };
+        let mut quality =
+            Quality { n_inside: 4, n_missing: 1, n_good: 3, continuum_residual: 0.01, ..Quality::default() };
         quality.n_per_bit[12] = 1;
         let set = PreparedSet {
             grid,

@@ -85,9 +85,11 @@ pub mod star_flags {
 pub struct Quality {
     /// Whether the spectrum's file could not be read.
     pub unreadable: bool,
-    /// Pixels inside the chips (finite flux and error).
+    /// Pixels inside the chips.
     pub n_inside: usize,
-    /// Pixels of those that carry information after masking.
+    /// Pixels of those without flux or error.
+    pub n_missing: usize,
+    /// Pixels inside the chips that carry information after masking.
     pub n_good: usize,
     /// Pixels inside the chips that have each mask bit set, whether or not the bit masks.
     pub n_per_bit: [u32; N_MASK_BITS],

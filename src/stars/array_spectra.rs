@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 
+use super::array_noise;
 use crate::data::arrays::{self, MatrixFile};
 use crate::data::catalogue::Catalogue;
 use crate::data::files;
@@ -25,6 +26,8 @@ pub(super) struct ArraySpectra {
     /// A power of 2 near the survey's median flux: single precision could not hold the inverse variance of fluxes in
     /// erg/s/cm^2/A, and a power of 2 changes no digit.
     unit: f64,
+    /// Pixels that cannot lie in a gap between chips, `[n_pixels]`.
+    on_chip: Vec<bool>,
     /// What identifies the files without reading them.
     pub fingerprint: String,
 }
@@ -83,7 +86,30 @@ pub(super) fn open(
         );
     }
     let noise = noise.scaled_rows(&stars.row, if is_error { unit.recip() } else { unit * unit });
-    Ok((stars, cuts, grid, ArraySpectra { flux, noise, is_error, unit, fingerprint }))
+    if let Some(doubt) = array_noise::doubt(&flux, &noise, is_error) {
+        tracing::warn!("{doubt}");
+    }
+    let on_chip = on_chip(&grid, &flux, &noise);
+    Ok((stars, cuts, grid, ArraySpectra { flux, noise, is_error, unit, on_chip, fingerprint }))
+}
+
+/// Pixels that cannot lie in a gap: of the apStar grid the known ones, of others those that some star has measured.
+fn on_chip(grid: &WavelengthGrid, flux: &Array2<f32>, noise: &Array2<f32>) -> Vec<bool> {
+    if grid.is_apogee() {
+        return grid.chip_cores();
+    }
+    let mut is_measured = vec![false; flux.ncols()];
+    let mut unseen: Vec<usize> = (0..flux.ncols()).collect();
+    for (flux, noise) in flux.rows().into_iter().zip(noise.rows()) {
+        unseen.retain(|pixel| {
+            is_measured[*pixel] = flux[*pixel].is_finite() && noise[*pixel].is_finite() && noise[*pixel] > 0.0;
+            !is_measured[*pixel]
+        });
+        if unseen.is_empty() {
+            break;
+        }
+    }
+    is_measured
 }
 
 impl ArraySpectra {
@@ -93,7 +119,7 @@ impl ArraySpectra {
         // ivar = 0 is an infinite error: inside the chip, but no information.
         let error = |noise: &f32| if self.is_error { f64::from(*noise) } else { f64::from(*noise).sqrt().recip() };
         let error: Vec<f64> = self.noise.row(star).iter().map(|noise| error(noise) * self.unit).collect();
-        pixmask::apply(&flux, &error, &vec![0; flux.len()], settings)
+        pixmask::apply(&flux, &error, &vec![0; flux.len()], &self.on_chip, settings)
     }
 }
 
@@ -115,4 +141,21 @@ fn array_grid(data: &ArrayData, n_pixels: usize) -> Result<WavelengthGrid> {
     }
     WavelengthGrid::from_wavelengths(wavelength)
         .ok_or_else(|| Error::format(path, "wavelengths must be finite and ascending, vacuum Angstrom"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn pixels_that_no_star_has_are_gaps_and_those_of_some_are_not() {
+        let flux = array![[1.0, f32::NAN, f32::NAN, 1.0], [1.0, 1.0, f32::NAN, 1.0]];
+        let noise = array![[0.1, 0.1, 0.1, 0.0], [0.1, 0.1, 0.1, f32::INFINITY]];
+        let grid = WavelengthGrid::from_pixel_numbers(4);
+        assert_eq!(on_chip(&grid, &flux, &noise), [true, true, false, false]);
+        let nothing = Array2::from_elem((1, 8575), f32::NAN);
+        let apogee = WavelengthGrid::apogee();
+        assert_eq!(on_chip(&apogee, &nothing, &nothing), apogee.chip_cores());
+    }
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::array_spectra::{self, ArraySpectra};
 use super::prepare_checks::{self, Troubles};
-use crate::data::catalogue::Catalogue;
+use crate::data::catalogue::{APOGEE_ID, Catalogue};
 use crate::data::selection::{Cut, select};
 use crate::data::{apstar, files};
 use crate::device::Compute;
@@ -17,7 +17,7 @@ use crate::mock::{self, MockSettings};
 use crate::progress::Progress;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
 use crate::spectra::continuum_pixels;
-use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::grid::{self, WavelengthGrid};
 use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
 use crate::spectra::prepared::{FORMAT_VERSION, PreparedSet};
 use crate::spectra::quality::Quality;
@@ -39,6 +39,8 @@ pub struct Source {
     /// Table of the truth about the stars, if there is one.
     pub truth: Option<PathBuf>,
     spectra: Spectra,
+    /// Which spectra are not on disk, and what to do, where they are most.
+    missing: Option<String>,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Source {
             Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
             let (stars, cuts, grid, spectra) = array_spectra::open(arrays, settings)?;
-            Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays(spectra) }
+            Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays(spectra), missing: None }
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
             return Err(Error::Config(format!("data names no stars; {remedy}")));
@@ -77,10 +79,23 @@ impl Source {
                 stage: "selection".into(),
                 n_stars: 0,
                 needed: 1,
-                remedy: why_empty(&source.cuts, settings),
+                remedy: why_empty(&source.cuts, source.missing),
             });
         }
+        if let Some(missing) = &source.missing {
+            tracing::warn!("{missing}");
+        }
         Ok(source)
+    }
+
+    /// Blames spectra that are not on disk for too few stars, where most are not.
+    pub fn blame(&self, err: Error) -> Error {
+        match (err, &self.missing) {
+            (Error::TooFewStars { stage, n_stars, needed, .. }, Some(missing)) => {
+                Error::TooFewStars { stage, n_stars, needed, remedy: missing.clone() }
+            }
+            (err, _) => err,
+        }
     }
 
     fn open_apstar(data: &ApstarData, settings: &StarSettings) -> Result<Self> {
@@ -94,7 +109,7 @@ impl Source {
             let detail = format!("no such catalogue; set data.apstar.catalogue, {remedy}");
             return Err(Error::format(&data.catalogue, detail));
         }
-        let (stars, mut cuts) = select(&data.catalogue, "APOGEE_ID", &settings.labels, &settings.selection)?;
+        let (stars, mut cuts) = select(&data.catalogue, APOGEE_ID, &settings.labels, &settings.selection)?;
         let found = (0..stars.len()).into_par_iter().map(|n| {
             let (file, telescope, field, id) = (&stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]);
             apstar::expect_inside(&data.spectra, file, telescope, field, id)?;
@@ -102,13 +117,25 @@ impl Source {
         });
         let found = found.collect::<Result<Vec<Option<PathBuf>>>>()?;
         let present: Vec<usize> = (0..stars.len()).filter(|n| found[*n].is_some()).collect();
-        cuts.push(Cut { name: ON_DISK.into(), removed: stars.len() - present.len(), left: present.len() });
+        let n_absent = stars.len() - present.len();
+        cuts.push(Cut { name: ON_DISK.into(), removed: n_absent, left: present.len() });
+        let absent = found.iter().position(Option::is_none).filter(|_| n_absent > present.len());
+        let missing = absent.map(|first| {
+            let name = apstar::name_of(&stars.file[first], &stars.telescope[first], &stars.id[first]);
+            format!(
+                "{n_absent} of {} spectra were not found below {} (the first: {}); set data.apstar.spectra, {remedy}",
+                stars.len(),
+                data.spectra.display(),
+                name.display()
+            )
+        });
         Ok(Self {
             stars: stars.rows(&present),
             cuts,
             grid: WavelengthGrid::apogee(),
             truth: None,
             spectra: Spectra::Files(found.into_iter().flatten().collect()),
+            missing,
         })
     }
 
@@ -178,17 +205,10 @@ fn mock_survey(settings: &MockSettings, cache: &Path, progress: &dyn Progress) -
     Ok((survey, folder.join("truth.csv")))
 }
 
-fn why_empty(cuts: &[Cut], settings: &StarSettings) -> String {
-    let most = cuts.iter().max_by_key(|cut| cut.removed).filter(|cut| cut.removed > 0);
-    match (most, &settings.data.apstar) {
+fn why_empty(cuts: &[Cut], missing: Option<String>) -> String {
+    match (cuts.iter().max_by_key(|cut| cut.removed).filter(|cut| cut.removed > 0), missing) {
         (None, _) => "the catalogue is empty".into(),
-        (Some(cut), Some(data)) if cut.name == ON_DISK => {
-            format!(
-                "no spectrum of {} stars lies below {}; set data.apstar.spectra",
-                cut.removed,
-                data.spectra.display()
-            )
-        }
+        (Some(cut), Some(missing)) if cut.name == ON_DISK => missing,
         (Some(cut), _) => format!("the cut `{}` alone removed {} stars; loosen it", cut.name, cut.removed),
     }
 }
@@ -210,13 +230,10 @@ pub fn read_apstar(
         None => n_pixels == grid.n_pixels(),
     };
     if !on_grid {
-        let detail = format!(
-            "{n_pixels} pixels, log wavelength start and step {:?}; the apStar grid is expected",
-            raw.log_wavelength
-        );
+        let detail = grid::unlike_apogee(raw.log_wavelength, n_pixels);
         return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
     }
-    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, settings);
+    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &grid.chip_cores(), settings);
     Ok((raw, masked, quality))
 }
 
@@ -300,6 +317,7 @@ pub fn prepare(
     Ok((set, path))
 }
 
+/// Identifies a prepared set: by the stars, their files, and those settings that change spectra.
 fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Result<String> {
     let training: Vec<&str> = if settings.continuum.finds_pixels() {
         training.iter().map(|n| source.stars.id[*n].as_str()).collect()
@@ -311,7 +329,10 @@ fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Re
     let settings = serde_json::json!([
         FORMAT_VERSION,
         env!("CARGO_PKG_VERSION"),
-        &settings.data,
+        // Truths, a mystery and the archive change no spectrum.
+        &settings.data.apstar,
+        &settings.data.arrays,
+        &settings.data.mock,
         &settings.labels,
         &settings.pixmask,
         &settings.continuum,
@@ -345,18 +366,28 @@ fn choose_continuum_pixels(
             let stars: Vec<usize> = training.iter().copied().filter(complete).collect();
             progress.start("reading training spectra", stars.len());
             let troubles = Mutex::new(Troubles::default());
-            let read: Vec<Option<(usize, MaskedSpectrum)>> = stars
+            let read: Vec<Option<(usize, MaskedSpectrum, Quality)>> = stars
                 .par_iter()
                 .map(|n| {
                     let read = source.spectrum(*n, &settings.pixmask);
                     progress.advance(1);
                     let read = read.map_err(|err| lock(&troubles).add(&err)).ok();
-                    read.filter(|(_, quality)| quality.n_good > 0).map(|(masked, _)| (*n, masked))
+                    read.map(|(masked, quality)| (*n, masked, quality))
                 })
                 .collect();
             progress.finish();
             lock(&troubles).refuse(stars.len())?;
-            let (stars, spectra): (Vec<usize>, Vec<MaskedSpectrum>) = read.into_iter().flatten().unzip();
+            let mut read: Vec<_> = read.into_iter().flatten().collect();
+            let n_read = read.len();
+            if n_read > 0 {
+                prepare_checks::expect_usable(read.iter().map(|(_, _, quality)| quality), &settings.pixmask)?;
+            }
+            read.retain(|(_, _, quality)| quality.n_good > 0);
+            if read.len() < 2 && read.len() < n_read {
+                return Err(prepare_checks::few_usable(read.len(), n_read));
+            }
+            let (stars, spectra): (Vec<usize>, Vec<MaskedSpectrum>) =
+                read.into_iter().map(|(n, masked, _)| (n, masked)).unzip();
             let labels =
                 Array2::from_shape_fn((stars.len(), settings.labels.len()), |(n, k)| source.stars.labels[stars[n]][k]);
             let found =

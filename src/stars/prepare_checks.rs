@@ -4,7 +4,9 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::spectra::continuum::ContinuumMethod;
+use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::prepared::PreparedSet;
+use crate::spectra::quality::Quality;
 use crate::stars::settings::StarSettings;
 use crate::stats::robust::median;
 
@@ -89,31 +91,51 @@ impl Troubles {
     }
 }
 
-/// Refuses a set in which nothing is measured, or in which spectra that should come normalized are not; warns where errors
-/// look like something else.
+/// Refuses spectra of which not a pixel can be used, unless a chip was lost for want of a continuum.
+///
+/// # Errors
+/// [`Error::TooFewStars`].
+pub(super) fn expect_usable<'a>(
+    quality: impl IntoIterator<Item = &'a Quality> + Clone,
+    settings: &PixmaskSettings,
+) -> Result<()> {
+    let sum = |of: fn(&Quality) -> usize| quality.clone().into_iter().map(of).sum::<usize>();
+    if sum(|quality| quality.n_good) > 0 || sum(|quality| quality.chips_lost) > 0 {
+        return Ok(());
+    }
+    let (n_inside, n_bad) = (sum(|quality| quality.n_inside), sum(|quality| quality.n_bad_error));
+    let remedy = match (n_inside - sum(|quality| quality.n_missing), n_bad) {
+        (0, _) => "no pixel has a finite flux and an error above 0; are all errors 0, or all fluxes missing?".into(),
+        (_, 0) => "every pixel carries a bit of pixmask.bits, or no information".into(),
+        (_, n_bad) => format!(
+            "{n_bad} of {n_inside} pixels have errors below 0, or above pixmask.max_relative_error = {} times the flux; are they errors, or inverse variances given as data.arrays.error?",
+            settings.max_relative_error
+        ),
+    };
+    Err(Error::TooFewStars { stage: "usable pixels".into(), n_stars: 0, needed: 1, remedy })
+}
+
+/// Too few of the training stars that were read have a pixel to find continuum pixels by.
+pub(super) fn few_usable(n_usable: usize, n_read: usize) -> Error {
+    Error::TooFewStars {
+        stage: "finding continuum pixels".into(),
+        n_stars: n_usable,
+        needed: 2,
+        remedy: format!(
+            "{} of {n_read} training stars with all labels have no usable pixel; look at their errors and masks, or name a list of pixels in continuum.pixels",
+            n_read - n_usable
+        ),
+    }
+}
+
+/// Refuses a set in which nothing is measured, or in which spectra that should come normalized are not.
 ///
 /// # Errors
 /// [`Error::TooFewStars`], [`Error::Continuum`].
 pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Result<()> {
-    let sum = |of: fn(&crate::spectra::quality::Quality) -> usize| set.quality.iter().map(of).sum::<usize>();
-    if sum(|quality| quality.n_good) == 0 && sum(|quality| quality.chips_lost) == 0 {
-        let (n_inside, n_bad) = (sum(|quality| quality.n_inside), sum(|quality| quality.n_bad_error));
-        let remedy = match (n_inside, n_bad) {
-            (0, _) => {
-                "no pixel has a finite flux and an error above 0; are all errors 0, or all fluxes missing?".into()
-            }
-            (_, 0) => "every pixel carries a bit of pixmask.bits, or no information".into(),
-            (n_inside, n_bad) => format!(
-                "{n_bad} of {n_inside} pixels have errors below 0, or above pixmask.max_relative_error = {} times the flux; are they errors, or inverse variances given as data.arrays.error?",
-                settings.pixmask.max_relative_error
-            ),
-        };
-        return Err(Error::TooFewStars { stage: "usable pixels".into(), n_stars: 0, needed: 1, remedy });
-    }
-    let (levels, ratios): (Vec<f64>, Vec<f64>) =
-        (0..set.n_stars()).into_par_iter().map(|star| levels(set, star)).unzip();
-    let median = |values: Vec<f64>| median(&values.into_iter().filter(|value| value.is_finite()).collect::<Vec<_>>());
-    let (level, ratio) = (median(levels), median(ratios));
+    expect_usable(&set.quality, &settings.pixmask)?;
+    let levels = (0..set.n_stars()).into_par_iter().map(|star| level(set, star)).filter(|level| level.is_finite());
+    let level = median(&levels.collect::<Vec<f64>>());
     if settings.continuum.method == ContinuumMethod::None && level.is_finite() && !NORMALIZED.contains(&level) {
         return Err(Error::Continuum(format!(
             "continuum.method = \"none\" is for spectra that come normalized, and the median flux of these is {level:.4} (of {} stars; {} to {} passes for normalized); set continuum.method = \"chebyshev\" and continuum.pixels = \"find\", or divide them by their continuum",
@@ -122,22 +144,13 @@ pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Res
             NORMALIZED.end()
         )));
     }
-    if let Some(arrays) = settings.data.arrays.as_ref().filter(|_| ratio < 1.0) {
-        let (key, other) = if arrays.error.is_some() { ("error", "ivar") } else { ("ivar", "error") };
-        tracing::warn!(
-            "the noise of a typical pixel is {:.1} times its flux: is data.arrays.{key} what it says, or {other}?",
-            ratio.recip()
-        );
-    }
     Ok(())
 }
 
-/// Median flux of a star and its median ratio of signal to noise; NaN where nothing is measured.
-fn levels(set: &PreparedSet, star: usize) -> (f64, f64) {
+/// Median flux of a star; NaN where nothing is measured.
+fn level(set: &PreparedSet, star: usize) -> f64 {
     let step = set.n_pixels() / LEVEL_PIXELS + 1;
-    let pixels =
-        || set.flux.row(star).into_iter().zip(set.ivar.row(star)).step_by(step).filter(|(_, ivar)| **ivar > 0.0);
-    let flux: Vec<f64> = pixels().map(|(flux, _)| f64::from(*flux)).collect();
-    let ratio: Vec<f64> = pixels().map(|(flux, ivar)| f64::from(flux.abs()) * f64::from(*ivar).sqrt()).collect();
-    (median(&flux), median(&ratio))
+    let pixels = set.flux.row(star).into_iter().zip(set.ivar.row(star)).step_by(step);
+    let flux = pixels.filter(|(_, ivar)| **ivar > 0.0).map(|(flux, _)| f64::from(*flux));
+    median(&flux.collect::<Vec<_>>())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{refused, succeeded, survey};
+use crate::support::{maury, refused, succeeded, survey};
 
 const MODELS: &str = "\
 [calibration]
@@ -32,6 +32,25 @@ fn cells(path: &Path, column: &str) -> Vec<(String, f64)> {
         (place("id").unwrap(), place(column).unwrap_or_else(|| panic!("{column} in {}", path.display())));
     let cell = |line: &str, index: usize| line.split(',').nth(index).unwrap().to_string();
     text.lines().skip(1).map(|line| (cell(line, id), cell(line, column).parse().unwrap_or(f64::NAN))).collect()
+}
+
+#[test]
+fn models_without_calibrated_errors_are_named_with_a_remedy() {
+    let folder = survey(24);
+    let lab = std::fs::read_to_string(folder.path().join("lab.toml")).unwrap();
+    let models = "[models.plain.cannon]\norder = 1\n[models.quadratic.cannon]\norder = 2\n";
+    std::fs::write(folder.path().join("few.toml"), format!("{lab}{models}")).unwrap();
+    let output = maury(folder.path(), &["run", "few.toml"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    for words in [
+        "plain: no calibrated errors: 12 training stars held out are too few; give more training stars",
+        "quadratic: 12 training stars for 10 coefficients per pixel hardly determine them",
+        "quadratic: no calibrated errors: training 10 coefficients per pixel: 8 stars left, at least 11 needed",
+        "or raise calibration.folds above 3",
+    ] {
+        assert!(stderr.contains(words), "`{words}` not said in: {stderr}");
+    }
 }
 
 #[test]

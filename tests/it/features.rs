@@ -33,7 +33,7 @@ fn real_spectra_are_at_rest_and_in_vacuum() {
     ] {
         let raw = apstar::read(&folder.join(file)).unwrap();
         let settings = PixmaskSettings::default();
-        let (masked, _) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &settings);
+        let (masked, _) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &grid.chip_cores(), &settings);
         let found = line_offsets(&masked.flux, &masked.ivar, &lines, &grid, N_LINES).unwrap();
         // A pixel is 4.1 km/s.
         assert!(found.median.abs() < 0.3, "{file}: {}", found.median);

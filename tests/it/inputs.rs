@@ -116,6 +116,14 @@ fn spectra_that_are_not_normalized_and_errors_that_are_none_are_refused() {
     refuse(folder, &counts, &["for spectra that come normalized", "continuum.pixels = \"find\""]);
     save(folder, "zero.npy", &Array2::<f32>::zeros((120, 30)));
     refuse(folder, &["data.arrays.error=zero.npy"], &["usable pixels: 0 stars left", "are all errors 0"]);
+    // Where continuum pixels are to be found, spectra are asked for before labels.
+    let find = ["data.arrays.error=zero.npy", "continuum.method=chebyshev", "continuum.pixels=find"];
+    refuse(folder, &find, &["usable pixels: 0 stars left", "are all errors 0"]);
+    let mut one = Array2::<f32>::zeros((120, 30));
+    one.row_mut(0).fill(0.01);
+    save(folder, "one.npy", &one);
+    let find = ["data.arrays.error=one.npy", find[1], find[2], "split=all"];
+    refuse(folder, &find, &["finding continuum pixels: 1 stars left", "119 of 120 training stars", "no usable pixel"]);
     save(folder, "huge.npy", &truth.flux.mapv(|_| 1e5_f32));
     refuse(folder, &["data.arrays.error=huge.npy"], &["usable pixels: 0 stars left", "inverse variances"]);
     save(folder, "large.npy", &truth.flux.mapv(|_| 100.0_f32));
@@ -251,6 +259,21 @@ fn a_catalogue_whose_rows_name_other_stars_files_is_noticed() {
 }
 
 #[test]
+fn spectra_that_are_not_on_disk_are_blamed_for_the_stars_that_are_too_few() {
+    let folder = survey(12);
+    let place = folder.path().join("spectra/apo25m/M15");
+    let remove = |star: usize| std::fs::remove_file(place.join(format!("apStar-dr17-2M{star:08}+1234567.fits")));
+    (1..12).for_each(|star| remove(star).unwrap());
+    let said = ["stars left", "11 of 12 spectra were not found below spectra", "apStar-dr17-2M00000001+1234567.fits"];
+    refused(folder.path(), &["run", "lab.toml"], 1, &said);
+    remove(0).unwrap();
+    let said = ["selection: 0 stars left", "12 of 12 spectra were not found", "maury fetch"];
+    refused(folder.path(), &["run", "lab.toml"], 1, &said);
+    let said = ["the cut `snr >= 1000000000` alone removed 12 stars"];
+    refused(folder.path(), &["run", "lab.toml", "--set", "selection.ranges.snr.min=1e9"], 1, &said);
+}
+
+#[test]
 fn a_catalogue_that_points_out_of_the_folder_of_spectra_is_refused() {
     let folder = with_catalogue(3, |_, row| row[2] = "../../outside".into());
     let spectra = folder.path().join("spectra");
@@ -277,6 +300,23 @@ fn a_prepared_set_with_a_turned_bit_is_prepared_again() {
 }
 
 #[test]
+fn what_changes_no_spectrum_prepares_none_again() {
+    let folder = survey(6);
+    let prepare = |set: &str| {
+        let output = maury(folder.path(), &["prepare", "lab.toml", "--set", set]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        stderr.contains("prepared set taken from")
+    };
+    std::fs::write(folder.path().join("truth.csv"), "id,teff,logg,fe_h\n2M00000000+1234567,4500,2,0\n").unwrap();
+    assert!(!prepare("seed=1"));
+    for set in ["data.truth=truth.csv", "data.mystery=own.fits", "data.archive.retries=2", "seed=2"] {
+        assert!(prepare(set), "{set}");
+    }
+    assert!(!prepare("pixmask.bits=[0]"));
+}
+
+#[test]
 fn pipes_and_devices_are_no_files_and_an_error_is_said_once() {
     let (folder, _) = arrays();
     let folder = folder.path();
@@ -285,6 +325,7 @@ fn pipes_and_devices_are_no_files_and_an_error_is_said_once() {
     std::os::unix::fs::symlink("/dev/zero", folder.join("zero.toml")).unwrap();
     refuse(folder, &["data.arrays.flux=pipe.npy"], &["pipe.npy", "not a regular file"]);
     refuse(folder, &["data.arrays.labels=zero.csv"], &["zero.csv", "not a regular file"]);
+    refuse(folder, &["data.arrays.id_column=nam"], &["no column nam", "data.arrays.id_column"]);
     refused(folder, &["run", "zero.toml"], 1, &["zero.toml", "not a regular file"]);
     let output = maury(folder, &["run", "absent.toml"]);
     let stderr = String::from_utf8_lossy(&output.stderr);

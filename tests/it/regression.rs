@@ -327,7 +327,9 @@ fn absurd_pixels_are_masked() {
     write_apstar(&path, "spike", &flux, &[1.0; 8575], &[0; 8575]);
     let raw = apstar::read(&path).unwrap();
     let settings = maury::spectra::pixmask::PixmaskSettings::default();
-    let (masked, quality) = maury::spectra::pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &settings);
+    let cores = maury::spectra::grid::WavelengthGrid::apogee().chip_cores();
+    let (masked, quality) =
+        maury::spectra::pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &cores, &settings);
     assert_eq!((masked.ivar[4000], quality.n_bad_error), (0.0, 1));
 }
 

@@ -54,7 +54,7 @@ pub(super) fn origin(request: &FetchRequest) -> Result<CatalogueOrigin> {
         }
         () => return Ok(CatalogueOrigin::SkyServer),
     };
-    Err(Error::Config(format!("data.apstar.catalogue = {:?} {problem}", path.display().to_string())))
+    Err(Error::Config(format!("data.apstar.catalogue = \"{}\" {problem}", path.display())))
 }
 
 /// Sees to it that the catalogue is there.

@@ -11,7 +11,7 @@ use super::request::FetchRequest;
 use super::transport::Transport;
 use super::whole::is_whole;
 use crate::data::apstar;
-use crate::data::catalogue::Catalogue;
+use crate::data::catalogue::{APOGEE_ID, Catalogue};
 use crate::data::selection::{Cut, select};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -30,7 +30,7 @@ impl Inventory {
     /// # Errors
     /// Those of the catalogue; [`Error::TooFewStars`] where the cuts leave none.
     pub fn take(request: &FetchRequest, transport: &Transport, progress: &dyn Progress) -> Result<Self> {
-        let (stars, cuts) = select(request.catalogue, "APOGEE_ID", request.labels, request.selection)?;
+        let (stars, cuts) = select(request.catalogue, APOGEE_ID, request.labels, request.selection)?;
         if stars.is_empty() {
             let worst = cuts.iter().max_by_key(|cut| cut.removed).map_or("", |cut| cut.name.as_str());
             return Err(Error::TooFewStars {

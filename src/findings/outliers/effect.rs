@@ -75,7 +75,8 @@ pub(super) fn retrain(
 
 /// The model, trained on another fold.
 fn train_again(trained: &dyn Trained, context: &Context, fold: &Fold) -> Result<Box<dyn Trained>> {
-    trained.again(&Job { context: *context, fold, earlier: &BTreeMap::new(), place: None })
+    let name = "the model trained again";
+    trained.again(&Job { name, context: *context, fold, earlier: &BTreeMap::new(), place: None })
 }
 
 /// Outliers among training stars, with their estimates by the model of the other half.

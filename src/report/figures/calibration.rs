@@ -63,7 +63,7 @@ pub fn draw(models: &[ModelOutcome]) -> Result<Vec<NamedFigure>> {
     let pit = PitData { kinds: &kinds, panels: &pit_panels, remark: words };
     let mut figures = vec![
         ("coverage".to_string(), coverage("Stars within central intervals", &data)?),
-        ("pit".to_string(), pit_histograms("Probability that the reference is below the estimate", &pit)?),
+        ("pit".to_string(), pit_histograms("Claimed probability of a label below the reference", &pit)?),
     ];
     for model in &models {
         let panel = |label: &String| {

@@ -160,7 +160,7 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
         page,
         "pit",
         &["Where the reference falls in the distribution that each estimate claims: flat if errors are true to size, \
-           heaped at both ends if they are too small."],
+           heaped at both ends if they are too small, on the left if estimates are too high."],
     );
     for model in calibrated {
         run.show(
