@@ -148,7 +148,7 @@ impl<T: LabelTerms> Compressor<T> {
     }
 
     /// Spectra at scaled inputs, those that are not finite taken for the pivot star's.
-    fn flux_at_known(&self, scaled_inputs: ArrayView2<f64>) -> Tensor<2> {
+    pub(super) fn flux_at_known(&self, scaled_inputs: ArrayView2<f64>) -> Tensor<2> {
         self.flux_at(&scaled_inputs.mapv(|input| if input.is_finite() { input } else { 0.0 }))
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, s};
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, s};
 
 use super::chi_square::Minimum;
 use super::compress::Compressor;
@@ -36,6 +36,8 @@ pub struct Fitted<T> {
     n_labels: usize,
     /// Scaled inputs tried as starts, [n_references, n_inputs].
     references: Array2<f64>,
+    /// Scaled inputs of the mean training star, [1, n_inputs]; a foreign model's pivot may be far from it.
+    middle: Array2<f64>,
     /// Which references are neighbours, [n_references, n_references].
     neighbours: Array2<bool>,
     hull: Hull,
@@ -85,6 +87,7 @@ impl<T: LabelTerms> Fitted<T> {
             compressor,
             scaler,
             n_labels,
+            middle: scaled.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(scaled.ncols())).insert_axis(Axis(0)),
             neighbours: neighbours(references.view()),
             references,
             hull: Hull::new(scaled.slice(s![.., ..n_labels])),
@@ -180,7 +183,8 @@ impl<T: LabelTerms> Fitted<T> {
     /// How well the model describes spectra at some minima.
     fn examine(&self, spectra: &SpectraBatch, minimum: &Minimum) -> Misfit {
         let (comparison, amplitudes) = self.compressor.compare(spectra, minimum.scaled_labels.view());
-        let mut others = vec![structure(&spectra.flux, &comparison.weight, self.compressor.pivot_flux())];
+        let mean = self.compressor.flux_at_known(self.middle.view());
+        let mut others = vec![structure(&spectra.flux, &comparison.weight, &mean)];
         others.extend(self.distances(minimum));
         comparison.measure(&self.chips, amplitudes.as_ref(), &others)
     }
@@ -206,7 +210,7 @@ impl<T: LabelTerms> Fitted<T> {
             .map(|star| {
                 if n_pixels[star] <= n_labels || !chi2[star].is_finite() {
                     labels.row_mut(star).fill(f64::NAN);
-                    covariance.index_axis_mut(ndarray::Axis(0), star).fill(f64::NAN);
+                    covariance.index_axis_mut(Axis(0), star).fill(f64::NAN);
                     chi2[star] = f64::NAN;
                     return star_flags::NO_DATA;
                 }
@@ -319,7 +323,7 @@ fn references(scaled: ArrayView2<f64>) -> Array2<f64> {
     }
     let rows: Vec<usize> =
         (0..n_stars.min(MOST_REFERENCES)).map(|i| i * n_stars / n_stars.min(MOST_REFERENCES)).collect();
-    scaled.select(ndarray::Axis(0), &rows)
+    scaled.select(Axis(0), &rows)
 }
 
 fn neighbours(references: ArrayView2<f64>) -> Array2<bool> {

@@ -22,7 +22,7 @@ use maury::training::continuum_search::continuum_pixels_of;
 use maury::training::import::{ForeignCannon, import};
 use ndarray::{Array2, Axis};
 
-use crate::support::{apstar_fixture, maury, real_data, succeeded};
+use crate::support::{apstar_fixture, maury, real_data, succeeded, write_apstar};
 
 /// The set of 671 real giants, 100 pixels.
 pub struct Hipparcos {
@@ -207,7 +207,11 @@ fn real_apstar_files_get_the_labels_of_the_dr10_cannon() {
     ];
     succeeded(work.path(), &arguments);
     let spectra = spectra.display().to_string();
-    succeeded(work.path(), &["label", "--model", "dr10", "--out", "labels", &spectra]);
+    // A flat spectrum fits a metal-poor giant; it has no feature to tell labels by.
+    let raw = maury::data::apstar::read(&apstar_fixture()).unwrap();
+    let flat: Vec<f64> = raw.raw_flux.iter().map(|flux| if flux.is_finite() { 1000.0 } else { f64::NAN }).collect();
+    write_apstar(&work.path().join("flat.fits"), "flat", &flat, &raw.raw_error, &raw.pixmask);
+    succeeded(work.path(), &["label", "--model", "dr10", "--out", "labels", &spectra, "flat.fits"]);
     let labels = ["teff_estimate", "logg_estimate", "feh_estimate", "alpha_estimate"].map(String::from);
     let table = Catalogue::read(&work.path().join("labels.csv"), "id", &labels).unwrap();
     // Teff, log g, [Fe/H], [alpha/Fe] of the data's notes, from an independent fit, and whether the star lies outside the
@@ -227,6 +231,12 @@ fn real_apstar_files_get_the_labels_of_the_dr10_cannon() {
         let flags: i64 =
             csv.lines().find(|line| line.starts_with(id)).unwrap().rsplit(',').next().unwrap().parse().unwrap();
         assert_eq!(flags & maury::spectra::quality::star_flags::OUTSIDE_HULL != 0, outside, "{id}");
+    }
+    let csv = std::fs::read_to_string(work.path().join("labels.csv")).unwrap();
+    for (id, is_bad) in [("flat", true), ("2M16333217+3942519", false)] {
+        let row = csv.lines().find(|line| line.starts_with(id)).unwrap();
+        let flags: i64 = row.rsplit(',').next().unwrap().parse().unwrap();
+        assert_eq!(flags & maury::spectra::quality::star_flags::BAD_FIT != 0, is_bad, "{row}");
     }
 }
 
