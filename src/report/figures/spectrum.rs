@@ -1,7 +1,7 @@
 //! A star's raw flux with its pseudo-continuum, above the normalized flux, chip by chip.
 
 use crate::error::Result;
-use crate::plot::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Titles};
+use crate::plot::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Titles, linear};
 use crate::plot::canvas::render;
 use crate::plot::chips::known;
 use crate::plot::legend::{Entry, Legend};
@@ -65,7 +65,8 @@ pub fn draw(star: &StarSpectrum) -> Result<Figure> {
                 }
                 let titles =
                     Titles { x: (row == 1).then_some("vacuum wavelength [Å]"), y: (column == 0).then_some(title) };
-                axes.draw_frame(canvas, titles);
+                let x_marks = axes.x_labels_within(axes.x_marks(linear(axes.x)), GAP / 2.0 - 1.5);
+                axes.draw_frame_with(canvas, titles, &x_marks, &axes.y_marks(linear(axes.y)));
             }
         }
         if chips.is_empty() {
