@@ -56,13 +56,12 @@ impl PosteriorSampler {
         let Loaded { estimator, preparation, label_names, posterior, .. } =
             registry::load(folder, fit, refine, compute)?;
         let model = posterior.ok_or_else(|| Error::Mismatch {
-            what: "model".into(),
-            detail: format!(
-                "{} reads labels off a spectrum and has no likelihood to sample; give a Cannon or an emulator",
-                folder.display()
-            ),
+            what: folder.display().to_string(),
+            detail:
+                "this model reads labels off a spectrum and has no likelihood to sample; give a Cannon or an emulator"
+                    .into(),
         })?;
-        let spectra = RawSpectra::new(preparation)?;
+        let spectra = RawSpectra::new(folder, preparation)?;
         Ok(Self { judge: estimator, model, spectra, label_names, compute: compute.clone() })
     }
 
