@@ -22,7 +22,7 @@ use crate::spectra::quality::star_flags;
 /// R-hat that chains must stay below to count as mixed (Vehtari et al. 2021, section 4.4).
 pub const MIXED_R_HAT: f64 = 1.01;
 /// Effective draws per chain below which chains do not count as mixed (the same).
-const MIXED_ESS_PER_CHAIN: f64 = 100.0;
+pub const MIXED_ESS_PER_CHAIN: f64 = 100.0;
 /// Divergences per draw above which a posterior is flagged.
 const TOLERATED_DIVERGENCES: f64 = 1e-3;
 /// Stars whose pixels are in memory together.

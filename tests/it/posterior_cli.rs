@@ -112,6 +112,8 @@ fn an_experiment_leaves_the_posterior_of_every_test_star() {
         assert!((posterior[0] - fit[0]).abs() < 0.3 * fit[1] && (posterior[1] / fit[1] - 1.0).abs() < 0.15);
     }
     assert!(run.join("posterior-cannon.fits").is_file());
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("posterior-cannon.fits, .csv") && page.contains("models.cannon.posterior.r_hat_max"));
     let wrong = ["run", "lab.toml", "--set", "posterior.prior.labels.tef=\"flat\""];
     refused(folder.path(), &wrong, 2, &["posterior.prior.labels.tef", "did you mean `teff`"]);
 }

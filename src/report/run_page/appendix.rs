@@ -40,20 +40,40 @@ pub(super) fn appendix(page: &mut Page, run: &Run) {
         }
         None => "the trained models",
     };
-    let files = [
-        ("metrics.json", "metrics.json", "every number of this page"),
-        (
+    let of_models = |stem: &str, endings: &str, what: &'static str| {
+        let of = |model: &&str| {
+            let file = format!("{stem}-{model}.fits");
+            (format!("{file}{endings}"), file, what)
+        };
+        run.models().iter().map(of).collect::<Vec<_>>()
+    };
+    let file = |name: &str, path: &str, what: &'static str| (name.to_string(), path.to_string(), what);
+    let mut files = vec![
+        file("metrics.json", "metrics.json", "every number of this page"),
+        file(
             "predictions.fits, .csv",
             "predictions.fits",
             "estimates, errors and flags of every test star; one more for each model",
         ),
-        ("dependence.fits, .csv", "dependence.fits", "bias and scatter in bins of SNR and of each label"),
-        ("outliers.html, .fits, .csv", "outliers.html", "stars that disagree with the catalogue, with all evidence"),
-        ("figures/", "figures", "every figure as SVG and PNG"),
-        ("models/", "models", models),
-        ("tensorboard/", "tensorboard", "training of networks, for TensorBoard"),
-        ("experiment.toml, log.txt", "experiment.toml", "all settings; what was said"),
     ];
+    files.extend(of_models(
+        "posterior",
+        ", .csv",
+        "posterior of every test star: quantiles, widths, diagnostics, flags",
+    ));
+    files.extend(of_models("spectra", "", "best fit, residual and continuum of every test star, pixel by pixel"));
+    files.extend([
+        file("dependence.fits, .csv", "dependence.fits", "bias and scatter in bins of SNR and of each label"),
+        file(
+            "outliers.html, .fits, .csv",
+            "outliers.html",
+            "stars that disagree with the catalogue, with all evidence",
+        ),
+        file("figures/", "figures", "every figure as SVG and PNG"),
+        file("models/", "models", models),
+        file("tensorboard/", "tensorboard", "training of networks, for TensorBoard"),
+        file("experiment.toml, log.txt", "experiment.toml", "all settings; what was said"),
+    ]);
     let there = files.iter().filter(|(_, path, _)| run.has_file(path));
     let rows: Vec<Vec<Cell>> = there.map(|(name, _, what)| vec![Cell::words(name), Cell::words(what)]).collect();
     page.table(&["file", "content"], &rows);
@@ -93,5 +113,13 @@ mod tests {
         // Of an older version.
         assert!(page(Value::Null).contains("<td class=\"w\">the trained models</td>"));
         assert!(!page_of(json!({}), &[]).contains("the trained models"));
+    }
+
+    #[test]
+    fn tables_and_spectra_of_models_are_listed_where_they_are() {
+        let metrics = json!({ "models": { "cannon": {}, "net": {} } });
+        let html = page_of(metrics, &["posterior-cannon.fits", "spectra-cannon.fits"]);
+        assert!(html.contains("posterior-cannon.fits, .csv") && html.contains(">spectra-cannon.fits<"), "{html}");
+        assert!(!html.contains("posterior-net") && !html.contains("spectra-net"), "{html}");
     }
 }
