@@ -5,6 +5,7 @@
 
 mod appendix;
 mod comparison;
+mod ends;
 mod inside;
 mod outliers;
 mod posteriors;
