@@ -125,5 +125,15 @@ mod tests {
         assert_eq!((own.config.seed, own.config.labels, own.slug.as_str()), (5, vec!["logg".to_string()], "other"));
         let deep = Experiment::load(&folder.path().join("deep.toml"), &[], None).unwrap_err().to_string();
         assert!(deep.contains("one level"), "{deep}");
+        write("lost.toml", "extends = \"configs/nowhere.toml\"\n");
+        let path = folder.path().join("lost.toml");
+        let lost = Experiment::load(&path, &[], None).unwrap_err();
+        let beside = folder.path().join("configs/nowhere.toml").display().to_string();
+        for words in
+            [&path.display().to_string(), "extends = \"configs/nowhere.toml\"", &beside, "the folder maury runs in"]
+        {
+            assert!(lost.to_string().contains(words), "{words}: {lost}");
+        }
+        assert_eq!(lost.exit_code(), 2);
     }
 }
