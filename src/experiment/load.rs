@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::config::ExperimentConfig;
 use super::layers::Layers;
+use super::run_folder::{COMPARISONS, LATEST};
 use super::sweep::points::{Point, expand};
 use super::validate::validate;
 use crate::error::{Error, Result};
@@ -35,6 +36,13 @@ impl Experiment {
         };
         if slug.is_empty() || slug.starts_with('.') || slug.contains(['/', '\\']) {
             return Err(Error::Config(format!("--name '{slug}': a plain folder name expected")));
+        }
+        let taken =
+            [(COMPARISONS, "that folder holds what `maury compare` finds"), (LATEST, "runs are linked under it")];
+        if let Some((_, why)) = taken.iter().find(|(taken, _)| slug.eq_ignore_ascii_case(taken)) {
+            return Err(Error::Config(format!(
+                "an experiment cannot be called {slug}: {why}; give it another name by --name"
+            )));
         }
         validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
         let points = expand(&config, &layers)?;
