@@ -88,6 +88,10 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     let names = sampler.label_names();
     settings.check(names).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
     let spectra = spectra_of(&args.spectra)?;
+    if spectra.is_empty() {
+        let remedy = "name apStar files or folders that hold them".to_string();
+        return Err(Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy }.into());
+    }
     let words = sampler.words(&settings);
     heed_ctrl_c();
     bars.defer_interruption(true);
@@ -97,8 +101,10 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
         let (mut ids, mut found, mut flags) = (Vec::new(), Vec::new(), Vec::new());
         let (mut answer, mut failed) = (String::new(), None);
         for path in spectra.iter().take_while(|_| !bars.interrupted()) {
-            let sampled = match sampler.sample(path, &settings, args.sampler, args.seed) {
+            let sampled = match sampler.sample(path, &settings, args.sampler, args.seed, bars) {
                 Ok(sampled) => sampled,
+                // The stars before this one are whole.
+                Err(Error::Interrupted { .. }) => break,
                 Err(err) => {
                     tracing::warn!("{err}");
                     failed.get_or_insert(err);
@@ -118,7 +124,8 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
             bars.advance(1);
         }
         if ids.is_empty() {
-            return Err(failed.unwrap_or(Error::Interrupted { kept: false }));
+            let stopped = Error::Interrupted { kept: false };
+            return Err(failed.filter(|_| !bars.interrupted()).unwrap_or(stopped));
         }
         write_table(&out.join("summary"), "POSTERIOR", &posteriors::columns(&ids, names, &found, &flags))?;
         Ok((answer, bars.interrupted() && ids.len() < spectra.len()))

@@ -43,7 +43,9 @@ pub trait Likelihood {
     /// Samples the posterior of the one star of a batch.
     ///
     /// # Errors
-    /// [`crate::error::Error::Sampling`]; [`crate::error::Error::Mismatch`] if the spectrum is on another grid than the model.
+    /// [`crate::error::Error::Sampling`]; [`crate::error::Error::Mismatch`] if the spectrum is on another grid than the model;
+    /// [`crate::error::Error::Interrupted`] where `progress` asks to stop.
+    #[allow(clippy::too_many_arguments)]
     fn sample_star(
         &self,
         spectrum: &SpectraBatch,
@@ -52,6 +54,7 @@ pub trait Likelihood {
         settings: &PosteriorSettings,
         sampler: Sampler,
         seed: u64,
+        progress: &dyn Progress,
     ) -> Result<Sampled>;
 
     /// Posteriors of many spectra, flux and inverse variance of [n_stars, n_pixels], by HMC.
@@ -84,12 +87,13 @@ impl<S: Samplable> Likelihood for S {
         settings: &PosteriorSettings,
         sampler: Sampler,
         seed: u64,
+        progress: &dyn Progress,
     ) -> Result<Sampled> {
         let started = Instant::now();
         let prepared = prepare(self, spectrum, prior, &settings.nuisances, grid)?;
         let fit_s = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(self), seed)?;
+        let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(self), seed, progress)?;
         let approximation = &prepared.approximations[0];
         let excluded = approximation.as_ref().is_ok_and(|approximation| approximation.was_excluded);
         let (n_labels, inflates) = (self.n_labels(), prepared.posterior.inflates_noise());

@@ -215,7 +215,7 @@ pub fn prepare<S: Samplable>(
 /// Draws from the posterior of one star of a batch, labels in their own units; `None` if it cannot be sampled.
 ///
 /// # Errors
-/// [`crate::error::Error::Sampling`].
+/// [`crate::error::Error::Sampling`]; [`crate::error::Error::Interrupted`] where `progress` asks to stop.
 pub fn draw_star<C: ChiSquare + Sync>(
     prepared: &Prepared<C>,
     star: usize,
@@ -223,14 +223,15 @@ pub fn draw_star<C: ChiSquare + Sync>(
     settings: &SamplerSettings,
     scaler: &LabelScaler,
     seed: u64,
+    progress: &dyn Progress,
 ) -> Result<Option<Draws>> {
     let Ok(approximation) = &prepared.approximations[star] else { return Ok(None) };
     let draws = match sampler {
-        Sampler::Nuts => Some(nuts::sample(&prepared.posterior, star, approximation, settings, seed)?),
+        Sampler::Nuts => Some(nuts::sample(&prepared.posterior, star, approximation, settings, seed, progress)?),
         Sampler::Hmc => {
             let mut wanted = vec![None; prepared.approximations.len()];
             wanted[star] = Some(approximation.clone());
-            hmc::sample(&prepared.posterior, &wanted, settings, seed, |_, draws| draws).swap_remove(star)
+            hmc::sample(&prepared.posterior, &wanted, settings, seed, progress, |_, draws| draws)?.swap_remove(star)
         }
     };
     Ok(draws.map(|draws| draws.unscaled(&scaler.pivot, &scaler.scale)))
@@ -265,12 +266,13 @@ pub fn sample_arrays<S: Samplable>(
             prepared.approximations.iter().map(|approximation| approximation.as_ref().ok().cloned()).collect();
         // Another batch has other stars of the same numbers.
         let seed = seed.wrapping_add(start as u64);
-        let sampled = hmc::sample(&prepared.posterior, &approximations, &settings.sampler, seed, |star, draws| {
-            let excluded = approximations[star].as_ref().is_some_and(|approximation| approximation.was_excluded);
-            let draws = draws.unscaled(&scaler.pivot, &scaler.scale);
-            progress.advance(1);
-            StarPosterior::of(&draws, n_labels, inflates, excluded)
-        });
+        let sampled =
+            hmc::sample(&prepared.posterior, &approximations, &settings.sampler, seed, progress, |star, draws| {
+                let excluded = approximations[star].as_ref().is_some_and(|approximation| approximation.was_excluded);
+                let draws = draws.unscaled(&scaler.pivot, &scaler.scale);
+                progress.advance(1);
+                StarPosterior::of(&draws, n_labels, inflates, excluded)
+            })?;
         let none = || StarPosterior::none(n_labels);
         let flagged = sampled.into_iter().zip(prepared.estimates.flags).map(|(sampled, flags)| {
             let mut posterior = sampled.unwrap_or_else(none);

@@ -16,6 +16,7 @@ use crate::kinds::kind::{Loaded, LoadedPosterior};
 use crate::kinds::registry;
 use crate::labelling::labeller::{LabelledStar, RawSpectra};
 use crate::models::LabelEstimator;
+use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
@@ -80,13 +81,15 @@ impl PosteriorSampler {
     /// Samples the posterior of one spectrum.
     ///
     /// # Errors
-    /// Those of reading; [`Error::Config`] for priors that make no sense; [`Error::Sampling`].
+    /// Those of reading; [`Error::Config`] for priors that make no sense; [`Error::Sampling`]; [`Error::Interrupted`] where
+    /// `progress` asks to stop.
     pub fn sample(
         &self,
         path: &Path,
         settings: &PosteriorSettings,
         sampler: Sampler,
         seed: u64,
+        progress: &dyn Progress,
     ) -> Result<SampledStar> {
         let started = Instant::now();
         let prior = self.model.likelihood.scaled_prior(self.model.training_labels.view(), &settings.prior)?;
@@ -100,7 +103,7 @@ impl PosteriorSampler {
         let read_s = started.elapsed().as_secs_f64();
         let grid = self.spectra.grid();
         let Sampled { estimates, draws, reason, posterior, fit_s, sampling_s } =
-            self.model.likelihood.sample_star(&spectra, grid, &prior, settings, sampler, seed)?;
+            self.model.likelihood.sample_star(&spectra, grid, &prior, settings, sampler, seed, progress)?;
         let mut star = batch.stars.remove(0);
         star.set_estimates(&estimates, 0);
         star.flags |= judged | posterior.flags;
