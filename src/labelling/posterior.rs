@@ -1,8 +1,10 @@
 //! The posterior of single spectra: apStar files, no catalogue, a model with a likelihood.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::data::files;
 use crate::data::fits::Column;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -28,6 +30,7 @@ pub struct PosteriorSampler {
     spectra: RawSpectra,
     label_names: Vec<String>,
     compute: Compute,
+    fingerprint: String,
 }
 
 /// What one spectrum gave.
@@ -54,7 +57,7 @@ impl PosteriorSampler {
     /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model has no likelihood or was not trained on apStar spectra;
     /// [`Error::Continuum`].
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
-        let Loaded { estimator, preparation, label_names, posterior, .. } =
+        let Loaded { estimator, preparation, label_names, posterior, files: read } =
             registry::load(folder, fit, refine, compute)?;
         let model = posterior.ok_or_else(|| Error::Mismatch {
             what: folder.display().to_string(),
@@ -63,7 +66,13 @@ impl PosteriorSampler {
                     .into(),
         })?;
         let spectra = RawSpectra::new(folder, preparation)?;
-        Ok(Self { judge: estimator, model, spectra, label_names, compute: compute.clone() })
+        let fingerprint = format!("{} {:?} {fit:?} {refine:?}", files::content_hash(&read)?, compute.dtype());
+        Ok(Self { judge: estimator, model, spectra, label_names, compute: compute.clone(), fingerprint })
+    }
+
+    /// Identifies model and settings: equal ones give equal draws of a spectrum.
+    pub fn fingerprint(&self, settings: &PosteriorSettings, sampler: Sampler, seed: u64) -> String {
+        format!("{} {settings:?} {sampler:?} {seed}", self.fingerprint)
     }
 
     /// Names of the labels.
@@ -159,14 +168,19 @@ pub fn sampler_settings(
     }
 }
 
-/// Paths of spectra, folders walked.
+/// Paths of spectra, each once, folders walked.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn spectra_of(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut spectra = Vec::new();
     for path in named {
-        spectra.extend(crate::data::files::files_below(path, &[".fits", ".fits.gz"])?);
+        spectra.extend(files::files_below(path, &[".fits", ".fits.gz"])?);
+    }
+    let (n_named, mut known) = (spectra.len(), HashSet::new());
+    spectra.retain(|path| known.insert(path.clone()));
+    if spectra.len() < n_named {
+        tracing::warn!("{} of {n_named} spectra are named again; each is sampled once", n_named - spectra.len());
     }
     Ok(spectra)
 }
