@@ -7,7 +7,7 @@ use clap::Args;
 use super::say;
 use crate::data::files;
 use crate::error::Result;
-use crate::experiment::run_folder::RunFolder;
+use crate::experiment::run_folder::{COMPARISONS, RunFolder};
 use crate::findings::comparison::across_runs::{RunComparison, compare_runs};
 use crate::findings::comparison::runs::FinishedRun;
 use crate::report::comparison_page::{Subject, page};
@@ -41,7 +41,7 @@ pub fn execute(args: &CompareArgs) -> anyhow::Result<()> {
     let folder = match &args.out {
         Some(folder) => files::fill_folder(folder, |place| write(&compared, place)).map(|()| folder.clone())?,
         None => {
-            let folder = RunFolder::create(&args.experiments, "compare")?;
+            let folder = RunFolder::create(&args.experiments, COMPARISONS)?;
             write(&compared, folder.path())?;
             folder.finish()?
         }

@@ -16,6 +16,7 @@ use crate::inference::prior::Nuisances;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::{PosteriorSettings, Sampler};
 use crate::labelling::posterior::{PosteriorSampler, sampler_settings, spectra_of};
+use crate::labelling::posterior_folder::PosteriorFolder;
 use crate::progress::Progress;
 use crate::report;
 use crate::spectra::star_table::write_table;
@@ -46,9 +47,12 @@ pub struct PosteriorArgs {
     /// Folder of a trained model.
     #[arg(long)]
     model: PathBuf,
-    /// Folder for draws, summary and figures.
+    /// Folder for draws, summary and figures. Stars are added to what the same model and settings left there before.
     #[arg(long, value_name = "FOLDER", default_value = "posterior")]
     out: PathBuf,
+    /// Replace the posteriors in that folder, whatever model and settings made them.
+    #[arg(long)]
+    overwrite: bool,
     /// Which sampler.
     #[arg(long, value_enum, default_value_t)]
     sampler: Sampler,
@@ -88,17 +92,25 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     let names = sampler.label_names();
     settings.check(names).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
     let spectra = spectra_of(&args.spectra)?;
+    if spectra.is_empty() {
+        let remedy = "name apStar files or folders that hold them".to_string();
+        return Err(Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy }.into());
+    }
     let words = sampler.words(&settings);
     heed_ctrl_c();
     bars.defer_interruption(true);
     bars.start("sampling posteriors", spectra.len());
+    let origin = sampler.fingerprint(&settings, args.sampler, args.seed);
+    let mut folder = PosteriorFolder::open(&args.out, &origin, args.overwrite)?;
     // Draws, figures and the summary of them: all or none.
     let (mut answer, stopped) = files::fill_into(&args.out, |out| {
         let (mut ids, mut found, mut flags) = (Vec::new(), Vec::new(), Vec::new());
         let (mut answer, mut failed) = (String::new(), None);
         for path in spectra.iter().take_while(|_| !bars.interrupted()) {
-            let sampled = match sampler.sample(path, &settings, args.sampler, args.seed) {
+            let sampled = match sampler.sample(path, &settings, args.sampler, args.seed, bars) {
                 Ok(sampled) => sampled,
+                // The stars before this one are whole.
+                Err(Error::Interrupted { .. }) => break,
                 Err(err) => {
                     tracing::warn!("{err}");
                     failed.get_or_insert(err);
@@ -106,8 +118,8 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
                 }
             };
             answer += &report::posterior::star_table(&sampled, names);
-            let name = unique(&ids, &sampled.star.id);
             let columns = sampled.draw_columns(names);
+            let name = folder.name(path, &sampled.star.id, !columns.is_empty());
             if !columns.is_empty() {
                 write_table(&out.join(format!("draws-{name}")), "DRAWS", &columns)?;
             }
@@ -118,25 +130,22 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
             bars.advance(1);
         }
         if ids.is_empty() {
-            return Err(failed.unwrap_or(Error::Interrupted { kept: false }));
+            let stopped = Error::Interrupted { kept: false };
+            return Err(failed.filter(|_| !bars.interrupted()).unwrap_or(stopped));
         }
-        write_table(&out.join("summary"), "POSTERIOR", &posteriors::columns(&ids, names, &found, &flags))?;
+        folder.write_summary(out, posteriors::columns(&ids, names, &found, &flags))?;
         Ok((answer, bars.interrupted() && ids.len() < spectra.len()))
     })?;
+    folder.remove_stale();
     bars.finish();
     answer += &report::posterior::priors(&words);
-    say(&format!("{answer}{}: summary, draws, figures\n", args.out.display()))?;
+    let kept = match folder.n_kept() {
+        0 => String::new(),
+        n => format!("; the summary keeps {n} sampled before"),
+    };
+    say(&format!("{answer}{}: summary, draws, figures{kept}\n", args.out.display()))?;
     // What was sampled until then is there.
     if stopped { Err(Error::Interrupted { kept: false }.into()) } else { Ok(()) }
-}
-
-/// A star's name among files: its identifier, numbered where it comes again.
-fn unique(known: &[String], id: &str) -> String {
-    let plain: String =
-        id.chars().map(|c| if c.is_ascii_alphanumeric() || "+-_.".contains(c) { c } else { '_' }).collect();
-    let plain = if plain.is_empty() { "star".to_string() } else { plain };
-    let numbered = (2..).map(|n| format!("{plain}-{n}"));
-    std::iter::once(plain.clone()).chain(numbered).find(|name| !known.contains(name)).unwrap_or(plain)
 }
 
 impl PosteriorArgs {
@@ -189,7 +198,5 @@ mod tests {
         for wrong in ["teff", "teff=normal:4500", "teff=normal:a:b", "teff=gauss:1:2", "teff=flat:1"] {
             assert_eq!(label_prior(wrong), None, "{wrong}");
         }
-        assert_eq!(unique(&["a".into(), "a-2".into()], "a"), "a-3");
-        assert_eq!((unique(&[], "a/b c"), unique(&[], "")), ("a_b_c".to_string(), "star".to_string()));
     }
 }

@@ -32,7 +32,7 @@ impl Layers {
         own.check::<T>()?;
         let mut layers = Vec::new();
         if let Some(base) = own.table()?.get("extends").and_then(toml::Value::as_str) {
-            let base = beside_or_here(path, base);
+            let base = extended(path, base)?;
             let layer = Layer { name: base.display().to_string(), text: files::read_text(&base)?, is_file: true };
             layer.check::<T>()?;
             if layer.table()?.contains_key("extends") {
@@ -256,9 +256,20 @@ fn assignment(set: &str) -> Result<String> {
     }
 }
 
-fn beside_or_here(path: &Path, other: &str) -> PathBuf {
-    let beside = path.parent().unwrap_or(Path::new("")).join(other);
-    if beside.is_file() { beside } else { PathBuf::from(other) }
+/// The file that one extends: beside it, or named from the folder maury runs in.
+fn extended(path: &Path, base: &str) -> Result<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let beside = folder.join(base);
+    let here = PathBuf::from(base);
+    if let Some(found) = [&beside, &here].into_iter().find(|place| place.exists()) {
+        return Ok(found.clone());
+    }
+    let where_looked = match here.is_absolute() || beside == here {
+        true => String::new(),
+        false => format!(", neither as {} nor below the folder maury runs in", beside.display()),
+    };
+    let remedy = "go to the folder that the paths of the experiment begin in (the one that holds configs/), or name the file from here";
+    Err(Error::Config(format!("{}: extends = \"{base}\": no such file{where_looked}; {remedy}", path.display())))
 }
 
 fn merge(onto: &mut Table, from: Table) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::config::ExperimentConfig;
 use super::layers::Layers;
+use super::run_folder::{COMPARISONS, LATEST};
 use super::sweep::points::{Point, expand};
 use super::validate::validate;
 use crate::error::{Error, Result};
@@ -35,6 +36,13 @@ impl Experiment {
         };
         if slug.is_empty() || slug.starts_with('.') || slug.contains(['/', '\\']) {
             return Err(Error::Config(format!("--name '{slug}': a plain folder name expected")));
+        }
+        let taken =
+            [(COMPARISONS, "that folder holds what `maury compare` finds"), (LATEST, "runs are linked under it")];
+        if let Some((_, why)) = taken.iter().find(|(taken, _)| slug.eq_ignore_ascii_case(taken)) {
+            return Err(Error::Config(format!(
+                "an experiment cannot be called {slug}: {why}; give it another name by --name"
+            )));
         }
         validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
         let points = expand(&config, &layers)?;
@@ -129,5 +137,15 @@ mod tests {
         assert_eq!((own.config.seed, own.config.labels, own.slug.as_str()), (5, vec!["logg".to_string()], "other"));
         let deep = Experiment::load(&folder.path().join("deep.toml"), &[], None).unwrap_err().to_string();
         assert!(deep.contains("one level"), "{deep}");
+        write("lost.toml", "extends = \"configs/nowhere.toml\"\n");
+        let path = folder.path().join("lost.toml");
+        let lost = Experiment::load(&path, &[], None).unwrap_err();
+        let beside = folder.path().join("configs/nowhere.toml").display().to_string();
+        for words in
+            [&path.display().to_string(), "extends = \"configs/nowhere.toml\"", &beside, "the folder maury runs in"]
+        {
+            assert!(lost.to_string().contains(words), "{words}: {lost}");
+        }
+        assert_eq!(lost.exit_code(), 2);
     }
 }

@@ -79,6 +79,8 @@ pub struct RunMetrics {
     pub look_alikes: Option<LookAlikes>,
     /// Probabilities whose `coverage` the models' `error_checks` tell.
     pub coverage_levels: Vec<f64>,
+    /// Whether its models label apStar files: `maury label` and `maury posterior` read no others.
+    pub labels_apstar_files: bool,
     /// Metrics and training reports, by model.
     pub models: BTreeMap<String, TrainedMetrics>,
     /// The models beside each other.
@@ -149,6 +151,7 @@ impl Outcome {
             fraction_per_mask_bit: self.bit_fractions.iter().map(bit_fraction).collect(),
             look_alikes: self.look_alikes,
             coverage_levels: LEVELS.to_vec(),
+            labels_apstar_files: self.settings.continuum.is_of_apstar(&self.grid),
             models: self.models.iter().map(by_model).collect(),
             comparison: self.comparison.clone(),
             outliers: self.outliers.as_ref().map(Outliers::metrics),

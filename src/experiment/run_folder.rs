@@ -8,6 +8,12 @@ use crate::data::files;
 use crate::error::{Error, Result};
 use crate::kinds::place::STATES;
 
+/// Folder of the comparisons of runs, beside those of the experiments.
+pub const COMPARISONS: &str = "compare";
+
+/// Link to the last run of an experiment, beside its runs.
+pub const LATEST: &str = "latest";
+
 /// How the names of unfinished folders begin.
 const UNFINISHED: &str = ".unfinished-";
 
@@ -253,7 +259,7 @@ fn set_readable(_path: &Path) -> Result<()> {
 #[cfg(unix)]
 fn point_latest(experiment: &Path, name: &str) -> Result<()> {
     let temporary = experiment.join(format!(".latest-{}", std::process::id()));
-    let latest = experiment.join("latest");
+    let latest = experiment.join(LATEST);
     let _ = std::fs::remove_file(&temporary);
     std::os::unix::fs::symlink(name, &temporary).map_err(Error::io(&latest, "link"))?;
     std::fs::rename(&temporary, &latest).map_err(|err| {
@@ -265,7 +271,7 @@ fn point_latest(experiment: &Path, name: &str) -> Result<()> {
 /// Where links need privileges, `latest` is a text file that holds the folder's name.
 #[cfg(not(unix))]
 fn point_latest(experiment: &Path, name: &str) -> Result<()> {
-    files::write_bytes(&experiment.join("latest"), name)
+    files::write_bytes(&experiment.join(LATEST), name)
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use super::chi_square::ChiSquare;
 use super::draws::{Draws, SamplerSettings};
 use super::posterior::{Approximation, Posterior};
 use crate::device::{Compute, to_bool, to_f64};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// A trajectory that loses more of ln p diverges.
 const DIVERGENCE: f64 = 1000.0;
@@ -33,20 +35,25 @@ const PRIOR_DRAWS: f64 = 20.0;
 
 /// Samples the posterior of every star that has an approximation; `summarize` is given the number of the star and its draws,
 /// which are not kept. Equal seeds give equal draws.
+///
+/// # Errors
+/// [`Error::Interrupted`] where `progress` asks to stop, before the next draw.
 pub fn sample<C: ChiSquare + Sync, R: Send>(
     posterior: &Posterior<C>,
     approximations: &[Option<Approximation>],
     settings: &SamplerSettings,
     seed: u64,
+    progress: &dyn Progress,
     summarize: impl Fn(usize, Draws) -> R + Sync,
-) -> Vec<Option<R>> {
+) -> Result<Vec<Option<R>>> {
     let stars: Vec<(usize, &Approximation)> =
         approximations.iter().enumerate().filter_map(|(star, a)| Some((star, a.as_ref()?))).collect();
     let begin = |(star, approximation): &(usize, &Approximation)| Chains::begin(*star, approximation, settings, seed);
     let begun: Vec<Chains> = stars.iter().map(begin).collect();
     let small = Compute::small_systems();
     let blocks: Vec<&[Chains]> = begun.chunks(settings.stars_together()).collect();
-    let tuned = small.each_on_its_own_thread(&blocks, |chains| Block::new(posterior, chains, settings).warm_up(seed));
+    let warm_up = |chains: &&[Chains]| Block::new(posterior, chains, settings).warm_up(seed, progress);
+    let tuned = small.each_on_its_own_thread(&blocks, warm_up).into_iter().collect::<Result<Vec<Vec<Chains>>>>()?;
     let tuned: Vec<Chains> = tuned.into_iter().flatten().collect();
     // Stars whose trajectories have equally many steps go together.
     let class = |step_size: f64| MEAN_STEPS.iter().position(|mean| FRAC_PI_2 / mean <= step_size);
@@ -58,12 +65,22 @@ pub fn sample<C: ChiSquare + Sync, R: Send>(
         .flat_map(|(chains, mean)| chains.chunks(settings.stars_together()).map(move |chunk| (mean, chunk)))
         .collect();
     let sampled = small.each_on_its_own_thread(&blocks, |(mean_steps, chains)| {
-        let draws = Block::new(posterior, chains, settings).draw(*mean_steps, seed);
-        chains.iter().zip(draws).map(|(chains, draws)| (chains.star, summarize(chains.star, draws))).collect::<Vec<_>>()
+        let draws = Block::new(posterior, chains, settings).draw(*mean_steps, seed, progress)?;
+        let summed_up = chains.iter().zip(draws).map(|(chains, draws)| (chains.star, summarize(chains.star, draws)));
+        Ok(summed_up.collect::<Vec<(usize, R)>>())
     });
+    let sampled = sampled.into_iter().collect::<Result<Vec<Vec<(usize, R)>>>>()?;
     let mut results: Vec<Option<R>> = approximations.iter().map(|_| None).collect();
     sampled.into_iter().flatten().for_each(|(star, result)| results[star] = Some(result));
-    results
+    Ok(results)
+}
+
+/// Whether to go on with the next draw.
+///
+/// # Errors
+/// [`Error::Interrupted`]: half a star's draws are worth nothing.
+pub(super) fn go_on(progress: &dyn Progress) -> Result<()> {
+    if progress.interrupted() { Err(Error::Interrupted { kept: false }) } else { Ok(()) }
 }
 
 /// The chains of one star, between two phases.
@@ -275,28 +292,28 @@ impl<C: ChiSquare> Block<C> {
     }
 
     /// Finds step sizes with the fit's covariance, then the covariance of the draws, then step sizes again.
-    fn warm_up(mut self, seed: u64) -> Vec<Chains> {
+    fn warm_up(mut self, seed: u64, progress: &dyn Progress) -> Result<Vec<Chains>> {
         let total = self.settings.warm_up;
         let (first, second) = (total / 4, total / 2);
         let mut rng = jitter(seed);
-        self.tune(first, &mut rng, |_| ());
+        self.tune(first, &mut rng, progress, |_| ())?;
         let n_stars = self.chains.len();
         let mut collected = vec![Vec::with_capacity(second * self.settings.chains * self.n_parameters); n_stars];
         let per_star = self.settings.chains * self.n_parameters;
-        self.tune(second, &mut rng, |parameters| {
+        self.tune(second, &mut rng, progress, |parameters| {
             let stars = parameters.chunks_exact(per_star);
             collected.iter_mut().zip(stars).for_each(|(collected, star)| collected.extend_from_slice(star));
-        });
+        })?;
         self.keep();
         for (chains, draws) in self.chains.iter_mut().zip(&collected) {
             chains.learn(draws);
         }
         let mut block = Self::new(&self.posterior_of_all(), &self.renumbered(), &self.settings);
-        block.tune(total - first - second, &mut rng, |_| ());
+        block.tune(total - first - second, &mut rng, progress, |_| ())?;
         block.keep();
         // Back to their own numbers.
         block.chains.iter_mut().zip(&self.chains).for_each(|(chains, own)| chains.star = own.star);
-        block.chains
+        Ok(block.chains)
     }
 
     /// The posterior of the block's stars alone.
@@ -311,9 +328,16 @@ impl<C: ChiSquare> Block<C> {
     }
 
     /// Draws with step sizes that follow the acceptance; each draw of all parameters goes to `sink`.
-    fn tune(&mut self, n_draws: usize, rng: &mut ChaCha8Rng, mut sink: impl FnMut(&[f64])) {
+    fn tune(
+        &mut self,
+        n_draws: usize,
+        rng: &mut ChaCha8Rng,
+        progress: &dyn Progress,
+        mut sink: impl FnMut(&[f64]),
+    ) -> Result<()> {
         let mut averaging = vec![DualAveraging::new(); self.chains.len()];
         for _ in 0..n_draws {
+            go_on(progress)?;
             let step_sizes: Vec<f64> = averaging.iter().map(|averaging| averaging.ln_step.exp()).collect();
             let ends = self.advance(&step_sizes, rng.random_range(1..=WARM_UP_STEPS));
             for (averaging, acceptance) in averaging.iter_mut().zip(ends.acceptance.chunks(self.settings.chains)) {
@@ -325,6 +349,7 @@ impl<C: ChiSquare> Block<C> {
         for (chains, averaging) in self.chains.iter_mut().zip(&averaging) {
             chains.step_size = averaging.ln_mean.exp();
         }
+        Ok(())
     }
 
     /// Writes where the chains are back to them.
@@ -337,7 +362,7 @@ impl<C: ChiSquare> Block<C> {
     }
 
     /// The draws that are kept, star by star.
-    fn draw(mut self, mean_steps: f64, seed: u64) -> Vec<Draws> {
+    fn draw(mut self, mean_steps: f64, seed: u64, progress: &dyn Progress) -> Result<Vec<Draws>> {
         let (n_stars, n_chains, n_draws) = (self.chains.len(), self.settings.chains, self.settings.draws);
         let n = self.n_parameters;
         let longest = FRAC_PI_2 / mean_steps;
@@ -348,6 +373,7 @@ impl<C: ChiSquare> Block<C> {
         let mut values = vec![0.0; n_stars * n_chains * n_draws * n];
         let mut sums = vec![(vec![Vec::new(); n_chains], 0, 0.0); n_stars];
         for draw in 0..n_draws {
+            go_on(progress)?;
             let ends = self.advance(&step_sizes, rng.random_range(steps.clone()));
             for row in 0..n_stars * n_chains {
                 let (divergent, beyond, acceptance) = &mut sums[row / n_chains];
@@ -361,7 +387,7 @@ impl<C: ChiSquare> Block<C> {
             }
         }
         let mut values = values.chunks_exact(n_chains * n_draws * n);
-        (self.chains.iter().zip(sums).zip(step_sizes))
+        Ok((self.chains.iter().zip(sums).zip(step_sizes))
             .map(|((chains, (divergent, beyond_walls, acceptance)), step_size)| Draws {
                 n_chains,
                 values: values
@@ -374,7 +400,7 @@ impl<C: ChiSquare> Block<C> {
                 step_size,
                 n_gradients: chains.n_gradients,
             })
-            .collect()
+            .collect())
     }
 }
 

@@ -13,9 +13,11 @@ use rand_chacha::ChaCha8Rng;
 
 use super::chi_square::ChiSquare;
 use super::draws::{Draws, SamplerSettings};
+use super::hmc::go_on;
 use super::posterior::{Approximation, Posterior};
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::stats::normal;
 
 /// Samples the posterior of the star at `star`, each chain on a thread of its own. Equal seeds give equal draws.
@@ -24,18 +26,20 @@ use crate::stats::normal;
 /// counted, but is no divergence.
 ///
 /// # Errors
-/// [`Error::Sampling`] with the sampler's own words, where a chain cannot begin.
+/// [`Error::Sampling`] with the sampler's own words, where a chain cannot begin; [`Error::Interrupted`] where `progress` asks to
+/// stop, before the next draw.
 pub fn sample<C: ChiSquare + Sync>(
     posterior: &Posterior<C>,
     star: usize,
     approximation: &Approximation,
     settings: &SamplerSettings,
     seed: u64,
+    progress: &dyn Progress,
 ) -> Result<Draws> {
     let small = Compute::small_systems();
     let posterior = posterior.select(small.indices(&[star]));
     let chains: Vec<u64> = (0..settings.chains as u64).collect();
-    let run = |chain: &u64| run_chain(&posterior, approximation, settings, *chain, seed);
+    let run = |chain: &u64| run_chain(&posterior, approximation, settings, *chain, seed, progress);
     let mut runs = small.each_on_its_own_thread(&chains, run).into_iter().collect::<Result<Vec<Run>>>()?;
     let n_chains = runs.len();
     let mean = |of: &dyn Fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / n_chains as f64;
@@ -65,6 +69,7 @@ fn run_chain<C: ChiSquare>(
     settings: &SamplerSettings,
     chain: u64,
     seed: u64,
+    progress: &dyn Progress,
 ) -> Result<Run> {
     let failed = |said: String| Error::Sampling(format!("NUTS, chain {}: {said}", chain + 1));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -89,15 +94,16 @@ fn run_chain<C: ChiSquare>(
     let transform = Whitening::new(approximation);
     let mut run = Run { values: Vec::new(), divergent: Vec::new(), beyond_walls: 0, step_size: 0.0, n_gradients: 0 };
     for draw in 0..settings.warm_up + settings.draws {
+        go_on(progress)?;
         met_wall.set(false);
-        let (position, progress) = sampler.draw().map_err(|err| failed(format!("{err:#}")))?;
-        run.n_gradients += progress.num_steps as usize;
+        let (position, drawn) = sampler.draw().map_err(|err| failed(format!("{err:#}")))?;
+        run.n_gradients += drawn.num_steps as usize;
         if draw < settings.warm_up {
             continue;
         }
         run.values.extend(transform.parameters(&position).iter());
-        run.step_size = progress.step_size;
-        match (progress.diverging, met_wall.get()) {
+        run.step_size = drawn.step_size;
+        match (drawn.diverging, met_wall.get()) {
             (true, true) => run.beyond_walls += 1,
             (true, false) => run.divergent.push(draw - settings.warm_up),
             _ => {}

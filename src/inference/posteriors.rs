@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::data::fits::Column;
 use crate::inference::draws::{Marginal, SamplerSettings};
-use crate::inference::sampling::{MIXED_R_HAT, StarPosterior};
+use crate::inference::sampling::{MIXED_ESS_PER_CHAIN, MIXED_R_HAT, StarPosterior};
 use crate::spectra::labels::{pairs, unit};
 use crate::spectra::quality::star_flags;
 use crate::stats::robust::quantile;
@@ -33,6 +33,10 @@ pub struct PosteriorMetrics {
     pub n_sampled: usize,
     /// Stars that could not be sampled.
     pub n_without: usize,
+    /// R-hat that every label of a star must stay below to count as mixed.
+    pub mixed_r_hat: f64,
+    /// Effective draws, bulk and tail, that every label must have for it.
+    pub mixed_ess: f64,
     /// Part of the sampled stars whose every label has R-hat below 1.01.
     pub fraction_mixed: f64,
     /// Largest R-hat.
@@ -78,6 +82,8 @@ impl Posteriors {
             sampler: self.sampler.clone(),
             n_sampled: worst.len(),
             n_without: self.stars.len() - worst.len(),
+            mixed_r_hat: MIXED_R_HAT,
+            mixed_ess: MIXED_ESS_PER_CHAIN * self.sampler.chains as f64,
             fraction_mixed: r_hat.iter().filter(|r_hat| **r_hat < MIXED_R_HAT).count() as f64 / worst.len() as f64,
             r_hat_max: quantile(&r_hat, 1.0),
             ess_bulk_min: quantile(&bulk, 0.0),

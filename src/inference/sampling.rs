@@ -24,7 +24,7 @@ use crate::spectra::quality::star_flags;
 /// R-hat that chains must stay below to count as mixed (Vehtari et al. 2021, section 4.4).
 pub const MIXED_R_HAT: f64 = 1.01;
 /// Effective draws per chain below which chains do not count as mixed (the same).
-const MIXED_ESS_PER_CHAIN: f64 = 100.0;
+pub const MIXED_ESS_PER_CHAIN: f64 = 100.0;
 /// Divergences per draw above which a posterior is flagged.
 const TOLERATED_DIVERGENCES: f64 = 1e-3;
 /// Stars whose pixels are in memory together.
@@ -205,7 +205,7 @@ pub fn prepare<S: Samplable>(
 /// Draws from the posterior of one star of a batch, labels in their own units; `None` if it cannot be sampled.
 ///
 /// # Errors
-/// [`crate::error::Error::Sampling`].
+/// [`crate::error::Error::Sampling`]; [`crate::error::Error::Interrupted`] where `progress` asks to stop.
 pub fn draw_star<C: ChiSquare + Sync>(
     prepared: &Prepared<C>,
     star: usize,
@@ -213,14 +213,15 @@ pub fn draw_star<C: ChiSquare + Sync>(
     settings: &SamplerSettings,
     scaler: &LabelScaler,
     seed: u64,
+    progress: &dyn Progress,
 ) -> Result<Option<Draws>> {
     let Ok(approximation) = &prepared.approximations[star] else { return Ok(None) };
     let draws = match sampler {
-        Sampler::Nuts => Some(nuts::sample(&prepared.posterior, star, approximation, settings, seed)?),
+        Sampler::Nuts => Some(nuts::sample(&prepared.posterior, star, approximation, settings, seed, progress)?),
         Sampler::Hmc => {
             let mut wanted = vec![None; prepared.approximations.len()];
             wanted[star] = Some(approximation.clone());
-            hmc::sample(&prepared.posterior, &wanted, settings, seed, |_, draws| draws).swap_remove(star)
+            hmc::sample(&prepared.posterior, &wanted, settings, seed, progress, |_, draws| draws)?.swap_remove(star)
         }
     };
     Ok(draws.map(|draws| draws.unscaled(&scaler.pivot, &scaler.scale)))
@@ -253,7 +254,9 @@ pub trait Likelihood {
     /// Samples the posterior of the one star of a batch.
     ///
     /// # Errors
-    /// [`crate::error::Error::Sampling`]; [`crate::error::Error::Mismatch`] if the spectrum is on another grid than the model.
+    /// [`crate::error::Error::Sampling`]; [`crate::error::Error::Mismatch`] if the spectrum is on another grid than the model;
+    /// [`crate::error::Error::Interrupted`] where `progress` asks to stop.
+    #[allow(clippy::too_many_arguments)]
     fn sample_star(
         &self,
         spectrum: &SpectraBatch,
@@ -262,6 +265,7 @@ pub trait Likelihood {
         settings: &PosteriorSettings,
         sampler: Sampler,
         seed: u64,
+        progress: &dyn Progress,
     ) -> Result<Sampled>;
 
     /// Posteriors of many spectra, flux and inverse variance of [n_stars, n_pixels], by HMC. Memory holds one batch of them.
@@ -294,12 +298,13 @@ impl<S: Samplable> Likelihood for S {
         settings: &PosteriorSettings,
         sampler: Sampler,
         seed: u64,
+        progress: &dyn Progress,
     ) -> Result<Sampled> {
         let started = Instant::now();
         let prepared = prepare(self, spectrum, prior, &settings.nuisances, grid)?;
         let fit_s = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(self), seed)?;
+        let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(self), seed, progress)?;
         let approximation = &prepared.approximations[0];
         let excluded = approximation.as_ref().is_ok_and(|approximation| approximation.was_excluded);
         let (n_labels, inflates) = (self.n_labels(), prepared.posterior.inflates_noise());
@@ -334,12 +339,14 @@ impl<S: Samplable> Likelihood for S {
                 prepared.approximations.iter().map(|approximation| approximation.as_ref().ok().cloned()).collect();
             // Another batch has other stars of the same numbers.
             let seed = seed.wrapping_add(start as u64);
-            let sampled = hmc::sample(&prepared.posterior, &approximations, &settings.sampler, seed, |star, draws| {
-                let excluded = approximations[star].as_ref().is_some_and(|approximation| approximation.was_excluded);
-                let draws = draws.unscaled(&scaler.pivot, &scaler.scale);
-                progress.advance(1);
-                StarPosterior::of(&draws, n_labels, inflates, excluded)
-            });
+            let sampled =
+                hmc::sample(&prepared.posterior, &approximations, &settings.sampler, seed, progress, |star, draws| {
+                    let excluded =
+                        approximations[star].as_ref().is_some_and(|approximation| approximation.was_excluded);
+                    let draws = draws.unscaled(&scaler.pivot, &scaler.scale);
+                    progress.advance(1);
+                    StarPosterior::of(&draws, n_labels, inflates, excluded)
+                })?;
             let none = || StarPosterior::none(n_labels);
             let flagged = sampled.into_iter().zip(prepared.estimates.flags).map(|(sampled, flags)| {
                 let mut posterior = sampled.unwrap_or_else(none);

@@ -17,7 +17,6 @@ use crate::kinds::registry;
 use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
-use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
 use crate::spectra::quality::Quality;
@@ -72,7 +71,7 @@ impl Labeller {
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
         let Loaded { estimator, preparation, label_names, files, .. } = registry::load(folder, fit, refine, compute)?;
         let fingerprint = files::content_hash(&files)?;
-        let spectra = RawSpectra::new(preparation)?;
+        let spectra = RawSpectra::new(folder, preparation)?;
         Ok(Self {
             calibration: ErrorCalibration::load(folder, &label_names)?,
             estimator,
@@ -205,13 +204,17 @@ pub(super) struct RawBatch {
 }
 
 impl RawSpectra {
+    /// For the model in a folder, which was trained on spectra so prepared.
+    ///
     /// # Errors
     /// [`Error::Mismatch`] if the preparation is not one of apStar spectra; [`Error::Continuum`].
-    pub fn new(preparation: Preparation) -> Result<Self> {
-        if !preparation.grid.is_apogee() || preparation.continuum.method == ContinuumMethod::None {
+    pub fn new(model: &Path, preparation: Preparation) -> Result<Self> {
+        if !preparation.continuum.is_of_apstar(&preparation.grid) {
             return Err(Error::Mismatch {
-                what: "model".into(),
-                detail: "it was not trained on apStar spectra that maury normalized; label arrays with `maury run`"
+                what: model.display().to_string(),
+                detail: "this model was trained on spectra other than apStar files, and those are all that is read here; to have \
+                         spectra of its survey labelled, put them among the arrays of a `maury run`, their labels left empty, and \
+                         set selection.keep_missing_labels = true"
                     .into(),
             });
         }

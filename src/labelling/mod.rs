@@ -4,3 +4,4 @@ pub mod best_fits;
 pub mod journal;
 pub mod labeller;
 pub mod posterior;
+pub mod posterior_folder;

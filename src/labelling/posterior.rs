@@ -1,8 +1,10 @@
 //! The posterior of single spectra: apStar files, no catalogue, a model with a likelihood.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::data::files;
 use crate::data::fits::Column;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -15,6 +17,7 @@ use crate::kinds::kind::{Loaded, LoadedPosterior};
 use crate::kinds::registry;
 use crate::labelling::labeller::{LabelledStar, RawSpectra};
 use crate::models::LabelEstimator;
+use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
@@ -26,6 +29,7 @@ pub struct PosteriorSampler {
     spectra: RawSpectra,
     label_names: Vec<String>,
     compute: Compute,
+    fingerprint: String,
 }
 
 /// What one spectrum gave.
@@ -52,17 +56,22 @@ impl PosteriorSampler {
     /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model has no likelihood or was not trained on apStar spectra;
     /// [`Error::Continuum`].
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
-        let Loaded { estimator, preparation, label_names, posterior, .. } =
+        let Loaded { estimator, preparation, label_names, posterior, files: read } =
             registry::load(folder, fit, refine, compute)?;
         let model = posterior.ok_or_else(|| Error::Mismatch {
-            what: "model".into(),
-            detail: format!(
-                "{} reads labels off a spectrum and has no likelihood to sample; give a Cannon or an emulator",
-                folder.display()
-            ),
+            what: folder.display().to_string(),
+            detail:
+                "this model reads labels off a spectrum and has no likelihood to sample; give a Cannon or an emulator"
+                    .into(),
         })?;
-        let spectra = RawSpectra::new(preparation)?;
-        Ok(Self { judge: estimator, model, spectra, label_names, compute: compute.clone() })
+        let spectra = RawSpectra::new(folder, preparation)?;
+        let fingerprint = format!("{} {:?} {fit:?} {refine:?}", files::content_hash(&read)?, compute.dtype());
+        Ok(Self { judge: estimator, model, spectra, label_names, compute: compute.clone(), fingerprint })
+    }
+
+    /// Identifies model and settings: equal ones give equal draws of a spectrum.
+    pub fn fingerprint(&self, settings: &PosteriorSettings, sampler: Sampler, seed: u64) -> String {
+        format!("{} {settings:?} {sampler:?} {seed}", self.fingerprint)
     }
 
     /// Names of the labels.
@@ -80,13 +89,15 @@ impl PosteriorSampler {
     /// Samples the posterior of one spectrum.
     ///
     /// # Errors
-    /// Those of reading; [`Error::Config`] for priors that make no sense; [`Error::Sampling`].
+    /// Those of reading; [`Error::Config`] for priors that make no sense; [`Error::Sampling`]; [`Error::Interrupted`] where
+    /// `progress` asks to stop.
     pub fn sample(
         &self,
         path: &Path,
         settings: &PosteriorSettings,
         sampler: Sampler,
         seed: u64,
+        progress: &dyn Progress,
     ) -> Result<SampledStar> {
         let started = Instant::now();
         let prior = self.model.likelihood.scaled_prior(self.model.training_labels.view(), &settings.prior)?;
@@ -100,7 +111,7 @@ impl PosteriorSampler {
         let read_s = started.elapsed().as_secs_f64();
         let grid = self.spectra.grid();
         let Sampled { estimates, draws, reason, posterior, fit_s, sampling_s } =
-            self.model.likelihood.sample_star(&spectra, grid, &prior, settings, sampler, seed)?;
+            self.model.likelihood.sample_star(&spectra, grid, &prior, settings, sampler, seed, progress)?;
         let mut star = batch.stars.remove(0);
         star.set_estimates(&estimates, 0);
         star.flags |= judged | posterior.flags;
@@ -156,14 +167,19 @@ pub fn sampler_settings(
     }
 }
 
-/// Paths of spectra, folders walked.
+/// Paths of spectra, each once, folders walked.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn spectra_of(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut spectra = Vec::new();
     for path in named {
-        spectra.extend(crate::data::files::files_below(path, &[".fits", ".fits.gz"])?);
+        spectra.extend(files::files_below(path, &[".fits", ".fits.gz"])?);
+    }
+    let (n_named, mut known) = (spectra.len(), HashSet::new());
+    spectra.retain(|path| known.insert(path.clone()));
+    if spectra.len() < n_named {
+        tracing::warn!("{} of {n_named} spectra are named again; each is sampled once", n_named - spectra.len());
     }
     Ok(spectra)
 }

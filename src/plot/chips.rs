@@ -4,8 +4,11 @@ use std::ops::Range;
 
 use super::axes::Axes;
 use super::canvas::Canvas;
-use super::marks::Stroke;
-use super::palette::Color;
+use super::draws::{ascending, quantile};
+use super::legend::Entry;
+use super::marks::{Marker, Stroke};
+use super::palette::{BLACK, Color};
+use super::ticks::padded_range;
 
 /// Pixels of a spectrum that fall on less than this width of the page are drawn as their lowest and their highest.
 const FINEST: f64 = 0.5;
@@ -65,6 +68,42 @@ pub fn draw_spectrum(
     stroke: Stroke,
 ) {
     axes.line(canvas, &thinned(points(wavelength, values, pixels), axes), stroke);
+}
+
+/// The range of fluxes: the deepest line is in it; a few wild pixels, far above or below zero, do not stretch it.
+pub fn flux_range(flux: impl Iterator<Item = f64>) -> (f64, f64) {
+    let sorted = ascending(flux);
+    let [low, high] = [0.001, 0.999].map(|fraction| quantile(&sorted, fraction));
+    let deepest = sorted.first().map_or(f64::NAN, |lowest| lowest.max(low.min(0.0)));
+    padded_range([deepest, high], 0.1)
+}
+
+/// What the legend says of the triangles of [`mark_cut`].
+pub const CUT: Entry = Entry::Symbol(Marker::Down, BLACK, "reaches beyond the frame");
+
+/// Whether any value lies above or below a range.
+pub fn is_cut(mut values: impl Iterator<Item = f64>, (low, high): (f64, f64)) -> bool {
+    values.any(|value| value < low || value > high)
+}
+
+/// Marks where a spectrum reaches beyond the frame: a triangle for each run of pixels that lie above or below it.
+pub fn mark_cut(
+    canvas: &mut Canvas,
+    axes: &Axes,
+    wavelength: &[f64],
+    values: &[f64],
+    pixels: Range<usize>,
+    color: Color,
+) {
+    for sign in [-1.0, 1.0] {
+        let edge = if sign < 0.0 { axes.y.0 } else { axes.y.1 };
+        for run in runs(pixels.clone(), |pixel| sign * values[pixel] > sign * edge) {
+            let farthest = run.max_by(|a, b| (sign * values[*a]).total_cmp(&(sign * values[*b])));
+            if let Some(pixel) = farthest {
+                axes.point_or_arrow(canvas, (wavelength[pixel], values[pixel]), Marker::Dot, 1.0, color);
+            }
+        }
+    }
 }
 
 /// Draws the area between two spectra, cut at the frame.
@@ -152,6 +191,33 @@ mod tests {
         let coarse = thinned(points.clone(), &axes(5000.0));
         assert_eq!(coarse.len(), points.len() - 19);
         assert!(thinned(Vec::new(), &axes(100.0)).is_empty());
+    }
+
+    #[test]
+    fn the_deepest_line_is_in_the_range_and_what_is_not_is_marked() {
+        let mut flux = vec![1.0; 8000];
+        (flux[70], flux[500]) = (0.1, 9.0);
+        let range = flux_range(flux.iter().copied());
+        assert!(range.0 < 0.1 && range.1 < 2.0, "{range:?}");
+        assert!(is_cut(flux.iter().copied(), range) && !is_cut(flux[..500].iter().copied(), range));
+        // No line is deeper than all the light; noise may be.
+        flux[900] = -50.0;
+        let range = flux_range(flux.iter().copied());
+        assert!((-0.5..0.0).contains(&range.0), "{range:?}");
+        let noise = (0..8000).map(|pixel| if pixel % 3 == 0 { -2.0 } else { 1.0 });
+        assert!(flux_range(noise.chain([-90.0])).0 > -3.0);
+        assert_eq!(flux_range(std::iter::empty()), (0.0, 1.0));
+
+        let wavelength: Vec<f64> = (0..8000).map(|pixel| 0.0125 * f64::from(pixel)).collect();
+        flux[501] = 8.0;
+        let marks = |pixels: Range<usize>| {
+            let figure = crate::plot::canvas::render("cut", (100.0, 100.0), |canvas| {
+                mark_cut(canvas, &Axes { y: range, ..axes(100.0) }, &wavelength, &flux, pixels, BLACK);
+            });
+            // The page is one more.
+            figure.expect("renders").svg.matches("<polygon").count() - 1
+        };
+        assert_eq!((marks(0..8000), marks(0..900), marks(0..400)), (2, 1, 0));
     }
 
     #[test]

@@ -143,7 +143,8 @@ fn draw_panel(canvas: &mut Canvas, figure: &ForestFigure, panel: &ForestPanel, f
     if known().next().is_none() {
         draw_reason(canvas, frame, "no values");
     }
-    let x_marks = axes.x_marks(scale.marks(axes.x));
+    // Labels of panels side by side would run into each other.
+    let x_marks = axes.x_labels_within(axes.x_marks(scale.marks(axes.x)), GAP / 2.0 - 1.5);
     let no_marks = Marks { major: Vec::new(), minor: Vec::new() };
     axes.draw_frame_with(canvas, Titles { x: Some(&panel.title), y: None }, &x_marks, &no_marks);
 }
@@ -196,6 +197,16 @@ mod tests {
             );
             assert!(svg.contains("bars: intervals") && svg.contains("smallest"));
         }
+    }
+
+    #[test]
+    fn no_label_reaches_into_the_panel_beside() {
+        let names = ["linear", "quadratic"].map(String::from);
+        // Its axis ends just right of 0.4, where a label would lie half outside.
+        let ends = Bar { value: 0.1, interval: (0.1, 0.384) };
+        let panel = ForestPanel { title: "log g".into(), rows: vec![(ends, None), (ends, None)] };
+        let svg = forest(&figure(&names, false), &[panel.clone(), panel.clone(), panel]).expect("draws").svg;
+        assert!(svg.contains(">\n0.35\n<") && !svg.contains(">\n0.40\n<"), "{svg}");
     }
 
     #[test]

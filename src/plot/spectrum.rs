@@ -4,14 +4,13 @@ use std::ops::Range;
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles};
 use super::canvas::{Canvas, render};
-use super::chips::{Section, draw_between, draw_spectrum, runs, sections, span};
+use super::chips::{CUT, Section, draw_between, draw_spectrum, flux_range, is_cut, mark_cut, runs, sections, span};
 use super::draws::{ascending, quantile};
 use super::grid::draw_reason;
 use super::legend::{Entry, Legend};
 use super::line_names::{self, MarkedLine, draw_names, named, room_for_names};
 use super::marks::{Lettering, Marker, Rect, Stroke};
 use super::palette::{BAND, BLACK, BLUE, Color, GREEN, GREY, ORANGE, VERMILLION};
-use super::ticks::padded_range;
 use super::{Figure, PAGE_WIDTH};
 use crate::error::{Error, Result};
 
@@ -85,13 +84,13 @@ pub fn spectrum(data: &SpectrumData) -> Result<Figure> {
     let is_known = |pixel: usize| !is_masked(data, pixel) && data.spectra[0].flux[pixel].is_finite();
     let rows = sections(data.wavelength, data.chips, data.windows, is_known);
     let spans: Vec<(f64, f64)> = rows.iter().map(|row| row.span).collect();
-    let legend = Legend::new(entries(data, &spans), PAGE_WIDTH - 20.0);
+    let ranges = ranges(data, &rows);
+    let legend = Legend::new(entries(data, &rows, &spans, ranges), PAGE_WIDTH - 20.0);
     let names = room_for_names(data.lines, &spans);
     let top = 8.0 + LINE_HEIGHT * data.title_lines.len() as f64 + 8.0;
     let differences = if data.differences.is_some() { GAP + DIFFERENCE_HEIGHT } else { 0.0 };
     let row_height = names + FLUX_HEIGHT + differences + BOTTOM_MARGIN;
     let height = top + row_height * rows.len().max(1) as f64 + legend.height() + 6.0;
-    let ranges = ranges(data, &rows);
     render(name, (PAGE_WIDTH, height), |canvas| {
         for (i, line) in data.title_lines.iter().enumerate() {
             let letters = Lettering::new(if i == 0 { 12.0 } else { 9.0 }).centred();
@@ -156,7 +155,12 @@ fn stroke(index: usize) -> Stroke {
     Stroke::solid([VERMILLION, BLUE, GREEN, ORANGE][index % 4], 0.65)
 }
 
-fn entries<'a>(data: &SpectrumData<'a>, spans: &[(f64, f64)]) -> Vec<Entry<'a>> {
+fn entries<'a>(
+    data: &SpectrumData<'a>,
+    rows: &[Section],
+    spans: &[(f64, f64)],
+    (flux_range, reach): ((f64, f64), f64),
+) -> Vec<Entry<'a>> {
     let mut entries = Vec::new();
     for (index, spectrum) in data.spectra.iter().enumerate() {
         let stroke =
@@ -173,15 +177,28 @@ fn entries<'a>(data: &SpectrumData<'a>, spans: &[(f64, f64)]) -> Vec<Entry<'a>> 
         entries.push(Entry::Symbol(Marker::Square, BAND, "masked"));
     }
     entries.extend(line_names::entries(data.lines, spans, (&[], "")));
+    let of = |values: &'a [f64]| unmasked(data, rows).map(|pixel| values[pixel]);
+    let is_marked = data.spectra.iter().any(|spectrum| is_cut(of(spectrum.flux), flux_range))
+        || first_differences(data).is_some_and(|values| is_cut(of(values), (-reach, reach)));
+    entries.extend(is_marked.then_some(CUT));
     entries.extend((!data.remark.is_empty()).then_some(Entry::Words(data.remark)));
     entries
 }
 
+/// Pixels that are drawn and not masked.
+fn unmasked(data: &SpectrumData, rows: &[Section]) -> impl Iterator<Item = usize> {
+    rows.iter().flat_map(|row| row.pixels.clone()).filter(|&pixel| !is_masked(data, pixel))
+}
+
+/// The differences that set how far their axis reaches.
+fn first_differences<'a>(data: &SpectrumData<'a>) -> Option<&'a [f64]> {
+    data.differences.and_then(|differences| differences.values.first()).map(Vec::as_slice)
+}
+
 /// Range of the flux, and that of the differences on either side of zero, which a few wild pixels do not stretch.
 fn ranges(data: &SpectrumData, rows: &[Section]) -> ((f64, f64), f64) {
-    let pixels = || rows.iter().flat_map(|row| row.pixels.clone()).filter(|&pixel| !is_masked(data, pixel));
-    let flux = ascending(data.spectra.iter().flat_map(|spectrum| pixels().map(|pixel| spectrum.flux[pixel])));
-    let flux_range = padded_range([0.001, 0.999].map(|fraction| quantile(&flux, fraction)), 0.1);
+    let pixels = || unmasked(data, rows);
+    let flux_range = flux_range(data.spectra.iter().flat_map(|spectrum| pixels().map(|pixel| spectrum.flux[pixel])));
     let of = |values: &[f64], fraction: f64| {
         let sizes = ascending(pixels().map(|pixel| values[pixel].abs()));
         if sizes.is_empty() { 0.0 } else { quantile(&sizes, fraction) }
@@ -238,6 +255,12 @@ fn draw_flux(canvas: &mut Canvas, data: &SpectrumData, row: &Section, axes: &Axe
     for (index, spectrum) in data.spectra.iter().skip(1).enumerate().rev() {
         draw_spectrum(canvas, axes, data.wavelength, spectrum.flux, row.pixels.clone(), stroke(index));
     }
+    for (index, spectrum) in data.spectra.iter().enumerate().rev() {
+        let color = index.checked_sub(1).map_or(FLUX.color, |index| stroke(index).color);
+        for run in runs(row.pixels.clone(), |pixel| !is_masked(data, pixel)) {
+            mark_cut(canvas, axes, data.wavelength, spectrum.flux, run, color);
+        }
+    }
 }
 
 fn draw_differences(canvas: &mut Canvas, data: &SpectrumData, of: &Differences, row: &Section, axes: &Axes) {
@@ -251,7 +274,10 @@ fn draw_differences(canvas: &mut Canvas, data: &SpectrumData, of: &Differences, 
     for (index, values) in of.values.iter().enumerate().rev() {
         let stroke = Stroke { width: 0.6, ..stroke(index) };
         for run in runs(row.pixels.clone(), |pixel| !is_masked(data, pixel)) {
-            draw_spectrum(canvas, axes, data.wavelength, values, run, stroke);
+            draw_spectrum(canvas, axes, data.wavelength, values, run.clone(), stroke);
+            if index == 0 {
+                mark_cut(canvas, axes, data.wavelength, values, run, stroke.color);
+            }
         }
     }
 }
@@ -332,6 +358,24 @@ mod tests {
         };
         assert!((reach(None, 0.0) - 0.012).abs() < 1e-9);
         assert_eq!((reach(Some(("", &vec![1.0; N])), 0.0), reach(None, 5.0)), (1.8, 5.0));
+    }
+
+    #[test]
+    fn a_deep_line_is_drawn_to_its_bottom_and_what_is_cut_is_told() {
+        let wavelength: Vec<f64> = (0..4000).map(|pixel| 16_000.0 + 0.2 * f64::from(pixel)).collect();
+        let mut flux = vec![2000.0; 4000];
+        (flux[100], flux[2000]) = (300.0, 2100.0);
+        let legend = |flux: &[f64]| {
+            let spectra = [NamedSpectrum { name: "star", flux }];
+            let data = SpectrumData { windows: &[(16_000.0, 16_900.0)], ..data(&wavelength, &spectra) };
+            let rows = sections(&wavelength, &[], data.windows, |_| true);
+            (ranges(&data, &rows).0, spectrum(&data).expect("draws").svg.contains("reaches beyond the frame"))
+        };
+        let ((low, _), is_told) = legend(&flux);
+        assert!(low < 300.0 && !is_told, "{low}");
+        flux[3000] = 60_000.0;
+        let ((_, high), is_told) = legend(&flux);
+        assert!(high < 5000.0 && is_told, "{high}");
     }
 
     #[test]

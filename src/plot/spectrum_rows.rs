@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, TITLE_SIZE, Titles, linear};
 use super::canvas::{Canvas, render};
-use super::chips::{Section, draw_spectrum, sections};
+use super::chips::{CUT, Section, draw_spectrum, is_cut, mark_cut, sections};
 use super::draws::{ascending, quantile};
 use super::grid::{draw_reason, draw_title};
 use super::legend::{Entry, Legend};
@@ -96,7 +96,10 @@ pub fn spectrum_rows(title: &str, data: &SpectrumRows) -> Result<Figure> {
     };
     let spans: Vec<(f64, f64)> = columns.iter().map(|column| column.span).collect();
     let preferred: Vec<String> = rows.iter().flat_map(|row| row.highlighted.iter().cloned()).collect();
+    let ranges: Vec<(f64, f64)> = rows.iter().map(|row| range(row, &columns)).collect();
     let mut entries = entries(data, rows);
+    let is_cut = |(row, range): (&SpectrumRow, &(f64, f64))| is_cut(drawn(row, &columns), *range);
+    entries.extend(rows.iter().zip(&ranges).any(is_cut).then_some(CUT));
     entries.extend(line_names::entries(data.lines, &spans, (&preferred, data.highlighted_meaning)));
     entries.extend([left_out.as_str(), data.remark].into_iter().filter(|words| !words.is_empty()).map(Entry::Words));
     let legend = Legend::new(entries, PAGE_WIDTH - 20.0);
@@ -113,7 +116,6 @@ pub fn spectrum_rows(title: &str, data: &SpectrumRows) -> Result<Figure> {
         .collect();
     let foot = tops.last().unwrap_or(&top) + rows.last().map_or(0.0, height_of);
     let height = foot + BOTTOM_MARGIN + legend.height() + 6.0;
-    let ranges: Vec<(f64, f64)> = rows.iter().map(|row| range(row, &columns)).collect();
     let n_columns = columns.len().max(1) as f64;
     let first_left = LEFT_MARGIN + if data.has_units() { UNIT_ROOM } else { 0.0 };
     let width = (PAGE_WIDTH - first_left - RIGHT_MARGIN - GAP * (n_columns - 1.0)) / n_columns;
@@ -185,6 +187,7 @@ fn draw_row(
         axes.line(canvas, &[(axes.x.0, 0.0), (axes.x.1, 0.0)], ZERO);
         let scaled: Vec<f64> = values.iter().map(|value| scale * value).collect();
         draw_spectrum(canvas, &axes, data.wavelength, &scaled, column.pixels.clone(), stroke);
+        mark_cut(canvas, &axes, data.wavelength, &scaled, column.pixels.clone(), stroke.color);
         let reference = row.reference.as_ref().filter(|_| index == 1);
         let (title, unit) = reference.map_or((row.title.as_str(), row.unit.as_str()), |of| (of.name.as_str(), ""));
         let has_numbers = is_last && (index == 1 || row.reference.is_none());
@@ -227,6 +230,14 @@ fn draw_row_title(canvas: &mut Canvas, left: f64, frame: Rect, (title, unit): (&
     canvas.text(at, title, letters.fitted(title, frame.height + 4.0));
     let small = Lettering { size: 8.5, color: SLATE, ..letters };
     canvas.text((at.0 + UNIT_ROOM - 1.0, at.1), unit, small.fitted(unit, frame.height + 4.0));
+}
+
+/// The values of a row and of its reference where they are drawn.
+fn drawn<'a>(row: &'a SpectrumRow, columns: &'a [Section]) -> impl Iterator<Item = f64> + 'a {
+    let pixels = || columns.iter().flat_map(|column| column.pixels.clone());
+    let reference = row.reference.as_ref().map(|reference| (reference, reference.scale(&row.values)));
+    let below = reference.map(|(reference, scale)| pixels().map(move |pixel| scale * reference.values[pixel]));
+    pixels().map(|pixel| row.values[pixel]).chain(below.into_iter().flatten())
 }
 
 /// The range of a row: its values where it is drawn but for a few wild ones, and zero.
@@ -355,7 +366,10 @@ mod tests {
         }
         let mut wild = SpectrumRow { values: vec![0.01; 2000], ..row("", None) };
         wild.values[7] = -5.0;
-        assert!(range(&wild, &[Section { pixels: 0..2000, span: (0.0, 1.0) }]).0 > -0.1);
+        let all = [Section { pixels: 0..2000, span: (0.0, 1.0) }];
+        assert!(range(&wild, &all).0 > -0.1 && is_cut(drawn(&wild, &all), range(&wild, &all)));
+        wild.values[7] = 0.02;
+        assert!(!is_cut(drawn(&wild, &all), range(&wild, &all)));
     }
 
     #[test]

@@ -70,25 +70,40 @@ fn slope(found: &Saturation) -> String {
     format!("slope {:.3}{expected}", found.slope)
 }
 
-/// Sentences for a page, with placeholders for the numbers of `metrics.json`.
-pub fn sentences(model: &str, label: &str, found: &Saturation) -> Vec<String> {
+/// A sentence on the end of a label's range that is farthest off, in parts of that range, with placeholders for the numbers of
+/// `metrics.json`; none where no end is clearly off. What was found is by model and label.
+pub fn worst(found: &[(&str, &str, &Saturation)]) -> Option<String> {
+    let farthest = |(model, label, found): &(&str, &str, &Saturation)| {
+        let range = (found.highest.limit - found.lowest.limit).abs();
+        let size = |field: &str| if field == "lowest" { found.lowest.size } else { found.highest.size };
+        let of_end = |(field, before, direction)| {
+            (size(field) / range, sentence(model, label, found, (field, before, direction)))
+        };
+        ends(label, found).into_iter().map(of_end).collect::<Vec<_>>()
+    };
+    found.iter().flat_map(farthest).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, sentence)| sentence)
+}
+
+fn sentence(model: &str, label: &str, found: &Saturation, (field, before, direction): (&str, String, &str)) -> String {
     let quantity = |path: String| match unit(label) {
         "" => format!("{{{path}}}"),
         unit => format!("{{{path}:{unit}}} {unit}"),
     };
     let place = format!("models.{model}.saturation.{label}");
-    ends(label, found)
-        .into_iter()
-        .map(|(field, before, direction)| {
-            let side = if field == "lowest" { "below" } else { "above" };
-            format!(
-                "{model}: {before} {} {direction} ({side} {}; slope against the {} {{{place}.slope:.3}}).",
-                quantity(format!("{place}.{field}.size")),
-                quantity(format!("{place}.{field}.limit")),
-                found.reference,
-            )
-        })
-        .collect()
+    let side = if field == "lowest" { "below" } else { "above" };
+    format!(
+        "{model}: {before} {} {direction} ({side} {}; slope against the {} {{{place}.slope:.3}}).",
+        quantity(format!("{place}.{field}.size")),
+        quantity(format!("{place}.{field}.limit")),
+        found.reference,
+    )
+}
+
+/// What estimates of the stars of the lowest and of the highest tenth are, "too hot" and the like; empty where they are not
+/// clearly off.
+pub fn directions(label: &str, found: &Saturation) -> [&'static str; 2] {
+    let ends = ends(label, found);
+    ["lowest", "highest"].map(|end| ends.iter().find(|(field, ..)| *field == end).map_or("", |(.., words)| words))
 }
 
 #[cfg(test)]
@@ -119,15 +134,19 @@ mod tests {
 
     #[test]
     fn only_what_is_clear_is_told_and_in_the_label_s_own_words() {
+        let worst_of = |bias: f64| {
+            let (off, quiet) = (found(bias), found(12.0));
+            worst(&[("net", "teff", &quiet), ("cannon", "teff", &off), ("ridge", "teff", &found(0.6 * bias))])
+        };
         assert_eq!(
-            sentences("cannon", "teff", &found(-102.0)),
-            [
-                "cannon: stars of the hottest tenth in Teff come out {models.cannon.saturation.teff.highest.size:K} K too cool \
-              (above {models.cannon.saturation.teff.highest.limit:K} K; slope against the truth \
-              {models.cannon.saturation.teff.slope:.3})."
-            ]
+            worst_of(-102.0).unwrap(),
+            "cannon: stars of the hottest tenth in Teff come out {models.cannon.saturation.teff.highest.size:K} K too cool \
+             (above {models.cannon.saturation.teff.highest.limit:K} K; slope against the truth \
+             {models.cannon.saturation.teff.slope:.3})."
         );
-        assert!(sentences("cannon", "teff", &found(-12.0)).is_empty());
+        assert_eq!((worst_of(-12.0), worst(&[])), (None, None));
+        assert_eq!(directions("teff", &found(-102.0)), ["", "too cool"]);
+        assert_eq!(directions("teff", &found(-12.0)), ["", ""]);
         assert!(ends("fe_h", &found(60.0))[0].1.contains("richest") && ends("logg", &found(60.0))[0].2 == "too high");
     }
 }

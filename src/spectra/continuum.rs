@@ -44,6 +44,11 @@ impl ContinuumSettings {
     pub fn finds_pixels(&self) -> bool {
         self.method == ContinuumMethod::Chebyshev && self.pixels == "find"
     }
+
+    /// Whether spectra of this grid that were treated so are apStar spectra that maury normalized: models of those label files.
+    pub fn is_of_apstar(&self, grid: &WavelengthGrid) -> bool {
+        self.method != ContinuumMethod::None && grid.is_apogee()
+    }
 }
 
 /// How spectra are normalized.
@@ -320,6 +325,15 @@ mod tests {
         assert!(normalized.ivar.iter().all(|ivar| *ivar == 0.0));
         assert_eq!((quality.chips_lost, quality.n_good), (1, 0));
         assert!(quality.continuum_residual.is_nan());
+    }
+
+    #[test]
+    fn only_apstar_spectra_that_were_normalized_are_of_apstar() {
+        let normalized = ContinuumSettings::default();
+        let as_they_came = ContinuumSettings { method: ContinuumMethod::None, ..normalized.clone() };
+        let (apogee, other) = (WavelengthGrid::apogee(), WavelengthGrid::from_pixel_numbers(8575));
+        assert!(normalized.is_of_apstar(&apogee) && !normalized.is_of_apstar(&other));
+        assert!(!as_they_came.is_of_apstar(&apogee));
     }
 
     #[test]

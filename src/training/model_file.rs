@@ -85,13 +85,14 @@ fn header(origin: &Path, text: &str) -> Result<Header> {
 fn text(folder: &Path) -> Result<String> {
     let path = folder.join(MODEL_FILE);
     if !path.is_file() {
-        return Err(failed(
-            folder,
-            format!(
-                "no {MODEL_FILE} here; give `models/<name>` of a run (or its `fold1`, ...), `checkpoints/payne-hband`, or make \
-                 one with `maury import`"
-            ),
-        ));
+        let problem = match (folder.is_dir(), folder.exists()) {
+            (true, _) => format!("no {MODEL_FILE} in this folder"),
+            (false, true) => "this is a file, and a model is a folder".to_string(),
+            (false, false) => "there is no such folder".to_string(),
+        };
+        let remedy = "give `models/<name>` of a run (or its `fold1`, ...), `checkpoints/payne-hband` of maury's own repository, or \
+                      make one with `maury import`";
+        return Err(failed(folder, format!("{problem}; {remedy}")));
     }
     files::read_text(&path)
 }
@@ -118,7 +119,11 @@ mod tests {
     fn what_was_written_comes_back_to_the_last_bit_and_only_as_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let own = Own { size: 3, values: vec![0.1, 1.0 / 3.0, -1e-300, 5e17] };
-        assert!(kind(folder.path()).unwrap_err().to_string().contains("maury import"));
+        let none = |path: &Path| kind(path).unwrap_err().to_string();
+        assert!(none(folder.path()).contains("no model.json in this folder; give `models/<name>`"));
+        assert!(none(&folder.path().join("payne-hband")).contains("payne-hband: there is no such folder; "));
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(none(&folder.path().join("file")).contains("this is a file"));
         write(folder.path(), "own", &own).unwrap();
         assert_eq!(kind(folder.path()).unwrap(), "own");
         assert_eq!(read::<Own>(folder.path(), "own").unwrap(), own);

@@ -185,6 +185,19 @@ fn what_is_no_finished_run_is_refused_with_a_remedy() {
     let table = succeeded(place, &["compare", &point("01"), &point("02")]);
     assert!(table.contains("sizes-01/cannon") && table.contains("sizes-02/cannon"), "{table}");
 
+    // A comparison is no run, and no run can be taken for one.
+    for verb in ["compare", "report"] {
+        for folder in ["experiments/compare", "experiments/compare/latest"] {
+            refused(place, &[verb, folder], 2, &["this is a comparison of runs and no run", "comparison.html"]);
+        }
+    }
+    for name in ["compare", "latest"] {
+        let said = [&format!("cannot be called {name}"), "--name"];
+        refused(place, &["run", "lab.toml", "--name", name], 2, &said);
+    }
+    std::fs::copy(place.join("lab.toml"), place.join("compare.toml")).unwrap();
+    refused(place, &["check", "compare.toml"], 2, &["cannot be called compare", "--name"]);
+
     let run = std::fs::canonicalize(latest(place, "b")).unwrap();
     std::fs::rename(run.join("metrics.json"), run.join("kept.json")).unwrap();
     refused(place, &["compare", "a", "b"], 1, &["not finished", "no metrics.json"]);

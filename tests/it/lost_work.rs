@@ -87,6 +87,34 @@ fn a_mock_survey_that_is_stopped_leaves_nothing() {
     assert!(!begins(), "something is left");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_posterior_that_is_stopped_in_the_middle_of_a_star_stops_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband").display().to_string();
+    let star = apstar_fixture().display().to_string();
+    for sampler in ["hmc", "nuts"] {
+        // Minutes of draws.
+        let words = ["posterior", "--model", &model, "--draws", "100000", "--sampler", sampler, &star];
+        let child = start(folder.path(), &words);
+        let begun = Instant::now();
+        let begins = || std::fs::read_dir(folder.path()).unwrap().count() > 0;
+        while !begins() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let asked = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{sampler}: {said}");
+        assert!(said.contains("stopped as asked") && asked.elapsed() < Duration::from_secs(20), "{sampler}: {said}");
+        assert!(!begins(), "{sampler}: something is left");
+    }
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    refused(folder.path(), &["posterior", "--model", &model, "empty"], 1, &["reading spectra", "name apStar files"]);
+}
+
 #[test]
 fn rows_are_those_asked_for_and_a_finished_table_is_not_replaced_unasked() {
     let folder = survey(24);

@@ -28,6 +28,7 @@ mod limits;
 mod lost_work;
 mod mock;
 mod networks;
+mod newcomers;
 mod outliers;
 mod own_kind;
 mod posterior;

@@ -1,7 +1,10 @@
 //! Posteriors: HMC, NUTS, brute force and closed forms against each other; ranks of known labels; stars that cannot be sampled.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use burn::tensor::{Int, Tensor};
 use maury::device::{Compute, Precision, to_f64};
+use maury::error::Error;
 use maury::inference::chi_square::{ChiSquare, Evaluation, Minimum};
 use maury::inference::compress::Compressor;
 use maury::inference::compressed::CompressedSpectra;
@@ -15,6 +18,7 @@ use maury::inference::sampling::{Likelihood, PosteriorSettings, Sampler, draw_st
 use maury::inference::{hmc, nuts};
 use maury::models::payne::Network;
 use maury::models::vectorizer::Vectorizer;
+use maury::progress::{Progress, Silent};
 use maury::spectra::batch::SpectraBatch;
 use maury::spectra::grid::WavelengthGrid;
 use maury::spectra::labels::LabelScaler;
@@ -89,7 +93,47 @@ pub fn hmc_draws<C: ChiSquare + Sync>(
     settings: &SamplerSettings,
 ) -> Vec<Draws> {
     let starts: Vec<Option<Approximation>> = starts.iter().cloned().map(Some).collect();
-    hmc::sample(posterior, &starts, settings, 5, |_, draws| draws).into_iter().map(Option::unwrap).collect()
+    hmc::sample(posterior, &starts, settings, 5, &Silent, |_, draws| draws)
+        .unwrap()
+        .into_iter()
+        .map(Option::unwrap)
+        .collect()
+}
+
+/// Asks to stop once it was asked so many times.
+struct StopsAfter {
+    limit: usize,
+    asked: AtomicUsize,
+}
+
+impl Progress for StopsAfter {
+    fn start(&self, _task: &str, _total: usize) {}
+    fn advance(&self, _steps: usize) {}
+    fn finish(&self) {}
+    fn interrupted(&self) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed) >= self.limit
+    }
+}
+
+#[test]
+fn samplers_stop_in_the_middle_of_a_star_when_asked() {
+    let mock = mock(&drawn(3, 2, 21), 2, 30, 0.1, 22);
+    let posterior = Posterior::new(mock.problem, ScaledPrior::flat(2), 2, None);
+    let starts = approximations(&posterior, &mock.minimum, &mock.n_pixels);
+    let wanted: Vec<Option<Approximation>> = starts.iter().cloned().map(Some).collect();
+    // Nobody would wait for so many draws. The first stops in warm-up, the second beyond it.
+    let endless = settings(200_000);
+    for limit in [5, endless.warm_up + 50] {
+        let stops = StopsAfter { limit, asked: AtomicUsize::new(0) };
+        let stopped = hmc::sample(&posterior, &wanted, &endless, 5, &stops, |_, draws| draws);
+        assert!(matches!(stopped, Err(Error::Interrupted { kept: false })));
+        // Stars that are sampled apart from each other ask once more each, and so do chains.
+        assert!(stops.asked.into_inner() <= limit + 3);
+        let stops = StopsAfter { limit, asked: AtomicUsize::new(0) };
+        let stopped = nuts::sample(&posterior, 0, &starts[0], &endless, 6, &stops);
+        assert!(matches!(stopped, Err(Error::Interrupted { kept: false })));
+        assert!(stops.asked.into_inner() <= limit + endless.chains);
+    }
 }
 
 #[test]
@@ -196,7 +240,7 @@ fn a_gaussian_posterior_is_sampled_as_its_closed_form_says() {
         }
         let draws = [
             ("HMC", found[star].clone()),
-            ("NUTS", nuts::sample(&posterior, star, &starts[star], &settings(2500), 6).unwrap()),
+            ("NUTS", nuts::sample(&posterior, star, &starts[star], &settings(2500), 6, &Silent).unwrap()),
         ];
         for (name, draws) in draws {
             assert_eq!((draws.divergences(), draws.beyond_walls, draws.n_draws()), (0, 0, 2500), "{name}");
@@ -239,7 +283,7 @@ fn a_bent_posterior_is_sampled_as_brute_force_says() {
         let weight: Vec<f64> = rows.map(|row| if allowed[row] { (ln[row] - largest).exp() } else { 0.0 }).collect();
         let total: f64 = weight.iter().sum();
         let hmc = hmc_draws(&posterior, &starts, &settings(3000)).swap_remove(star);
-        let nuts = nuts::sample(&posterior, star, &starts[star], &settings(3000), 6).unwrap();
+        let nuts = nuts::sample(&posterior, star, &starts[star], &settings(3000), 6, &Silent).unwrap();
         for (name, draws) in [("HMC", &hmc), ("NUTS", &nuts)] {
             assert_eq!(draws.divergences(), 0, "{name}");
             for (k, marginal) in draws.marginals(2).iter().enumerate() {
@@ -361,7 +405,7 @@ fn one_star_is_sampled_alike_by_both_samplers() {
     let grid = WavelengthGrid::from_pixel_numbers(200);
     let prepared = prepare(&fitted, &spectra, &prior, &settings.nuisances, &grid).unwrap();
     let scaler = label_scaler(&fitted);
-    let draw = |sampler| draw_star(&prepared, 1, sampler, &settings.sampler, &scaler, 4).unwrap().unwrap();
+    let draw = |sampler| draw_star(&prepared, 1, sampler, &settings.sampler, &scaler, 4, &Silent).unwrap().unwrap();
     let (hmc, nuts) = (draw(Sampler::Hmc), draw(Sampler::Nuts));
     for k in 0..4 {
         let (a, b) = (hmc.marginal(k), nuts.marginal(k));
@@ -386,11 +430,12 @@ fn speed_of_hmc() {
     for batch_stars in [16, 32, 64, 128, 256] {
         let settings = SamplerSettings { batch_stars, ..settings(1000) };
         let started = std::time::Instant::now();
-        let found = hmc::sample(&posterior, &starts, &settings, 1, |_, draws| {
+        let found = hmc::sample(&posterior, &starts, &settings, 1, &Silent, |_, draws| {
             let marginals = draws.marginals(n_labels);
             let least = marginals.iter().map(|m| m.diagnostics.ess_bulk).fold(f64::INFINITY, f64::min);
             (least, draws.step_size, draws.acceptance, draws.n_gradients)
-        });
+        })
+        .unwrap();
         let seconds = started.elapsed().as_secs_f64();
         let found: Vec<_> = found.into_iter().flatten().collect();
         type Found = (f64, f64, f64, usize);
@@ -408,13 +453,13 @@ fn speed_of_hmc() {
     for chains in [4, 16, 64] {
         let settings = SamplerSettings { chains, ..settings(1000) };
         let started = std::time::Instant::now();
-        let draws = hmc::sample(&posterior, &one, &settings, 1, |_, draws| draws)[7].clone().unwrap();
+        let draws = hmc::sample(&posterior, &one, &settings, 1, &Silent, |_, draws| draws).unwrap()[7].clone().unwrap();
         let seconds = started.elapsed().as_secs_f64();
         let ess = draws.marginals(n_labels).iter().map(|m| m.diagnostics.ess_bulk).fold(f64::INFINITY, f64::min);
         say(&format!("one star, {chains} chains: {seconds:.2} s, {:.0} ESS/s", ess / seconds));
     }
     let started = std::time::Instant::now();
-    let draws = nuts::sample(&posterior, 7, one[7].as_ref().unwrap(), &settings(1000), 1).unwrap();
+    let draws = nuts::sample(&posterior, 7, one[7].as_ref().unwrap(), &settings(1000), 1, &Silent).unwrap();
     let seconds = started.elapsed().as_secs_f64();
     let ess = draws.marginals(n_labels).iter().map(|m| m.diagnostics.ess_bulk).fold(f64::INFINITY, f64::min);
     say(&format!("one star, NUTS: {seconds:.2} s, {:.0} ESS/s", ess / seconds));

@@ -68,6 +68,44 @@ fn the_mystery_spectrum_has_a_posterior_under_the_emulator() {
 }
 
 #[test]
+fn a_second_star_joins_the_first_and_another_model_does_not() {
+    let work = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband").display().to_string();
+    for name in ["a.fits", "b.fits"] {
+        std::fs::copy(apstar_fixture(), work.path().join(name)).unwrap();
+    }
+    let words = |star: &'static str, more: &[&'static str]| -> Vec<String> {
+        let base = ["posterior", "--model", &model, "--draws", "200", "--warmup", "100", star];
+        base.iter().chain(more).map(|word| word.to_string()).collect()
+    };
+    let run = |star, more: &[&'static str]| {
+        let words = words(star, more);
+        succeeded(work.path(), &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let rows = || {
+        let table = std::fs::read_to_string(work.path().join("posterior/summary.csv")).unwrap();
+        let cells = |line: &str| line.split(',').take(2).collect::<Vec<_>>().join(" ");
+        table.lines().skip(1).map(cells).collect::<Vec<_>>()
+    };
+    let id = "2M19485057+5005279";
+    assert!(!run("a.fits", &[]).contains("sampled before"));
+    assert!(run("b.fits", &[]).contains("the summary keeps 1 sampled before"));
+    assert_eq!(rows(), [format!("{id} a.fits"), format!("{id}-2 b.fits")]);
+    for name in [id.to_string(), format!("{id}-2")] {
+        assert!(work.path().join(format!("posterior/draws-{name}.fits")).is_file(), "{name}");
+    }
+    // Other settings, refused before anything is sampled; replaced when asked.
+    let other = words("a.fits", &["--seed", "2"]);
+    let said = ["posterior/summary.fits: posteriors of another model or by other settings", "--overwrite", "--out"];
+    refused(work.path(), &other.iter().map(String::as_str).collect::<Vec<_>>(), 2, &said);
+    assert_eq!(rows().len(), 2);
+    run("b.fits", &["--seed", "2", "--overwrite"]);
+    assert_eq!(rows(), [format!("{id} b.fits")]);
+    assert!(!work.path().join(format!("posterior/draws-{id}-2.fits")).exists());
+    assert!(!work.path().join("posterior/.lock").exists());
+}
+
+#[test]
 fn requests_that_make_no_sense_are_refused() {
     let work = tempfile::tempdir().unwrap();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband").display().to_string();
@@ -112,6 +150,8 @@ fn an_experiment_leaves_the_posterior_of_every_test_star() {
         assert!((posterior[0] - fit[0]).abs() < 0.3 * fit[1] && (posterior[1] / fit[1] - 1.0).abs() < 0.15);
     }
     assert!(run.join("posterior-cannon.fits").is_file());
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("posterior-cannon.fits, .csv") && page.contains("models.cannon.posterior.r_hat_max"));
     let wrong = ["run", "lab.toml", "--set", "posterior.prior.labels.tef=\"flat\""];
     refused(folder.path(), &wrong, 2, &["posterior.prior.labels.tef", "did you mean `teff`"]);
 }

@@ -294,5 +294,5 @@ fn a_model_for_other_spectra_is_refused_for_apstar_files() {
     let work = tempfile::tempdir().unwrap();
     let output = maury(work.path(), &["label", "--model", "nowhere", &apstar_fixture().display().to_string()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no model.json here"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere: there is no such folder"));
 }

@@ -56,13 +56,13 @@ fn a_model_that_is_not_finite_and_a_start_far_away_cost_no_other_star_its_poster
     let expected = [None, Some(Unsampled::NotFinite), Some(Unsampled::NotFinite), None, Some(Unsampled::NoData)];
     assert_eq!(reasons, expected);
     let mut starts: Vec<Option<Approximation>> = found.into_iter().map(Result::ok).collect();
-    let alone = hmc::sample(&posterior, &starts, &settings(200), 5, |_, draws| draws);
+    let alone = hmc::sample(&posterior, &starts, &settings(200), 5, &Silent, |_, draws| draws).unwrap();
     assert_eq!(alone.iter().filter(|draws| draws.is_some()).count(), 2);
     // Thousands of standard deviations off, with a width that has nothing to do with the posterior's there.
     let far = starts[3].as_mut().unwrap();
     far.centre = vec![300.0, -200.0];
     far.root *= 1e3;
-    let beside = hmc::sample(&posterior, &starts, &settings(200), 5, |_, draws| draws);
+    let beside = hmc::sample(&posterior, &starts, &settings(200), 5, &Silent, |_, draws| draws).unwrap();
     assert_eq!(beside[0], alone[0]);
     let lost = beside[3].as_ref().unwrap();
     let flags = StarPosterior::of(lost, 2, false, false).flags;
@@ -70,10 +70,11 @@ fn a_model_that_is_not_finite_and_a_start_far_away_cost_no_other_star_its_poster
     assert!(flags & star_flags::NOT_MIXED != 0 || error < 0.2, "{flags} {error}");
     // And a star whose NaN is met only while sampling: it never moves, and says so.
     let starts = vec![None, starts[0].clone()];
-    let stuck = hmc::sample(&posterior, &starts, &settings(20), 5, |_, draws| draws)[1].clone().unwrap();
+    let stuck =
+        hmc::sample(&posterior, &starts, &settings(20), 5, &Silent, |_, draws| draws).unwrap()[1].clone().unwrap();
     assert_eq!(stuck.acceptance, 0.0);
     assert_eq!(stuck.divergences(), 80);
-    assert!(nuts::sample(&posterior, 1, starts[1].as_ref().unwrap(), &settings(20), 5).is_err());
+    assert!(nuts::sample(&posterior, 1, starts[1].as_ref().unwrap(), &settings(20), 5, &Silent).is_err());
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::findings::predictions::Predictions;
 const SHARED: [&str; 8] =
     ["seed", "split", "max_training_stars", "labels", "data", "selection", "pixmask", "continuum"];
 
+/// The file of a run's numbers, the last that is written.
+const METRICS: &str = "metrics.json";
+
 /// A finished run.
 #[derive(Debug, Clone)]
 pub struct FinishedRun {
@@ -120,34 +123,44 @@ pub fn run_folder(path: &Path, experiments: &Path) -> Result<PathBuf> {
         return Err(wrong("this is a file; give the folder of a run"));
     }
     let latest = path.join("latest");
-    let folder = if path.join("metrics.json").is_file() {
-        path.clone()
+    let folder = if path.join(METRICS).is_file() {
+        path
     } else if latest.is_dir() {
         latest
     } else if latest.is_file() {
         // Where links need privileges, the file names the folder.
         path.join(files::read_text(&latest)?.trim())
-    } else if path.join("experiment.toml").is_file() || path.join("log.txt").is_file() {
-        return Err(Error::format(
-            &path,
-            "this run is not finished: it has no metrics.json; wait for it, or run it again",
-        ));
     } else {
-        return Err(wrong("this is not the folder of a run: it has no metrics.json, and no `latest` points to one"));
+        path
     };
+    expect_run(&folder)?;
     std::fs::canonicalize(&folder).map_err(Error::io(&folder, "open"))
+}
+
+/// Refuses folders that are no finished run's.
+fn expect_run(folder: &Path) -> Result<()> {
+    let has = |name: &str| folder.join(name).is_file();
+    let wrong = |detail: &str| Err(Error::Config(format!("{}: {detail}", folder.display())));
+    match () {
+        () if has(METRICS) => Ok(()),
+        () if has("comparison.json") => wrong(
+            "this is a comparison of runs and no run; its page is its comparison.html, and the runs are in folders of their own",
+        ),
+        () if has("experiment.toml") || has("log.txt") => {
+            let detail = "this run is not finished: it has no metrics.json; wait for it, or run it again";
+            Err(Error::format(folder, detail))
+        }
+        () => wrong("this is not the folder of a run: it has no metrics.json, and no `latest` points to one"),
+    }
 }
 
 /// The numbers of a run's folder, `metrics.json`.
 ///
 /// # Errors
-/// [`Error::Format`] for a run that is unfinished or another kind of folder.
+/// As [`run_folder`]; [`Error::Format`] for a sweep.
 pub fn read_metrics(folder: &Path) -> Result<Value> {
-    let path = folder.join("metrics.json");
-    if !path.is_file() {
-        let detail = "this run is not finished: it has no metrics.json; wait for it, or run it again";
-        return Err(Error::format(folder, detail));
-    }
+    expect_run(folder)?;
+    let path = folder.join(METRICS);
     let metrics: Value =
         serde_json::from_str(&files::read_text(&path)?).map_err(|err| Error::format(&path, err.to_string()))?;
     if metrics["points"].is_array() {

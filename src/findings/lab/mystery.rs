@@ -100,7 +100,7 @@ pub(super) fn sample(
     let mut mystery: Option<Mystery> = None;
     for (name, folder) in models {
         let sampler = PosteriorSampler::load(folder, &shared.fit, &RefineSettings::default(), subject.context.compute)?;
-        let star = match sampler.sample(&path, &settings, Sampler::Hmc, shared.seed) {
+        let star = match sampler.sample(&path, &settings, Sampler::Hmc, shared.seed, subject.context.progress) {
             Ok(star) => star,
             // One model's trouble with one spectrum is no reason to lose a run.
             Err(err @ Error::Sampling(_)) => {

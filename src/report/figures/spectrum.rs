@@ -1,15 +1,14 @@
 //! A star's raw flux with its pseudo-continuum, above the normalized flux, chip by chip.
 
 use crate::error::Result;
-use crate::plot::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Titles};
+use crate::plot::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Titles, linear};
 use crate::plot::canvas::render;
-use crate::plot::chips::known;
+use crate::plot::chips::{CUT, flux_range, is_cut, known, mark_cut};
 use crate::plot::legend::{Entry, Legend};
 use crate::plot::marks::{Lettering, Marker, Rect, Stroke};
 use crate::plot::palette::{BLUE, GREY, VERMILLION};
 use crate::plot::{Figure, PAGE_WIDTH};
 use crate::stars::star::StarSpectrum;
-use crate::stats::robust::quantile;
 
 const HEIGHT: f64 = 420.0;
 const TOP: f64 = 34.0;
@@ -27,24 +26,22 @@ pub fn draw(star: &StarSpectrum) -> Result<Figure> {
         chip.clone().map(|pixel| (grid.wavelength[pixel], values[pixel])).collect()
     };
     let raw_title = if star.raw_unit.is_empty() { "flux".to_string() } else { format!("flux [{}]", star.raw_unit) };
+    let rows = [(star.raw_flux.as_slice(), raw_title.as_str()), (star.flux.as_slice(), "normalized flux")];
+    let ranges = rows.map(|(values, _)| flux_range(values.iter().copied()));
+    let is_cut = rows.iter().zip(ranges).any(|((values, _), range)| is_cut(values.iter().copied(), range));
     render(&format!("spectrum of {}", star.id), (PAGE_WIDTH, HEIGHT), |canvas| {
         canvas.text((PAGE_WIDTH / 2.0, TOP / 2.0), &star.id, Lettering::new(13.0).centred());
-        let rows = [(star.raw_flux.as_slice(), raw_title.as_str()), (star.flux.as_slice(), "normalized flux")];
-        let legend = Legend::new(
-            vec![
-                Entry::Line(Stroke::solid(VERMILLION, 1.4), "pseudo-continuum"),
-                Entry::Symbol(Marker::Dot, VERMILLION, "continuum pixels"),
-                Entry::Words("masked pixels are left out"),
-            ],
-            PAGE_WIDTH,
-        );
+        let mut entries = vec![
+            Entry::Line(Stroke::solid(VERMILLION, 1.4), "pseudo-continuum"),
+            Entry::Symbol(Marker::Dot, VERMILLION, "continuum pixels"),
+        ];
+        entries.extend(is_cut.then_some(CUT));
+        entries.push(Entry::Words("masked pixels are left out"));
+        let legend = Legend::new(entries, PAGE_WIDTH);
         let height = (HEIGHT - TOP - BOTTOM_MARGIN - GAP - legend.height()) / 2.0;
         let width =
             (PAGE_WIDTH - LEFT_MARGIN - 14.0 - GAP * chips.len().saturating_sub(1) as f64) / chips.len().max(1) as f64;
-        for (row, (values, title)) in rows.into_iter().enumerate() {
-            let good: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
-            let (low, high) = (quantile(&good, 0.002), quantile(&good, 0.998));
-            let margin = 0.1 * (high - low).max(1e-6);
+        for (row, ((values, title), y)) in rows.into_iter().zip(ranges).enumerate() {
             for (column, chip) in chips.iter().enumerate() {
                 let frame = Rect {
                     left: LEFT_MARGIN + column as f64 * (width + GAP),
@@ -53,7 +50,7 @@ pub fn draw(star: &StarSpectrum) -> Result<Figure> {
                     height,
                 };
                 let x = (grid.wavelength[chip.start], grid.wavelength[chip.end - 1]);
-                let axes = Axes { frame, x, y: (low - margin, high + margin) };
+                let axes = Axes { frame, x, y };
                 axes.line(canvas, &points(values, chip), Stroke::solid(BLUE, 0.5));
                 if row == 0 {
                     axes.line(canvas, &points(&star.continuum, chip), Stroke::solid(VERMILLION, 1.4));
@@ -63,9 +60,11 @@ pub fn draw(star: &StarSpectrum) -> Result<Figure> {
                 for pixel in chip.clone().filter(|pixel| star.continuum_pixels[*pixel] && values[*pixel].is_finite()) {
                     axes.point(canvas, (grid.wavelength[pixel], values[pixel]), Marker::Dot, 1.0, VERMILLION);
                 }
+                mark_cut(canvas, &axes, &grid.wavelength, values, chip.clone(), BLUE);
                 let titles =
                     Titles { x: (row == 1).then_some("vacuum wavelength [Å]"), y: (column == 0).then_some(title) };
-                axes.draw_frame(canvas, titles);
+                let x_marks = axes.x_labels_within(axes.x_marks(linear(axes.x)), GAP / 2.0 - 1.5);
+                axes.draw_frame_with(canvas, titles, &x_marks, &axes.y_marks(linear(axes.y)));
             }
         }
         if chips.is_empty() {

@@ -5,8 +5,10 @@
 
 mod appendix;
 mod comparison;
+mod ends;
 mod inside;
 mod outliers;
+mod posteriors;
 mod spectra;
 mod stars;
 mod summary;
@@ -173,6 +175,7 @@ pub fn page(run: &Run) -> String {
     inside::latent(&mut page, run);
     unseen::test_stars(&mut page, run);
     unseen::errors(&mut page, run);
+    posteriors::posteriors(&mut page, run);
     outliers::outliers(&mut page, run);
     if facts.has("lab") {
         stars::kiel(&mut page, run);

@@ -1,11 +1,7 @@
 //! The head of a run's page: what was asked, and the answer in one table.
 
-use std::collections::BTreeMap;
-
-use super::{Run, in_table, listed, title};
-use crate::findings::saturation::Saturation;
+use super::{Run, ends, in_table, listed, title};
 use crate::report::html::{Cell, Page};
-use crate::report::saturation;
 
 /// Question and answer.
 pub(super) fn summary(page: &mut Page, run: &Run) {
@@ -61,7 +57,7 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     head.extend(labels.iter().map(|label| title(label)));
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     nuisances(page, run);
-    told_ends(page, run);
+    ends::worst(page, run);
     not_described(page, run);
     if run.facts().has("settings.data.mock") {
         page.tell(
@@ -92,20 +88,6 @@ fn nuisances(page: &mut Page, run: &Run) {
         };
         page.tell(&facts, &[&sentence]);
     }
-}
-
-/// Where estimates fall short at the ends of a label's range.
-fn told_ends(page: &mut Page, run: &Run) {
-    let facts = run.facts();
-    let mut sentences = Vec::new();
-    for model in run.models() {
-        let found = facts.at(&format!("models.{model}.saturation")).cloned().unwrap_or_default();
-        let found: BTreeMap<String, Saturation> = serde_json::from_value(found).unwrap_or_default();
-        for label in run.labels() {
-            sentences.extend(found.get(label).into_iter().flat_map(|found| saturation::sentences(model, label, found)));
-        }
-    }
-    page.tell(&facts, &sentences.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 /// Test stars that models do not describe.

@@ -1,6 +1,6 @@
 //! Sections on stars that took no part in training: bias, scatter, and whether errors are true to size.
 
-use super::{Run, in_table, title};
+use super::{Run, ends, in_table, title};
 use crate::inference::calibration::is_news;
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
@@ -61,6 +61,7 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
            stars. The formal error is the median of those that the models quote, the pull width the robust scatter of \
            residuals in units of them: it would be one if they were right."],
     );
+    ends::table(page, run);
     for model in &models {
         let of = |field: &str| format!("models.{model}.labels.teff.{field}");
         run.show(
