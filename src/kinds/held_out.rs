@@ -36,7 +36,7 @@ pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, jo
     }
     let (rows, estimates, excess) = match trained.unseen(job, estimator)? {
         Unseen::Nothing => return Ok(ByParts::default()),
-        Unseen::Known(rows, estimates, excess) => (rows, estimates, excess),
+        Unseen::Known(known) => (known.rows, known.estimates, known.excess),
         Unseen::ByParts => match by_parts(trained, job, &mut unseen)? {
             Some((rows, estimates)) => (rows, estimates, None),
             None => return Ok(ByParts { held_out: None, unseen }),

@@ -168,11 +168,20 @@ pub enum Strangers<'a> {
 pub enum Unseen {
     /// From models trained on parts of the others.
     ByParts,
-    /// From the model itself: rows, their estimates, and by how much the variance of these exceeds that of the whole model's, where
-    /// it does, [n_rows, n_labels].
-    Known(Vec<usize>, LabelEstimates, Option<Array2<f64>>),
+    /// From the model itself.
+    Known(Box<KnownUnseen>),
     /// From nowhere.
     Nothing,
+}
+
+/// Estimates that a model has of training stars as if it had not seen them.
+pub struct KnownUnseen {
+    /// The stars.
+    pub rows: Vec<usize>,
+    /// Their estimates, in this order.
+    pub estimates: LabelEstimates,
+    /// By how much the variance of these exceeds that of the whole model's, [n_rows, n_labels]; none where it does not.
+    pub excess: Option<Array2<f64>>,
 }
 
 /// How training went: plain data for `metrics.json`, and what only some kinds can tell.

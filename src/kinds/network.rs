@@ -10,7 +10,8 @@ use super::context::{CalibrationSettings, Context, HeldOutByNetworks};
 use super::fill::{fill, filled_by_others};
 use super::fold::label_test_stars;
 use super::kind::{
-    FoldResult, Job, Kind, Loaded, Model, ModelFolder, Strangers, Subject, Trained, Training, TrainingReport, Unseen,
+    FoldResult, Job, Kind, KnownUnseen, Loaded, Model, ModelFolder, Strangers, Subject, Trained, Training,
+    TrainingReport, Unseen,
 };
 use super::memory::check_memory;
 use crate::error::{Error, Result};
@@ -218,7 +219,7 @@ impl Trained for NetworksOfStars {
         }
         let MemberAnswers { means, excess, .. } = MemberAnswers::new(&answers);
         estimates.labels = means;
-        Ok(Unseen::Known(chosen, estimates, Some(excess)))
+        Ok(Unseen::Known(Box::new(KnownUnseen { rows: chosen, estimates, excess: Some(excess) })))
     }
 }
 

@@ -3,7 +3,8 @@
 pub use super::context::Context;
 pub use super::fold::label_test_stars;
 pub use super::kind::{
-    FoldResult, Job, Kind, Loaded, Model, ModelFolder, Strangers, Subject, Trained, Training, TrainingReport, Unseen,
+    FoldResult, Job, Kind, KnownUnseen, Loaded, Model, ModelFolder, Strangers, Subject, Trained, Training,
+    TrainingReport, Unseen,
 };
 pub use super::registry;
 pub use crate::device::{Compute, to_array, to_f64};

@@ -8,7 +8,8 @@ use super::context::{CalibrationSettings, Context};
 use super::fill::{fill, filled_by_others};
 use super::fold::label_test_stars;
 use super::kind::{
-    FoldResult, Job, Kind, Loaded, Model, ModelFolder, Strangers, Subject, Trained, Training, TrainingReport, Unseen,
+    FoldResult, Job, Kind, KnownUnseen, Loaded, Model, ModelFolder, Strangers, Subject, Trained, Training,
+    TrainingReport, Unseen,
 };
 use crate::error::Result;
 use crate::inference::judged::Recognizing;
@@ -134,6 +135,6 @@ impl Trained for RidgeOfStars {
     fn unseen(&self, job: &Job, estimator: &dyn LabelEstimator) -> Result<Unseen> {
         let mut estimates = job.context.label("estimating labels held out", &self.rows, estimator)?;
         estimates.labels = self.trained.scaler.unscale(self.leave_one_out.view());
-        Ok(Unseen::Known(self.rows.clone(), estimates, None))
+        Ok(Unseen::Known(Box::new(KnownUnseen { rows: self.rows.clone(), estimates, excess: None })))
     }
 }

@@ -195,7 +195,7 @@ fn added(mut columns: Vec<Column>, summary: &Path) -> Result<Vec<Column>> {
     let Some(Column { values: ColumnValues::Text(ids), .. }) = columns.first() else { return Ok(columns) };
     let ids_before = before.texts(1, "id", 0..n_before)?;
     // A row of those before, or of these.
-    let again = |(row, id): (usize, &String)| ids.iter().position(|own| own == id).map_or(Err(row), Ok);
+    let again = |(row, id): (usize, &String)| ids.iter().position(|own| own == id).ok_or(row);
     let mut rows: Vec<Result<usize, usize>> = ids_before.iter().enumerate().map(again).collect();
     rows.extend((0..ids.len()).filter(|row| !ids_before.contains(&ids[*row])).map(Ok));
     let n_own = ids.len();
