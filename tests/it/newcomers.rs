@@ -88,3 +88,28 @@ fn a_sweep_that_is_stopped_says_where_its_points_are() {
     assert!(said.contains(&format!("the points that are finished stay in {place}")), "{said}");
     assert!(points.join("001/metrics.json").is_file());
 }
+
+#[test]
+fn the_tables_in_the_help_of_import_make_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = succeeded(folder.path(), &["import", "--help"]);
+    let tables = [
+        (
+            "coefficients.csv",
+            "pix8575,scatter,c0,c1,c2\n300,0.011,0.973,6.0e-5,-3.0e-8\n301,0.009,0.981,2.1e-5,1.2e-8\n",
+        ),
+        ("terms.csv", "coefficient,term\nc0,1\nc1,teff\nc2,teff*teff\n"),
+        ("pivot.csv", "label,pivot\nteff,4500\n"),
+        ("labels.csv", "teff\n4300\n4700\n4900\n"),
+    ];
+    let words: Vec<&str> = help.split_whitespace().collect();
+    for (name, text) in tables {
+        assert!(text.lines().all(|line| words.contains(&line)), "{name} is not in: {help}");
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let example = help[help.find("maury import --coefficients").expect("an example")..].lines().take(2);
+    let example = example.collect::<String>().replace('\\', " ");
+    let arguments: Vec<&str> = example.split_whitespace().skip(1).collect();
+    let said = succeeded(folder.path(), &arguments);
+    assert!(said.contains("elsewhere: 1 labels (teff), 3 terms, 2 pixels, 3 training stars"), "{said}");
+}
