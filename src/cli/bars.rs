@@ -14,6 +14,10 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Whether work asks for [`INTERRUPTED`].
 static DEFERS: AtomicBool = AtomicBool::new(false);
 
+/// Says what is left of work that ends at once.
+type LastWords = Box<dyn Fn() -> String + Send>;
+static LAST_WORDS: Mutex<Option<LastWords>> = Mutex::new(None);
+
 /// Exit code of a program that Ctrl-C ended, as shells have it.
 const ENDED_BY_CTRL_C: i32 = 130;
 
@@ -21,6 +25,8 @@ const ENDED_BY_CTRL_C: i32 = 130;
 pub fn heed_ctrl_c() {
     let heeded = ctrlc::set_handler(|| {
         if !DEFERS.load(Ordering::Relaxed) || INTERRUPTED.swap(true, Ordering::Relaxed) {
+            let words = LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            tell(&format!("\nerror: stopped as asked{}", words.as_ref().map(|words| words()).unwrap_or_default()));
             std::process::exit(ENDED_BY_CTRL_C);
         }
         tell("\nstopping where nothing is lost; press Ctrl-C again to stop at once");
@@ -28,6 +34,11 @@ pub fn heed_ctrl_c() {
     if let Err(err) = heeded {
         tracing::warn!("Ctrl-C will end the program at once: {err}");
     }
+}
+
+/// What Ctrl-C says behind "stopped as asked" where it ends the program at once; asked for when it does.
+pub fn last_words(words: impl Fn() -> String + Send + 'static) {
+    *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(words));
 }
 
 /// Draws the current task's bar; nothing where stderr is no terminal.

@@ -11,6 +11,15 @@ use crate::spectra::continuum::{ContinuumSettings, MOST_ORDER};
 use crate::training::import::{ForeignCannon, import};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example, of a Cannon of one label and two pixels:\n\n  \
+    coefficients.csv                  terms.csv          pivot.csv    labels.csv\n  \
+    pix8575,scatter,c0,c1,c2          coefficient,term   label,pivot  teff\n  \
+    300,0.011,0.973,6.0e-5,-3.0e-8    c0,1               teff,4500    4300\n  \
+    301,0.009,0.981,2.1e-5,1.2e-8     c1,teff                         4700\n                                    \
+                                      c2,teff*teff                    4900\n\n  \
+    maury import --coefficients coefficients.csv --terms terms.csv --pivot pivot.csv \\\n      \
+    --training-labels labels.csv elsewhere\n  \
+    maury label --model elsewhere tests/data/apStar-dr17-2M19485057+5005279.fits")]
 pub struct ImportArgs {
     /// CSV, one row per pixel: `pix8575`, `scatter` (standard deviation), one column per coefficient.
     #[arg(long, value_name = "FILE")]

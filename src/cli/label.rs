@@ -39,7 +39,7 @@ const MOST_PRINTED: usize = 30;
 /// physical spectra that needs no training stars at all.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  maury label --model checkpoints/payne-hband apStar-dr17-2M19485057+5005279.fits\n  \
+    after_help = "Examples:\n  maury label --model checkpoints/payne-hband tests/data/apStar-dr17-2M19485057+5005279.fits\n  \
     maury label --model experiments/lab/latest/models/cannon --out labels stars/apo25m\n  \
     find /data -name 'apStar*.fits' > list.txt; maury label --model MODEL --out labels --list list.txt"
 )]

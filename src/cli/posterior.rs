@@ -34,9 +34,9 @@ use crate::spectra::star_table::write_table;
 /// The model is a Cannon (`models/<name>` of a run, or made by `maury import`) or `checkpoints/payne-hband`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  maury posterior --model checkpoints/payne-hband apStar-dr17-2M19485057+5005279.fits\n  \
-    maury posterior --model dr10 --prior teff=normal:4500:200 --prior logg=uniform:0:4 star.fits\n  \
-    maury posterior --model dr10 --priors priors.toml --sampler nuts star.fits\n\n\
+    after_help = "Examples:\n  maury posterior --model checkpoints/payne-hband tests/data/apStar-dr17-2M19485057+5005279.fits\n  \
+    maury posterior --model MODEL --prior teff=normal:4500:200 --prior logg=uniform:0:4 star.fits\n  \
+    maury posterior --model MODEL --priors priors.toml --sampler nuts star.fits\n\n\
     A file of priors holds what [posterior] of an experiment does:\n  \
     prior.joint = \"training\"\n  prior.labels.teff.normal = { mean = 4500, sigma = 200 }\n  nuisances.noise_inflation = 1.0"
 )]

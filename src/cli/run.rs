@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::bars::{Bars, heed_ctrl_c};
+use super::bars::{Bars, heed_ctrl_c, last_words};
 use super::{ExperimentArgs, logging, say};
 use crate::data::files;
 use crate::device::Compute;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::experiment::emulate::emulate;
 use crate::experiment::load::Experiment;
 use crate::experiment::run::run;
-use crate::experiment::run_folder::RunFolder;
+use crate::experiment::run_folder::{RunFolder, left_by_stop};
 use crate::experiment::sweep;
 use crate::experiment::sweep::outcome::Reference;
 use crate::report::model_card::model_card;
@@ -46,8 +46,10 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
     if !experiment.config.question.is_empty() {
         tracing::info!("{}: {}", experiment.slug, experiment.config.question);
     }
-    heed_ctrl_c();
     let place = folder.path();
+    let stopped = place.to_path_buf();
+    last_words(move || if stopped.is_dir() { left_by_stop(&stopped) } else { String::new() });
+    heed_ctrl_c();
     let answer = if experiment.config.data.library.is_some() {
         train_emulators(&experiment, place, &compute, bars)
     } else if experiment.points.is_empty() {
@@ -74,6 +76,9 @@ fn broken_off(folder: RunFolder, err: Error) -> Error {
             let place = folder.path().display();
             tracing::warn!("what was trained is kept in {place}; go on with the same command and --resume");
         }
+        folder.keep();
+    } else if folder.has_points() && matches!(err, Error::Interrupted { .. }) {
+        tracing::warn!("stopped{}", left_by_stop(folder.path()));
         folder.keep();
     }
     err

@@ -14,6 +14,9 @@ pub const COMPARISONS: &str = "compare";
 /// Link to the last run of an experiment, beside its runs.
 pub const LATEST: &str = "latest";
 
+/// Folder of the points of a sweep, in that of its run.
+pub const POINTS: &str = "points";
+
 /// How the names of unfinished folders begin.
 const UNFINISHED: &str = ".unfinished-";
 
@@ -50,6 +53,28 @@ fn has_state(run: &Path) -> bool {
         entries.map(|entry| entry.path()).any(|path| path.is_file() || any_file(&path))
     }
     any_file(&run.join(STATES))
+}
+
+/// Whether a sweep has come to the end of one of its points.
+fn has_points(run: &Path) -> bool {
+    let mut points = std::fs::read_dir(run.join(POINTS)).into_iter().flatten().flatten();
+    points.any(|point| point.path().join("metrics.json").is_file())
+}
+
+/// What is left, in words, of a run whose program ends before its folder is finished. One with nothing to go on from or to look at
+/// is removed.
+pub fn left_by_stop(run: &Path) -> String {
+    let place = run.display();
+    if has_state(run) {
+        format!("; what was trained is kept in {place}; go on with the same command and --resume")
+    } else if has_points(run) {
+        format!(
+            "; the points that are finished stay in {place}/{POINTS} until this experiment is run again, which begins with the first"
+        )
+    } else {
+        let _ = std::fs::remove_dir_all(run);
+        "; nothing was trained that --resume could go on from, and nothing is left".to_string()
+    }
 }
 
 const LOCK: &str = ".lock";
@@ -99,6 +124,11 @@ impl RunFolder {
             Some(settings) => format!("--resume: the run of {slug} that was broken off had other settings: {settings}"),
             None => format!("--resume: no run of {slug} was broken off; start one without --resume"),
         }))
+    }
+
+    /// Whether a sweep has left the results of some of its points here.
+    pub fn has_points(&self) -> bool {
+        has_points(self.path())
     }
 
     /// Whether training has kept a state here that `--resume` can go on from.
@@ -331,6 +361,30 @@ mod tests {
         let path = run.path().to_path_buf();
         run.discard();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_left_of_a_run_that_is_stopped_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let run = || {
+            let run = RunFolder::create(root.path(), "lab").unwrap();
+            let path = run.path().to_path_buf();
+            run.keep();
+            path
+        };
+        let bare = run();
+        assert!(left_by_stop(&bare).contains("nothing is left") && !bare.exists());
+        let sweep = run();
+        files::write_bytes(&sweep.join("points/01/experiment.toml"), "").unwrap();
+        assert!(!has_points(&sweep));
+        files::write_bytes(&sweep.join("points/01/metrics.json"), "{}").unwrap();
+        let words = left_by_stop(&sweep);
+        assert!(words.contains(&format!("{}/points", sweep.display())) && sweep.exists(), "{words}");
+        let trained = run();
+        files::write_bytes(&trained.join(STATES).join("net/epoch-000001/state.json"), "{}").unwrap();
+        let words = left_by_stop(&trained);
+        assert!(words.contains(&trained.display().to_string()) && words.ends_with("--resume"), "{words}");
+        assert!(trained.exists());
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! What strangers met in their first hours, and what they are told now.
 
 use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt;
 
+use crate::networks::{start, unfinished};
 use crate::support::{apstar_fixture, refused, succeeded, truth};
 
-/// A run on arrays, `experiments/mine`, with one model, `cannon`.
-fn run_on_arrays(folder: &Path) {
+/// An experiment on arrays, `mine.toml`, with two models, `cannon` and `ridge`.
+fn arrays(folder: &Path) {
     let truth = truth(60, 2, 30, 5);
     let save = |name: &str, values: &Array2<f32>| {
         values.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
@@ -24,13 +27,13 @@ fn run_on_arrays(folder: &Path) {
          labels = 'labels.csv'\n[models.cannon.cannon]\norder = 1\n[models.ridge.ridge]\n",
     )
     .unwrap();
-    succeeded(folder, &["run", "mine.toml"]);
 }
 
 #[test]
 fn models_of_arrays_say_what_they_cannot_do_and_what_can() {
     let folder = tempfile::tempdir().unwrap();
-    run_on_arrays(folder.path());
+    arrays(folder.path());
+    succeeded(folder.path(), &["run", "mine.toml"]);
     let page = std::fs::read_to_string(folder.path().join("experiments/mine/latest/report.html")).unwrap();
     assert!(page.contains("maury label and maury posterior read apStar files only"));
     let star = apstar_fixture().display().to_string();
@@ -42,4 +45,71 @@ fn models_of_arrays_say_what_they_cannot_do_and_what_can() {
     let ridge = "experiments/mine/latest/models/ridge";
     let said = [&format!("error: {ridge}: "), "no likelihood to sample; give a Cannon"];
     refused(folder.path(), &["posterior", "--model", ridge, &star], 1, &said);
+}
+
+/// Sends Ctrl-C to a run called `net` as soon as this file is in its folder.
+fn stop_once_there(folder: &Path, arguments: &[&str], file: &str) -> Output {
+    let child = start(folder, arguments);
+    let begun = Instant::now();
+    while !unfinished(folder).is_some_and(|run| run.join(file).is_file()) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "no {file} in two minutes");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    child.wait_with_output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_without_states_that_is_stopped_says_that_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    arrays(folder.path());
+    // Half a minute of resampling, once the models are trained.
+    let words = ["run", "mine.toml", "--name", "net", "--set", "bootstrap.resamples=500000"];
+    let output = stop_once_there(folder.path(), &words, "models/cannon/model.json");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("error: stopped as asked; nothing was trained that --resume could go on from"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_sweep_that_is_stopped_says_where_its_points_are() {
+    let folder = tempfile::tempdir().unwrap();
+    arrays(folder.path());
+    let seeds: Vec<String> = (1..=250).map(|seed| seed.to_string()).collect();
+    let sweep = format!("sweep.seed=[{}]", seeds.join(","));
+    let words = ["run", "mine.toml", "--name", "net", "--set", &sweep];
+    let output = stop_once_there(folder.path(), &words, "points/002/metrics.json");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let points = unfinished(folder.path()).expect("finished points stay").join("points");
+    let place = points.strip_prefix(folder.path()).unwrap().display().to_string();
+    assert!(said.contains(&format!("the points that are finished stay in {place}")), "{said}");
+    assert!(points.join("001/metrics.json").is_file());
+}
+
+#[test]
+fn the_tables_in_the_help_of_import_make_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = succeeded(folder.path(), &["import", "--help"]);
+    let tables = [
+        (
+            "coefficients.csv",
+            "pix8575,scatter,c0,c1,c2\n300,0.011,0.973,6.0e-5,-3.0e-8\n301,0.009,0.981,2.1e-5,1.2e-8\n",
+        ),
+        ("terms.csv", "coefficient,term\nc0,1\nc1,teff\nc2,teff*teff\n"),
+        ("pivot.csv", "label,pivot\nteff,4500\n"),
+        ("labels.csv", "teff\n4300\n4700\n4900\n"),
+    ];
+    let words: Vec<&str> = help.split_whitespace().collect();
+    for (name, text) in tables {
+        assert!(text.lines().all(|line| words.contains(&line)), "{name} is not in: {help}");
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let example = help[help.find("maury import --coefficients").expect("an example")..].lines().take(2);
+    let example = example.collect::<String>().replace('\\', " ");
+    let arguments: Vec<&str> = example.split_whitespace().skip(1).collect();
+    let said = succeeded(folder.path(), &arguments);
+    assert!(said.contains("elsewhere: 1 labels (teff), 3 terms, 2 pixels, 3 training stars"), "{said}");
 }

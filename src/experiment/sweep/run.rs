@@ -11,6 +11,7 @@ use crate::experiment::load::Experiment;
 use crate::experiment::outcome::RunMetrics;
 use crate::experiment::place::Place;
 use crate::experiment::run::run_on;
+use crate::experiment::run_folder::POINTS;
 use crate::progress::Progress;
 use crate::stars::prepare::Source;
 use crate::timings::{Timings, forget_peak_memory};
@@ -21,7 +22,8 @@ use crate::timings::{Timings, forget_peak_memory};
 /// models again.
 ///
 /// # Errors
-/// [`Error::Sweep`] if every point failed; [`Error::BackendNotCompiled`] or [`Error::Device`] before the first point.
+/// [`Error::Sweep`] if every point failed; [`Error::BackendNotCompiled`] or [`Error::Device`] before the first point;
+/// [`Error::Interrupted`].
 pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, progress: &dyn Progress) -> Result<SweepOutcome> {
     let keys: Vec<String> = experiment.config.sweep.keys().map(String::from).collect();
     let points = &experiment.points;
@@ -36,7 +38,7 @@ pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, progress: &dyn 
         let here = place(keys.iter().map(String::as_str), &point.values);
         tracing::info!("point {name} of {}: {here}", points.len());
         forget_peak_memory();
-        let folder = folder.join("points").join(&name);
+        let folder = folder.join(POINTS).join(&name);
         let result = timings.measure("points", || {
             let (_, compute) = devices.iter().find(|(settings, _)| *settings == point.config.device).expect("opened");
             run_point(
@@ -47,6 +49,11 @@ pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, progress: &dyn 
                 progress,
             )
         });
+        let result = match result {
+            // The user's word is no point's failure.
+            Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
+            result => result.map_err(|err| err.to_string()),
+        };
         if let Err(reason) = &result {
             tracing::warn!("point {name} ({here}) failed: {reason}");
         }
@@ -84,13 +91,11 @@ fn run_point(
     place: Place,
     compute: &Compute,
     progress: &dyn Progress,
-) -> Result<RunMetrics, String> {
-    let text = |err: Error| err.to_string();
-    config.write_resolved(place.folder).map_err(text)?;
+) -> Result<RunMetrics> {
+    config.write_resolved(place.folder)?;
     let mut timings = Timings::default();
     let source = timings.measure("select", || stars.of(config, place.cache, progress))?;
-    let outcome = run_on(source, config, timings, place, compute, progress).map_err(text)?;
-    outcome.write(place.folder).map_err(text)
+    run_on(source, config, timings, place, compute, progress)?.write(place.folder)
 }
 
 /// The stars of the last point, for points in a row that select alike: the catalogue is read once for them.
@@ -98,20 +103,24 @@ fn run_point(
 struct SharedStars(Option<(ExperimentConfig, Result<Source, String>)>);
 
 impl SharedStars {
-    fn of(&mut self, config: &ExperimentConfig, cache: &Path, progress: &dyn Progress) -> Result<&Source, String> {
+    fn of(&mut self, config: &ExperimentConfig, cache: &Path, progress: &dyn Progress) -> Result<&Source> {
         let alike = |of: &ExperimentConfig| {
             of.data == config.data && of.labels == config.labels && of.selection == config.selection
         };
         if !self.0.as_ref().is_some_and(|(of, _)| alike(of)) {
             // The stars of the point before are dropped first: two sets of arrays may not fit into memory.
             self.0 = None;
-            self.0 =
-                Some((config.clone(), Source::open(&config.stars(), cache, progress).map_err(|err| err.to_string())));
+            let opened = match Source::open(&config.stars(), cache, progress) {
+                Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
+                opened => opened.map_err(|err| err.to_string()),
+            };
+            self.0 = Some((config.clone(), opened));
         }
         match &self.0 {
             Some((_, Ok(source))) => Ok(source),
-            Some((_, Err(reason))) => Err(reason.clone()),
-            None => Err("no stars".into()),
+            // In the words of the point that tried.
+            Some((_, Err(reason))) => Err(Error::Config(reason.clone())),
+            None => Err(Error::Config("no stars".into())),
         }
     }
 }

@@ -140,18 +140,21 @@ pub fn run_folder(path: &Path, experiments: &Path) -> Result<PathBuf> {
 /// Refuses folders that are no finished run's.
 fn expect_run(folder: &Path) -> Result<()> {
     let has = |name: &str| folder.join(name).is_file();
-    let wrong = |detail: &str| Err(Error::Config(format!("{}: {detail}", folder.display())));
-    match () {
-        () if has(METRICS) => Ok(()),
-        () if has("comparison.json") => wrong(
-            "this is a comparison of runs and no run; its page is its comparison.html, and the runs are in folders of their own",
-        ),
-        () if has("experiment.toml") || has("log.txt") => {
-            let detail = "this run is not finished: it has no metrics.json; wait for it, or run it again";
-            Err(Error::format(folder, detail))
-        }
-        () => wrong("this is not the folder of a run: it has no metrics.json, and no `latest` points to one"),
+    if has(METRICS) {
+        return Ok(());
     }
+    let is_comparison = has("comparison.json");
+    if !is_comparison && (has("experiment.toml") || has("log.txt")) {
+        let detail = "this run is not finished: it has no metrics.json; wait for it, or run it again";
+        return Err(Error::format(folder, detail));
+    }
+    let detail = match is_comparison {
+        true => {
+            "this is a comparison of runs and no run; its page is its comparison.html, and the runs are in folders of their own"
+        }
+        false => "this is not the folder of a run: it has no metrics.json, and no `latest` points to one",
+    };
+    Err(Error::Config(format!("{}: {detail}", folder.display())))
 }
 
 /// The numbers of a run's folder, `metrics.json`.
