@@ -2,7 +2,7 @@
 
 #[allow(dead_code)]
 #[path = "../../examples/own_kind.rs"]
-mod own_kind;
+mod example;
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ fn a_kind_of_ones_own_is_run_calibrated_compared_saved_loaded_and_labels() {
     let root = folder.path();
     let lab = std::fs::read_to_string(root.join("lab.toml")).unwrap();
     std::fs::write(root.join("own.toml"), format!("{lab}{MODELS}")).unwrap();
-    registry::add::<own_kind::Neighbours>();
+    registry::add::<example::Neighbours>();
     let load = |sets: &[&str]| {
         // The test runs in a folder of its own.
         let here =
