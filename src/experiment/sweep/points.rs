@@ -246,7 +246,7 @@ mod tests {
         refused(
             &sweep("\"data.arrays.ivar\" = [\"a.npy\"]\n\"data.arrays.error\" = [\"b.npy\"]"),
             &[],
-            &["either `error`"],
+            &["has both `error` and `ivar`"],
         );
         // Half a sweep is none: the bad combination is found though each value is fine.
         refused(
