@@ -345,7 +345,7 @@ fn arrays_that_do_not_fit_together_are_refused() {
         1,
         &["120 rows and 100 spectra"],
     );
-    refuse(&["--set", "data.arrays.error=ivar.npy"], 2, &["either `error` or `ivar`"]);
+    refuse(&["--set", "data.arrays.error=ivar.npy"], 2, &["has both `error` and `ivar`; remove one"]);
     std::fs::write(folder.path().join("w.csv"), "wavelength\n3\n2\n1\n").unwrap();
     refuse(&["--set", "data.arrays.wavelengths=w.csv"], 1, &["3 wavelengths for 30 pixels"]);
     write("nan.npy", Array2::from_elem((120, 30), f32::NAN));
