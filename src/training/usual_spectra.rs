@@ -6,7 +6,7 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::principal_components::principal_components;
-use crate::data::files;
+use super::weights;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::cannon::NO_INFORMATION;
@@ -137,11 +137,7 @@ fn round(
 /// # Errors
 /// [`Error::Io`] or [`Error::Checkpoint`].
 pub fn save(usual: &UsualSpectra, folder: &Path) -> Result<()> {
-    files::write_atomically(&folder.join(USUAL_SPECTRA_FILE), |temporary| {
-        let mut store = SafetensorsStore::from_file(temporary).overwrite(true);
-        let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
-        usual.save_into(&mut store).map_err(|err| failed(format!("cannot write {USUAL_SPECTRA_FILE}: {err}")))
-    })
+    weights::write_file(folder, USUAL_SPECTRA_FILE, usual, |store| store)
 }
 
 /// Reads them from a model's folder; `None` if it has none.
@@ -203,6 +199,12 @@ mod tests {
         let n_components = usual.n_components();
         assert!(load(folder.path(), n_components, n_pixels, &compute).unwrap().is_none());
         save(&usual, folder.path()).unwrap();
+        let written = || std::fs::read(folder.path().join(USUAL_SPECTRA_FILE)).unwrap();
+        let before = written();
+        for _ in 0..5 {
+            save(&usual, folder.path()).unwrap();
+            assert_eq!(written(), before, "the same spectra are the same bytes");
+        }
         let back = load(folder.path(), n_components, n_pixels, &compute).unwrap().unwrap();
         assert_eq!(to_f64(back.components.val()), components);
         assert!(load(folder.path(), n_components + 1, n_pixels, &compute).is_err());

@@ -33,11 +33,24 @@ pub fn write(
     module: &impl ModuleSnapshot,
     adapt: impl FnOnce(SafetensorsStore) -> SafetensorsStore,
 ) -> Result<()> {
-    files::write_atomically(&folder.join(WEIGHTS_FILE), |temporary| {
+    write_file(folder, WEIGHTS_FILE, module, adapt)
+}
+
+/// The same under another name.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn write_file(
+    folder: &Path,
+    name: &str,
+    module: &impl ModuleSnapshot,
+    adapt: impl FnOnce(SafetensorsStore) -> SafetensorsStore,
+) -> Result<()> {
+    files::write_atomically(&folder.join(name), |temporary| {
         // The header's own notes are written in the order of a hash: one has no order.
         let store = SafetensorsStore::from_file(temporary).overwrite(true).clear_metadata();
         let mut store = adapt(store.metadata("producer", "burn"));
-        module.save_into(&mut store).map_err(|err| failed(folder, format!("cannot write the weights: {err}")))
+        module.save_into(&mut store).map_err(|err| failed(folder, format!("cannot write {name}: {err}")))
     })
 }
 
