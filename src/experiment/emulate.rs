@@ -286,7 +286,5 @@ fn write_metrics(folder: &Path, emulations: &[Emulation], timings: &Timings) -> 
         timings,
         peak_memory_mb: peak_memory_mb(),
     };
-    let path = folder.join("metrics.json");
-    let text = serde_json::to_string_pretty(&file).map_err(|err| Error::format(&path, err.to_string()))?;
-    files::write_bytes(&path, text + "\n")
+    files::write_json(&folder.join("metrics.json"), &file)
 }

@@ -230,9 +230,7 @@ impl ErrorCalibration {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(CALIBRATION_FILE);
-        let text = serde_json::to_string_pretty(self).map_err(|err| Error::format(&path, err.to_string()))?;
-        files::write_bytes(&path, text + "\n")
+        files::write_json(&folder.join(CALIBRATION_FILE), self)
     }
 
     /// Reads the calibration of a model of these labels; `None` if it has none.

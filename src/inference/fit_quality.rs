@@ -155,9 +155,7 @@ impl FitQuality {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(FIT_QUALITY_FILE);
-        let text = serde_json::to_string_pretty(self).map_err(|err| Error::format(&path, err.to_string()))?;
-        files::write_bytes(&path, text + "\n")
+        files::write_json(&folder.join(FIT_QUALITY_FILE), self)
     }
 
     /// Reads it from a model's folder; `None` if that has none.

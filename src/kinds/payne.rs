@@ -44,10 +44,10 @@ impl Kind for EmulatorConfig {
 
     fn load(folder: &ModelFolder) -> Result<Loaded> {
         let model = TrainedPayne::load(folder.path, folder.compute)?;
-        let new = || FittedPayne::new(&model, folder.fit, folder.refine, folder.compute);
-        let estimator = Judged::load(folder.path, new(), &model.preparation.grid.chips)?;
+        let fitted = FittedPayne::new(&model, folder.fit, folder.refine, folder.compute);
+        let estimator = Judged::load(folder.path, fitted.clone(), &model.preparation.grid.chips)?;
         let posterior = LoadedPosterior {
-            likelihood: Box::new(new()),
+            likelihood: Box::new(fitted),
             training_labels: model.training_inputs.slice(s![.., ..model.n_labels]).to_owned(),
             words: Some(
                 "inputs of the emulator that are not labels: Gaussian about what is usual at the labels; continuum of each \

@@ -74,11 +74,10 @@ fn write_outliers(name: &str, outcome: &Outcome, folder: &Path) -> Result<()> {
 /// What models learned beside the labels, beside what is known to change spectra of the H band.
 fn write_latent_spectra(outcome: &Outcome, folder: &Path) -> Result<()> {
     let grid = &outcome.grid;
-    for ModelOutcome { name, latent_spectra: spectra, .. } in &outcome.models {
-        if spectra.is_empty() {
-            continue;
-        }
-        let responses = if grid.is_apogee() { figures::latent::known_responses()? } else { Vec::new() };
+    let taught: Vec<&ModelOutcome> = outcome.models.iter().filter(|model| !model.latent_spectra.is_empty()).collect();
+    let is_known = grid.is_apogee() && !taught.is_empty();
+    let responses = if is_known { figures::latent::known_responses()? } else { Vec::new() };
+    for ModelOutcome { name, latent_spectra: spectra, .. } in taught {
         let figure = figures::latent::components(&format!("{name}: latent spectra"), grid, spectra, &responses, &[])?;
         figures::write(&folder.join("figures"), &format!("latent_spectra-{name}"), &figure)?;
         if !responses.is_empty() {

@@ -10,16 +10,18 @@ use crate::report::saturation;
 /// Title of the table.
 const TITLE: &str = "The ends of each label's range";
 
-/// What is known of the ends of a model's labels, by label.
-fn found(run: &Run, model: &str) -> BTreeMap<String, Saturation> {
-    let found = run.facts().at(&format!("models.{model}.saturation")).cloned().unwrap_or_default();
-    serde_json::from_value(found).unwrap_or_default()
+/// What is known of the ends of every model's labels, by label.
+fn of_models(run: &Run) -> Vec<(&str, BTreeMap<String, Saturation>)> {
+    let found = |model: &str| {
+        let found = run.facts().at(&format!("models.{model}.saturation")).cloned().unwrap_or_default();
+        serde_json::from_value(found).unwrap_or_default()
+    };
+    run.models().into_iter().map(|model| (model, found(model))).collect()
 }
 
 /// The worst end of all models and labels, and where the others are.
 pub(super) fn worst(page: &mut Page, run: &Run) {
-    let of_models: Vec<(&str, BTreeMap<String, Saturation>)> =
-        run.models().into_iter().map(|model| (model, found(run, model))).collect();
+    let of_models = of_models(run);
     let all: Vec<(&str, &str, &Saturation)> = of_models
         .iter()
         .flat_map(|(model, found)| found.iter().map(move |(label, found)| (*model, label.as_str(), found)))
@@ -32,8 +34,7 @@ pub(super) fn worst(page: &mut Page, run: &Run) {
 /// A row for each label and model.
 pub(super) fn table(page: &mut Page, run: &Run) {
     let facts = run.facts();
-    let of_models: Vec<(&str, BTreeMap<String, Saturation>)> =
-        run.models().into_iter().map(|model| (model, found(run, model))).collect();
+    let of_models = of_models(run);
     let mut rows = Vec::new();
     for label in run.labels() {
         let known = of_models.iter().filter_map(|(model, found)| Some((model, found.get(label)?)));
