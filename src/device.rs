@@ -122,10 +122,9 @@ impl Compute {
     /// As [`Compute::on`]; [`Error::Config`] for settings that make no sense.
     pub fn open(settings: &DeviceSettings) -> Result<Self> {
         settings.check().map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
+        start_threads(settings.threads)?;
+        #[cfg(feature = "tch")]
         if settings.threads > 0 {
-            // A second call (one process, two runs) keeps the first pool: harmless, so the answer is ignored.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build_global();
-            #[cfg(feature = "tch")]
             tch::set_num_threads(i32::try_from(settings.threads).unwrap_or(i32::MAX));
         }
         let mut compute = Self::on(settings.backend, settings.precision)?;
@@ -212,11 +211,14 @@ impl Compute {
         };
         let spawn = || {
             std::thread::scope(|scope| {
-                for _ in 0..rayon::current_num_threads().min(items.len()) {
-                    scope.spawn(|| match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
-                        Ok(alone) => alone.install(worker),
-                        Err(_) => worker(),
-                    });
+                let alone = || match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+                    Ok(alone) => alone.install(worker),
+                    Err(_) => worker(),
+                };
+                let n_threads = rayon::current_num_threads().min(items.len());
+                let started = (0..n_threads).filter(|_| std::thread::Builder::new().spawn_scoped(scope, alone).is_ok());
+                if started.count() == 0 {
+                    worker();
                 }
             });
         };
@@ -238,6 +240,23 @@ impl Compute {
 
     fn upload<const D: usize>(&self, data: TensorData) -> Tensor<D> {
         Tensor::from_data(data, (&self.device, self.dtype))
+    }
+}
+
+/// Starts the threads on which everything is computed; 0 means all cores. A second call (one process, two runs) keeps the first.
+///
+/// # Errors
+/// [`Error::Device`] where the system gives none: it would be too late to say so in the middle of the work.
+pub fn start_threads(threads: usize) -> Result<()> {
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+        Err(err) if std::error::Error::source(&err).is_some() => Err(Error::Device {
+            device: "CPU".into(),
+            detail: format!(
+                "the system starts no more threads ({err}); a limit of memory (`ulimit -v`) or of processes (`ulimit -u`) is too \
+                 low for this, or device.threads too high"
+            ),
+        }),
+        _ => Ok(()),
     }
 }
 

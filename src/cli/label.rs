@@ -94,20 +94,19 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         .as_deref()
         .filter(|_| args.best_fits)
         .map(|stem| labeller.spectra_file(&best_fits_of(stem), &args.model.display().to_string(), spectra.len()));
-    let waiting: Vec<PathBuf> =
-        spectra.iter().filter(|path| !journal.as_ref().is_some_and(|journal| journal.has(path))).cloned().collect();
-    if waiting.len() < spectra.len() {
-        tracing::info!("{} of {} spectra are labelled already", spectra.len() - waiting.len(), spectra.len());
+    let n_done = journal.as_ref().map_or(0, |journal| spectra.iter().filter(|path| journal.has(path)).count());
+    let n_waiting = spectra.len() - n_done;
+    if n_done > 0 {
+        tracing::info!("{n_done} of {} spectra are labelled already", spectra.len());
     }
     if let (Some(stem), Some(begun)) = (&stem, &journal) {
-        let n_done = spectra.len() - waiting.len();
         let others = begun.len() - n_done;
         if others > 0 {
             tracing::info!("{others} rows of spectra that are not asked for now are left out");
         }
         // A job that was killed while it wrote the table has only that to do again.
         if !args.overwrite
-            && !waiting.is_empty()
+            && n_waiting > 0
             && let Some(table) = foreign_table(stem, labeller.fingerprint(), &spectra)
         {
             discard_empty(journal)?;
@@ -119,8 +118,8 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     heed_ctrl_c();
     bars.defer_interruption(true);
     let mut shown = Vec::new();
-    let mut readable = spectra.len() - waiting.len();
-    let labelled = label_all(&labeller, &waiting, journal.as_mut(), best_fits.as_mut(), bars, |stars| {
+    let mut readable = n_done;
+    let labelled = label_all(&labeller, &spectra, journal.as_mut(), best_fits.as_mut(), bars, |stars| {
         readable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0).count();
         shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
     });
@@ -136,9 +135,9 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     let mut answer = table(&shown, labeller.label_names());
     answer += &format!("± errors are {}\n", labeller.words_on_errors());
-    if waiting.len() > MOST_PRINTED {
+    if n_waiting > MOST_PRINTED {
         let remedy = if stem.is_none() { "; --out writes them all" } else { "" };
-        answer += &format!("... and {} more{remedy}\n", waiting.len() - MOST_PRINTED);
+        answer += &format!("... and {} more{remedy}\n", n_waiting - MOST_PRINTED);
     }
     if let (Some(journal), Some(stem)) = (journal, stem) {
         let (n_kept, place) = (journal.len(), journal.path().to_path_buf());
@@ -152,8 +151,8 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     say(&answer)
 }
 
-/// Labels files a batch at a time; what an earlier job ended with, one by one, and last. Memory does not grow with the files.
-/// Ctrl-C stops it between batches.
+/// Labels files a batch at a time. Batches are the same however often a job is begun, so that each star gets the very same labels;
+/// what an earlier job ended with is first read alone. Memory does not grow with the files. Ctrl-C stops it between batches.
 fn label_all(
     labeller: &Labeller,
     spectra: &[PathBuf],
@@ -162,27 +161,42 @@ fn label_all(
     bars: &Bars,
     mut sink: impl FnMut(&[LabelledStar]),
 ) -> Result<()> {
-    let trust = |path: &PathBuf| journal.as_ref().map_or(Trust::Full, |journal| journal.trust(path));
-    let of = |wanted: Trust| spectra.iter().filter(|path| trust(path) == wanted).cloned().collect::<Vec<_>>();
-    let (trusted, alone, never) = (of(Trust::Full), of(Trust::Alone), of(Trust::Nil));
     bars.start("labelling spectra", spectra.len());
-    for batch in trusted.chunks(labeller.batch_stars()).chain(alone.chunks(1)) {
+    for batch in spectra.chunks(labeller.batch_stars()) {
         if bars.interrupted() {
             return Err(Error::Interrupted { kept: false });
         }
-        journal.as_mut().map_or(Ok(()), |journal| journal.begin(batch))?;
-        let stars = labeller.label(batch, best_fits.as_deref_mut(), bars)?;
+        let (waiting, never) = match &mut journal {
+            Some(journal) => waiting(batch, journal, labeller)?,
+            None => (batch.to_vec(), Vec::new()),
+        };
+        bars.advance(batch.len() - waiting.len());
+        let mut stars = Vec::new();
+        if !waiting.is_empty() {
+            journal.as_mut().map_or(Ok(()), |journal| journal.begin(&waiting))?;
+            stars = labeller.label(&waiting, best_fits.as_deref_mut(), bars)?;
+        }
+        stars.extend(never.iter().map(|path| labeller.unread(path)));
         sink(&stars);
         journal.as_mut().map_or(Ok(()), |journal| journal.append(&stars))?;
     }
-    for path in &never {
-        tracing::warn!("{}: not read again: it has ended two jobs; flagged as unreadable", path.display());
-        let star = labeller.unread(path);
-        sink(std::slice::from_ref(&star));
-        journal.as_mut().map_or(Ok(()), |journal| journal.append(&[star]))?;
-    }
     bars.finish();
     Ok(())
+}
+
+/// Of some files, those that have no labels yet, and those of them that are never read again.
+fn waiting(batch: &[PathBuf], journal: &mut LabelJournal, labeller: &Labeller) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (never, waiting): (Vec<PathBuf>, Vec<PathBuf>) =
+        batch.iter().filter(|path| !journal.has(path)).cloned().partition(|path| journal.trust(path) == Trust::Nil);
+    for path in &never {
+        tracing::warn!("{}: not read again: it has ended two jobs; flagged as unreadable", path.display());
+    }
+    for path in waiting.iter().filter(|path| journal.trust(path) == Trust::Alone).cloned().collect::<Vec<_>>() {
+        journal.begin(std::slice::from_ref(&path))?;
+        labeller.try_to_read(&path);
+        journal.came_through()?;
+    }
+    Ok((waiting, never))
 }
 
 /// Removes a journal in which there is nothing to go on with.

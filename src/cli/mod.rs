@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::device::start_threads;
 use crate::error::Error;
 use crate::experiment::clean::CACHE;
 use crate::experiment::load::Experiment;
@@ -117,6 +118,10 @@ fn whole(err: &anyhow::Error) -> String {
 fn execute(cli: Cli) -> anyhow::Result<()> {
     logging::init(cli.quiet);
     let bars = bars::Bars::new(cli.quiet);
+    // Those that have a device start what it asks for.
+    if matches!(cli.command, Command::Compare(_) | Command::Report(_) | Command::Fetch(_) | Command::Mock(_)) {
+        start_threads(0)?;
+    }
     match cli.command {
         Command::Run(args) => run::execute(&args, &bars),
         Command::Prepare(args) => prepare::execute(&args, &bars),

@@ -31,7 +31,7 @@ pub struct LabelJournal {
     fingerprint: String,
 }
 
-/// Files that are about to be read.
+/// Files that are about to be read; none once those before came through.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Reading {
     reading: Vec<String>,
@@ -42,7 +42,7 @@ struct Reading {
 pub enum Trust {
     /// Together with others.
     Full,
-    /// Alone: a job has ended while it was being read, among others.
+    /// First alone, to see whether that is survived: a job has ended while it was being read, among others.
     Alone,
     /// Not again: jobs have ended twice while it was being read alone.
     Nil,
@@ -97,14 +97,13 @@ impl LabelJournal {
         }
         let header = serde_json::json!({ "labels_by": fingerprint }).to_string() + "\n";
         let (mut whole, mut done, mut ends) = (0_u64, HashSet::new(), HashMap::new());
-        let (mut suspects, mut reading) = (HashSet::new(), HashSet::new());
+        let (mut suspects, mut reading, mut read) = (HashSet::new(), HashSet::new(), Vec::new());
         let mut reader = BufReader::new(&file);
         let mut line = String::new();
         loop {
             line.clear();
-            let read = reader.read_line(&mut line);
             // What a killed job left half written, or a dying disk garbled, is written again.
-            let Ok(length) = read else { break };
+            let Ok(length) = reader.read_line(&mut line) else { break };
             if !line.ends_with('\n') {
                 break;
             }
@@ -119,9 +118,14 @@ impl LabelJournal {
                     });
                 }
             } else if let Ok(next) = serde_json::from_str::<Reading>(&line) {
-                blame(std::mem::replace(&mut reading, next.reading.into_iter().collect()), &mut suspects, &mut ends);
+                let before = std::mem::replace(&mut reading, next.reading.into_iter().collect());
+                read.clear();
+                match reading.is_empty() {
+                    true => before.iter().for_each(|file| _ = suspects.remove(file)),
+                    false => blame(before, &mut suspects, &mut ends),
+                }
             } else if let Ok(star) = serde_json::from_str::<Row>(&line) {
-                reading.remove(&star.file);
+                read.extend(reading.take(&star.file));
                 // What could not be read is tried again: it may have been mended.
                 if star.flags & star_flags::UNREADABLE == 0 {
                     done.insert(star.file);
@@ -130,6 +134,10 @@ impl LabelJournal {
                 break;
             }
             whole += length as u64;
+        }
+        // A batch of which only some rows were written is labelled again as a whole: sums run over all of it.
+        if !reading.is_empty() {
+            read.iter().for_each(|file| _ = done.remove(file));
         }
         blame(reading, &mut suspects, &mut ends);
         let place = || Error::io(&path, "write");
@@ -169,6 +177,14 @@ impl LabelJournal {
         let line = serde_json::to_string(&reading).expect("text is JSON") + "\n";
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(Error::io(&self.path, "write"))
+    }
+
+    /// Takes note that what was being read came through.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn came_through(&mut self) -> Result<()> {
+        self.begin(&[])
     }
 
     /// Number of spectra with labels.
@@ -432,16 +448,30 @@ mod tests {
         // The first two were read together; one of them did it.
         let mut journal = trust([Trust::Alone, Trust::Alone, Trust::Full]);
         journal.begin(&[path_of(0)]).unwrap();
-        journal.append(&[star(0)]).unwrap();
+        journal.came_through().unwrap();
         journal.begin(&[path_of(1)]).unwrap();
         drop(journal);
-        let mut journal = trust([Trust::Alone, Trust::Alone, Trust::Full]);
+        let mut journal = trust([Trust::Full, Trust::Alone, Trust::Full]);
         journal.begin(&[path_of(1)]).unwrap();
         drop(journal);
-        let mut journal = trust([Trust::Alone, Trust::Nil, Trust::Full]);
-        assert!(journal.has(&path_of(0)));
-        journal.append(&[unreadable(1), star(2)]).unwrap();
+        let mut journal = trust([Trust::Full, Trust::Nil, Trust::Full]);
+        journal.append(&[star(0), unreadable(1), star(2)]).unwrap();
         assert_eq!(journal.finish(&["teff".into(), "logg".into()], &[0, 1, 2].map(path_of)).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_batch_of_which_only_some_rows_were_written_is_labelled_again_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("labels");
+        let mut journal = LabelJournal::open(&stem, "model A").unwrap();
+        for batch in [[0, 1], [2, 3]] {
+            journal.begin(&batch.map(path_of)).unwrap();
+            journal.append(&batch.map(star)[..2 - batch[0] / 2]).unwrap();
+        }
+        drop(journal);
+        let journal = LabelJournal::open(&stem, "model A").unwrap();
+        assert_eq!([0, 1, 2, 3].map(|n| journal.has(&path_of(n))), [true, true, false, false]);
+        assert_eq!([2, 3].map(|n| journal.trust(&path_of(n))), [Trust::Full, Trust::Alone]);
     }
 
     #[test]

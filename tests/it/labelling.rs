@@ -78,6 +78,9 @@ fn a_killed_job_goes_on_and_every_spectrum_has_one_row() {
             assert!((value - reference).abs() <= 1e-5 * scale, "{value} and {reference} for the same spectrum");
         }
     }
+    // A job that nobody disturbed writes the very same table.
+    succeeded(folder.path(), &["label", "--model", words[2], "--out", "undisturbed", "many"]);
+    assert_eq!(std::fs::read_to_string(folder.path().join("undisturbed.csv")).unwrap(), table);
 }
 
 #[test]
