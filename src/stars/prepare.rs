@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use super::array_spectra::{self, ArraySpectra};
+use super::array_spectra;
 use super::prepare_checks::{self, Troubles};
+use super::spectra::{Pixels, SpectrumSource};
+use super::spectrum_files::SpectrumFiles;
 use crate::data::catalogue::{APOGEE_ID, Catalogue};
 use crate::data::selection::{Cut, select};
 use crate::data::{apstar, files};
@@ -17,8 +19,8 @@ use crate::mock::{self, MockSettings};
 use crate::progress::Progress;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
 use crate::spectra::continuum_pixels;
-use crate::spectra::grid::{self, WavelengthGrid};
-use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings};
 use crate::spectra::prepared::{FORMAT_VERSION, PreparedSet};
 use crate::spectra::quality::Quality;
 use crate::stars::settings::{ApstarData, StarSettings};
@@ -38,17 +40,11 @@ pub struct Source {
     pub grid: WavelengthGrid,
     /// Table of the truth about the stars, if there is one.
     pub truth: Option<PathBuf>,
-    spectra: Spectra,
+    spectra: Box<dyn SpectrumSource>,
+    /// Pixels that cannot lie in a gap between chips, `[n_pixels]`.
+    on_chip: Vec<bool>,
     /// Which spectra are not on disk, and what to do, where they are most.
     missing: Option<String>,
-}
-
-#[derive(Debug)]
-enum Spectra {
-    /// One apStar file per star.
-    Files(Vec<PathBuf>),
-    /// One row of an array per star.
-    Arrays(ArraySpectra),
 }
 
 impl Source {
@@ -64,8 +60,8 @@ impl Source {
         } else if let Some(apstar) = &data.apstar {
             Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
-            let (stars, cuts, grid, spectra) = array_spectra::open(arrays, settings)?;
-            Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays(spectra), missing: None }
+            let (stars, cuts, grid, on_chip, spectra) = array_spectra::open(arrays, settings)?;
+            Self { stars, cuts, grid, truth: None, spectra: Box::new(spectra), on_chip, missing: None }
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
             return Err(Error::Config(format!("data names no stars; {remedy}")));
@@ -129,12 +125,14 @@ impl Source {
                 name.display()
             )
         });
+        let grid = WavelengthGrid::apogee();
         Ok(Self {
             stars: stars.rows(&present),
             cuts,
-            grid: WavelengthGrid::apogee(),
+            on_chip: grid.chip_cores(),
+            grid,
             truth: None,
-            spectra: Spectra::Files(found.into_iter().flatten().collect()),
+            spectra: Box::new(SpectrumFiles::new(found.into_iter().flatten().collect())),
             missing,
         })
     }
@@ -144,12 +142,14 @@ impl Source {
         self.stars.len()
     }
 
+    /// The spectra, in the order of the stars.
+    pub fn spectra(&self) -> &dyn SpectrumSource {
+        &*self.spectra
+    }
+
     /// The file of a star's spectrum; none where it came as a row of an array.
     pub fn file(&self, star: usize) -> Option<&Path> {
-        match &self.spectra {
-            Spectra::Files(paths) => paths.get(star).map(PathBuf::as_path),
-            Spectra::Arrays(_) => None,
-        }
+        self.spectra.file(star)
     }
 
     /// A star's spectrum as its file has it; none where it came as a row of an array.
@@ -164,28 +164,14 @@ impl Source {
     ///
     /// # Errors
     /// File errors; [`Error::Mismatch`] for a spectrum on another grid, or of another star.
-    pub fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
-        let paths = match &self.spectra {
-            Spectra::Files(paths) => paths,
-            Spectra::Arrays(arrays) => return Ok(arrays.spectrum(star, settings)),
-        };
-        let (raw, masked, quality) = read_apstar(&paths[star], &self.grid, settings)?;
+    pub fn spectrum(&self, star: usize, pixmask: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
+        let pixels = Pixels { grid: &self.grid, on_chip: &self.on_chip, pixmask };
+        let read = self.spectra.read(&[star], pixels).pop().expect("one spectrum was asked for")?;
         let id = self.stars.id[star].trim();
-        if raw.has_objid && raw.id != id {
-            return Err(prepare_checks::other_star(&paths[star], &raw.id, id));
+        if read.is_identified && read.id.trim() != id {
+            return Err(prepare_checks::other_star(&self.spectra.name(star), &read.id, id));
         }
-        Ok((masked, quality))
-    }
-
-    /// What identifies the spectra without reading them.
-    fn fingerprint(&self) -> Result<String> {
-        match &self.spectra {
-            Spectra::Files(paths) => {
-                let prints = paths.par_iter().map(|path| files::fingerprint(path)).collect::<Result<Vec<_>>>()?;
-                Ok(prints.join("\n"))
-            }
-            Spectra::Arrays(arrays) => Ok(arrays.fingerprint.clone()),
-        }
+        Ok((read.masked, read.quality))
     }
 }
 
@@ -211,30 +197,6 @@ fn why_empty(cuts: &[Cut], missing: Option<String>) -> String {
         (Some(cut), Some(missing)) if cut.name == ON_DISK => missing,
         (Some(cut), _) => format!("the cut `{}` alone removed {} stars; loosen it", cut.name, cut.removed),
     }
-}
-
-/// Reads and masks one apStar file, checked to be on the grid.
-///
-/// # Errors
-/// File errors; [`Error::Mismatch`] for another grid.
-pub fn read_apstar(
-    path: &Path,
-    grid: &WavelengthGrid,
-    settings: &PixmaskSettings,
-) -> Result<(apstar::RawSpectrum, MaskedSpectrum, Quality)> {
-    let raw = apstar::read(path)?;
-    let n_pixels = raw.raw_flux.len();
-    // A bare file without a wavelength header is taken by its length.
-    let on_grid = match raw.log_wavelength {
-        Some(_) => grid.is_apogee() && WavelengthGrid::is_apogee_header(raw.log_wavelength, n_pixels),
-        None => n_pixels == grid.n_pixels(),
-    };
-    if !on_grid {
-        let detail = grid::unlike_apogee(raw.log_wavelength, n_pixels);
-        return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
-    }
-    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &grid.chip_cores(), settings);
-    Ok((raw, masked, quality))
 }
 
 /// Normalizes masked spectra, or passes them on where they came normalized.
@@ -344,7 +306,7 @@ fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Re
         &source.stars.labels,
         &source.stars.label_errors,
     ]);
-    let text = format!("{settings}\n{}", source.fingerprint()?);
+    let text = format!("{settings}\n{}", source.spectra.fingerprint()?);
     Ok(blake3::hash(text.as_bytes()).to_hex()[..32].to_string())
 }
 

@@ -22,6 +22,7 @@ mod hostile_fetch;
 mod house;
 mod inputs;
 mod isochrones;
+mod label_arrays;
 mod labelling;
 mod latent;
 mod limits;

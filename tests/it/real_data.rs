@@ -59,6 +59,7 @@ fn halves(set: &Hipparcos, training: &[usize]) -> Vec<(f64, f64, f64)> {
         pixmask: PixmaskSettings::default(),
         continuum: ContinuumSettings::default(),
         continuum_pixels: Vec::new(),
+        gaps: Vec::new(),
     };
     let latent_labels = Array2::zeros((labels.nrows(), 0));
     let trained = TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels };
