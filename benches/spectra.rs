@@ -37,7 +37,7 @@ fn spectra(criterion: &mut Criterion) {
     let raw = apstar::read(&path).unwrap();
     let settings = PixmaskSettings::default();
     let grid = WavelengthGrid::apogee();
-    let cores = grid.chip_cores();
+    let cores = settings.places(&grid, &grid.chip_cores());
     let mask = || pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &cores, &settings);
     group.bench_function("mask", |bencher| bencher.iter(mask));
 

@@ -62,11 +62,8 @@ impl MatrixFile {
                 let header = npy::header_of_file(&file)?;
                 let rows = Some((header.start, header.is_big_endian())).filter(|_| !header.is_fortran);
                 Self::of(&file, Entry::Npy(rows), &header).ok_or_else(|| {
-                    let found = header.describe();
-                    Error::format(
-                        &file,
-                        format!("not a two-dimensional array of f32 or f64 [n_stars, n_pixels], but {found}"),
-                    )
+                    let what = "not a two-dimensional array of f32 or f64 [n_stars, n_pixels], but";
+                    Error::format(&file, format!("{what} {}", header.describe()))
                 })
             }
             Kind::Npz => the_only(&file, key, "two-dimensional array of floats", |name, header| {

@@ -19,6 +19,7 @@ use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
+use crate::spectra::pixmask::Place;
 use crate::spectra::quality::Quality;
 use crate::stars::prepare::Normalizer;
 use crate::stars::spectra::{Pixels, ReadSpectrum, SpectrumSource};
@@ -209,7 +210,7 @@ impl LabelledStar {
 pub(super) struct RawSpectra {
     model: PathBuf,
     preparation: Preparation,
-    on_chip: Vec<bool>,
+    places: Vec<Place>,
     normalizer: Normalizer,
 }
 
@@ -233,7 +234,7 @@ impl RawSpectra {
     /// [`Error::Continuum`].
     pub fn new(model: &Path, preparation: Preparation) -> Result<Self> {
         let normalizer = Normalizer::new(&preparation.grid, &preparation.is_continuum(), &preparation.continuum)?;
-        Ok(Self { model: model.to_path_buf(), on_chip: preparation.on_chip(), preparation, normalizer })
+        Ok(Self { model: model.to_path_buf(), places: preparation.places(), preparation, normalizer })
     }
 
     /// Where the pixels lie.
@@ -252,7 +253,7 @@ impl RawSpectra {
     /// Reads some spectra; one that cannot be read gets a flag.
     pub fn read(&self, source: &dyn SpectrumSource, spectra: &[usize], with_continua: bool) -> RawBatch {
         let Preparation { grid, pixmask, .. } = &self.preparation;
-        let read = source.read(spectra, Pixels { grid, on_chip: &self.on_chip, pixmask });
+        let read = source.read(spectra, Pixels { grid, places: &self.places, pixmask });
         let prepared: Vec<_> = read
             .into_par_iter()
             .map(|read| {

@@ -161,11 +161,15 @@ pub fn unlike_apogee(log_wavelength: Option<(f64, f64)>, n_pixels: usize) -> Str
     )
 }
 
-/// Refractive index of standard air less 1 (Ciddor 1996, Applied Optics 35, 1566, his equation 1), of a vacuum wavelength in
-/// Angstrom.
-fn refractivity(wavelength: f64) -> f64 {
-    let k2 = (1e4 / wavelength).powi(2);
-    1e-8 * (5_792_105.0 / (238.0185 - k2) + 167_917.0 / (57.362 - k2))
+/// Wavelength in standard air of a vacuum wavelength, both in Angstrom.
+///
+/// ```text
+/// lambda_air = lambda / n,   n - 1 = 0.05792105 / (238.0185 - s^2) + 0.00167917 / (57.362 - s^2),   s = 1e4 / lambda
+/// ```
+/// Ciddor 1996, Applied Optics 35, 1566: dry air of 15 degrees C, 101325 Pa and 450 ppm carbon dioxide. APOGEE uses it too.
+pub fn air_wavelength(vacuum: f64) -> f64 {
+    let squared = (1e4 / vacuum).powi(2);
+    vacuum / (1.0 + 0.057_921_05 / (238.018_5 - squared) + 0.001_679_17 / (57.362 - squared))
 }
 
 /// The ends of some wavelengths, in words.
@@ -184,11 +188,11 @@ pub fn difference(wavelength: &[f64], expected: &[f64]) -> Option<String> {
         return None;
     }
     let spans = format!("wavelengths of {}, and the model's of {}", span(wavelength), span(&expected.wavelength));
-    let in_vacuum: Vec<f64> = expected.wavelength.iter().map(|vacuum| vacuum / (1.0 + refractivity(*vacuum))).collect();
+    let in_air: Vec<f64> = expected.wavelength.iter().map(|vacuum| air_wavelength(*vacuum)).collect();
     // Formulae of air differ among themselves by less than a tenth of a pixel.
     let offset = |other: &[f64]| wavelength.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let pixel = expected.wavelength.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
-    if offset(&in_vacuum) < 0.1 * pixel {
+    if offset(&in_air) < 0.1 * pixel {
         return Some(format!("{spans}: these are the same in air; give those in vacuum"));
     }
     let in_pixels = offset(&expected.wavelength) / pixel;
@@ -286,7 +290,7 @@ mod tests {
         assert_eq!(other(|w| w + 1e-6), None);
         // [O III], H alpha and Mg I, in vacuum and in air as line lists have them.
         for (vacuum, air) in [(5008.240, 5006.843), (6564.61, 6562.80), (15_745.017, 15_740.716)] {
-            assert!((vacuum / (1.0 + refractivity(vacuum)) - air).abs() < 0.02, "{vacuum}");
+            assert!((air_wavelength(vacuum) - air).abs() < 0.02, "{vacuum}");
         }
         assert!(other(|w| w / (1.0 + 2.7325e-4)).unwrap().contains("the same in air"));
         let said = other(|w| w + 0.1).unwrap();

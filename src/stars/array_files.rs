@@ -162,8 +162,8 @@ impl SpectrumSource for ArrayFiles {
             None => {}
         }
         let first = &self.rows[..self.rows.len().min(FIRST)];
-        let on_chip = preparation.on_chip();
-        let read = self.read_rows(first, Pixels { grid, on_chip: &on_chip, pixmask: &preparation.pixmask }, true);
+        let places = preparation.places();
+        let read = self.read_rows(first, Pixels { grid, places: &places, pixmask: &preparation.pixmask }, true);
         let read = read.into_iter().collect::<Result<Vec<_>>>()?;
         match preparation.continuum.method {
             ContinuumMethod::None => prepare_checks::expect_normalized(&read, &self.choice.flux),

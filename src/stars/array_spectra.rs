@@ -189,7 +189,7 @@ impl SpectrumSource for ArraySpectra {
             let flux: Vec<f64> = self.flux.row(*star).iter().map(|v| f64::from(*v) * self.unit).collect();
             let error: Vec<f64> = self.noise.row(*star).iter().map(|noise| error(noise) * self.unit).collect();
             let no_mask = vec![0; flux.len()];
-            let (masked, quality) = pixmask::apply(&flux, &error, &no_mask, pixels.on_chip, pixels.pixmask);
+            let (masked, quality) = pixmask::apply(&flux, &error, &no_mask, pixels.places, pixels.pixmask);
             Ok(ReadSpectrum { id: self.ids[*star].clone(), is_identified: true, snr: f64::NAN, masked, quality })
         };
         spectra.par_iter().map(read).collect()

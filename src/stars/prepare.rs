@@ -19,8 +19,8 @@ use crate::mock::{self, MockSettings};
 use crate::progress::Progress;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
 use crate::spectra::continuum_pixels;
-use crate::spectra::grid::WavelengthGrid;
-use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings};
+use crate::spectra::grid::{self, WavelengthGrid};
+use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings, Place};
 use crate::spectra::prepared::{FORMAT_VERSION, PreparedSet};
 use crate::spectra::quality::Quality;
 use crate::stars::settings::{ApstarData, StarSettings};
@@ -41,8 +41,9 @@ pub struct Source {
     /// Table of the truth about the stars, if there is one.
     pub truth: Option<PathBuf>,
     spectra: Box<dyn SpectrumSource>,
-    /// Pixels that cannot lie in a gap between chips, `[n_pixels]`.
-    on_chip: Vec<bool>,
+    /// What the grid's pixels can be, `[n_pixels]`.
+    places: Vec<Place>,
+    pixmask: PixmaskSettings,
     /// Which spectra are not on disk, and what to do, where they are most.
     missing: Option<String>,
 }
@@ -61,7 +62,7 @@ impl Source {
             Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
             let (stars, cuts, grid, on_chip, spectra) = array_spectra::open(arrays, settings)?;
-            Self { stars, cuts, grid, truth: None, spectra: Box::new(spectra), on_chip, missing: None }
+            Self::new(stars, cuts, grid, &on_chip, Box::new(spectra), &settings.pixmask)?
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
             return Err(Error::Config(format!("data names no stars; {remedy}")));
@@ -82,6 +83,35 @@ impl Source {
             tracing::warn!("{missing}");
         }
         Ok(source)
+    }
+
+    fn new(
+        stars: Catalogue,
+        cuts: Vec<Cut>,
+        grid: WavelengthGrid,
+        on_chip: &[bool],
+        spectra: Box<dyn SpectrumSource>,
+        pixmask: &PixmaskSettings,
+    ) -> Result<Self> {
+        let places = pixmask.places(&grid, on_chip);
+        let n_left_out = places.iter().filter(|place| **place == Place::LeftOut).count();
+        if n_left_out == places.len() {
+            let span = grid::span(&grid.wavelength);
+            let detail = format!("pixmask.exclude and pixmask.include leave nothing of spectra of {span}");
+            return Err(Error::Config(detail));
+        }
+        if n_left_out > 0 {
+            tracing::info!(
+                "{n_left_out} of {} pixels are left out by pixmask.exclude and pixmask.include",
+                places.len()
+            );
+        }
+        Ok(Self { stars, cuts, grid, truth: None, spectra, places, pixmask: pixmask.clone(), missing: None })
+    }
+
+    /// Pixels that the settings leave out.
+    pub fn n_left_out(&self) -> usize {
+        self.places.iter().filter(|place| **place == Place::LeftOut).count()
     }
 
     /// Blames spectra that are not on disk for too few stars, where most are not.
@@ -125,16 +155,9 @@ impl Source {
                 name.display()
             )
         });
-        let grid = WavelengthGrid::apogee();
-        Ok(Self {
-            stars: stars.rows(&present),
-            cuts,
-            on_chip: grid.chip_cores(),
-            grid,
-            truth: None,
-            spectra: Box::new(SpectrumFiles::new(found.into_iter().flatten().collect())),
-            missing,
-        })
+        let (grid, files) = (WavelengthGrid::apogee(), SpectrumFiles::new(found.into_iter().flatten().collect()));
+        let (stars, on_chip) = (stars.rows(&present), grid.chip_cores());
+        Ok(Self { missing, ..Self::new(stars, cuts, grid, &on_chip, Box::new(files), &settings.pixmask)? })
     }
 
     /// Number of stars.
@@ -164,8 +187,8 @@ impl Source {
     ///
     /// # Errors
     /// File errors; [`Error::Mismatch`] for a spectrum on another grid, or of another star.
-    pub fn spectrum(&self, star: usize, pixmask: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
-        let pixels = Pixels { grid: &self.grid, on_chip: &self.on_chip, pixmask };
+    pub fn spectrum(&self, star: usize) -> Result<(MaskedSpectrum, Quality)> {
+        let pixels = Pixels { grid: &self.grid, places: &self.places, pixmask: &self.pixmask };
         let read = self.spectra.read(&[star], pixels).pop().expect("one spectrum was asked for")?;
         let id = self.stars.id[star].trim();
         if read.is_identified && read.id.trim() != id {
@@ -331,7 +354,7 @@ fn choose_continuum_pixels(
             let read: Vec<Option<(usize, MaskedSpectrum, Quality)>> = stars
                 .par_iter()
                 .map(|n| {
-                    let read = source.spectrum(*n, &settings.pixmask);
+                    let read = source.spectrum(*n);
                     progress.advance(1);
                     let read = read.map_err(|err| lock(&troubles).add(&err)).ok();
                     read.map(|(masked, quality)| (*n, masked, quality))
@@ -378,7 +401,7 @@ fn normalize_all(
     progress.start("preparing spectra", n_stars);
     flux.par_chunks_mut(n_pixels).zip(ivar.par_chunks_mut(n_pixels)).zip(&mut quality).enumerate().for_each(
         |(star, ((flux, ivar), quality))| {
-            match source.spectrum(star, &settings.pixmask) {
+            match source.spectrum(star) {
                 Ok((masked, counted)) => {
                     *quality = counted;
                     let normalized = normalizer.normalize(&masked, quality);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
-use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings};
+use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings, Place};
 use crate::spectra::quality::Quality;
 use crate::training::checkpoint::Preparation;
 
@@ -13,8 +13,8 @@ use crate::training::checkpoint::Preparation;
 pub struct Pixels<'a> {
     /// The grid they must be on.
     pub grid: &'a WavelengthGrid,
-    /// Pixels that cannot lie in a gap between chips, `[n_pixels]`.
-    pub on_chip: &'a [bool],
+    /// What its pixels can be, `[n_pixels]`.
+    pub places: &'a [Place],
     /// Which of them are masked.
     pub pixmask: &'a PixmaskSettings,
 }

@@ -77,6 +77,6 @@ pub fn read_file(path: &Path, pixels: Pixels) -> Result<ReadSpectrum> {
         let detail = grid::unlike_apogee(raw.log_wavelength, n_pixels);
         return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
     }
-    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, pixels.on_chip, pixels.pixmask);
+    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, pixels.places, pixels.pixmask);
     Ok(ReadSpectrum { id: raw.id, is_identified: raw.has_objid, snr: raw.snr, masked, quality })
 }

@@ -16,7 +16,7 @@ use crate::models::vectorizer::Vectorizer;
 use crate::spectra::continuum::{ContinuumSettings, MOST_ORDER};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
-use crate::spectra::pixmask::PixmaskSettings;
+use crate::spectra::pixmask::{PixmaskSettings, Place};
 
 /// The kind `model.json` names.
 pub const KIND: &str = "cannon";
@@ -46,11 +46,11 @@ impl Preparation {
             && self.continuum.order <= MOST_ORDER
     }
 
-    /// Pixels that cannot lie in a gap between chips, `[n_pixels]`.
-    pub fn on_chip(&self) -> Vec<bool> {
+    /// What the pixels of a spectrum can be, `[n_pixels]`.
+    pub fn places(&self) -> Vec<Place> {
         let mut on_chip = self.grid.chip_cores();
         self.gaps.iter().for_each(|gap| on_chip[gap.clone()].fill(false));
-        on_chip
+        self.pixmask.places(&self.grid, &on_chip)
     }
 
     /// The continuum pixels as one boolean per pixel.
