@@ -14,6 +14,9 @@ mod isochrone_file;
 pub mod library;
 pub mod linelist;
 mod npy;
+mod raw_spectrum;
 pub mod selection;
 mod sentinels;
+#[cfg(test)]
+mod spectrum_examples;
 pub mod table;
