@@ -106,11 +106,11 @@ fn without_apogee(fits: &mut FitsReader, format: Format, names: &[String]) -> Er
     }
     let detail = if n_optical > 0 {
         format!(
-            "this {format} has only spectra of BOSS, in the visible light ({n_optical}), and models here are of APOGEE's; give a star that APOGEE observed"
+            "this {format} has only spectra of BOSS, in the visible light ({n_optical}), and models here are of APOGEE's; files of DR20 have none of these: where APOGEE observed the star, take its file of DR19 (version 0.6.0)"
         )
     } else {
         format!(
-            "this {format} has no spectrum at all, its tables have no rows; files of DR20 have none of APOGEE: take the star's of DR19 (version 0.6.0)"
+            "this {format} has no spectrum at all, its tables have no rows; files of DR20 have none of APOGEE's: take the star's file of DR19 (version 0.6.0)"
         )
     };
     Error::format(fits.path(), detail)
@@ -327,7 +327,7 @@ mod tests {
         mwm(&path, 0, &none, &none);
         refused(&path, &Part::default(), &["a.fits", "mwmStar has no spectrum at all", "DR19"]);
         mwm(&path, 2, &none, &none);
-        refused(&path, &APO, &["only spectra of BOSS", "(2)", "APOGEE's"]);
+        refused(&path, &APO, &["only spectra of BOSS", "(2)", "APOGEE's", "DR19"]);
         assert!(visits(&mut open(&path)).unwrap_err().to_string().contains("only spectra of BOSS"));
         mwm(&path, 0, &coadds(&[1.0]), &none);
         refused(&path, &LCO, &["no spectrum of APOGEE/LCO, the file has those of APOGEE/APO"]);
