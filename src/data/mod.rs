@@ -2,6 +2,7 @@
 
 pub mod apstar;
 pub mod arrays;
+mod aspcapstar;
 pub mod catalogue;
 mod cfitsio;
 pub mod csv_text;
@@ -13,7 +14,14 @@ pub mod isochrone;
 mod isochrone_file;
 pub mod library;
 pub mod linelist;
+mod mwm;
+mod mwm_table;
 mod npy;
+mod raw_spectrum;
 pub mod selection;
 mod sentinels;
+#[cfg(test)]
+mod spectrum_examples;
+pub mod spectrum_file;
+mod spectrum_part;
 pub mod table;

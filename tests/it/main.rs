@@ -38,6 +38,7 @@ mod precision;
 mod real_data;
 mod regression;
 mod report;
+mod spectrum_files;
 mod support;
 mod sweep;
 mod tensorboard;
