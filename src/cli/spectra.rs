@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::data::files;
+use crate::data::spectrum_file::{Part, split_part};
 use crate::error::{Error, Result};
 use crate::stars::array_files::{ArrayChoice, ArrayFiles};
 use crate::stars::spectra::SpectrumSource;
@@ -14,12 +15,15 @@ use crate::stars::spectrum_files::SpectrumFiles;
 /// Spectra on the command line.
 #[derive(Debug, Args)]
 pub(super) struct SpectraArgs {
-    /// apStar files, or folders of them.
+    /// apStar, mwmStar or mwmVisit files, or folders of them; `'FILE[visit 2]'` and `'FILE[APOGEE/LCO]'` name one spectrum of several.
     #[arg(required_unless_present_any = ["list", "flux"])]
     spectra: Vec<PathBuf>,
     /// A text file with one spectrum's path a line.
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
+    /// Every single visit in the files, in place of the coadds.
+    #[arg(long, conflicts_with = "flux")]
+    visits: bool,
     /// In place of files: flux of any survey, [stars, pixels], treated as that the model was trained on. FILE.npy, FILE.npz:KEY or
     /// FILE.fits[NAME].
     #[arg(long, value_name = "ARRAY", conflicts_with_all = ["spectra", "list"], help_heading = "Arrays")]
@@ -47,7 +51,14 @@ impl SpectraArgs {
     /// # Errors
     /// [`Error::Config`] for arrays without noise; those of finding files and arrays.
     pub fn source(&self) -> Result<Box<dyn SpectrumSource>> {
-        let Some(flux) = &self.flux else { return Ok(Box::new(SpectrumFiles::new(self.files()?))) };
+        let Some(flux) = &self.flux else {
+            let files = self.files()?;
+            return Ok(Box::new(if self.visits {
+                SpectrumFiles::of_visits(&files)
+            } else {
+                SpectrumFiles::of_parts(files)
+            }));
+        };
         if self.error.is_none() && self.ivar.is_none() {
             let detail = "--flux goes with --error or --ivar: a fit weighs pixels by their noise";
             return Err(Error::Config(detail.into()));
@@ -62,22 +73,26 @@ impl SpectraArgs {
         })?))
     }
 
-    fn files(&self) -> Result<Vec<PathBuf>> {
+    fn files(&self) -> Result<Vec<(PathBuf, Part)>> {
         let mut named = self.spectra.clone();
         if let Some(list) = &self.list {
             named.extend(files::read_text(list)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(PathBuf::from));
         }
         let mut spectra = Vec::with_capacity(named.len());
         for path in &named {
+            let (file, part) = split_part(path);
+            let is_named = part != Part::default() && file.exists();
             // A listed file that is not there gets its row and flag; a folder is walked.
             match (path.is_dir(), self.list.is_some()) {
-                (false, true) => spectra.push(path.clone()),
-                _ => spectra.extend(files::files_below(path, &[".fits", ".fits.gz"])?),
+                (false, listed) if listed || is_named => spectra.push((file, part)),
+                _ => spectra.extend(
+                    files::files_below(&file, &[".fits", ".fits.gz"])?.into_iter().map(|path| (path, Part::default())),
+                ),
             }
         }
         let mut known = HashSet::with_capacity(spectra.len());
         let n_named = spectra.len();
-        spectra.retain(|path| known.insert(path.clone()));
+        spectra.retain(|spectrum| known.insert(spectrum.clone()));
         if spectra.len() < n_named {
             let again = n_named - spectra.len();
             tracing::warn!("{again} of {n_named} spectra are named again; each counts once, where it is named first");

@@ -17,6 +17,7 @@ use crate::kinds::registry;
 use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
+use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
 use crate::spectra::pixmask::Place;
@@ -252,8 +253,9 @@ impl RawSpectra {
 
     /// Reads some spectra; one that cannot be read gets a flag.
     pub fn read(&self, source: &dyn SpectrumSource, spectra: &[usize], with_continua: bool) -> RawBatch {
-        let Preparation { grid, pixmask, .. } = &self.preparation;
-        let read = source.read(spectra, Pixels { grid, places: &self.places, pixmask });
+        let Preparation { grid, pixmask, continuum, .. } = &self.preparation;
+        let are_normalized = continuum.method == ContinuumMethod::None;
+        let read = source.read(spectra, Pixels { grid, places: &self.places, pixmask, are_normalized });
         let prepared: Vec<_> = read
             .into_par_iter()
             .map(|read| {

@@ -163,12 +163,14 @@ impl SpectrumSource for ArrayFiles {
         }
         let first = &self.rows[..self.rows.len().min(FIRST)];
         let places = preparation.places();
-        let read = self.read_rows(first, Pixels { grid, places: &places, pixmask: &preparation.pixmask }, true);
+        let are_normalized = preparation.continuum.method == ContinuumMethod::None;
+        let read = self.read_rows(
+            first,
+            Pixels { grid, places: &places, pixmask: &preparation.pixmask, are_normalized },
+            true,
+        );
         let read = read.into_iter().collect::<Result<Vec<_>>>()?;
-        match preparation.continuum.method {
-            ContinuumMethod::None => prepare_checks::expect_normalized(&read, &self.choice.flux),
-            ContinuumMethod::Chebyshev => Ok(()),
-        }
+        if are_normalized { prepare_checks::expect_normalized(&read, &self.choice.flux) } else { Ok(()) }
     }
 
     fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>> {

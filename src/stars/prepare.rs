@@ -12,6 +12,7 @@ use super::spectra::{Pixels, SpectrumSource};
 use super::spectrum_files::SpectrumFiles;
 use crate::data::catalogue::{APOGEE_ID, Catalogue};
 use crate::data::selection::{Cut, select};
+use crate::data::spectrum_file::RawSpectrum;
 use crate::data::{apstar, files};
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -44,6 +45,7 @@ pub struct Source {
     /// What the grid's pixels can be, `[n_pixels]`.
     places: Vec<Place>,
     pixmask: PixmaskSettings,
+    are_normalized: bool,
     /// Which spectra are not on disk, and what to do, where they are most.
     missing: Option<String>,
 }
@@ -62,7 +64,7 @@ impl Source {
             Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
             let (stars, cuts, grid, on_chip, spectra) = array_spectra::open(arrays, settings)?;
-            Self::new(stars, cuts, grid, &on_chip, Box::new(spectra), &settings.pixmask)?
+            Self::new(stars, cuts, grid, &on_chip, Box::new(spectra), settings)?
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
             return Err(Error::Config(format!("data names no stars; {remedy}")));
@@ -91,8 +93,10 @@ impl Source {
         grid: WavelengthGrid,
         on_chip: &[bool],
         spectra: Box<dyn SpectrumSource>,
-        pixmask: &PixmaskSettings,
+        settings: &StarSettings,
     ) -> Result<Self> {
+        let pixmask = settings.pixmask.clone();
+        let are_normalized = settings.continuum.method == ContinuumMethod::None;
         let places = pixmask.places(&grid, on_chip);
         let n_left_out = places.iter().filter(|place| **place == Place::LeftOut).count();
         if n_left_out == places.len() {
@@ -106,7 +110,7 @@ impl Source {
                 places.len()
             );
         }
-        Ok(Self { stars, cuts, grid, truth: None, spectra, places, pixmask: pixmask.clone(), missing: None })
+        Ok(Self { stars, cuts, grid, truth: None, spectra, places, pixmask, are_normalized, missing: None })
     }
 
     /// Pixels that the settings leave out.
@@ -157,7 +161,7 @@ impl Source {
         });
         let (grid, files) = (WavelengthGrid::apogee(), SpectrumFiles::new(found.into_iter().flatten().collect()));
         let (stars, on_chip) = (stars.rows(&present), grid.chip_cores());
-        Ok(Self { missing, ..Self::new(stars, cuts, grid, &on_chip, Box::new(files), &settings.pixmask)? })
+        Ok(Self { missing, ..Self::new(stars, cuts, grid, &on_chip, Box::new(files), settings)? })
     }
 
     /// Number of stars.
@@ -179,8 +183,8 @@ impl Source {
     ///
     /// # Errors
     /// File errors.
-    pub fn raw(&self, star: usize) -> Result<Option<apstar::RawSpectrum>> {
-        self.file(star).map(apstar::read).transpose()
+    pub fn raw(&self, star: usize) -> Result<Option<RawSpectrum>> {
+        self.spectra.raw(star)
     }
 
     /// Masked raw spectrum of one star with its quality.
@@ -188,7 +192,8 @@ impl Source {
     /// # Errors
     /// File errors; [`Error::Mismatch`] for a spectrum on another grid, or of another star.
     pub fn spectrum(&self, star: usize) -> Result<(MaskedSpectrum, Quality)> {
-        let pixels = Pixels { grid: &self.grid, places: &self.places, pixmask: &self.pixmask };
+        let Self { grid, places, pixmask, are_normalized, .. } = self;
+        let pixels = Pixels { grid, places, pixmask, are_normalized: *are_normalized };
         let read = self.spectra.read(&[star], pixels).pop().expect("one spectrum was asked for")?;
         let id = self.stars.id[star].trim();
         if read.is_identified && read.id.trim() != id {

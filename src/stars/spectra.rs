@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::data::spectrum_file::RawSpectrum;
 use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings, Place};
@@ -17,6 +18,8 @@ pub struct Pixels<'a> {
     pub places: &'a [Place],
     /// Which of them are masked.
     pub pixmask: &'a PixmaskSettings,
+    /// Whether spectra are expected to come normalized.
+    pub are_normalized: bool,
 }
 
 /// A spectrum, masked but not normalized.
@@ -55,6 +58,14 @@ pub trait SpectrumSource: std::fmt::Debug + Send + Sync {
 
     /// Reads some spectra: each, or why it cannot be read.
     fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>>;
+
+    /// A spectrum as its file has it; none where it is a row of an array.
+    ///
+    /// # Errors
+    /// File errors.
+    fn raw(&self, _spectrum: usize) -> Result<Option<RawSpectrum>> {
+        Ok(None)
+    }
 
     /// The file of a spectrum of its own; none where it is a row of an array.
     fn file(&self, _spectrum: usize) -> Option<&Path> {

@@ -1,38 +1,114 @@
-//! Files of single spectra as a source of spectra: apStar files of every release.
+//! Files of single spectra as a source of spectra, in whichever of the survey's formats they are.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
-use crate::data::{apstar, files};
+use crate::data::files;
+use crate::data::spectrum_file::{self, Format, Part, RawSpectrum};
 use crate::error::{Error, Result};
 use crate::spectra::grid::{self, WavelengthGrid};
 use crate::spectra::pixmask;
 use crate::training::checkpoint::Preparation;
 
-/// One spectrum a file.
-#[derive(Debug)]
-pub struct SpectrumFiles(Vec<PathBuf>);
+/// Remarks on single files that are made before they are only kept for who asks (`RUST_LOG=debug`).
+const MOST_REMARKS: usize = 5;
+
+/// Spectra of files, each of one part of its file.
+#[derive(Debug, Default)]
+pub struct SpectrumFiles {
+    spectra: Vec<(PathBuf, Part)>,
+    /// Formats that were met.
+    formats: Mutex<HashSet<Format>>,
+    n_remarks: AtomicUsize,
+}
 
 impl SpectrumFiles {
-    /// Of these files, which are not read as yet.
+    /// Of these files the coadds, or only spectra; nothing is read as yet.
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        Self(paths)
+        Self::of_parts(paths.into_iter().map(|path| (path, Part::default())).collect())
+    }
+
+    /// Of these files these parts; nothing is read as yet.
+    pub fn of_parts(spectra: Vec<(PathBuf, Part)>) -> Self {
+        Self { spectra, ..Self::default() }
+    }
+
+    /// Every single visit in these files, those of which a part is named already as they are. A file whose visits cannot be told
+    /// stays as it is, and says why when it is read.
+    pub fn of_visits(spectra: &[(PathBuf, Part)]) -> Self {
+        let visits = |(path, part): &(PathBuf, Part)| match spectrum_file::visits(path) {
+            Ok(visits) if *part == Part::default() => visits.into_iter().map(|visit| (path.clone(), visit)).collect(),
+            _ => vec![(path.clone(), part.clone())],
+        };
+        Self::of_parts(spectra.par_iter().flat_map_iter(visits).collect())
+    }
+
+    fn remark(&self, raw: &RawSpectrum, path: &Path) {
+        if self.formats.lock().unwrap_or_else(PoisonError::into_inner).insert(raw.format) {
+            tracing::info!("{}: read as {}", path.display(), raw.format);
+        }
+        let Some(warning) = &raw.warning else { return };
+        match self.n_remarks.fetch_add(1, Ordering::Relaxed) {
+            n if n < MOST_REMARKS => tracing::warn!("{}: {warning}", path.display()),
+            n => {
+                if n == MOST_REMARKS {
+                    tracing::warn!("... more remarks on files are said with RUST_LOG=debug");
+                }
+                tracing::debug!("{}: {warning}", path.display());
+            }
+        }
+    }
+
+    fn read_one(&self, spectrum: usize, pixels: Pixels) -> Result<ReadSpectrum> {
+        let (path, part) = &self.spectra[spectrum];
+        let raw = spectrum_file::read(path, part)?;
+        let n_pixels = raw.raw_flux.len();
+        // A bare file without a wavelength header is taken by its length.
+        let on_grid = match raw.log_wavelength {
+            Some(_) => pixels.grid.is_apogee() && WavelengthGrid::is_apogee_header(raw.log_wavelength, n_pixels),
+            None => n_pixels == pixels.grid.n_pixels(),
+        };
+        let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
+        if !on_grid {
+            let what = format!("wavelength grid of {}", path.display());
+            return mismatch(what, grid::unlike_apogee(raw.log_wavelength, n_pixels));
+        }
+        match (raw.is_normalized, pixels.are_normalized) {
+            (true, false) => {
+                let detail = "is normalized by a pseudo-continuum that is not the model's; give the star's apStar or mwmStar file";
+                return mismatch(self.name(spectrum), format!("an {} file {detail}", raw.format));
+            }
+            (false, true) => {
+                let detail = "holds raw flux, and normalized spectra are expected here; give the star's aspcapStar file, or set \
+                              continuum.method = \"chebyshev\"";
+                return mismatch(self.name(spectrum), format!("an {} file {detail}", raw.format));
+            }
+            _ => {}
+        }
+        self.remark(&raw, path);
+        let (masked, quality) =
+            pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, pixels.places, pixels.pixmask);
+        Ok(ReadSpectrum { id: raw.id, is_identified: raw.has_objid, snr: raw.snr, masked, quality })
     }
 }
 
 impl SpectrumSource for SpectrumFiles {
     fn len(&self) -> usize {
-        self.0.len()
+        self.spectra.len()
     }
 
     fn name(&self, spectrum: usize) -> String {
-        files::path_text(&self.0[spectrum])
+        let (path, part) = &self.spectra[spectrum];
+        spectrum_file::name_of(path, part)
     }
 
     fn expect_alike(&self, model: &Path, preparation: &Preparation) -> Result<()> {
-        match preparation.continuum.is_of_apstar(&preparation.grid) {
+        match preparation.grid.is_apogee() {
             true => Ok(()),
             false => Err(Error::Mismatch {
                 what: model.display().to_string(),
@@ -44,39 +120,24 @@ impl SpectrumSource for SpectrumFiles {
     }
 
     fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>> {
-        spectra.par_iter().map(|spectrum| read_file(&self.0[*spectrum], pixels)).collect()
+        spectra.par_iter().map(|spectrum| self.read_one(*spectrum, pixels)).collect()
+    }
+
+    fn raw(&self, spectrum: usize) -> Result<Option<RawSpectrum>> {
+        let (path, part) = &self.spectra[spectrum];
+        spectrum_file::read(path, part).map(Some)
     }
 
     fn file(&self, spectrum: usize) -> Option<&Path> {
-        self.0.get(spectrum).map(PathBuf::as_path)
+        self.spectra.get(spectrum).map(|(path, _)| path.as_path())
     }
 
     fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
-        Box::new(self.0.iter().map(PathBuf::as_path))
+        Box::new(self.spectra.iter().map(|(path, _)| path.as_path()))
     }
 
     fn fingerprint(&self) -> Result<String> {
-        let prints = self.0.par_iter().map(|path| files::fingerprint(path)).collect::<Result<Vec<_>>>()?;
-        Ok(prints.join("\n"))
+        let print = |(path, part): &(PathBuf, Part)| Ok(format!("{}{part}", files::fingerprint(path)?));
+        Ok(self.spectra.par_iter().map(print).collect::<Result<Vec<_>>>()?.join("\n"))
     }
-}
-
-/// Reads and masks one file, checked to be on the grid.
-///
-/// # Errors
-/// File errors; [`Error::Mismatch`] for another grid.
-pub fn read_file(path: &Path, pixels: Pixels) -> Result<ReadSpectrum> {
-    let raw = apstar::read(path)?;
-    let n_pixels = raw.raw_flux.len();
-    // A bare file without a wavelength header is taken by its length.
-    let on_grid = match raw.log_wavelength {
-        Some(_) => pixels.grid.is_apogee() && WavelengthGrid::is_apogee_header(raw.log_wavelength, n_pixels),
-        None => n_pixels == pixels.grid.n_pixels(),
-    };
-    if !on_grid {
-        let detail = grid::unlike_apogee(raw.log_wavelength, n_pixels);
-        return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
-    }
-    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, pixels.places, pixels.pixmask);
-    Ok(ReadSpectrum { id: raw.id, is_identified: raw.has_objid, snr: raw.snr, masked, quality })
 }

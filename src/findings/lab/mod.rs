@@ -27,7 +27,7 @@ pub use settings::LabSettings;
 pub use stars::{FittedStar, LookAlikePair, ShownStar};
 
 use super::predictions::Predictions;
-use crate::data::apstar;
+use crate::data::spectrum_file::{self, Part};
 use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::sun_like_logg;
@@ -241,5 +241,5 @@ fn range(values: &[f64]) -> LabelRange {
 /// Errors of reading isochrones and the mystery.
 pub fn check_files(settings: &LabSettings, mystery: Option<&Path>) -> Result<()> {
     kiel::check(settings)?;
-    mystery.map_or(Ok(()), |path| apstar::read(path).map(|_| ()))
+    mystery.map_or(Ok(()), |path| spectrum_file::read(path, &Part::default()).map(|_| ()))
 }
