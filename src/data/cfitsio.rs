@@ -13,6 +13,7 @@ use fitsio::sys;
 const READONLY: c_int = 0;
 const IMAGE_HDU: c_int = 0;
 const BINARY_TABLE: c_int = 2;
+const TLOGICAL: c_int = 14;
 const TSTRING: c_int = 16;
 const TINT: c_int = 31;
 const TFLOAT: c_int = 42;
@@ -26,6 +27,7 @@ const INTEGERS: [c_int; 9] = [11, 12, 20, 21, 30, 31, 40, 41, TLONGLONG];
 pub(super) enum ColumnKind {
     Text,
     Integer,
+    Logical,
     Other,
 }
 
@@ -190,6 +192,7 @@ impl Handle {
         succeed(status)?;
         Ok(match code {
             TSTRING => (ColumnKind::Text, if repeat > width { (repeat / width.max(1)) as usize } else { 1 }),
+            TLOGICAL => (ColumnKind::Logical, repeat.max(0) as usize),
             code if INTEGERS.contains(&code) => (ColumnKind::Integer, repeat.max(0) as usize),
             _ => (ColumnKind::Other, repeat.max(0) as usize),
         })
@@ -205,14 +208,29 @@ impl Handle {
         succeed(status).map(|()| values)
     }
 
-    /// Rows of a column with one integer each; 0 where undefined.
-    pub(super) fn integers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<i64>, String> {
+    /// Rows of a column with one integer each; none where undefined.
+    pub(super) fn integers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<i64>>, String> {
         let mut values = vec![0_i64; rows.len()];
         let (mut any, mut status) = (0, 0);
         let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
+        // The smallest integer stands for an undefined one: tables have no other use for it.
+        let undefined = i64::MIN;
         // SAFETY: `values` has room for one integer per row.
-        unsafe { sys::ffgcvjj(self.0, column, first, 1, n, 0, values.as_mut_ptr(), &mut any, &mut status) };
-        succeed(status).map(|()| values)
+        unsafe { sys::ffgcvjj(self.0, column, first, 1, n, undefined, values.as_mut_ptr(), &mut any, &mut status) };
+        succeed(status).map(|()| values.into_iter().map(|value| (value != undefined).then_some(value)).collect())
+    }
+
+    /// Rows of a column with one yes or no each; none where undefined.
+    pub(super) fn logicals(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<bool>>, String> {
+        let (mut values, mut undefined) = (vec![0 as c_char; rows.len()], vec![0 as c_char; rows.len()]);
+        let (mut any, mut status) = (0, 0);
+        let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
+        let (array, nulls) = (values.as_mut_ptr(), undefined.as_mut_ptr());
+        // SAFETY: both arrays have room for one byte per row.
+        unsafe { sys::ffgcfl(self.0, column, first, 1, n, array, nulls, &mut any, &mut status) };
+        let truths =
+            || values.iter().zip(&undefined).map(|(value, undefined)| (*undefined == 0).then_some(*value == 1));
+        succeed(status).map(|()| truths().collect())
     }
 
     /// Rows of a column with one text each, up to the terminating NUL.

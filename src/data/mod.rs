@@ -1,19 +1,30 @@
-//! Bytes to plain vectors and back: FITS, CSV, npy, the archive, lines, isochrones. No Burn, no choice a model depends on.
+//! Bytes to plain vectors and back: FITS, CSV, VOTable, Parquet, npy, the archive, lines, isochrones. No Burn, no choice a model depends on.
 
 pub mod apstar;
 pub mod arrays;
 pub mod catalogue;
+mod cells;
 mod cfitsio;
+pub mod columns;
 pub mod csv_text;
+mod expression;
 pub mod fetch;
 pub mod files;
 pub mod fits;
 mod fits_writer;
 pub mod isochrone;
 mod isochrone_file;
+pub mod keyed_path;
+mod label_source;
 pub mod library;
 pub mod linelist;
 mod npy;
+mod packed;
+mod parquet_table;
+pub mod sdss_v_paths;
 pub mod selection;
 mod sentinels;
 pub mod table;
+mod text_table;
+mod votable;
+mod votable_field;

@@ -6,8 +6,9 @@ use ndarray::Array2;
 
 use super::array_noise;
 use crate::data::arrays::{self, MatrixFile};
-use crate::data::catalogue::Catalogue;
+use crate::data::catalogue::{Catalogue, Naming};
 use crate::data::files;
+use crate::data::keyed_path::split_key;
 use crate::data::selection::{Cut, select};
 use crate::error::{Error, Result};
 use crate::spectra::grid::{self, WavelengthGrid};
@@ -59,7 +60,8 @@ pub(super) fn open(
         let detail = format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.shape, noise.shape);
         return mismatch(format!("shapes of {} and {}", data.flux.display(), noise_path.display()), detail);
     }
-    let (stars, cuts) = select(&data.labels, &data.id_column, &settings.labels, &settings.selection)?;
+    let naming = Naming { id_column: &data.id_column, columns: &settings.data.columns };
+    let (stars, cuts) = select(&data.labels, naming, &settings.labels, &settings.selection)?;
     let n_rows = cuts.first().map_or(0, |cut| cut.left);
     if n_rows != flux.shape.0 {
         let detail =
@@ -71,7 +73,7 @@ pub(super) fn open(
     for path in
         [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
     {
-        fingerprint += &files::fingerprint(&arrays::split_key(path).0)?;
+        fingerprint += &files::fingerprint(&split_key(path).0)?;
     }
     let flux = flux.read()?;
     let unit = flux.level().log2().round();
