@@ -271,13 +271,16 @@ fn astra(table: &mut Table, rows: Range<usize>) -> Result<Vec<AstraSpectrum>> {
     }
     let sdss_id = table.flags("sdss_id", rows.clone())?;
     let healpix = if table.has("healpix") { table.flags("healpix", rows.clone())? } else { vec![-1; rows.len()] };
-    let [release, apred, obj] = ["release", "apred", "obj"].map(|column| table.texts(column, rows.clone(), REMEDY));
-    let spectra = sdss_id.iter().zip(healpix).zip(release?).zip(apred?).zip(obj?);
-    let spectrum = |((((sdss_id, healpix), release), apred), obj): ((((&i64, i64), String), String), String)| {
-        let sdss_id = Some(*sdss_id).filter(|id| *id > 0);
-        AstraSpectrum { sdss_id, release, apred, obj, healpix: Some(healpix).filter(|pixel| *pixel >= 0) }
+    let mut texts = |column: &str| table.texts(column, rows.clone(), REMEDY);
+    let (release, apred, obj) = (texts("release")?, texts("apred")?, texts("obj")?);
+    let spectrum = |row: usize| AstraSpectrum {
+        sdss_id: Some(sdss_id[row]).filter(|id| *id > 0),
+        release: release[row].clone(),
+        apred: apred[row].clone(),
+        obj: obj[row].clone(),
+        healpix: Some(healpix[row]).filter(|pixel| *pixel >= 0),
     };
-    Ok(spectra.map(spectrum).collect())
+    Ok((0..rows.len()).map(spectrum).collect())
 }
 
 /// The beginning of an identifier too long for tables, and what tells it from others that begin alike.

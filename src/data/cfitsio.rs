@@ -19,6 +19,7 @@ const TINT: c_int = 31;
 const TFLOAT: c_int = 42;
 const TLONGLONG: c_int = 81;
 const TDOUBLE: c_int = 82;
+const COMPLEX: [c_int; 2] = [83, 163];
 /// Bytes, and integers of 8 to 64 bits, signed and unsigned.
 const INTEGERS: [c_int; 9] = [11, 12, 20, 21, 30, 31, 40, 41, TLONGLONG];
 
@@ -28,6 +29,10 @@ pub(super) enum ColumnKind {
     Text,
     Integer,
     Logical,
+    /// Two numbers each.
+    Complex,
+    /// As many as there are.
+    Lists,
     Other,
 }
 
@@ -192,6 +197,8 @@ impl Handle {
         succeed(status)?;
         Ok(match code {
             TSTRING => (ColumnKind::Text, if repeat > width { (repeat / width.max(1)) as usize } else { 1 }),
+            code if code < 0 => (ColumnKind::Lists, 1),
+            code if COMPLEX.contains(&code) => (ColumnKind::Complex, repeat.max(0) as usize),
             TLOGICAL => (ColumnKind::Logical, repeat.max(0) as usize),
             code if INTEGERS.contains(&code) => (ColumnKind::Integer, repeat.max(0) as usize),
             _ => (ColumnKind::Other, repeat.max(0) as usize),

@@ -22,8 +22,8 @@ pub(super) fn delimiter(start: &str) -> u8 {
     let outside: String = header.split('"').step_by(2).collect();
     let count = |delimiter: &u8| outside.bytes().filter(|byte| byte == delimiter).count();
     if start.trim_start_matches('\u{feff}').starts_with("# %ECSV") {
-        let lines = start.lines().take_while(|line| line.starts_with('#'));
-        let said = lines.filter_map(|line| line.trim_start_matches('#').trim().strip_prefix("delimiter:")).next();
+        let mut lines = start.lines().take_while(|line| line.starts_with('#'));
+        let said = lines.find_map(|line| line.trim_start_matches('#').trim().strip_prefix("delimiter:"));
         let said = said.and_then(|said| said.trim().trim_matches(['\'', '"']).bytes().next().or(Some(b' ')));
         if let Some(delimiter) = said.or(outside.trim().contains(' ').then_some(b' ')) {
             return delimiter;

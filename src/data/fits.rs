@@ -237,6 +237,8 @@ impl FitsReader {
             }),
             ColumnKind::Integer if !as_numbers => self.file.integers(index, range).map(Cells::Integers),
             ColumnKind::Logical => self.file.logicals(index, range).map(Cells::Booleans),
+            ColumnKind::Complex => return Ok(Cells::Others("complex numbers".into())),
+            ColumnKind::Lists => return Ok(Cells::Others("lists".into())),
             ColumnKind::Integer | ColumnKind::Other => self.file.numbers(index, range).map(Cells::Numbers),
         };
         cells.map_err(failed)

@@ -265,7 +265,8 @@ mod tests {
             read(&damaged);
         }
         (0..whole.len()).step_by(7).for_each(|length| read(&whole[..length]));
-        assert!(n_refused > whole.len() / 4, "{n_refused}");
+        // All that are cut, and many that are changed.
+        assert!(n_refused > whole.len().div_ceil(7) + 20, "{n_refused}");
         std::fs::write(file.path(), &whole[..whole.len() - 1]).unwrap();
         let said = ParquetTable::open(file.path()).err().unwrap().to_string();
         assert!(said.contains("cannot be read as Parquet") && said.contains("write it again"), "{said}");

@@ -39,7 +39,7 @@ impl SpectrumFolder {
         ways(spectrum, telescope, field).iter().find_map(|way| self.find(way))
     }
 
-    fn find(&self, way: &Way) -> Option<PathBuf> {
+    fn find(&self, way: &[String]) -> Option<PathBuf> {
         let (name, folders) = way.split_last()?;
         // From the flat folder to the archive's root.
         (0..=folders.len()).rev().find_map(|first| {

@@ -153,12 +153,12 @@ impl Table {
         Ok(())
     }
 
-    /// Reads some rows of a column; `wanted` says in messages what its cells should be.
+    /// Reads some rows of a column; messages say what its cells should be, and what an odd one is not.
     fn read<T>(
         &mut self,
         (column, rows): (&str, Range<usize>),
         remedy: &'static str,
-        (wanted, as_numbers): (&str, bool),
+        (wanted, denial, as_numbers): (&str, &str, bool),
         read: impl Fn(&Cells, Range<usize>) -> Result<T, Odd>,
     ) -> Result<T> {
         let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
@@ -180,9 +180,9 @@ impl Table {
         values.map_err(|odd| {
             let detail = match odd {
                 Odd::Cell(row, text) => {
-                    format!("column {name}, row {}: `{text:.40}` is {wanted}", first + row + 1)
+                    format!("column {name}, row {}: `{text:.40}` is {denial}", first + row + 1)
                 }
-                Odd::Column(what) => format!("column {name} holds {what}, which is {wanted}; name another column"),
+                Odd::Column(what) => format!("column {name} holds {what}, not one {wanted} a row; name another column"),
             };
             Error::format(&self.path, detail)
         })
@@ -193,7 +193,7 @@ impl Table {
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Format`] for text that is no number, with its row.
     pub fn numbers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
-        let mut values = self.read((column, rows), remedy, ("not a number", true), Cells::numbers)?;
+        let mut values = self.read((column, rows), remedy, ("number", "not a number", true), Cells::numbers)?;
         for value in &mut values {
             if !value.is_finite() || *value <= MISSING_BELOW {
                 *value = f64::NAN;
@@ -233,7 +233,7 @@ impl Table {
     /// # Errors
     /// As [`Table::numbers`].
     pub fn flags(&mut self, column: &str, rows: Range<usize>) -> Result<Vec<i64>> {
-        let wanted = ("no whole number, as flags are", false);
+        let wanted = ("whole number", "no whole number, as flags are", false);
         self.read((column, rows), "remove the cut that needs it", wanted, Cells::flags)
     }
 
@@ -242,7 +242,7 @@ impl Table {
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Format`] if it holds floating-point numbers.
     pub fn texts(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<String>> {
-        self.read((column, rows), remedy, ("no text and no integer", false), Cells::texts)
+        self.read((column, rows), remedy, ("text or integer", "no text", false), Cells::texts)
     }
 }
 

@@ -116,10 +116,10 @@ fn described(start: &str) -> Option<Vec<Option<String>>> {
         return None;
     }
     let lines = start.lines().take_while(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#'));
-    let mut list = lines.map(unquoted).skip_while(|line| !line.trim().starts_with("datatype:")).skip(1);
+    let list = lines.map(unquoted).skip_while(|line| !line.trim().starts_with("datatype:")).skip(1);
     let mut columns: Vec<String> = Vec::new();
     // The list ends where another key stands at the left.
-    for line in list.by_ref().take_while(|line| line.starts_with("  ") || line.trim_start().starts_with('-')) {
+    for line in list.take_while(|line| line.starts_with("  ") || line.trim_start().starts_with('-')) {
         match (line.trim_start().strip_prefix('-'), columns.last_mut()) {
             (Some(line), _) => columns.push(line.to_string()),
             (None, Some(column)) => *column += &line,
