@@ -97,6 +97,7 @@ fn bench(criterion: &mut Criterion) {
                 pixmask: PixmaskSettings::default(),
                 continuum: ContinuumSettings::default(),
                 continuum_pixels: Vec::new(),
+                gaps: Vec::new(),
             },
             latent_labels: Array2::zeros((training.labels.nrows(), 0)),
             training_labels: training.labels.clone(),

@@ -16,6 +16,7 @@ use maury::spectra::continuum::{ContinuumFitter, ContinuumSettings};
 use maury::spectra::continuum_pixels;
 use maury::spectra::grid::WavelengthGrid;
 use maury::spectra::pixmask::{self, PixmaskSettings};
+use maury::stars::spectrum_files::SpectrumFiles;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,7 +37,7 @@ fn spectra(criterion: &mut Criterion) {
     let raw = apstar::read(&path).unwrap();
     let settings = PixmaskSettings::default();
     let grid = WavelengthGrid::apogee();
-    let cores = grid.chip_cores();
+    let cores = settings.places(&grid, &grid.chip_cores());
     let mask = || pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &cores, &settings);
     group.bench_function("mask", |bencher| bencher.iter(mask));
 
@@ -53,13 +54,14 @@ fn stream(criterion: &mut Criterion) {
     let compute = Compute::flex(Precision::F32);
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband");
     let labeller = Labeller::load(&model, &FitSettings::default(), &RefineSettings::default(), &compute).unwrap();
-    let paths = vec![fixture(); N_STREAMED];
+    let files = SpectrumFiles::new(vec![fixture(); N_STREAMED]);
+    let all: Vec<usize> = (0..N_STREAMED).collect();
     let mut group = criterion.benchmark_group("stream");
     group.sample_size(10).throughput(Throughput::Elements(N_STREAMED as u64));
     group.bench_function("label by the emulator", |bencher| {
         bencher.iter(|| {
-            for batch in paths.chunks(labeller.batch_stars()) {
-                black_box(labeller.label(batch, None, &Silent).unwrap());
+            for batch in all.chunks(labeller.batch_stars()) {
+                black_box(labeller.label(&files, batch, None, &Silent).unwrap());
             }
         });
     });

@@ -1,12 +1,12 @@
 //! `maury label`: labels of spectra by a trained model.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
 use super::say;
+use super::spectra::{SpectraArgs, none_read};
 use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
@@ -20,11 +20,12 @@ use crate::progress::Progress;
 use crate::report::{in_unit, label_title};
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
+use crate::stars::spectra::SpectrumSource;
 
 /// Rows printed; longer tables are in the file only.
 const MOST_PRINTED: usize = 30;
 
-/// Label apStar spectra with a trained model: one file or millions.
+/// Label spectra with a trained model: one or millions, apStar files or arrays of any survey.
 ///
 /// Printed errors are calibrated on stars held out from training, against the truth where the catalogue's own errors are known and
 /// against the catalogue where they are not; formal (noise alone) where the model's folder has no calibration. A line below the
@@ -41,15 +42,12 @@ const MOST_PRINTED: usize = 30;
 #[command(
     after_help = "Examples:\n  maury label --model checkpoints/payne-hband tests/data/apStar-dr17-2M19485057+5005279.fits\n  \
     maury label --model experiments/lab/latest/models/cannon --out labels stars/apo25m\n  \
-    find /data -name 'apStar*.fits' > list.txt; maury label --model MODEL --out labels --list list.txt"
+    find /data -name 'apStar*.fits' > list.txt; maury label --model MODEL --out labels --list list.txt\n  \
+    maury label --model MODEL --out labels --flux flux.npy --error error.npy --wavelengths wavelength.npy --ids stars.csv"
 )]
 pub struct LabelArgs {
-    /// apStar files, or folders of them.
-    #[arg(required_unless_present = "list")]
-    spectra: Vec<PathBuf>,
-    /// A text file with one spectrum's path a line.
-    #[arg(long, value_name = "FILE")]
-    list: Option<PathBuf>,
+    #[command(flatten)]
+    spectra: SpectraArgs,
     /// Folder of a trained model.
     #[arg(long)]
     model: PathBuf,
@@ -82,8 +80,10 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     let compute = Compute::open(&device)?;
     let refine = RefineSettings { nuisances: args.nuisances, ..RefineSettings::default() };
     let labeller = Labeller::load(&args.model, &FitSettings::default(), &refine, &compute)?;
-    let spectra = args.spectra()?;
-    let stem = args.out.as_deref().map(|out| args.stem(out, &spectra)).transpose()?;
+    let source = args.spectra.source()?;
+    let spectra = &*source;
+    labeller.expect_alike(spectra)?;
+    let stem = args.out.as_deref().map(|out| args.stem(out, spectra)).transpose()?;
     let mut journal = stem.as_deref().map(|stem| LabelJournal::open(stem, labeller.fingerprint())).transpose()?;
     if let (Some(stem), Some(begun)) = (&stem, journal.take_if(|journal| args.best_fits && !journal.is_empty())) {
         tracing::info!("{} labels of an earlier job are made again, with their spectra", begun.len());
@@ -94,7 +94,8 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         .as_deref()
         .filter(|_| args.best_fits)
         .map(|stem| labeller.spectra_file(&best_fits_of(stem), &args.model.display().to_string(), spectra.len()));
-    let n_done = journal.as_ref().map_or(0, |journal| spectra.iter().filter(|path| journal.has(path)).count());
+    let is_done = |journal: &LabelJournal| (0..spectra.len()).filter(|n| journal.has(&spectra.name(*n))).count();
+    let n_done = journal.as_ref().map_or(0, is_done);
     let n_waiting = spectra.len() - n_done;
     if n_done > 0 {
         tracing::info!("{n_done} of {} spectra are labelled already", spectra.len());
@@ -107,7 +108,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         // A job that was killed while it wrote the table has only that to do again.
         if !args.overwrite
             && n_waiting > 0
-            && let Some(table) = foreign_table(stem, labeller.fingerprint(), &spectra)
+            && let Some(table) = foreign_table(stem, labeller.fingerprint(), spectra)
         {
             discard_empty(journal)?;
             let detail =
@@ -119,7 +120,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     bars.defer_interruption(true);
     let mut shown = Vec::new();
     let mut readable = n_done;
-    let labelled = label_all(&labeller, &spectra, journal.as_mut(), best_fits.as_mut(), bars, |stars| {
+    let labelled = label_all(&labeller, spectra, journal.as_mut(), best_fits.as_mut(), bars, |stars| {
         readable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0).count();
         shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
     });
@@ -130,8 +131,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     if readable == 0 {
         journal.map_or(Ok(()), LabelJournal::discard)?;
-        let remedy = "name apStar files or folders that hold them".to_string();
-        return Err(Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy }.into());
+        return Err(none_read().into());
     }
     let mut answer = table(&shown, labeller.label_names());
     answer += &format!("± errors are {}\n", labeller.words_on_errors());
@@ -141,7 +141,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     if let (Some(journal), Some(stem)) = (journal, stem) {
         let (n_kept, place) = (journal.len(), journal.path().to_path_buf());
-        let finished = journal.finish(labeller.label_names(), &spectra);
+        let finished = journal.finish(labeller.label_names(), spectra);
         let rows = finished.inspect_err(|_| args.tell_kept(n_kept, &place))?;
         answer += &format!("{}.fits and .csv: {rows} spectra\n", stem.display());
     }
@@ -151,32 +151,34 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     say(&answer)
 }
 
-/// Labels files a batch at a time. Batches are the same however often a job is begun, so that each star gets the very same labels;
-/// what an earlier job ended with is first read alone. Memory does not grow with the files. Ctrl-C stops it between batches.
+/// Labels spectra a batch at a time. Batches are the same however often a job is begun, so that each star gets the very same labels;
+/// what an earlier job ended with is first read alone. Memory does not grow with the spectra. Ctrl-C stops it between batches.
 fn label_all(
     labeller: &Labeller,
-    spectra: &[PathBuf],
+    spectra: &dyn SpectrumSource,
     mut journal: Option<&mut LabelJournal>,
     mut best_fits: Option<&mut SpectraFile>,
     bars: &Bars,
     mut sink: impl FnMut(&[LabelledStar]),
 ) -> Result<()> {
     bars.start("labelling spectra", spectra.len());
-    for batch in spectra.chunks(labeller.batch_stars()) {
+    let all: Vec<usize> = (0..spectra.len()).collect();
+    for batch in all.chunks(labeller.batch_stars()) {
         if bars.interrupted() {
             return Err(Error::Interrupted { kept: false });
         }
         let (waiting, never) = match &mut journal {
-            Some(journal) => waiting(batch, journal, labeller)?,
+            Some(journal) => waiting(batch, spectra, journal, labeller)?,
             None => (batch.to_vec(), Vec::new()),
         };
         bars.advance(batch.len() - waiting.len());
         let mut stars = Vec::new();
         if !waiting.is_empty() {
-            journal.as_mut().map_or(Ok(()), |journal| journal.begin(&waiting))?;
-            stars = labeller.label(&waiting, best_fits.as_deref_mut(), bars)?;
+            let names = waiting.iter().map(|n| spectra.name(*n)).collect();
+            journal.as_mut().map_or(Ok(()), |journal| journal.begin(names))?;
+            stars = labeller.label(spectra, &waiting, best_fits.as_deref_mut(), bars)?;
         }
-        stars.extend(never.iter().map(|path| labeller.unread(path)));
+        stars.extend(never.iter().map(|n| labeller.unread(spectra.name(*n))));
         sink(&stars);
         journal.as_mut().map_or(Ok(()), |journal| journal.append(&stars))?;
     }
@@ -184,17 +186,30 @@ fn label_all(
     Ok(())
 }
 
-/// Of some files, those that have no labels yet, and those of them that are never read again.
-fn waiting(batch: &[PathBuf], journal: &mut LabelJournal, labeller: &Labeller) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let (never, waiting): (Vec<PathBuf>, Vec<PathBuf>) =
-        batch.iter().filter(|path| !journal.has(path)).cloned().partition(|path| journal.trust(path) == Trust::Nil);
-    for path in &never {
-        tracing::warn!("{}: not read again: it has ended two jobs; flagged as unreadable", path.display());
-    }
-    for path in waiting.iter().filter(|path| journal.trust(path) == Trust::Alone).cloned().collect::<Vec<_>>() {
-        journal.begin(std::slice::from_ref(&path))?;
-        labeller.try_to_read(&path);
-        journal.came_through()?;
+/// Of some spectra, those that have no labels yet, and those of them that are never read again.
+fn waiting(
+    batch: &[usize],
+    spectra: &dyn SpectrumSource,
+    journal: &mut LabelJournal,
+    labeller: &Labeller,
+) -> Result<(Vec<usize>, Vec<usize>)> {
+    let (mut waiting, mut never) = (Vec::with_capacity(batch.len()), Vec::new());
+    for n in batch {
+        let name = spectra.name(*n);
+        match journal.trust(&name) {
+            _ if journal.has(&name) => {}
+            Trust::Full => waiting.push(*n),
+            Trust::Alone => {
+                journal.begin(vec![name])?;
+                labeller.try_to_read(spectra, *n);
+                journal.came_through()?;
+                waiting.push(*n);
+            }
+            Trust::Nil => {
+                tracing::warn!("{name}: not read again: it has ended two jobs; flagged as unreadable");
+                never.push(*n);
+            }
+        }
     }
     Ok((waiting, never))
 }
@@ -205,32 +220,6 @@ fn discard_empty(journal: Option<LabelJournal>) -> Result<()> {
 }
 
 impl LabelArgs {
-    /// Every spectrum once, in the order given.
-    fn spectra(&self) -> Result<Vec<PathBuf>> {
-        let mut named = self.spectra.clone();
-        if let Some(list) = &self.list {
-            named.extend(files::read_text(list)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(PathBuf::from));
-        }
-        let mut spectra = Vec::with_capacity(named.len());
-        for path in &named {
-            // A listed file that is not there gets its row and flag; a folder is walked.
-            match (path.is_dir(), self.list.is_some()) {
-                (false, true) => spectra.push(path.clone()),
-                _ => spectra.extend(files::files_below(path, &[".fits", ".fits.gz"])?),
-            }
-        }
-        let mut known = HashSet::with_capacity(spectra.len());
-        let n_named = spectra.len();
-        spectra.retain(|path| known.insert(path.clone()));
-        if spectra.len() < n_named {
-            let again = n_named - spectra.len();
-            tracing::warn!(
-                "{again} of {n_named} spectra are named again; each is labelled once, where it is named first"
-            );
-        }
-        Ok(spectra)
-    }
-
     /// Says where labels are that are not in their table, and what goes on with them.
     fn tell_kept(&self, n: usize, journal: &Path) {
         // Their spectra are lost.
@@ -242,7 +231,7 @@ impl LabelArgs {
     }
 
     /// `--out` without its ending, unless what is to be written there would replace a spectrum or somebody's file.
-    fn stem(&self, out: &Path, spectra: &[PathBuf]) -> Result<PathBuf> {
+    fn stem(&self, out: &Path, spectra: &dyn SpectrumSource) -> Result<PathBuf> {
         let stem = match out.extension().and_then(|ending| ending.to_str()) {
             Some("fits" | "csv") => out.with_extension(""),
             _ => out.to_path_buf(),
@@ -259,7 +248,7 @@ impl LabelArgs {
             }
             let (Ok(place), Some(name)) = (std::fs::canonicalize(target), target.file_name()) else { continue };
             // Only namesakes are looked up: a million spectra are not.
-            let mut namesakes = spectra.iter().filter(|path| path.file_name() == Some(name) || path.is_symlink());
+            let mut namesakes = spectra.files().filter(|path| path.file_name() == Some(name) || path.is_symlink());
             if namesakes.any(|path| std::fs::canonicalize(path).is_ok_and(|path| path == place)) {
                 return refused(format!("{} would replace one of the spectra", target.display()));
             }

@@ -13,6 +13,7 @@ mod posterior;
 mod prepare;
 mod report;
 mod run;
+mod spectra;
 mod terminal;
 
 use std::io::Write;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
 use super::say;
+use super::spectra::{SpectraArgs, none_read};
 use crate::data::files;
 use crate::device::{Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
@@ -15,13 +16,13 @@ use crate::inference::posteriors;
 use crate::inference::prior::Nuisances;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::{PosteriorSettings, Sampler};
-use crate::labelling::posterior::{PosteriorSampler, sampler_settings, spectra_of};
+use crate::labelling::posterior::{PosteriorSampler, sampler_settings};
 use crate::labelling::posterior_folder::PosteriorFolder;
 use crate::progress::Progress;
 use crate::report;
 use crate::spectra::star_table::write_table;
 
-/// Sample the posterior of the labels of apStar spectra: from raw files to corner plots.
+/// Sample the posterior of the labels of spectra, apStar files or rows of arrays: from raw flux to corner plots.
 ///
 /// Prints, for each spectrum, median and 68% interval of every label, whether the chains agree (R-hat), what they are worth (ESS),
 /// and the priors in words; leaves the draws, a summary table and figures in a folder.
@@ -36,14 +37,14 @@ use crate::spectra::star_table::write_table;
 #[command(
     after_help = "Examples:\n  maury posterior --model checkpoints/payne-hband tests/data/apStar-dr17-2M19485057+5005279.fits\n  \
     maury posterior --model MODEL --prior teff=normal:4500:200 --prior logg=uniform:0:4 star.fits\n  \
-    maury posterior --model MODEL --priors priors.toml --sampler nuts star.fits\n\n\
+    maury posterior --model MODEL --priors priors.toml --sampler nuts star.fits\n  \
+    maury posterior --model MODEL --flux flux.npy --error error.npy --ids stars.csv --star star007\n\n\
     A file of priors holds what [posterior] of an experiment does:\n  \
     prior.joint = \"training\"\n  prior.labels.teff.normal = { mean = 4500, sigma = 200 }\n  nuisances.noise_inflation = 1.0"
 )]
 pub struct PosteriorArgs {
-    /// apStar files, or folders of them.
-    #[arg(required = true)]
-    spectra: Vec<PathBuf>,
+    #[command(flatten)]
+    spectra: SpectraArgs,
     /// Folder of a trained model.
     #[arg(long)]
     model: PathBuf,
@@ -91,11 +92,12 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     let sampler = PosteriorSampler::load(&args.model, &FitSettings::default(), &refine, &compute)?;
     let names = sampler.label_names();
     settings.check(names).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
-    let spectra = spectra_of(&args.spectra)?;
+    let source = args.spectra.source()?;
+    let spectra = &*source;
     if spectra.is_empty() {
-        let remedy = "name apStar files or folders that hold them".to_string();
-        return Err(Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy }.into());
+        return Err(none_read().into());
     }
+    sampler.expect_alike(spectra)?;
     let words = sampler.words(&settings);
     heed_ctrl_c();
     bars.defer_interruption(true);
@@ -106,8 +108,8 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     let (mut answer, stopped) = files::fill_into(&args.out, |out| {
         let (mut ids, mut found, mut flags) = (Vec::new(), Vec::new(), Vec::new());
         let (mut answer, mut failed) = (String::new(), None);
-        for path in spectra.iter().take_while(|_| !bars.interrupted()) {
-            let sampled = match sampler.sample(path, &settings, args.sampler, args.seed, bars) {
+        for n in (0..spectra.len()).take_while(|_| !bars.interrupted()) {
+            let sampled = match sampler.sample(spectra, n, &settings, args.sampler, args.seed, bars) {
                 Ok(sampled) => sampled,
                 // The stars before this one are whole.
                 Err(Error::Interrupted { .. }) => break,
@@ -119,7 +121,7 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
             };
             answer += &report::posterior::star_table(&sampled, names);
             let columns = sampled.draw_columns(names);
-            let name = folder.name(path, &sampled.star.id, !columns.is_empty());
+            let name = folder.name(&sampled.star.file, &sampled.star.id, !columns.is_empty());
             if !columns.is_empty() {
                 write_table(&out.join(format!("draws-{name}")), "DRAWS", &columns)?;
             }

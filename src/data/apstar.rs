@@ -1,104 +1,135 @@
-//! apStar files of every release, and the lab's bare "mystery" file: the coadded spectrum in row 0.
+//! apStar files of every release, and the lab's bare "mystery" file: the coadded spectrum in row 0, single visits below.
 //!
-//! Layouts differ: flux f32 or f64, masks of 16 to 64 bits, arrays (8575,) or (n, 8575) with visits below the coadd
-//! (DR17 single visits have an all-zero second row). Data model: `apStar` in the SDSS data model pages, DR14-DR17.
+//! Layouts differ: flux f32 or f64, masks of 16 to 64 bits, arrays (8575,) or (n, 8575). With n >= 2 visits there are n + 2
+//! rows: two coadds, then the visits, in the star's rest frame. A single visit has one row, in DR17 two, of which the second
+//! is all zero. Data model: `apStar` in the SDSS data model pages, DR14-DR20.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use super::files;
 use super::fits::FitsReader;
+pub use super::raw_spectrum::RawSpectrum;
+use super::raw_spectrum::{
+    Format, MOST_BYTES, MOST_PIXELS, known, known_name, known_snr, log_wavelength, mark_bad_pixels, stem,
+};
 use crate::error::{Error, Result};
 
-/// An apStar file has 8575 pixels and a row for the coadd and each visit, in ten images: 70 MB at a hundred visits. What claims
-/// more than this is no such file, and memory is not to be had by claims.
-const MOST_PIXELS: usize = 100_000;
+/// Rows of coadds, visits and whatever else in an image: more than any star has.
 const MOST_ROWS: usize = 10_000;
-const MOST_BYTES: u64 = 256 << 20;
-
-/// A coadded spectrum as it stands in the file, nothing masked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RawSpectrum {
-    /// OBJID, or the file's name where the header has none.
-    pub id: String,
-    /// Whether `id` is the header's.
-    pub has_objid: bool,
-    /// FIELD; empty where absent.
-    pub field: String,
-    /// Signal-to-noise ratio from the header; NaN where absent.
-    pub snr: f64,
-    /// Number of visits combined; 0 where absent.
-    pub n_visits: usize,
-    /// Barycentric radial velocity that was taken out of the spectrum (km/s); NaN if the header has none.
-    pub velocity_kms: f64,
-    /// Raw flux, 1e-17 erg s^-1 cm^-2 A^-1; NaN or 0 in chip gaps.
-    pub raw_flux: Vec<f64>,
-    /// Error of the raw flux, same unit.
-    pub raw_error: Vec<f64>,
-    /// APOGEE_PIXMASK bits per pixel.
-    pub pixmask: Vec<i64>,
-    /// log10 of the first vacuum wavelength in Angstrom, and its step per pixel; `None` where the header has none.
-    pub log_wavelength: Option<(f64, f64)>,
-}
+/// Rows and pixels of an apVisit's images: one row for each of the three detectors, dithered or not.
+const VISIT_ROWS: usize = 3;
+const VISIT_PIXELS: [usize; 2] = [4096, 2048];
 
 /// Reads row 0 of the flux, error and mask images and the header keys maury uses.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Fits`] for truncated or foreign files, [`Error::Format`] where the images disagree.
 pub fn read(path: &Path) -> Result<RawSpectrum> {
-    let mut fits = FitsReader::open_within(path, MOST_BYTES)?;
-    let n_hdus = fits.n_hdus()?;
-    if n_hdus < 4 {
-        let detail = format!("{n_hdus} HDUs, at least 4 expected (header, flux, error, mask); is this an apStar file?");
-        return Err(Error::format(path, detail));
-    }
-    let n_pixels = row_length(&mut fits, 1, "flux")?;
-    for (hdu, content) in [(2, "error"), (3, "mask")] {
-        let length = row_length(&mut fits, hdu, content)?;
-        if length != n_pixels {
-            let detail = format!("flux has {n_pixels} pixels, {content} has {length}; is this an apStar file?");
-            return Err(Error::format(path, detail));
-        }
-    }
-    if fits.is_floating_point(3)? {
-        let detail = "HDU 3 holds floating-point numbers where the pixel mask should be: an aspcapStar file has its model spectrum there; give the star's apStar (or asStar) file";
-        return Err(Error::format(path, detail));
-    }
-    let reference = header_number(&mut fits, "CRPIX1")?.unwrap_or(1.0);
-    let log_wavelength = match (header_number(&mut fits, "CRVAL1")?, header_number(&mut fits, "CDELT1")?) {
-        (Some(start), Some(step)) => Some((start + step * (1.0 - reference), step)),
-        (None, None) => None,
-        _ => return Err(Error::format(path, "only one of CRVAL1 and CDELT1; its wavelengths are unknown")),
+    read_from(&mut FitsReader::open_within(path, MOST_BYTES)?, None)
+}
+
+/// Reads the coadd, or a visit counted from 1.
+///
+/// # Errors
+/// As [`read`]; [`Error::Format`] for a visit that is not there.
+pub(super) fn read_from(fits: &mut FitsReader, visit: Option<usize>) -> Result<RawSpectrum> {
+    let (n_rows, n_pixels) = image_shapes(fits)?;
+    let row = match visit {
+        None => 0,
+        Some(visit) => visit_row(fits, visit, n_rows)?,
     };
-    let objid = fits.key_text(0, "OBJID").filter(|id| !id.is_empty());
-    let stem = || files::path_text(Path::new(path.file_stem().unwrap_or_default()));
-    Ok(RawSpectrum {
+    let is_sdss_v = is_sdss_v(fits);
+    let mut number = |key: &str| fits.key_f64(0, key).map_or(f64::NAN, known);
+    // SDSS-V calls VRAD what VHELIO was; in older headers VRAD is not barycentric.
+    let velocity = if is_sdss_v { "VRAD" } else { "VHELIO" };
+    // The row of a star that was visited once is its coadd: so is the header.
+    let (snr, velocity_kms) = match visit {
+        Some(visit) if row > 0 => (number(&format!("SNRVIS{visit}")), number(&format!("{velocity}{visit}"))),
+        _ => (number("SNR"), number(velocity)),
+    };
+    let n_visits = if visit.is_some() { 1 } else { number("NVISITS").max(0.0) as usize };
+    let pixels = row * n_pixels..(row + 1) * n_pixels;
+    let objid = fits.key_text(0, "OBJID").and_then(known_name);
+    let mut spectrum = RawSpectrum {
         has_objid: objid.is_some(),
-        id: objid.unwrap_or_else(stem),
+        id: objid.unwrap_or_else(|| stem(fits.path())),
         field: fits.key_text(0, "FIELD").unwrap_or_default(),
-        snr: fits.key_f64(0, "SNR").filter(|snr| *snr > 0.0).unwrap_or(f64::NAN),
-        velocity_kms: fits.key_f64(0, "VHELIO").filter(|v| v.is_finite() && *v > -9990.0).unwrap_or(f64::NAN),
-        n_visits: fits.key_f64(0, "NVISITS").map_or(0, |n| n.max(0.0) as usize),
-        raw_flux: fits.image_section(1, 0..n_pixels)?,
-        raw_error: fits.image_section(2, 0..n_pixels)?,
-        pixmask: fits.image_section(3, 0..n_pixels)?,
-        log_wavelength,
+        snr: known_snr(snr),
+        n_visits,
+        velocity_kms,
+        log_wavelength: log_wavelength(fits, &[0, 1], ["CRVAL1", "CDELT1", "CRPIX1"])?,
+        raw_flux: fits.image_section(1, pixels.clone())?,
+        raw_error: fits.image_section(2, pixels.clone())?,
+        pixmask: fits.image_section(3, pixels)?,
+        format: if is_sdss_v { Format::ApStarSdssV } else { Format::ApStar },
+        is_normalized: false,
+        warning: None,
+    };
+    if is_sdss_v {
+        mark_bad_pixels(&mut spectrum.raw_error, &spectrum.pixmask);
+    }
+    Ok(spectrum)
+}
+
+/// Number of visits that have a row of their own, or are the only one; by the headers.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn n_visits(fits: &mut FitsReader) -> Result<usize> {
+    Ok(visit_rows(image_shapes(fits)?.0).len())
+}
+
+/// The rows of the visits among so many.
+fn visit_rows(n_rows: usize) -> Range<usize> {
+    if n_rows > 2 { 2..n_rows } else { 0..1 }
+}
+
+fn visit_row(fits: &FitsReader, visit: usize, n_rows: usize) -> Result<usize> {
+    let rows = visit_rows(n_rows);
+    let row = visit.checked_sub(1).and_then(|index| rows.clone().nth(index));
+    row.ok_or_else(|| {
+        let (n, s) = (rows.len(), if rows.len() == 1 { "" } else { "s" });
+        Error::format(fits.path(), format!("there is no visit {visit}: the file holds {n} visit{s}, counted from 1"))
     })
 }
 
-/// A number of the primary header, or else of the flux's; `None` where neither has the key.
-///
-/// # Errors
-/// [`Error::Format`] for a key that is there and no finite number.
-fn header_number(fits: &mut FitsReader, key: &str) -> Result<Option<f64>> {
-    let Some(hdu) = [0, 1].into_iter().find(|hdu| fits.has_key(*hdu, key)) else { return Ok(None) };
-    match fits.key_f64(hdu, key).filter(|value| value.is_finite()) {
-        Some(value) => Ok(Some(value)),
-        None => Err(Error::format(fits.path(), format!("{key} is not a finite number; its wavelengths are unknown"))),
-    }
+/// Whether the file is of an SDSS-V reduction: these name themselves ("1.3"), headers of DR17 and before do not.
+fn is_sdss_v(fits: &mut FitsReader) -> bool {
+    let reduction = fits.key_text(0, "APRED").filter(|reduction| !reduction.is_empty());
+    reduction.is_some_and(|reduction| !["dr", "r"].iter().any(|old| reduction.starts_with(old)))
 }
 
-fn row_length(fits: &mut FitsReader, hdu: usize, content: &str) -> Result<usize> {
+/// Rows and pixels that flux, error and mask have in common.
+fn image_shapes(fits: &mut FitsReader) -> Result<(usize, usize)> {
+    let n_hdus = fits.n_hdus()?;
+    if n_hdus < 4 {
+        let detail = format!("{n_hdus} HDUs, at least 4 expected (header, flux, error, mask); is this an apStar file?");
+        return Err(Error::format(fits.path(), detail));
+    }
+    let (mut n_rows, n_pixels) = image_shape(fits, 1, "flux")?;
+    if n_rows == VISIT_ROWS && VISIT_PIXELS.contains(&n_pixels) {
+        let detail = "an apVisit (asVisit) file: three rows of detector pixels, not in the star's rest frame, on no common grid of \
+                      wavelengths; give the star's apStar (asStar) file, which has this visit resampled: FILE[visit 1], ...";
+        return Err(Error::format(fits.path(), detail));
+    }
+    for (hdu, content) in [(2, "error"), (3, "mask")] {
+        let (rows, length) = image_shape(fits, hdu, content)?;
+        if length != n_pixels {
+            let detail = format!("flux has {n_pixels} pixels, {content} has {length}; is this an apStar file?");
+            return Err(Error::format(fits.path(), detail));
+        }
+        n_rows = n_rows.min(rows);
+    }
+    if fits.is_floating_point(3)? {
+        let detail = "HDU 3 holds floating-point numbers where the pixel mask should be: an aspcapStar file has its model spectrum there; give the star's apStar (or asStar) file";
+        return Err(Error::format(fits.path(), detail));
+    }
+    Ok((n_rows, n_pixels))
+}
+
+/// Rows and pixels of an image; a single row may be an image of one axis.
+fn image_shape(fits: &mut FitsReader, hdu: usize, content: &str) -> Result<(usize, usize)> {
     match fits.image_shape(hdu)?.as_deref() {
         Some(shape @ ([n_pixels] | [_, n_pixels]))
             if *n_pixels > MOST_PIXELS || shape[0] > MOST_ROWS.max(*n_pixels) =>
@@ -108,7 +139,8 @@ fn row_length(fits: &mut FitsReader, hdu: usize, content: &str) -> Result<usize>
             );
             Err(Error::format(fits.path(), detail))
         }
-        Some([n_pixels] | [_, n_pixels]) if *n_pixels > 0 => Ok(*n_pixels),
+        Some([n_pixels]) if *n_pixels > 0 => Ok((1, *n_pixels)),
+        Some([n_rows, n_pixels]) if *n_rows > 0 && *n_pixels > 0 => Ok((*n_rows, *n_pixels)),
         Some(shape) => {
             let detail =
                 format!("HDU {hdu} ({content}) has axes {shape:?}, one or two expected; is this an apStar file?");
@@ -171,6 +203,94 @@ pub fn locate(folder: &Path, file: &str, telescope: &str, field: &str, id: &str)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::fits::KeyValue;
+    use crate::data::spectrum_examples::{N_PIXELS, apstar, flux_of_row};
+
+    /// Bit 12, which is no level BAD, in pixel 1; bit 14 in pixel 2; bit 0 in pixel 3.
+    const MASK: [i64; N_PIXELS] = [0, 1 << 12, 1 << 14, 1, 0, 0, 0, 0];
+
+    #[test]
+    fn bad_pixels_of_sdss_v_have_infinite_errors_and_older_ones_those_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.fits");
+        let shared =
+            [("OBJID", KeyValue::Text("2M0")), ("SNR", KeyValue::Number(120.5)), ("NVISITS", KeyValue::Integer(2))];
+        let older =
+            [("VHELIO", KeyValue::Number(-30.5)), ("VRAD", KeyValue::Number(7.0)), ("FIELD", KeyValue::Text("M15"))];
+        apstar(&path, &[&shared[..], &older[..]].concat(), 4, &MASK);
+        let dr17 = read(&path).unwrap();
+        assert_eq!((dr17.format, dr17.format.to_string().as_str()), (Format::ApStar, "apStar (DR17 and before)"));
+        assert_eq!((dr17.id.as_str(), dr17.has_objid, dr17.field.as_str()), ("2M0", true, "M15"));
+        assert_eq!((dr17.snr, dr17.velocity_kms, dr17.n_visits), (120.5, -30.5, 2));
+        assert_eq!((&dr17.raw_error, &dr17.pixmask), (&vec![1.0; N_PIXELS], &MASK.to_vec()));
+        assert!(!dr17.is_normalized && dr17.warning.is_none());
+        let newer = [("APRED", KeyValue::Text("1.3")), ("VRAD", KeyValue::Number(7.0))];
+        apstar(&path, &[&shared[..], &newer[..]].concat(), 4, &MASK);
+        let sdss_v = read(&path).unwrap();
+        assert_eq!((sdss_v.format, sdss_v.format.to_string().as_str()), (Format::ApStarSdssV, "apStar (SDSS-V)"));
+        assert_eq!((sdss_v.snr, sdss_v.velocity_kms, sdss_v.field.as_str()), (120.5, 7.0, ""));
+        let infinite = f64::INFINITY;
+        assert_eq!(sdss_v.raw_error, [1.0, 1.0, infinite, infinite, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!((sdss_v.raw_flux, sdss_v.pixmask), (dr17.raw_flux, dr17.pixmask));
+    }
+
+    #[test]
+    fn what_headers_of_sdss_v_write_for_nothing_is_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("star.fits");
+        let nothing = ["NaN", "-9999.990234375", "99.98999786376953"];
+        for value in nothing {
+            let number = value.parse().ok().filter(|number: &f64| number.is_finite());
+            let value = number.map_or(KeyValue::Text(value), KeyValue::Number);
+            let keys =
+                [("APRED", KeyValue::Text("1.3")), ("OBJID", KeyValue::Text("NaN")), ("SNR", value), ("VRAD", value)];
+            apstar(&path, &[&keys[..], &[("NVISITS", value)]].concat(), 1, &MASK);
+            let read = read(&path).unwrap();
+            assert!(read.snr.is_nan() && read.velocity_kms.is_nan(), "{value:?}: {} {}", read.snr, read.velocity_kms);
+            assert_eq!((read.id.as_str(), read.has_objid, read.n_visits), ("star", false, 0));
+        }
+    }
+
+    #[test]
+    fn visits_are_the_rows_below_the_two_coadds_or_the_only_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.fits");
+        let open = || FitsReader::open(&path).unwrap();
+        let keys = [
+            ("SNR", KeyValue::Number(120.0)),
+            ("VHELIO", KeyValue::Number(5.0)),
+            ("SNRVIS2", KeyValue::Number(80.0)),
+            ("VHELIO2", KeyValue::Number(5.5)),
+            ("VRAD2", KeyValue::Number(-3.0)),
+        ];
+        for (n_rows, rows) in [(1, 0..1), (2, 0..1), (4, 2..4), (5, 2..5)] {
+            apstar(&path, &keys, n_rows, &MASK);
+            assert_eq!(n_visits(&mut open()).unwrap(), rows.len(), "{n_rows} rows");
+            for (index, row) in rows.clone().enumerate() {
+                let visit = read_from(&mut open(), Some(index + 1)).unwrap();
+                assert_eq!(
+                    (visit.raw_flux, visit.raw_error[4], visit.n_visits),
+                    (flux_of_row(row), 1.0 + row as f64, 1)
+                );
+            }
+            assert_eq!(read(&path).unwrap().raw_flux, flux_of_row(0));
+            for absent in [0, rows.len() + 1] {
+                let said = read_from(&mut open(), Some(absent)).unwrap_err().to_string();
+                let held = format!("there is no visit {absent}: the file holds {} visit", rows.len());
+                assert!(said.contains(&held), "{said}");
+            }
+        }
+        let [first, second] = [1, 2].map(|visit| read_from(&mut open(), Some(visit)).unwrap());
+        assert!(first.snr.is_nan() && first.velocity_kms.is_nan());
+        assert_eq!((second.snr, second.velocity_kms), (80.0, 5.5));
+        // The only visit of a star is its coadd, of which the header tells.
+        apstar(&path, &keys, 2, &MASK);
+        let only = read_from(&mut open(), Some(1)).unwrap();
+        assert_eq!((only.snr, only.velocity_kms), (120.0, 5.0));
+        apstar(&path, &[&keys[..], &[("APRED", KeyValue::Text("1.3"))]].concat(), 4, &MASK);
+        let second = read_from(&mut open(), Some(2)).unwrap();
+        assert_eq!((second.velocity_kms, second.raw_error[2], second.raw_error[4]), (-3.0, f64::INFINITY, 4.0));
+    }
 
     #[test]
     fn spectra_are_found_flat_by_field_and_in_the_archive_layout() {

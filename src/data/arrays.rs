@@ -2,9 +2,10 @@
 //!
 //! What a header claims is held against the bytes that are there before memory is asked for.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array, Array2, Axis, Dimension, Ix1, Ix2};
+use ndarray::{Array, Array2, Axis, Dimension, Ix1, Ix2, s};
 use ndarray_npy::ReadableElement;
 
 use super::fits::FitsReader;
@@ -14,6 +15,8 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::stats::robust::median;
 
+/// Numbers of a .npy file that are decoded at a time.
+const BLOCK: usize = 1 << 20;
 /// Values that tell a matrix's level: enough for a median, whatever its size.
 const LEVEL_SAMPLE: usize = 1_000_000;
 
@@ -30,9 +33,11 @@ pub struct MatrixFile {
 /// Which of a file's arrays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
-    Npy,
+    /// Where the numbers begin, and whether each begins with its most significant byte; none where rows lie scattered.
+    Npy(Option<(u64, bool)>),
     Npz(String),
-    Fits(usize),
+    /// The HDU, and whether the file is packed as a whole.
+    Fits(usize, bool),
 }
 
 /// A two-dimensional array of floats in the precision of its file.
@@ -56,12 +61,10 @@ impl MatrixFile {
         match kind(&file) {
             Kind::Npy => {
                 let header = npy::header_of_file(&file)?;
-                Self::of(&file, Entry::Npy, &header).ok_or_else(|| {
-                    let found = header.describe();
-                    Error::format(
-                        &file,
-                        format!("not a two-dimensional array of f32 or f64 [n_stars, n_pixels], but {found}"),
-                    )
+                let rows = Some((header.start, header.is_big_endian())).filter(|_| !header.is_fortran);
+                Self::of(&file, Entry::Npy(rows), &header).ok_or_else(|| {
+                    let what = "not a two-dimensional array of f32 or f64 [n_stars, n_pixels], but";
+                    Error::format(&file, format!("{what} {}", header.describe()))
                 })
             }
             Kind::Npz => the_only(&file, key, "two-dimensional array of floats", |name, header| {
@@ -69,7 +72,8 @@ impl MatrixFile {
             }),
             Kind::Fits => {
                 let (hdu, shape, is_wide) = find_image(&file, key.as_deref())?;
-                Ok(Self { file, entry: Entry::Fits(hdu), shape, is_wide })
+                let is_packed = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+                Ok(Self { file, entry: Entry::Fits(hdu, is_packed), shape, is_wide })
             }
             Kind::Other => Err(Error::format(&file, "spectra are read from .npy, .npz or .fits files")),
         }
@@ -88,24 +92,51 @@ impl MatrixFile {
         self.entry == other.entry && real(&self.file) == real(&other.file)
     }
 
+    /// The file it is in.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Whether some rows can be read without the others: not in .npz and .gz files, and not in arrays in Fortran's order.
+    pub fn has_rows_of_their_own(&self) -> bool {
+        matches!(self.entry, Entry::Npy(Some(_)) | Entry::Fits(_, false))
+    }
+
     /// Reads it.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Format`] for a damaged file, [`Error::Fits`].
     pub fn read(&self) -> Result<Matrix> {
-        Ok(if self.is_wide { Matrix::Wide(self.numbers()?) } else { Matrix::Narrow(self.numbers()?) })
+        self.read_rows(0..self.shape.0)
     }
 
-    fn numbers<T: Number>(&self) -> Result<Array2<T>> {
-        match &self.entry {
-            Entry::Npy => npy::read::<T, Ix2>(&self.file),
-            Entry::Npz(name) => npy::read_entry::<T, Ix2>(&self.file, name),
-            Entry::Fits(hdu) => {
-                let mut fits = FitsReader::open(&self.file)?;
-                let values = T::image(&mut fits, *hdu, self.shape.0 * self.shape.1)?;
-                Array2::from_shape_vec(self.shape, values).map_err(|err| Error::format(&self.file, err.to_string()))
+    /// Reads some rows; all, to come to them, unless they [can be read alone](Self::has_rows_of_their_own).
+    ///
+    /// # Errors
+    /// As [`MatrixFile::read`].
+    pub fn read_rows(&self, rows: Range<usize>) -> Result<Matrix> {
+        Ok(if self.is_wide { Matrix::Wide(self.numbers(rows)?) } else { Matrix::Narrow(self.numbers(rows)?) })
+    }
+
+    fn numbers<T: Number>(&self, rows: Range<usize>) -> Result<Array2<T>> {
+        let n_columns = self.shape.1;
+        let elements = rows.start * n_columns..rows.end * n_columns;
+        let values = match &self.entry {
+            Entry::Npy(None) => return Ok(npy::read::<T, Ix2>(&self.file)?.slice_move(s![rows, ..])),
+            Entry::Npz(name) => return Ok(npy::read_entry::<T, Ix2>(&self.file, name)?.slice_move(s![rows, ..])),
+            Entry::Fits(hdu, _) => T::image(&mut FitsReader::open(&self.file)?, *hdu, elements)?,
+            Entry::Npy(Some((start, is_big_endian))) => {
+                let (width, mut values) = (size_of::<T>(), Vec::with_capacity(elements.len()));
+                for first in elements.clone().step_by(BLOCK) {
+                    let n_bytes = BLOCK.min(elements.end - first) * width;
+                    let bytes = npy::read_bytes(&self.file, start + (first * width) as u64, n_bytes)?;
+                    values.extend(bytes.chunks_exact(width).map(|bytes| T::decoded(bytes, *is_big_endian)));
+                }
+                values
             }
-        }
+        };
+        Array2::from_shape_vec((rows.len(), n_columns), values)
+            .map_err(|err| Error::format(&self.file, err.to_string()))
     }
 }
 
@@ -119,21 +150,30 @@ pub fn read_matrix(path: &Path) -> Result<Array2<f32>> {
 }
 
 /// Numbers that spectra come in.
-trait Number: ReadableElement {
-    fn image(fits: &mut FitsReader, hdu: usize, n: usize) -> Result<Vec<Self>>;
+trait Number: ReadableElement + Copy {
+    fn image(fits: &mut FitsReader, hdu: usize, elements: Range<usize>) -> Result<Vec<Self>>;
+
+    /// From its bytes, as many as it has.
+    fn decoded(bytes: &[u8], is_big_endian: bool) -> Self;
 }
 
-impl Number for f32 {
-    fn image(fits: &mut FitsReader, hdu: usize, n: usize) -> Result<Vec<Self>> {
-        fits.image_section(hdu, 0..n)
-    }
+macro_rules! number {
+    ($float:ty) => {
+        impl Number for $float {
+            fn image(fits: &mut FitsReader, hdu: usize, elements: Range<usize>) -> Result<Vec<Self>> {
+                fits.image_section(hdu, elements)
+            }
+
+            fn decoded(bytes: &[u8], is_big_endian: bool) -> Self {
+                let bytes = bytes.try_into().expect("as many bytes as it has");
+                if is_big_endian { Self::from_be_bytes(bytes) } else { Self::from_le_bytes(bytes) }
+            }
+        }
+    };
 }
 
-impl Number for f64 {
-    fn image(fits: &mut FitsReader, hdu: usize, n: usize) -> Result<Vec<Self>> {
-        fits.image_section(hdu, 0..n)
-    }
-}
+number!(f32);
+number!(f64);
 
 impl Matrix {
     /// Rows and columns.
@@ -366,8 +406,33 @@ mod tests {
         }
         assert_eq!(read_numbers(&npz).unwrap(), [1.0; 4]);
         assert_eq!(read_booleans(&npz).unwrap(), [true, false]);
-        let message = read_matrix(&folder.path().join("a.npz:error")).unwrap_err().to_string();
-        assert!(message.contains("no array `error`") && message.contains("flux"), "{message}");
+        let message = |key: &str| read_matrix(&folder.path().join(format!("a.npz:{key}"))).unwrap_err().to_string();
+        assert!(message("error").contains("no array `error`") && message("error").contains("flux"));
+        assert!(message("wavelength").contains("no two-dimensional array"), "{}", message("wavelength"));
+    }
+
+    #[test]
+    fn some_rows_are_those_of_the_whole_however_it_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let matrix = Array2::from_shape_fn((5, 3), |(n, j)| n as f64 + 0.1 * j as f64);
+        matrix.write_npy(File::create(at("c.npy")).unwrap()).unwrap();
+        matrix
+            .t()
+            .as_standard_layout()
+            .to_owned()
+            .reversed_axes()
+            .write_npy(File::create(at("f.npy")).unwrap())
+            .unwrap();
+        let narrow: Vec<f32> = matrix.iter().map(|value| *value as f32).collect();
+        super::super::fits::write(&at("a.fits"), |fits| fits.image_f32("FLUX", &narrow, [5, 3])).unwrap();
+        for (name, alone) in [("c.npy", true), ("f.npy", false), ("a.fits", true)] {
+            let file = MatrixFile::find(&at(name)).unwrap();
+            assert_eq!(file.has_rows_of_their_own(), alone, "{name}");
+            let some = file.read_rows(2..4).unwrap().scaled_rows(&[0, 1], 1.0);
+            assert_eq!(some, file.read().unwrap().scaled_rows(&[2, 3], 1.0), "{name}");
+            assert_eq!(some[[1, 2]], 3.2_f32, "{name}");
+        }
     }
 
     #[test]
@@ -390,14 +455,6 @@ mod tests {
         assert!(message.contains("no image [ERR] (it has 0, FLUX, IVAR)"), "{message}");
         let find = |name: &str| MatrixFile::find(&at(name)).unwrap();
         assert!(find("a.fits[IVAR]").is_same(&find("a.fits[2]")) && !find("a.fits[IVAR]").is_same(&find("a.fits[1]")));
-    }
-
-    #[test]
-    fn a_vector_where_a_matrix_should_be_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.npy");
-        Array1::from_vec(vec![1.0_f32; 4]).write_npy(File::create(&path).unwrap()).unwrap();
-        assert!(read_matrix(&path).unwrap_err().to_string().contains("two-dimensional"));
     }
 
     #[test]

@@ -289,7 +289,8 @@ fn shortened(id: &str) -> String {
     format!("{start}...{}", &blake3::hash(id.as_bytes()).to_hex()[..16])
 }
 
-fn row_name(row: usize) -> String {
+/// What a star is called that has no name: its row, counted from 1.
+pub fn row_name(row: usize) -> String {
     format!("row{:07}", row + 1)
 }
 

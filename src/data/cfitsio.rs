@@ -31,8 +31,8 @@ pub(super) enum ColumnKind {
     Logical,
     /// Two numbers each.
     Complex,
-    /// As many as there are.
-    Lists,
+    /// As many in each row as the row says.
+    Varying,
     Other,
 }
 
@@ -197,20 +197,20 @@ impl Handle {
         succeed(status)?;
         Ok(match code {
             TSTRING => (ColumnKind::Text, if repeat > width { (repeat / width.max(1)) as usize } else { 1 }),
-            code if code < 0 => (ColumnKind::Lists, 1),
-            code if COMPLEX.contains(&code) => (ColumnKind::Complex, repeat.max(0) as usize),
             TLOGICAL => (ColumnKind::Logical, repeat.max(0) as usize),
+            code if code < 0 => (ColumnKind::Varying, repeat.max(0) as usize),
+            code if COMPLEX.contains(&code) => (ColumnKind::Complex, repeat.max(0) as usize),
             code if INTEGERS.contains(&code) => (ColumnKind::Integer, repeat.max(0) as usize),
             _ => (ColumnKind::Other, repeat.max(0) as usize),
         })
     }
 
-    /// Rows of a column with one number each; NaN where undefined.
-    pub(super) fn numbers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<f64>, String> {
-        let mut values = vec![0.0; rows.len()];
+    /// `n` numbers of a column, counted on from the first of a row; NaN where undefined.
+    pub(super) fn numbers(&mut self, index: usize, row: usize, n: usize) -> Result<Vec<f64>, String> {
+        let mut values = vec![0.0; n];
         let (mut any, mut status) = (0, 0);
-        let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
-        // SAFETY: `values` has room for one number per row.
+        let (column, first, n) = (index as c_int + 1, row as i64 + 1, n as i64);
+        // SAFETY: `values` has room for `n` numbers.
         unsafe { sys::ffgcvd(self.0, column, first, 1, n, f64::NAN, values.as_mut_ptr(), &mut any, &mut status) };
         succeed(status).map(|()| values)
     }
@@ -227,17 +227,16 @@ impl Handle {
         succeed(status).map(|()| values.into_iter().map(|value| (value != undefined).then_some(value)).collect())
     }
 
-    /// Rows of a column with one yes or no each; none where undefined.
+    /// Rows of a column with one logical value each; `None` where undefined.
     pub(super) fn logicals(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<bool>>, String> {
-        let (mut values, mut undefined) = (vec![0 as c_char; rows.len()], vec![0 as c_char; rows.len()]);
+        const UNDEFINED: c_char = 2;
+        let mut values = vec![UNDEFINED; rows.len()];
         let (mut any, mut status) = (0, 0);
         let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
-        let (array, nulls) = (values.as_mut_ptr(), undefined.as_mut_ptr());
-        // SAFETY: both arrays have room for one byte per row.
-        unsafe { sys::ffgcfl(self.0, column, first, 1, n, array, nulls, &mut any, &mut status) };
-        let truths =
-            || values.iter().zip(&undefined).map(|(value, undefined)| (*undefined == 0).then_some(*value == 1));
-        succeed(status).map(|()| truths().collect())
+        // SAFETY: `values` has room for one byte per row.
+        unsafe { sys::ffgcvl(self.0, column, first, 1, n, UNDEFINED, values.as_mut_ptr(), &mut any, &mut status) };
+        succeed(status)?;
+        Ok(values.into_iter().map(|value| [Some(false), Some(true)].get(value as usize).copied().flatten()).collect())
     }
 
     /// Rows of a column with one text each, up to the terminating NUL.
@@ -370,6 +369,9 @@ impl NewFile {
 
     /// Fills column `index` (from 0) of the current table with numbers, row by row.
     pub(super) fn numbers<T: Element>(&mut self, index: usize, values: &[T]) -> Result<(), String> {
+        if values.is_empty() {
+            return Ok(());
+        }
         let (column, n, mut status) = (index as c_int + 1, values.len() as i64, 0);
         let array = values.as_ptr().cast::<c_void>().cast_mut();
         // SAFETY: `values` holds `n` elements of the type that CODE names; cfitsio only reads them.
@@ -379,6 +381,9 @@ impl NewFile {
 
     /// Fills column `index` (from 0) of the current table with one text a row, cut at the column's width.
     pub(super) fn texts(&mut self, index: usize, values: &[String]) -> Result<(), String> {
+        if values.is_empty() {
+            return Ok(());
+        }
         let texts = values.iter().map(|value| c_text(value)).collect::<Result<Vec<_>, _>>()?;
         let mut pointers: Vec<*mut c_char> = texts.iter().map(|text| text.as_ptr().cast_mut()).collect();
         let (column, n, array, mut status) = (index as c_int + 1, values.len() as i64, pointers.as_mut_ptr(), 0);

@@ -192,6 +192,42 @@ impl FitsReader {
         cells.numbers(0..range.len()).map_err(|_| self.not_one(name, "number"))
     }
 
+    /// The numbers that a vector column holds in one row, NaN where undefined; none where it is as long as nothing (`0E`).
+    ///
+    /// # Errors
+    /// [`Error::Format`] if the column or the row is absent, if it holds no numbers, or more than `most` in a row;
+    /// [`Error::Fits`] if the file ends early.
+    pub fn row_vector(&mut self, hdu: usize, name: &str, row: usize, most: usize) -> Result<Vec<f64>> {
+        let (n_rows, index) = self.column(hdu, name)?;
+        let refused = |detail: String| Err(Error::format(&self.path, detail));
+        if row >= n_rows {
+            return refused(format!("HDU {hdu} has {n_rows} rows, there is no row {}", row + 1));
+        }
+        let (kind, length) = self.file.column_kind(index).map_err(self.failed(&format!("read column {name}")))?;
+        if ![ColumnKind::Integer, ColumnKind::Other].contains(&kind) {
+            return refused(format!("column {name} holds no numbers, or not as many in each row"));
+        }
+        if length > most {
+            return refused(format!("column {name} claims {length} numbers a row, at most {most} are read"));
+        }
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let values = self.file.numbers(index, row, length);
+        values.map_err(self.failed(&format!("read column {name}")))
+    }
+
+    /// Rows `range` of a column of logical values; `None` where undefined.
+    ///
+    /// # Errors
+    /// As [`FitsReader::numbers`].
+    pub fn logicals(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<Option<bool>>> {
+        match self.cells(hdu, name, range, false)? {
+            Cells::Booleans(values) => Ok(values),
+            _ => Err(self.not_one(name, "logical value")),
+        }
+    }
+
     /// Rows `range` of a column of integers; 0 where undefined.
     ///
     /// # Errors
@@ -228,6 +264,9 @@ impl FitsReader {
             Ok(kind) => kind,
             Err(err) => return Err(failed(err)),
         };
+        if kind == ColumnKind::Varying {
+            return Ok(Cells::Others("lists".into()));
+        }
         if repeat != 1 {
             return Ok(Cells::Others(format!("{repeat} values a row")));
         }
@@ -237,11 +276,20 @@ impl FitsReader {
             }),
             ColumnKind::Integer if !as_numbers => self.file.integers(index, range).map(Cells::Integers),
             ColumnKind::Logical => self.file.logicals(index, range).map(Cells::Booleans),
-            ColumnKind::Complex => return Ok(Cells::Others("complex numbers".into())),
-            ColumnKind::Lists => return Ok(Cells::Others("lists".into())),
-            ColumnKind::Integer | ColumnKind::Other => self.file.numbers(index, range).map(Cells::Numbers),
+            ColumnKind::Complex | ColumnKind::Varying => return Ok(Cells::Others("complex numbers".into())),
+            ColumnKind::Integer | ColumnKind::Other => {
+                self.file.numbers(index, range.start, range.len()).map(Cells::Numbers)
+            }
         };
         cells.map_err(failed)
+    }
+
+    /// Number of rows of a table and position of a column in it.
+    fn column(&mut self, hdu: usize, name: &str) -> Result<(usize, usize)> {
+        let (n_rows, names) = self.table_layout(hdu)?;
+        let index = names.iter().position(|known| known == name);
+        let index = index.ok_or_else(|| Error::format(&self.path, format!("no column {name}")))?;
+        Ok((n_rows, index))
     }
 
     fn go_to(&mut self, hdu: usize) -> Result<bool> {
@@ -340,6 +388,35 @@ mod tests {
         assert_eq!(fits.texts(table, "id", 0..2).unwrap(), ids);
         assert_eq!(fits.integers(table, "flags", 1..2).unwrap(), [1 << 40]);
         assert!(fits.numbers(table, "teff", 0..2).unwrap()[1].is_nan());
+    }
+
+    #[test]
+    fn a_row_of_a_vector_column_is_read_and_its_claims_are_held_against_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.fits");
+        let columns = [
+            Column::text("id", vec!["a".into(), "b".into()]),
+            Column::vectors("flux", 3, vec![1.0, f64::NAN, 3.0, 4.0, 5.0, 6.0]),
+            Column::integer_vectors("mask", 2, vec![1, 2, 3, 4]),
+            Column::vectors("empty", 0, Vec::new()),
+        ];
+        write(&path, |fits| fits.table("T", &columns)).unwrap();
+        let mut fits = FitsReader::open(&path).unwrap();
+        assert_eq!(fits.row_vector(1, "flux", 1, 3).unwrap(), [4.0, 5.0, 6.0]);
+        let first = fits.row_vector(1, "flux", 0, 100).unwrap();
+        assert!(first[0] == 1.0 && first[1].is_nan() && first[2] == 3.0, "{first:?}");
+        assert_eq!(fits.row_vector(1, "mask", 1, 2).unwrap(), [3.0, 4.0]);
+        assert_eq!(fits.row_vector(1, "empty", 1, 2).unwrap(), Vec::<f64>::new());
+        let mut said =
+            |name: &str, row: usize, most: usize| fits.row_vector(1, name, row, most).unwrap_err().to_string();
+        assert!(said("flux", 2, 3).contains("there is no row 3"), "{}", said("flux", 2, 3));
+        assert!(said("flux", 0, 2).contains("claims 3 numbers a row, at most 2"), "{}", said("flux", 0, 2));
+        assert!(said("id", 0, 2).contains("column id holds no numbers"), "{}", said("id", 0, 2));
+        assert!(said("ivar", 0, 2).contains("no column ivar"), "{}", said("ivar", 0, 2));
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 2880]).unwrap();
+        let said = FitsReader::open(&path).unwrap().row_vector(1, "flux", 0, 3).unwrap_err().to_string();
+        assert!(said.contains("2 rows in HDU 1") && said.contains("bytes long"), "{said}");
     }
 
     #[test]

@@ -94,8 +94,8 @@ impl Column {
             ColumnValues::F32(values) => values.len(),
             ColumnValues::I64(values) => values.len(),
             ColumnValues::I32(values) => values.len(),
-            ColumnValues::Vectors(width, values) => values.len() / width,
-            ColumnValues::IntegerVectors(width, values) => values.len() / width,
+            ColumnValues::Vectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
+            ColumnValues::IntegerVectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
         }
     }
 

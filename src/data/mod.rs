@@ -2,6 +2,7 @@
 
 pub mod apstar;
 pub mod arrays;
+mod aspcapstar;
 pub mod catalogue;
 mod cells;
 mod cfitsio;
@@ -18,12 +19,19 @@ pub mod keyed_path;
 mod label_source;
 pub mod library;
 pub mod linelist;
+mod mwm;
+mod mwm_table;
 mod npy;
 mod packed;
 mod parquet_table;
+mod raw_spectrum;
 pub mod sdss_v_paths;
 pub mod selection;
 mod sentinels;
+#[cfg(test)]
+mod spectrum_examples;
+pub mod spectrum_file;
+mod spectrum_part;
 pub mod table;
 mod text_table;
 mod votable;

@@ -22,6 +22,10 @@ pub(super) struct Header {
     descr: String,
     /// Its axes, slowest first (in C order).
     pub shape: Vec<usize>,
+    /// Whether the first axis runs fastest on disk: its rows then lie scattered.
+    pub is_fortran: bool,
+    /// Bytes before the numbers.
+    pub start: u64,
 }
 
 impl Header {
@@ -33,6 +37,11 @@ impl Header {
     /// Whether it holds booleans.
     pub fn is_boolean(&self) -> bool {
         self.descr.trim_start_matches('|') == "b1" || self.descr == "?"
+    }
+
+    /// Whether its numbers begin with their most significant byte.
+    pub fn is_big_endian(&self) -> bool {
+        self.descr.starts_with('>') || (cfg!(target_endian = "big") && !self.descr.starts_with('<'))
     }
 
     /// Shape and type in words.
@@ -58,8 +67,9 @@ impl Header {
         let mut text = vec![0; length];
         reader.read_exact(&mut text).map_err(|_| not_npy("its header ends too early"))?;
         let text = String::from_utf8(text).map_err(|_| not_npy("its header is no text"))?;
-        let header = Self::parse(&text).ok_or_else(|| not_npy("its header does not tell type and shape"))?;
-        let claimed = header.bytes().and_then(|bytes| bytes.checked_add((8 + width + length) as u64));
+        let start = (8 + width + length) as u64;
+        let header = Self::parse(&text, start).ok_or_else(|| not_npy("its header does not tell type and shape"))?;
+        let claimed = header.bytes().and_then(|bytes| bytes.checked_add(start));
         match claimed {
             Some(claimed) if claimed <= available => Ok(header),
             _ => Err(format!(
@@ -69,7 +79,7 @@ impl Header {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, start: u64) -> Option<Self> {
         let after = |key: &str| {
             let rest = &text[text.find(&format!("'{key}'"))? + key.len() + 2..];
             rest.trim_start().strip_prefix(':').map(str::trim_start)
@@ -77,7 +87,8 @@ impl Header {
         let descr = after("descr")?.strip_prefix('\'')?.split_once('\'')?.0.to_string();
         let axes = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
         let axes = axes.split(',').map(str::trim).filter(|axis| !axis.is_empty());
-        Some(Self { descr, shape: axes.map(|axis| axis.parse().ok()).collect::<Option<_>>()? })
+        let shape = axes.map(|axis| axis.parse().ok()).collect::<Option<_>>()?;
+        Some(Self { descr, shape, is_fortran: after("fortran_order")?.starts_with("True"), start })
     }
 
     /// Bytes of the numbers; `None` beyond counting.
@@ -107,6 +118,17 @@ pub(super) fn header_of_file(path: &Path) -> Result<Header> {
 pub(super) fn read<T: ReadableElement, D: Dimension>(path: &Path) -> Result<Array<T, D>> {
     header_of_file(path)?;
     Array::read_npy(files::open(path)?).map_err(|err| Error::format(path, format!("not a readable array ({err})")))
+}
+
+/// Bytes of a .npy file.
+///
+/// # Errors
+/// [`Error::Io`], where there are not so many.
+pub(super) fn read_bytes(path: &Path, start: u64, length: usize) -> Result<Vec<u8>> {
+    let mut file = files::open(path)?;
+    let mut bytes = vec![0; length];
+    let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes));
+    read.map(|()| bytes).map_err(Error::io(path, "read"))
 }
 
 /// Names of the arrays in an .npz file.

@@ -167,6 +167,7 @@ impl Rows<'_> {
             pixmask: config.pixmask.clone(),
             continuum: config.continuum.clone(),
             continuum_pixels: (0..grid.n_pixels()).filter(|pixel| is_continuum[*pixel]).collect(),
+            gaps: Vec::new(),
         };
         Ok((TrainedPayne { payne, scaler, n_labels: config.labels.len(), preparation, training_inputs }, curve))
     }

@@ -164,6 +164,7 @@ impl<'a> Gathered<'a> {
             outliers,
             lab,
             grid: self.source.grid.clone(),
+            n_pixels_left_out: self.source.n_left_out(),
             cuts: self.source.cuts.clone(),
             fraction_masked: [0.0, 0.5, 1.0].map(|q| quantile(&masked, q)),
             bit_fractions: self.bit_fractions,

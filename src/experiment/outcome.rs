@@ -40,6 +40,8 @@ pub struct Outcome {
     pub lab: Option<Lab>,
     /// The grid of all spectra.
     pub grid: WavelengthGrid,
+    /// Pixels of it that the settings leave out.
+    pub n_pixels_left_out: usize,
     /// The selection.
     pub cuts: Vec<Cut>,
     /// Fraction of the pixels inside the chips with each mask bit: (bit, name, fraction).
@@ -79,7 +81,11 @@ pub struct RunMetrics {
     pub look_alikes: Option<LookAlikes>,
     /// Probabilities whose `coverage` the models' `error_checks` tell.
     pub coverage_levels: Vec<f64>,
-    /// Whether its models label apStar files: `maury label` and `maury posterior` read no others.
+    /// Pixels of each spectrum.
+    pub n_pixels: usize,
+    /// Pixels of those that the settings leave out.
+    pub n_pixels_left_out: usize,
+    /// Whether its models label apStar files, or else arrays.
     pub labels_apstar_files: bool,
     /// Metrics and training reports, by model.
     pub models: BTreeMap<String, TrainedMetrics>,
@@ -151,6 +157,8 @@ impl Outcome {
             fraction_per_mask_bit: self.bit_fractions.iter().map(bit_fraction).collect(),
             look_alikes: self.look_alikes,
             coverage_levels: LEVELS.to_vec(),
+            n_pixels: self.grid.n_pixels(),
+            n_pixels_left_out: self.n_pixels_left_out,
             labels_apstar_files: self.settings.continuum.is_of_apstar(&self.grid),
             models: self.models.iter().map(by_model).collect(),
             comparison: self.comparison.clone(),

@@ -61,7 +61,7 @@ impl RunSpectra {
                 let wanted = Wanted { best_fit: true, ..Wanted::default() };
                 let Estimated { labels: estimates, best_fit, .. } = estimator.estimate(&batch, wanted)?;
                 // A file that could be read when it was prepared and cannot now has no continuum.
-                let of_star = |row: &usize| match source.spectrum(*row, &settings.pixmask) {
+                let of_star = |row: &usize| match source.spectrum(*row) {
                     Ok((masked, _)) => normalizer.continuum(&masked),
                     Err(_) => vec![f32::NAN; set.n_pixels()],
                 };

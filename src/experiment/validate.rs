@@ -62,8 +62,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;
     check(config.continuum.clip_sigma > 0.0, "continuum.clip_sigma", "must be positive")?;
     check(config.continuum.emission_limit > 1.0, "continuum.emission_limit", "must be above 1, the continuum")?;
-    check(config.pixmask.max_relative_error > 0.0, "pixmask.max_relative_error", "must be positive")?;
-    check(config.pixmask.bits.iter().all(|bit| *bit < 63), "pixmask.bits", "must be bit numbers below 63")?;
+    config.pixmask.check().map_err(|(key, problem)| (format!("pixmask.{key}"), problem.to_string()))?;
     let selection = &config.selection;
     for (key, bits) in
         [("starflag", &selection.reject_starflag_bits), ("aspcapflag", &selection.reject_aspcapflag_bits)]

@@ -92,6 +92,7 @@ impl Context<'_> {
             pixmask: self.settings.pixmask.clone(),
             continuum: self.settings.continuum.clone(),
             continuum_pixels: (0..set.n_pixels()).filter(|pixel| set.continuum_pixels[*pixel]).collect(),
+            gaps: set.gaps(),
         }
     }
 

@@ -6,12 +6,13 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::data::files;
-use crate::data::fits::{Column, FitsReader};
+use crate::data::fits::FitsReader;
 use crate::error::{Error, Result};
+use crate::labelling::label_table::LabelTable;
 use crate::labelling::labeller::LabelledStar;
-use crate::spectra::labels::{pairs, unit};
 use crate::spectra::quality::star_flags;
 use crate::spectra::star_table::write_table_with;
+use crate::stars::spectra::SpectrumSource;
 
 /// Ending of the journal's name.
 const ENDING: &str = "unfinished.jsonl";
@@ -52,15 +53,15 @@ pub enum Trust {
 const ORIGIN: &str = "LABELSBY";
 
 /// What tells tables of the same labels of the same files from others.
-fn origin(fingerprint: &str, spectra: &[PathBuf]) -> String {
+fn origin(fingerprint: &str, spectra: &dyn SpectrumSource) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(fingerprint.as_bytes());
-    spectra.iter().for_each(|path| _ = hasher.update(b"\0").update(path.as_os_str().as_encoded_bytes()));
+    (0..spectra.len()).for_each(|n| _ = hasher.update(b"\0").update(spectra.name(n).as_bytes()));
     hasher.finalize().to_hex()[..32].to_string()
 }
 
-/// The finished table at `stem`, if there is one and it is of another model or of other files than these.
-pub fn foreign_table(stem: &Path, fingerprint: &str, spectra: &[PathBuf]) -> Option<PathBuf> {
+/// The finished table at `stem`, if there is one and it is of another model or of other spectra than these.
+pub fn foreign_table(stem: &Path, fingerprint: &str, spectra: &dyn SpectrumSource) -> Option<PathBuf> {
     let [table, text] = ["fits", "csv"].map(|ending| files::with_ending(stem, ending));
     if !table.exists() {
         return Some(text).filter(|text| text.exists());
@@ -153,27 +154,26 @@ impl LabelJournal {
         Ok(Self { stem, path, file, done, suspects, ends, fingerprint })
     }
 
-    /// Whether a file has its row already.
-    pub fn has(&self, file: &Path) -> bool {
-        self.done.contains(&files::path_text(file))
+    /// Whether a spectrum has its row already.
+    pub fn has(&self, name: &str) -> bool {
+        self.done.contains(name)
     }
 
-    /// How a file is to be read.
-    pub fn trust(&self, file: &Path) -> Trust {
-        let file = files::path_text(file);
-        match self.ends.get(&file) {
+    /// How a spectrum is to be read.
+    pub fn trust(&self, name: &str) -> Trust {
+        match self.ends.get(name) {
             Some(2..) => Trust::Nil,
-            _ if self.suspects.contains(&file) => Trust::Alone,
+            _ if self.suspects.contains(name) => Trust::Alone,
             _ => Trust::Full,
         }
     }
 
-    /// Takes note of files that are about to be read.
+    /// Takes note of spectra that are about to be read, by their names.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn begin(&mut self, spectra: &[PathBuf]) -> Result<()> {
-        let reading = Reading { reading: spectra.iter().map(|path| files::path_text(path)).collect() };
+    pub fn begin(&mut self, spectra: Vec<String>) -> Result<()> {
+        let reading = Reading { reading: spectra };
         let line = serde_json::to_string(&reading).expect("text is JSON") + "\n";
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(Error::io(&self.path, "write"))
@@ -184,7 +184,7 @@ impl LabelJournal {
     /// # Errors
     /// [`Error::Io`].
     pub fn came_through(&mut self) -> Result<()> {
-        self.begin(&[])
+        self.begin(Vec::new())
     }
 
     /// Number of spectra with labels.
@@ -228,12 +228,12 @@ impl LabelJournal {
         Ok(())
     }
 
-    /// Turns the journal into `<stem>.fits` and `<stem>.csv`, and removes it. The rows are those of these files, each named once, in
+    /// Turns the journal into `<stem>.fits` and `<stem>.csv`, and removes it. The rows are those of these spectra, in
     /// their order; what else an earlier job left in the journal is left out.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Fits`]; the journal then stays.
-    pub fn finish(mut self, label_names: &[String], spectra: &[PathBuf]) -> Result<usize> {
+    pub fn finish(mut self, label_names: &[String], spectra: &dyn SpectrumSource) -> Result<usize> {
         self.file.rewind().map_err(Error::io(&self.path, "read"))?;
         let damaged = |detail: String| Error::format(&self.path, format!("{detail}; remove the file and label again"));
         let mut table = LabelTable::new(label_names, spectra);
@@ -313,70 +313,10 @@ impl TryFrom<Row> for LabelledStar {
     }
 }
 
-/// The table of labels, column by column: a million stars have room in it.
-struct LabelTable {
-    label_names: Vec<String>,
-    row_of: HashMap<String, usize>,
-    file: Vec<String>,
-    id: Vec<String>,
-    flags: Vec<i64>,
-    /// snr, chi2_reduced, fraction_masked; then label, error and calibrated error in turn; then the covariances.
-    numbers: Vec<Vec<f64>>,
-    /// Whether any star has calibrated errors.
-    is_calibrated: bool,
-}
-
-impl LabelTable {
-    /// A row for each file.
-    fn new(label_names: &[String], spectra: &[PathBuf]) -> Self {
-        let file: Vec<String> = spectra.iter().map(|path| files::path_text(path)).collect();
-        Self {
-            label_names: label_names.to_vec(),
-            row_of: file.iter().cloned().enumerate().map(|(row, name)| (name, row)).collect(),
-            id: vec![String::new(); file.len()],
-            flags: vec![star_flags::UNREADABLE; file.len()],
-            numbers: vec![vec![f64::NAN; file.len()]; 3 + 3 * label_names.len() + pairs(label_names).len()],
-            file,
-            is_calibrated: false,
-        }
-    }
-
-    /// Fills a file's row, if it has one; one that was tried again has the row of its last trial.
-    fn set(&mut self, star: LabelledStar) {
-        let Some(row) = self.row_of.get(&star.file).copied() else { return };
-        self.is_calibrated |= !star.calibrated_errors.is_empty();
-        let of_label = |k: usize| [star.labels.get(k), star.errors.get(k), star.calibrated_errors.get(k)];
-        let of_labels = (0..self.label_names.len()).flat_map(of_label).map(|value| value.copied().unwrap_or(f64::NAN));
-        let n_pairs = self.numbers.len() - 3 - 3 * self.label_names.len();
-        let of_pairs = (0..n_pairs).map(|pair| star.covariances.get(pair).copied().unwrap_or(f64::NAN));
-        let numbers = [star.snr, star.chi2_reduced, star.fraction_masked].into_iter().chain(of_labels).chain(of_pairs);
-        self.id[row] = star.id;
-        self.flags[row] = star.flags;
-        self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column[row] = value);
-    }
-
-    fn into_columns(self) -> Vec<Column> {
-        let mut numbers = self.numbers.into_iter();
-        let mut next =
-            |name: String, unit: &str| Column::f64(name, unit.to_string(), numbers.next().unwrap_or_default());
-        let [snr, chi2, masked] = ["snr", "chi2_reduced", "fraction_masked"].map(|name| next(name.into(), ""));
-        let mut columns = vec![Column::text("id", self.id), Column::text("file", self.file), snr];
-        for name in &self.label_names {
-            columns.push(next(format!("{name}_estimate"), unit(name)));
-            columns.push(next(format!("{name}_error"), unit(name)));
-            let calibrated = next(format!("{name}_error_calibrated"), unit(name));
-            columns.extend(Some(calibrated).filter(|_| self.is_calibrated));
-        }
-        columns.extend([chi2, masked]);
-        columns.extend(pairs(&self.label_names).into_iter().map(|(_, _, name, unit)| next(name, &unit)));
-        columns.extend([Column::i64("flags", self.flags)]);
-        columns
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stars::spectrum_files::SpectrumFiles;
 
     fn star(n: usize) -> LabelledStar {
         LabelledStar {
@@ -393,8 +333,12 @@ mod tests {
         }
     }
 
-    fn path_of(n: usize) -> PathBuf {
-        PathBuf::from(format!("apStar-{n}.fits"))
+    fn name_of(n: usize) -> String {
+        format!("apStar-{n}.fits")
+    }
+
+    fn files(numbers: &[usize]) -> SpectrumFiles {
+        SpectrumFiles::new(numbers.iter().map(|n| name_of(*n).into()).collect())
     }
 
     fn unreadable(n: usize) -> LabelledStar {
@@ -417,12 +361,12 @@ mod tests {
         for cut in [1, third.len() / 2, third.len()] {
             std::fs::write(&path, [&whole, &third.as_bytes()[..cut]].concat()).unwrap();
             let journal = LabelJournal::open(&stem, "model A").unwrap();
-            assert_eq!((journal.len(), journal.has(Path::new("apStar-2.fits"))), (2, false));
+            assert_eq!((journal.len(), journal.has("apStar-2.fits")), (2, false));
         }
         assert!(LabelJournal::open(&stem, "model B").unwrap_err().to_string().contains("another model"));
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         journal.append(&[star(2)]).unwrap();
-        assert_eq!(journal.finish(&names, &[0, 1, 2].map(path_of)).unwrap(), 3);
+        assert_eq!(journal.finish(&names, &files(&[0, 1, 2])).unwrap(), 3);
         assert!(!path.exists());
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         assert_eq!(csv.lines().count(), 4, "{csv}");
@@ -439,24 +383,24 @@ mod tests {
         let stem = folder.path().join("labels");
         let trust = |expected: [Trust; 3]| {
             let journal = LabelJournal::open(&stem, "model A").unwrap();
-            assert_eq!([0, 1, 2].map(|n| journal.trust(&path_of(n))), expected);
+            assert_eq!([0, 1, 2].map(|n| journal.trust(&name_of(n))), expected);
             journal
         };
         let mut journal = trust([Trust::Full; 3]);
-        journal.begin(&[0, 1].map(path_of)).unwrap();
+        journal.begin([0, 1].map(name_of).to_vec()).unwrap();
         drop(journal);
         // The first two were read together; one of them did it.
         let mut journal = trust([Trust::Alone, Trust::Alone, Trust::Full]);
-        journal.begin(&[path_of(0)]).unwrap();
+        journal.begin(vec![name_of(0)]).unwrap();
         journal.came_through().unwrap();
-        journal.begin(&[path_of(1)]).unwrap();
+        journal.begin(vec![name_of(1)]).unwrap();
         drop(journal);
         let mut journal = trust([Trust::Full, Trust::Alone, Trust::Full]);
-        journal.begin(&[path_of(1)]).unwrap();
+        journal.begin(vec![name_of(1)]).unwrap();
         drop(journal);
         let mut journal = trust([Trust::Full, Trust::Nil, Trust::Full]);
         journal.append(&[star(0), unreadable(1), star(2)]).unwrap();
-        assert_eq!(journal.finish(&["teff".into(), "logg".into()], &[0, 1, 2].map(path_of)).unwrap(), 3);
+        assert_eq!(journal.finish(&["teff".into(), "logg".into()], &files(&[0, 1, 2])).unwrap(), 3);
     }
 
     #[test]
@@ -465,13 +409,13 @@ mod tests {
         let stem = folder.path().join("labels");
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         for batch in [[0, 1], [2, 3]] {
-            journal.begin(&batch.map(path_of)).unwrap();
+            journal.begin(batch.map(name_of).to_vec()).unwrap();
             journal.append(&batch.map(star)[..2 - batch[0] / 2]).unwrap();
         }
         drop(journal);
         let journal = LabelJournal::open(&stem, "model A").unwrap();
-        assert_eq!([0, 1, 2, 3].map(|n| journal.has(&path_of(n))), [true, true, false, false]);
-        assert_eq!([2, 3].map(|n| journal.trust(&path_of(n))), [Trust::Full, Trust::Alone]);
+        assert_eq!([0, 1, 2, 3].map(|n| journal.has(&name_of(n))), [true, true, false, false]);
+        assert_eq!([2, 3].map(|n| journal.trust(&name_of(n))), [Trust::Full, Trust::Alone]);
     }
 
     #[test]
@@ -482,9 +426,9 @@ mod tests {
         journal.append(&[star(0), star(1), star(2)]).unwrap();
         drop(journal);
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
-        assert!(journal.has(&path_of(2)) && !journal.has(&path_of(5)));
+        assert!(journal.has(&name_of(2)) && !journal.has(&name_of(5)));
         journal.append(&[star(5)]).unwrap();
-        assert_eq!(journal.finish(&["teff".into(), "logg".into()], &[5, 2, 0].map(path_of)).unwrap(), 3);
+        assert_eq!(journal.finish(&["teff".into(), "logg".into()], &files(&[5, 2, 0])).unwrap(), 3);
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         let ids: Vec<&str> = csv.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
         assert_eq!(ids, ["2M0005", "2M0002", "2M0000"]);

@@ -1,8 +1,8 @@
-//! Labels of single spectra: apStar files of any number, no catalogue, a trained model.
+//! Labels of single spectra: of any number, no catalogue, a trained model.
 
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use rayon::prelude::*;
 
 use super::best_fits::{SpectraFile, SpectraRows};
@@ -19,8 +19,10 @@ use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
+use crate::spectra::pixmask::Place;
 use crate::spectra::quality::Quality;
-use crate::stars::prepare::{Normalizer, read_apstar};
+use crate::stars::prepare::Normalizer;
+use crate::stars::spectra::{Pixels, ReadSpectrum, SpectrumSource};
 use crate::training::checkpoint::Preparation;
 
 /// A trained model, whatever its kind, ready to label raw spectra.
@@ -41,7 +43,7 @@ const FORMAL: &str = "formal: what the model claims, which is the noise alone wh
 /// What one spectrum gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelledStar {
-    /// The file, as it was given.
+    /// The spectrum's name: its file, as it was given, or its place in an array.
     pub file: String,
     /// Star identifier from its header.
     pub id: String,
@@ -67,7 +69,7 @@ impl Labeller {
     /// Loads a model folder.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model was not trained on apStar spectra; [`Error::Continuum`].
+    /// [`Error::Checkpoint`]; [`Error::Continuum`].
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
         let Loaded { estimator, preparation, label_names, files, .. } = registry::load(folder, fit, refine, compute)?;
         let fingerprint = files::content_hash(&files)?;
@@ -106,50 +108,58 @@ impl Labeller {
         SpectraFile::new(path, model, self.spectra.grid(), n_stars)
     }
 
-    /// Files that are best labelled together.
+    /// Spectra that are best labelled together.
     pub fn batch_stars(&self) -> usize {
         self.batch_stars
     }
 
-    /// Reads a file and forgets it: whoever does not survive that knows why.
-    pub fn try_to_read(&self, path: &PathBuf) {
-        self.spectra.read(std::slice::from_ref(path));
+    /// Refuses spectra that are not what the model was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`], [`Error::Continuum`].
+    pub fn expect_alike(&self, source: &dyn SpectrumSource) -> Result<()> {
+        self.spectra.expect_alike(source)
     }
 
-    /// The row of a file that is not to be read.
-    pub fn unread(&self, path: &Path) -> LabelledStar {
+    /// Reads a spectrum and forgets it: whoever does not survive that knows why.
+    pub fn try_to_read(&self, source: &dyn SpectrumSource, spectrum: usize) {
+        self.spectra.read(source, &[spectrum], false);
+    }
+
+    /// The row of a spectrum that is not to be read.
+    pub fn unread(&self, name: String) -> LabelledStar {
         let missing = vec![f64::NAN; self.label_names.len()];
         let calibrated_errors = if self.calibration.is_some() { missing.clone() } else { Vec::new() };
-        let quality = Quality { unreadable: true, ..Quality::default() };
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let mut star = LabelledStar::without_labels(path, stem, f64::NAN, &quality);
+        let mut star = LabelledStar::unreadable(name);
         (star.labels, star.errors, star.calibrated_errors) = (missing.clone(), missing, calibrated_errors);
         star
     }
 
-    /// Labels some files, which are in memory together; their spectra with the best fits go to `spectra`. A file that cannot be
-    /// read gets a flag and no labels; its problem goes to the log.
+    /// Labels some spectra, which are in memory together; with their best fits they go to `best_fits`. One that cannot be read gets a
+    /// flag and no labels; its problem goes to the log.
     ///
     /// # Errors
     /// Those of estimating, and of writing spectra.
     pub fn label(
         &self,
-        paths: &[PathBuf],
-        spectra: Option<&mut SpectraFile>,
+        source: &dyn SpectrumSource,
+        spectra: &[usize],
+        best_fits: Option<&mut SpectraFile>,
         progress: &dyn Progress,
     ) -> Result<Vec<LabelledStar>> {
-        let RawBatch { flux, ivar, mut stars, errors } = self.spectra.read(paths);
+        let RawBatch { flux, ivar, continua, mut stars, errors } =
+            self.spectra.read(source, spectra, best_fits.is_some());
         errors.iter().for_each(|err| tracing::warn!("{err}"));
         let batch = SpectraBatch::new(flux.view(), ivar.view(), &self.compute);
-        let wanted = Wanted { best_fit: spectra.is_some(), ..Wanted::default() };
+        let wanted = Wanted { best_fit: best_fits.is_some(), ..Wanted::default() };
         let Estimated { labels: estimates, best_fit, .. } = self.estimator.estimate(&batch, wanted)?;
-        if let Some(spectra) = spectra {
-            spectra.add(&SpectraRows {
+        if let Some(best_fits) = best_fits {
+            best_fits.add(&SpectraRows {
                 ids: &stars.iter().map(|star| star.id.clone()).collect::<Vec<_>>(),
                 files: &stars.iter().map(|star| star.file.clone()).collect::<Vec<_>>(),
                 flux: flux.view(),
                 ivar: ivar.view(),
-                continuum: self.spectra.continua(paths).view(),
+                continuum: continua.view(),
                 estimates: &estimates,
                 best_fit: best_fit.as_ref(),
             })?;
@@ -166,9 +176,14 @@ impl Labeller {
 }
 
 impl LabelledStar {
-    fn without_labels(path: &Path, id: String, snr: f64, quality: &Quality) -> Self {
+    fn unreadable(name: String) -> Self {
+        let stem = files::path_text(Path::new(Path::new(&name).file_stem().unwrap_or_default()));
+        Self::without_labels(name, stem, f64::NAN, &Quality { unreadable: true, ..Quality::default() })
+    }
+
+    fn without_labels(file: String, id: String, snr: f64, quality: &Quality) -> Self {
         Self {
-            file: files::path_text(path),
+            file,
             id: shortened(id),
             snr,
             labels: Vec::new(),
@@ -191,20 +206,24 @@ impl LabelledStar {
     }
 }
 
-/// Reads apStar files and prepares them as a model wants them.
+/// Reads spectra and prepares them as a model wants them.
 pub(super) struct RawSpectra {
+    model: PathBuf,
     preparation: Preparation,
+    places: Vec<Place>,
     normalizer: Normalizer,
 }
 
-/// Spectra of some files, one row per file.
+/// Some spectra, one row each.
 pub(super) struct RawBatch {
-    /// Normalized flux and inverse variance, [n_stars, n_pixels]; without information where a file could not be read.
+    /// Normalized flux and inverse variance, [n_stars, n_pixels]; without information where a spectrum could not be read.
     pub flux: Array2<f32>,
     pub ivar: Array2<f32>,
+    /// The pseudo-continua, [n_stars, n_pixels]; NaN where a spectrum could not be read, no rows where they are not wanted.
+    pub continua: Array2<f32>,
     /// The stars, without labels as yet.
     pub stars: Vec<LabelledStar>,
-    /// What kept files from being read.
+    /// What kept spectra from being read.
     pub errors: Vec<Error>,
 }
 
@@ -212,19 +231,10 @@ impl RawSpectra {
     /// For the model in a folder, which was trained on spectra so prepared.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if the preparation is not one of apStar spectra; [`Error::Continuum`].
+    /// [`Error::Continuum`].
     pub fn new(model: &Path, preparation: Preparation) -> Result<Self> {
-        if !preparation.continuum.is_of_apstar(&preparation.grid) {
-            return Err(Error::Mismatch {
-                what: model.display().to_string(),
-                detail: "this model was trained on spectra other than apStar files, and those are all that is read here; to have \
-                         spectra of its survey labelled, put them among the arrays of a `maury run`, their labels left empty, and \
-                         set selection.keep_missing_labels = true"
-                    .into(),
-            });
-        }
         let normalizer = Normalizer::new(&preparation.grid, &preparation.is_continuum(), &preparation.continuum)?;
-        Ok(Self { preparation, normalizer })
+        Ok(Self { model: model.to_path_buf(), places: preparation.places(), preparation, normalizer })
     }
 
     /// Where the pixels lie.
@@ -232,48 +242,54 @@ impl RawSpectra {
         &self.preparation.grid
     }
 
-    /// The pseudo-continua of some files, [n_stars, n_pixels]; NaN where a file cannot be read.
-    fn continua(&self, paths: &[PathBuf]) -> Array2<f32> {
-        let (grid, pixmask) = (&self.preparation.grid, &self.preparation.pixmask);
-        let of_file = |path: &PathBuf| match read_apstar(path, grid, pixmask) {
-            Ok((_, masked, _)) => self.normalizer.continuum(&masked),
-            Err(_) => vec![f32::NAN; grid.n_pixels()],
-        };
-        let continua = paths.par_iter().map(of_file).collect::<Vec<_>>().concat();
-        Array2::from_shape_vec((paths.len(), grid.n_pixels()), continua).expect("one value per star and pixel")
+    /// Refuses spectra that are not what the model was trained on.
+    ///
+    /// # Errors
+    /// Those of [`SpectrumSource::expect_alike`].
+    pub fn expect_alike(&self, source: &dyn SpectrumSource) -> Result<()> {
+        source.expect_alike(&self.model, &self.preparation)
     }
 
-    /// Reads some files; one that cannot be read gets a flag.
-    pub fn read(&self, paths: &[PathBuf]) -> RawBatch {
-        let (grid, pixmask, normalizer) = (&self.preparation.grid, &self.preparation.pixmask, &self.normalizer);
-        let read: Vec<_> = paths
-            .par_iter()
-            .map(|path| {
-                let (raw, masked, mut quality) = read_apstar(path, grid, pixmask)?;
-                let normalized = normalizer.normalize(&masked, &mut quality);
-                Ok::<_, Error>((raw.id, raw.snr, normalized, quality))
+    /// Reads some spectra; one that cannot be read gets a flag.
+    pub fn read(&self, source: &dyn SpectrumSource, spectra: &[usize], with_continua: bool) -> RawBatch {
+        let Preparation { grid, pixmask, .. } = &self.preparation;
+        let read = source.read(spectra, Pixels { grid, places: &self.places, pixmask });
+        let prepared: Vec<_> = read
+            .into_par_iter()
+            .map(|read| {
+                let ReadSpectrum { id, snr, masked, mut quality, .. } = read?;
+                let normalized = self.normalizer.normalize(&masked, &mut quality);
+                Ok::<_, Error>((
+                    id,
+                    snr,
+                    normalized,
+                    quality,
+                    with_continua.then(|| self.normalizer.continuum(&masked)),
+                ))
             })
             .collect();
-        let mut flux = Array2::from_elem((paths.len(), grid.n_pixels()), 1.0_f32);
-        let mut ivar = Array2::zeros((paths.len(), grid.n_pixels()));
-        let mut stars = Vec::with_capacity(paths.len());
-        let mut errors = Vec::new();
-        for (row, (result, path)) in read.into_iter().zip(paths).enumerate() {
-            let (id, snr, quality) = match result {
-                Ok((id, snr, normalized, quality)) => {
-                    flux.row_mut(row).iter_mut().zip(normalized.flux).for_each(|(to, from)| *to = from);
-                    ivar.row_mut(row).iter_mut().zip(normalized.ivar).for_each(|(to, from)| *to = from);
-                    (id, snr, quality)
+        let shape = (spectra.len(), grid.n_pixels());
+        let (mut flux, mut ivar) = (Array2::from_elem(shape, 1.0_f32), Array2::zeros(shape));
+        let mut continua = Array2::from_elem((if with_continua { shape.0 } else { 0 }, shape.1), f32::NAN);
+        let (mut stars, mut errors) = (Vec::with_capacity(spectra.len()), Vec::new());
+        for (row, (result, spectrum)) in prepared.into_iter().zip(spectra).enumerate() {
+            let name = source.name(*spectrum);
+            stars.push(match result {
+                Ok((id, snr, normalized, quality, continuum)) => {
+                    flux.row_mut(row).assign(&ArrayView1::from(&normalized.flux));
+                    ivar.row_mut(row).assign(&ArrayView1::from(&normalized.ivar));
+                    if let Some(continuum) = continuum {
+                        continua.row_mut(row).assign(&ArrayView1::from(&continuum));
+                    }
+                    LabelledStar::without_labels(name, id, snr, &quality)
                 }
                 Err(err) => {
                     errors.push(err);
-                    let stem = files::path_text(Path::new(path.file_stem().unwrap_or_default()));
-                    (stem, f64::NAN, Quality { unreadable: true, ..Quality::default() })
+                    LabelledStar::unreadable(name)
                 }
-            };
-            stars.push(LabelledStar::without_labels(path, id, snr, &quality));
+            });
         }
-        RawBatch { flux, ivar, stars, errors }
+        RawBatch { flux, ivar, continua, stars, errors }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod best_fits;
 pub mod journal;
+mod label_table;
 pub mod labeller;
 pub mod posterior;
 pub mod posterior_folder;

@@ -1,7 +1,6 @@
-//! The posterior of single spectra: apStar files, no catalogue, a model with a likelihood.
+//! The posterior of single spectra: no catalogue, a model with a likelihood.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use crate::data::files;
@@ -21,6 +20,7 @@ use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
+use crate::stars::spectra::SpectrumSource;
 
 /// A trained model that has a likelihood, ready for raw spectra.
 pub struct PosteriorSampler {
@@ -53,8 +53,7 @@ impl PosteriorSampler {
     /// Loads a model folder.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model has no likelihood or was not trained on apStar spectra;
-    /// [`Error::Continuum`].
+    /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model has no likelihood; [`Error::Continuum`].
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
         let Loaded { estimator, preparation, label_names, posterior, files: read } =
             registry::load(folder, fit, refine, compute)?;
@@ -72,6 +71,14 @@ impl PosteriorSampler {
     /// Identifies model and settings: equal ones give equal draws of a spectrum.
     pub fn fingerprint(&self, settings: &PosteriorSettings, sampler: Sampler, seed: u64) -> String {
         format!("{} {settings:?} {sampler:?} {seed}", self.fingerprint)
+    }
+
+    /// Refuses spectra that are not what the model was trained on.
+    ///
+    /// # Errors
+    /// Those of [`SpectrumSource::expect_alike`].
+    pub fn expect_alike(&self, source: &dyn SpectrumSource) -> Result<()> {
+        self.spectra.expect_alike(source)
     }
 
     /// Names of the labels.
@@ -93,7 +100,8 @@ impl PosteriorSampler {
     /// `progress` asks to stop.
     pub fn sample(
         &self,
-        path: &Path,
+        source: &dyn SpectrumSource,
+        spectrum: usize,
         settings: &PosteriorSettings,
         sampler: Sampler,
         seed: u64,
@@ -101,7 +109,7 @@ impl PosteriorSampler {
     ) -> Result<SampledStar> {
         let started = Instant::now();
         let prior = self.model.likelihood.scaled_prior(self.model.training_labels.view(), &settings.prior)?;
-        let mut batch = self.spectra.read(&[path.to_path_buf()]);
+        let mut batch = self.spectra.read(source, &[spectrum], false);
         if let Some(err) = batch.errors.pop() {
             return Err(err);
         }
@@ -165,21 +173,4 @@ pub fn sampler_settings(
         draws: draws.unwrap_or(base.draws),
         ..base
     }
-}
-
-/// Paths of spectra, each once, folders walked.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn spectra_of(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut spectra = Vec::new();
-    for path in named {
-        spectra.extend(files::files_below(path, &[".fits", ".fits.gz"])?);
-    }
-    let (n_named, mut known) = (spectra.len(), HashSet::new());
-    spectra.retain(|path| known.insert(path.clone()));
-    if spectra.len() < n_named {
-        tracing::warn!("{} of {n_named} spectra are named again; each is sampled once", n_named - spectra.len());
-    }
-    Ok(spectra)
 }

@@ -109,8 +109,8 @@ impl PosteriorFolder {
 
     /// What the files and the row of a star are called: its identifier, numbered where it comes again in another file. `is_drawn`
     /// says whether it has draws.
-    pub fn name(&mut self, file: &Path, id: &str, is_drawn: bool) -> String {
-        let (plain, file) = (plain(id), files::path_text(file));
+    pub fn name(&mut self, file: &str, id: &str, is_drawn: bool) -> String {
+        let plain = plain(id);
         let is_again = |star: &&mut Star| star.file == file.trim() && is_numbered(&star.name, &plain);
         if let Some(star) = self.stars.iter_mut().find(is_again) {
             (star.is_drawn, star.is_of_this_job) = (is_drawn, true);
@@ -119,7 +119,7 @@ impl PosteriorFolder {
         let is_free = |name: &String| self.stars.iter().all(|star| star.name != *name);
         let numbered = (2..).map(|n| format!("{plain}-{n}"));
         let name = std::iter::once(plain.clone()).chain(numbered).find(is_free).unwrap_or(plain);
-        self.stars.push(Star { name: name.clone(), file, is_drawn, is_of_this_job: true });
+        self.stars.push(Star { name: name.clone(), file: file.into(), is_drawn, is_of_this_job: true });
         name
     }
 
@@ -247,7 +247,7 @@ mod tests {
         files::fill_into(path, |out| {
             let mut names = Vec::new();
             for (file, id, value) in stars {
-                let name = folder.name(Path::new(file), id, value.is_finite());
+                let name = folder.name(file, id, value.is_finite());
                 if value.is_finite() {
                     files::write_bytes(&out.join(format!("draws-{name}.csv")), "")?;
                     files::write_bytes(&out.join(format!("figures/corner-{name}.svg")), "")?;

@@ -161,6 +161,47 @@ pub fn unlike_apogee(log_wavelength: Option<(f64, f64)>, n_pixels: usize) -> Str
     )
 }
 
+/// Wavelength in standard air of a vacuum wavelength, both in Angstrom.
+///
+/// ```text
+/// lambda_air = lambda / n,   n - 1 = 0.05792105 / (238.0185 - s^2) + 0.00167917 / (57.362 - s^2),   s = 1e4 / lambda
+/// ```
+/// Ciddor 1996, Applied Optics 35, 1566: dry air of 15 degrees C, 101325 Pa and 450 ppm carbon dioxide. APOGEE uses it too.
+pub fn air_wavelength(vacuum: f64) -> f64 {
+    let squared = (1e4 / vacuum).powi(2);
+    vacuum / (1.0 + 0.057_921_05 / (238.018_5 - squared) + 0.001_679_17 / (57.362 - squared))
+}
+
+/// The ends of some wavelengths, in words.
+pub fn span(wavelength: &[f64]) -> String {
+    match wavelength {
+        [first, .., last] => format!("{first:.2} to {last:.2} Angstrom"),
+        few => format!("{few:?} Angstrom"),
+    }
+}
+
+/// How wavelengths differ from as many others, in words; `None` where they agree to a hundredth of a pixel.
+pub fn difference(wavelength: &[f64], expected: &[f64]) -> Option<String> {
+    let grid = |wavelength: &[f64]| WavelengthGrid { wavelength: wavelength.to_vec(), chips: Vec::new() };
+    let expected = grid(expected);
+    if grid(wavelength).matches(&expected) {
+        return None;
+    }
+    let spans = format!("wavelengths of {}, and the model's of {}", span(wavelength), span(&expected.wavelength));
+    let in_air: Vec<f64> = expected.wavelength.iter().map(|vacuum| air_wavelength(*vacuum)).collect();
+    // Formulae of air differ among themselves by less than a tenth of a pixel.
+    let offset = |other: &[f64]| wavelength.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let pixel = expected.wavelength.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
+    if offset(&in_air) < 0.1 * pixel {
+        return Some(format!("{spans}: these are the same in air; give those in vacuum"));
+    }
+    let in_pixels = offset(&expected.wavelength) / pixel;
+    Some(format!(
+        "{spans}, up to {:.3} Angstrom ({in_pixels:.2} pixels) apart; bring the spectra to the model's wavelengths",
+        offset(&expected.wavelength)
+    ))
+}
+
 /// Why some numbers cannot be ascending wavelengths in vacuum Angstrom, with the remedy; `None` where they may be.
 ///
 /// Told by their size alone: stars are not observed below 912 Å, and hardly below 3000 Å. Air and vacuum wavelengths are too
@@ -240,6 +281,20 @@ mod tests {
         assert!(doubt(&reversed).unwrap().contains("descend; reverse them"));
         assert!(doubt(&[5000.0, f64::NAN]).unwrap().contains("finite"));
         assert!(doubt(&[5000.0, 5000.0, 5001.0]).unwrap().contains("ascend"));
+    }
+
+    #[test]
+    fn wavelengths_in_air_are_told_from_shifted_ones() {
+        let grid = WavelengthGrid::apogee().wavelength;
+        let other = |of: fn(f64) -> f64| difference(&grid.iter().map(|w| of(*w)).collect::<Vec<_>>(), &grid);
+        assert_eq!(other(|w| w + 1e-6), None);
+        // [O III], H alpha and Mg I, in vacuum and in air as line lists have them.
+        for (vacuum, air) in [(5008.240, 5006.843), (6564.61, 6562.80), (15_745.017, 15_740.716)] {
+            assert!((air_wavelength(vacuum) - air).abs() < 0.02, "{vacuum}");
+        }
+        assert!(other(|w| w / (1.0 + 2.7325e-4)).unwrap().contains("the same in air"));
+        let said = other(|w| w + 0.1).unwrap();
+        assert!(said.contains("15100.80 to 16999.81 Angstrom") && said.contains("up to 0.100 Angstrom"), "{said}");
     }
 
     #[test]

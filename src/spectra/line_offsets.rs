@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::features::{position_of, vertex};
-use super::grid::WavelengthGrid;
+use super::grid::{WavelengthGrid, air_wavelength};
 use crate::data::linelist::AtomicLine;
 use crate::stats::robust::{median, robust_scatter};
 
@@ -103,17 +103,6 @@ pub fn line_offsets(
     })
 }
 
-/// Wavelength in standard air of a vacuum wavelength, both in Angstrom.
-///
-/// ```text
-/// lambda_air = lambda / n,   n - 1 = 0.05792105 / (238.0185 - s^2) + 0.00167917 / (57.362 - s^2),   s = 1e4 / lambda
-/// ```
-/// Ciddor 1996, Applied Optics 35, 1566: dry air of 15 degrees C, 101325 Pa and 450 ppm carbon dioxide. APOGEE uses it too.
-pub fn air_wavelength(vacuum: f64) -> f64 {
-    let squared = (1e4 / vacuum).powi(2);
-    vacuum / (1.0 + 0.057_921_05 / (238.018_5 - squared) + 0.001_679_17 / (57.362 - squared))
-}
-
 /// The median offset in pixels that a spectrum on vacuum wavelengths would show against the same lines listed in air; NaN where
 /// none lies on the grid.
 pub fn air_offset(lines: &[AtomicLine], grid: &WavelengthGrid) -> f64 {
@@ -127,6 +116,7 @@ pub fn air_offset(lines: &[AtomicLine], grid: &WavelengthGrid) -> f64 {
 mod tests {
     use super::*;
     use crate::data::linelist::atomic_lines;
+    use crate::spectra::pixmask::{self, PixmaskSettings};
 
     /// Gaussian lines of the list, moved by some pixels, depths by their strength.
     fn spectrum(grid: &WavelengthGrid, lines: &[AtomicLine], shift: f64) -> Vec<f64> {
@@ -177,12 +167,12 @@ mod tests {
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/apStar-dr17-2M19485057+5005279.fits");
         let raw = crate::data::apstar::read(&path).unwrap();
         let (grid, mut lines) = (WavelengthGrid::apogee(), atomic_lines().unwrap());
-        let (masked, _) = crate::spectra::pixmask::apply(
+        let (masked, _) = pixmask::apply(
             &raw.raw_flux,
             &raw.raw_error,
             &raw.pixmask,
-            &grid.chip_cores(),
-            &Default::default(),
+            &PixmaskSettings::default().places(&grid, &grid.chip_cores()),
+            &PixmaskSettings::default(),
         );
         let found = line_offsets(&masked.flux, &masked.ivar, &lines, &grid, 40).unwrap();
         assert!(found.lines.len() > 25, "{found:?}");

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::grid::WavelengthGrid;
 use super::quality::{N_MASK_BITS, Quality};
 use crate::data::selection::bit_mask;
 use crate::stats::robust::median;
@@ -14,11 +15,62 @@ pub struct PixmaskSettings {
     pub bits: Vec<u8>,
     /// Errors (and fluxes) above this multiple of the spectrum's median flux are marks, not measurements.
     pub max_relative_error: f64,
+    /// Wavelengths left out, `[from, to]` each: vacuum Angstrom, or pixel numbers of arrays without wavelengths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<[f64; 2]>,
+    /// Wavelengths outside of which everything is left out; none for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<[f64; 2]>,
 }
 
 impl Default for PixmaskSettings {
     fn default() -> Self {
-        Self { bits: vec![0, 1, 2, 3, 4, 5, 6, 7, 12], max_relative_error: 1e3 }
+        let bits = vec![0, 1, 2, 3, 4, 5, 6, 7, 12];
+        Self { bits, max_relative_error: 1e3, exclude: Vec::new(), include: Vec::new() }
+    }
+}
+
+/// What a pixel of the grid can be, whatever the star.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On a chip: without flux or error, it is a missing one.
+    OnChip,
+    /// On a chip or in a gap between two: without flux or error, it lies in the gap.
+    AtGap,
+    /// Left out by the settings.
+    LeftOut,
+}
+
+impl PixmaskSettings {
+    /// The first setting that makes no sense: its key, and what is wrong with it.
+    ///
+    /// # Errors
+    /// Key and problem.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let is_range = |range: &[f64; 2]| range[0].is_finite() && range[1].is_finite() && range[0] < range[1];
+        let refuse = |refused: bool, key, problem| if refused { Err((key, problem)) } else { Ok(()) };
+        refuse(
+            self.max_relative_error.is_nan() || self.max_relative_error <= 0.0,
+            "max_relative_error",
+            "must be positive",
+        )?;
+        refuse(self.bits.iter().any(|bit| *bit >= 63), "bits", "must be bit numbers below 63")?;
+        let problem = "must be pairs [from, to] of ascending wavelengths";
+        refuse(!self.exclude.iter().all(is_range), "exclude", problem)?;
+        refuse(!self.include.iter().all(is_range), "include", problem)
+    }
+
+    /// The places of a grid's pixels, of which `on_chip` can lie in no gap.
+    pub fn places(&self, grid: &WavelengthGrid, on_chip: &[bool]) -> Vec<Place> {
+        let is_in =
+            |ranges: &[[f64; 2]], wavelength: f64| ranges.iter().any(|[from, to]| (*from..=*to).contains(&wavelength));
+        let place = |(wavelength, on_chip): (&f64, &bool)| match on_chip {
+            _ if is_in(&self.exclude, *wavelength) => Place::LeftOut,
+            _ if !self.include.is_empty() && !is_in(&self.include, *wavelength) => Place::LeftOut,
+            true => Place::OnChip,
+            false => Place::AtGap,
+        };
+        grid.wavelength.iter().zip(on_chip).map(place).collect()
     }
 }
 
@@ -34,13 +86,13 @@ pub struct MaskedSpectrum {
 /// Masks a raw spectrum and counts what was lost to which cause.
 ///
 /// A pixel without flux and error (NaN, an error of 0, the 1e10 fill of older releases) lies in a gap between the chips, unless
-/// `on_chip` says that no gap can be there: then it is a missing one of those *inside* the chips. Of these, pixels with a configured
-/// bit or an absurd error are masked, too.
+/// `places` says that no gap can be there: then it is a missing one of those *inside* the chips. Of these, pixels with a configured
+/// bit or an absurd error are masked, too. What is left out counts nowhere.
 pub fn apply(
     raw_flux: &[f64],
     raw_error: &[f64],
     pixmask: &[i64],
-    on_chip: &[bool],
+    places: &[Place],
     settings: &PixmaskSettings,
 ) -> (MaskedSpectrum, Quality) {
     let bits = bit_mask(&settings.bits);
@@ -60,7 +112,7 @@ pub fn apply(
     for pixel in 0..n_pixels {
         let (flux, error, mask) = (raw_flux[pixel], raw_error[pixel], pixmask[pixel]);
         let missing = !flux.is_finite() || error.is_nan() || error == 0.0 || (flux == 0.0 && error > cap);
-        if missing && !on_chip[pixel] {
+        if places[pixel] == Place::LeftOut || (missing && places[pixel] == Place::AtGap) {
             continue;
         }
         quality.n_inside += 1;
@@ -96,19 +148,20 @@ mod tests {
         let flux = [100.0, f64::NAN, 0.0, 100.0, 100.0, 100.0, 100.0, 0.0];
         let error = [1.0, f64::NAN, 1e10, 4.5e12, -1.0, 1.0, 1.0, 0.0];
         let mask = [0, 0, 1, 0, 0, 1 << 12, 1 << 9, 0];
-        let (spectrum, quality) = apply(&flux, &error, &mask, &[false; 8], &PixmaskSettings::default());
+        let (spectrum, quality) = apply(&flux, &error, &mask, &[Place::AtGap; 8], &PixmaskSettings::default());
         assert_eq!(spectrum.ivar, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
         assert_eq!((quality.n_inside, quality.n_good, quality.n_bad_error), (5, 2, 2));
         assert_eq!((quality.n_per_bit[12], quality.n_per_bit[9], quality.n_per_bit[0]), (1, 1, 0));
         // The same where no gap can be: NaN, the fill, and an error of 0 are missing.
-        let (same, on_chip) = apply(&flux, &error, &mask, &[true; 8], &PixmaskSettings::default());
+        let (same, on_chip) = apply(&flux, &error, &mask, &[Place::OnChip; 8], &PixmaskSettings::default());
         assert_eq!((same, on_chip.n_inside, on_chip.n_missing, on_chip.n_good), (spectrum, 8, 3, 2));
         assert_eq!((quality.n_missing, on_chip.n_bad_error, on_chip.n_per_bit[0]), (0, 2, 1));
     }
 
     #[test]
     fn chips_that_are_lost_as_nan_are_masked_and_gaps_are_not() {
-        let cores = WavelengthGrid::apogee().chip_cores();
+        let grid = WavelengthGrid::apogee();
+        let cores = PixmaskSettings::default().places(&grid, &grid.chip_cores());
         let n_pixels = cores.len();
         let on_chips = |pixel: &usize| [201..3319, 3537..6125, 6295..8377].iter().any(|chip| chip.contains(pixel));
         let quality = |is_lost: fn(usize) -> bool| {
@@ -127,12 +180,35 @@ mod tests {
     #[test]
     fn a_spectrum_of_nothing_is_all_masked_not_a_panic() {
         for value in [f64::NAN, 0.0, f64::INFINITY] {
-            for on_chip in [true, false] {
+            for place in [Place::OnChip, Place::AtGap, Place::LeftOut] {
                 let (spectrum, quality) =
-                    apply(&[value; 4], &[value; 4], &[0; 4], &[on_chip; 4], &PixmaskSettings::default());
+                    apply(&[value; 4], &[value; 4], &[0; 4], &[place; 4], &PixmaskSettings::default());
                 assert_eq!((quality.n_good, spectrum.ivar), (0, vec![0.0; 4]));
             }
         }
+    }
+
+    #[test]
+    fn wavelengths_left_out_have_no_weight_and_count_nowhere() {
+        let grid =
+            WavelengthGrid::from_wavelengths((0..8).map(|pixel| 15_600.0 + 10.0 * f64::from(pixel)).collect()).unwrap();
+        let settings = |exclude: &[[f64; 2]], include: &[[f64; 2]]| PixmaskSettings {
+            exclude: exclude.to_vec(),
+            include: include.to_vec(),
+            ..PixmaskSettings::default()
+        };
+        let good = |settings: PixmaskSettings| {
+            let places = settings.places(&grid, &[true; 8]);
+            let (spectrum, quality) = apply(&[1.0; 8], &[0.5; 8], &[0; 8], &places, &settings);
+            assert_eq!((quality.n_inside, quality.fraction_masked()), (quality.n_good, 0.0));
+            (0..8).filter(|pixel| spectrum.ivar[*pixel] > 0.0).collect::<Vec<usize>>()
+        };
+        assert_eq!(good(settings(&[], &[])), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(good(settings(&[[15_595.0, 15_620.0], [15_651.0, 15_659.0]], &[])), [3, 4, 5, 6, 7]);
+        assert_eq!(good(settings(&[[15_640.0, 15_640.5]], &[[15_630.0, 15_650.0]])), [3, 5]);
+        assert_eq!(settings(&[[2.0, 1.0]], &[]).check().unwrap_err().0, "exclude");
+        assert_eq!(settings(&[], &[[f64::NAN, 1.0]]).check().unwrap_err().0, "include");
+        assert!(settings(&[[1.0, 2.0]], &[]).check().is_ok());
     }
 
     #[test]

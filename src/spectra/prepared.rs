@@ -1,5 +1,6 @@
 //! A prepared set: normalized spectra, labels and quality of many stars on one grid, and the FITS file that keeps it.
 
+use std::ops::Range;
 use std::path::Path;
 
 use ndarray::{Array2, Axis};
@@ -46,6 +47,21 @@ impl PreparedSet {
     /// Number of pixels.
     pub fn n_pixels(&self) -> usize {
         self.grid.n_pixels()
+    }
+
+    /// Runs of pixels that no star has measured; none of the apStar grid, whose gaps are known.
+    pub fn gaps(&self) -> Vec<Range<usize>> {
+        if self.grid.is_apogee() {
+            return Vec::new();
+        }
+        let mut unseen: Vec<usize> = (0..self.n_pixels()).collect();
+        for ivar in self.ivar.rows() {
+            unseen.retain(|pixel| ivar[*pixel] == 0.0);
+            if unseen.is_empty() {
+                break;
+            }
+        }
+        unseen.chunk_by(|a, b| *b == *a + 1).map(|run| run[0]..run[0] + run.len()).collect()
     }
 
     /// Flags of a star that follow from its spectrum and its catalogue labels.

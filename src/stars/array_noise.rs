@@ -20,14 +20,14 @@ struct Level {
 }
 
 /// Why errors (or inverse variances, unless `is_error`), [n_stars, n_pixels], look like the other; `None` where they do not. Only
-/// ratios and trends count: units do not.
-pub(super) fn doubt(flux: &Array2<f32>, noise: &Array2<f32>, is_error: bool) -> Option<String> {
+/// ratios and trends count: units do not. `prefix` is what stands before `error` and `ivar` where people write them.
+pub(super) fn doubt(flux: &Array2<f32>, noise: &Array2<f32>, is_error: bool, prefix: &str) -> Option<String> {
     let step = flux.nrows().div_ceil(MOST_STARS).max(1);
     let rows: Vec<usize> = (0..flux.nrows()).step_by(step).collect();
     let level = |row: &usize| level(flux.row(*row), noise.row(*row), is_error);
     let levels: Vec<Level> = rows.par_iter().filter_map(level).collect();
     let (key, other) = if is_error { ("error", "ivar") } else { ("ivar", "error") };
-    let question = format!("is data.arrays.{key} what it says, or {other}?");
+    let question = format!("is {prefix}{key} what it says, or {other}?");
     let ratio = median(&levels.iter().map(|level| level.ratio).collect::<Vec<_>>());
     if ratio < *POSSIBLE.start() {
         return Some(format!("the noise of a typical pixel is {:.1} times its flux: {question}", ratio.recip()));
@@ -75,11 +75,11 @@ mod tests {
         for unit in [1e-15, 1.0, 1500.0, 1e8] {
             let (flux, error) = survey(|star| unit * (1.0 + star as f32));
             let ivar = error.mapv(|error| error.powi(-2));
-            assert_eq!(doubt(&flux, &error, true), None, "{unit}");
-            assert_eq!(doubt(&flux, &ivar, false), None, "{unit}");
-            let said = doubt(&flux, &ivar, true).unwrap();
+            assert_eq!(doubt(&flux, &error, true, "data.arrays."), None, "{unit}");
+            assert_eq!(doubt(&flux, &ivar, false, "data.arrays."), None, "{unit}");
+            let said = doubt(&flux, &ivar, true, "data.arrays.").unwrap();
             assert!(said.contains("is data.arrays.error what it says, or ivar?"), "{unit}: {said}");
-            let said = doubt(&flux, &error, false).unwrap();
+            let said = doubt(&flux, &error, false, "data.arrays.").unwrap();
             assert!(said.contains("is data.arrays.ivar what it says, or error?"), "{unit}: {said}");
         }
     }
@@ -88,11 +88,15 @@ mod tests {
     fn of_stars_of_one_level_the_ratio_tells() {
         let (flux, error) = survey(|_| 1500.0);
         let ivar = error.mapv(|error| error.powi(-2));
-        assert!(doubt(&flux, &ivar, true).unwrap().contains("times its noise"));
-        assert!(doubt(&flux, &error.mapv(|error| 1e3 * error), true).unwrap().contains("10.0 times its flux"));
-        assert_eq!(doubt(&flux, &ivar, false), None);
+        assert!(doubt(&flux, &ivar, true, "data.arrays.").unwrap().contains("times its noise"));
+        assert!(
+            doubt(&flux, &error.mapv(|error| 1e3 * error), true, "data.arrays.")
+                .unwrap()
+                .contains("10.0 times its flux")
+        );
+        assert_eq!(doubt(&flux, &ivar, false, "data.arrays."), None);
         // A star without a measured pixel has no say, and none at all is the business of others.
-        assert_eq!(doubt(&flux, &Array2::zeros((40, 50)), true), None);
-        assert_eq!(doubt(&Array2::from_elem((3, 4), f32::NAN), &Array2::ones((3, 4)), false), None);
+        assert_eq!(doubt(&flux, &Array2::zeros((40, 50)), true, "data.arrays."), None);
+        assert_eq!(doubt(&Array2::from_elem((3, 4), f32::NAN), &Array2::ones((3, 4)), false, "data.arrays."), None);
     }
 }

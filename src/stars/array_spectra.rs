@@ -1,22 +1,105 @@
-//! Arrays as a source of spectra: found, held against the table of labels, and only then read.
+//! Arrays as a source of spectra: found, held against each other and the table of labels, and only then read.
 
 use std::path::Path;
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use super::array_noise;
-use crate::data::arrays::{self, MatrixFile};
+use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
+use crate::data::arrays::{self, Matrix, MatrixFile};
 use crate::data::catalogue::{Catalogue, Naming};
 use crate::data::files;
 use crate::data::keyed_path::split_key;
 use crate::data::selection::{Cut, select};
 use crate::error::{Error, Result};
 use crate::spectra::grid::{self, WavelengthGrid};
-use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
-use crate::spectra::quality::Quality;
+use crate::spectra::pixmask;
 use crate::stars::settings::{ArrayData, StarSettings};
+use crate::training::checkpoint::Preparation;
 
-/// Fluxes of the selected stars and what is known of their noise, [n_stars, n_pixels].
+/// Where arrays of spectra are, and of what is known of their noise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ArrayPaths<'a> {
+    /// Flux, [n_stars, n_pixels].
+    pub flux: &'a Path,
+    /// Its error.
+    pub error: Option<&'a Path>,
+    /// Its inverse variance, in place of its error.
+    pub ivar: Option<&'a Path>,
+    /// What stands before `flux`, `error` and `ivar` where people write them.
+    pub key: &'static str,
+}
+
+/// Flux and noise, found and of one shape, but not read.
+#[derive(Debug)]
+pub(super) struct ArrayPair {
+    /// Flux, [n_stars, n_pixels].
+    pub flux: MatrixFile,
+    /// Its error or inverse variance.
+    pub noise: MatrixFile,
+    /// Whether `noise` is an error.
+    pub is_error: bool,
+    key: &'static str,
+}
+
+impl ArrayPair {
+    /// Finds both.
+    ///
+    /// # Errors
+    /// File errors; [`Error::Mismatch`] if they disagree, or one array is given for two.
+    pub fn find(paths: ArrayPaths) -> Result<Self> {
+        let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
+        let ArrayPaths { flux: flux_path, key, .. } = paths;
+        let is_error = paths.error.is_some();
+        let noise_path = paths.error.or(paths.ivar).unwrap_or(Path::new(""));
+        let (flux, noise) = (MatrixFile::find(flux_path)?, MatrixFile::find(noise_path)?);
+        let noise_key = if is_error { "error" } else { "ivar" };
+        if flux.is_same(&noise) {
+            let detail = format!(
+                "both are the array {}; name the other one, as in FILE.npz:key or FILE.fits[NAME]",
+                flux_path.display()
+            );
+            return mismatch(format!("{key}flux and {key}{noise_key}"), detail);
+        }
+        if flux.shape.1 == 0 {
+            return mismatch(
+                flux_path.display().to_string(),
+                "spectra of 0 pixels; [n_stars, n_pixels] expected".into(),
+            );
+        }
+        if noise.shape != flux.shape {
+            let detail =
+                format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.shape, noise.shape);
+            return mismatch(format!("shapes of {} and {}", flux_path.display(), noise_path.display()), detail);
+        }
+        Ok(Self { flux, noise, is_error, key })
+    }
+
+    /// Some rows of both, after they were read; warns where the noise cannot be what its key says.
+    pub fn spectra(&self, flux: &Matrix, noise: &Matrix, rows: &[usize], warns: bool) -> ArraySpectra {
+        let is_error = self.is_error;
+        let unit = flux.level().log2().round();
+        let unit = if unit.is_finite() { 2.0_f64.powi(unit as i32) } else { 1.0 };
+        let flux = flux.scaled_rows(rows, unit.recip());
+        let n_infinite = if is_error || !warns { 0 } else { noise.n_infinite() };
+        if n_infinite > 0 {
+            tracing::warn!(
+                "{}: {n_infinite} inverse variances are infinite and count as no information; where single precision could not hold \
+                 them, give f64, or {}error",
+                self.noise.file().display(),
+                self.key
+            );
+        }
+        let noise = noise.scaled_rows(rows, if is_error { unit.recip() } else { unit * unit });
+        if let Some(doubt) = array_noise::doubt(&flux, &noise, is_error, self.key).filter(|_| warns) {
+            tracing::warn!("{doubt}");
+        }
+        ArraySpectra { flux, noise, is_error, unit, ids: Vec::new(), fingerprint: String::new() }
+    }
+}
+
+/// Fluxes of some stars and what is known of their noise, [n_stars, n_pixels].
 #[derive(Debug)]
 pub(super) struct ArraySpectra {
     /// Flux in units of `unit`.
@@ -27,72 +110,46 @@ pub(super) struct ArraySpectra {
     /// A power of 2 near the survey's median flux: single precision could not hold the inverse variance of fluxes in
     /// erg/s/cm^2/A, and a power of 2 changes no digit.
     unit: f64,
-    /// Pixels that cannot lie in a gap between chips, `[n_pixels]`.
-    on_chip: Vec<bool>,
+    /// Names of the stars.
+    pub ids: Vec<String>,
     /// What identifies the files without reading them.
-    pub fingerprint: String,
+    fingerprint: String,
 }
 
-/// The stars that the selection leaves, the cuts, the grid, and the spectra in the order of the stars.
+/// The stars that the selection leaves, the cuts, the grid, pixels that cannot lie in a gap, and the spectra in the order of the
+/// stars.
 ///
 /// # Errors
 /// File errors; [`Error::Mismatch`] if arrays, labels and wavelengths disagree, or one array is given for two.
 pub(super) fn open(
     data: &ArrayData,
     settings: &StarSettings,
-) -> Result<(Catalogue, Vec<Cut>, WavelengthGrid, ArraySpectra)> {
-    let mismatch = |what: String, detail: String| Err(Error::Mismatch { what, detail });
-    let is_error = data.error.is_some();
-    let noise_path = data.error.as_deref().or(data.ivar.as_deref()).unwrap_or(Path::new(""));
-    let (flux, noise) = (MatrixFile::find(&data.flux)?, MatrixFile::find(noise_path)?);
-    let key = if is_error { "data.arrays.error" } else { "data.arrays.ivar" };
-    if flux.is_same(&noise) {
-        let detail = format!(
-            "both are the array {}; name the other one, as in FILE.npz:key or FILE.fits[NAME]",
-            data.flux.display()
-        );
-        return mismatch(format!("data.arrays.flux and {key}"), detail);
-    }
-    if flux.shape.1 == 0 {
-        return mismatch(data.flux.display().to_string(), "spectra of 0 pixels; [n_stars, n_pixels] expected".into());
-    }
-    if noise.shape != flux.shape {
-        let detail = format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.shape, noise.shape);
-        return mismatch(format!("shapes of {} and {}", data.flux.display(), noise_path.display()), detail);
-    }
+) -> Result<(Catalogue, Vec<Cut>, WavelengthGrid, Vec<bool>, ArraySpectra)> {
+    let (error, ivar) = (data.error.as_deref(), data.ivar.as_deref());
+    let pair = ArrayPair::find(ArrayPaths { flux: &data.flux, error, ivar, key: "data.arrays." })?;
     let naming = Naming { id_column: &data.id_column, columns: &settings.data.columns };
     let (stars, cuts) = select(&data.labels, naming, &settings.labels, &settings.selection)?;
     let n_rows = cuts.first().map_or(0, |cut| cut.left);
-    if n_rows != flux.shape.0 {
-        let detail =
-            format!("{n_rows} rows and {} spectra; one label row per spectrum, in the same order", flux.shape.0);
-        return mismatch(format!("{} and {}", data.labels.display(), data.flux.display()), detail);
+    let (n_spectra, n_pixels) = pair.flux.shape;
+    if n_rows != n_spectra {
+        let what = format!("{} and {}", data.labels.display(), data.flux.display());
+        let detail = format!("{n_rows} rows and {n_spectra} spectra; one label row per spectrum, in the same order");
+        return Err(Error::Mismatch { what, detail });
     }
-    let grid = array_grid(data, flux.shape.1)?;
+    let grid = match &data.wavelengths {
+        Some(path) => grid_of(path, read_wavelengths(path, &data.flux, n_pixels)?)?,
+        None => WavelengthGrid::from_pixel_numbers(n_pixels),
+    };
     let mut fingerprint = String::new();
     for path in
         [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
     {
         fingerprint += &files::fingerprint(&split_key(path).0)?;
     }
-    let flux = flux.read()?;
-    let unit = flux.level().log2().round();
-    let unit = if unit.is_finite() { 2.0_f64.powi(unit as i32) } else { 1.0 };
-    let flux = flux.scaled_rows(&stars.row, unit.recip());
-    let noise = noise.read()?;
-    let n_infinite = if is_error { 0 } else { noise.n_infinite() };
-    if n_infinite > 0 {
-        tracing::warn!(
-            "{}: {n_infinite} inverse variances are infinite and count as no information; where single precision could not hold them, give f64, or data.arrays.error",
-            noise_path.display()
-        );
-    }
-    let noise = noise.scaled_rows(&stars.row, if is_error { unit.recip() } else { unit * unit });
-    if let Some(doubt) = array_noise::doubt(&flux, &noise, is_error) {
-        tracing::warn!("{doubt}");
-    }
-    let on_chip = on_chip(&grid, &flux, &noise);
-    Ok((stars, cuts, grid, ArraySpectra { flux, noise, is_error, unit, on_chip, fingerprint }))
+    let spectra = pair.spectra(&pair.flux.read()?, &pair.noise.read()?, &stars.row, true);
+    let on_chip = on_chip(&grid, &spectra.flux, &spectra.noise);
+    let spectra = ArraySpectra { ids: stars.id.clone(), fingerprint, ..spectra };
+    Ok((stars, cuts, grid, on_chip, spectra))
 }
 
 /// Pixels that cannot lie in a gap: of the apStar grid the known ones, of others those that some star has measured.
@@ -114,32 +171,62 @@ fn on_chip(grid: &WavelengthGrid, flux: &Array2<f32>, noise: &Array2<f32>) -> Ve
     is_measured
 }
 
-impl ArraySpectra {
-    /// Masked raw spectrum of one star with its quality.
-    pub fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> (MaskedSpectrum, Quality) {
-        let flux: Vec<f64> = self.flux.row(star).iter().map(|v| f64::from(*v) * self.unit).collect();
+impl SpectrumSource for ArraySpectra {
+    fn len(&self) -> usize {
+        self.flux.nrows()
+    }
+
+    fn name(&self, spectrum: usize) -> String {
+        self.ids[spectrum].clone()
+    }
+
+    fn expect_alike(&self, _model: &Path, _preparation: &Preparation) -> Result<()> {
+        Ok(())
+    }
+
+    fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>> {
         // ivar = 0 is an infinite error: inside the chip, but no information.
         let error = |noise: &f32| if self.is_error { f64::from(*noise) } else { f64::from(*noise).sqrt().recip() };
-        let error: Vec<f64> = self.noise.row(star).iter().map(|noise| error(noise) * self.unit).collect();
-        pixmask::apply(&flux, &error, &vec![0; flux.len()], &self.on_chip, settings)
+        let read = |star: &usize| {
+            let flux: Vec<f64> = self.flux.row(*star).iter().map(|v| f64::from(*v) * self.unit).collect();
+            let error: Vec<f64> = self.noise.row(*star).iter().map(|noise| error(noise) * self.unit).collect();
+            let no_mask = vec![0; flux.len()];
+            let (masked, quality) = pixmask::apply(&flux, &error, &no_mask, pixels.places, pixels.pixmask);
+            Ok(ReadSpectrum { id: self.ids[*star].clone(), is_identified: true, snr: f64::NAN, masked, quality })
+        };
+        spectra.par_iter().map(read).collect()
+    }
+
+    fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
+        Box::new(std::iter::empty())
+    }
+
+    fn fingerprint(&self) -> Result<String> {
+        Ok(self.fingerprint.clone())
     }
 }
 
-fn array_grid(data: &ArrayData, n_pixels: usize) -> Result<WavelengthGrid> {
-    let Some(path) = &data.wavelengths else { return Ok(WavelengthGrid::from_pixel_numbers(n_pixels)) };
+/// Wavelengths of the pixels of an array.
+///
+/// # Errors
+/// File errors; [`Error::Mismatch`] for another number of them; [`Error::Format`] where they are none in vacuum Angstrom, with what
+/// they look like.
+pub(super) fn read_wavelengths(path: &Path, flux: &Path, n_pixels: usize) -> Result<Vec<f64>> {
     let wavelength = arrays::read_numbers(path)?;
     if wavelength.len() != n_pixels {
         let detail = format!("{} wavelengths for {n_pixels} pixels", wavelength.len());
-        return Err(Error::Mismatch { what: format!("{} and {}", path.display(), data.flux.display()), detail });
+        return Err(Error::Mismatch { what: format!("{} and {}", path.display(), flux.display()), detail });
     }
-    if let Some(doubt) = grid::doubt(&wavelength) {
-        return Err(Error::format(path, format!("these are no wavelengths in vacuum Angstrom: {doubt}")));
+    match grid::doubt(&wavelength) {
+        Some(doubt) => Err(Error::format(path, format!("these are no wavelengths in vacuum Angstrom: {doubt}"))),
+        None => Ok(wavelength),
     }
-    if wavelength.len() == WavelengthGrid::apogee().n_pixels() {
-        let apogee = WavelengthGrid::apogee();
-        if (WavelengthGrid { wavelength: wavelength.clone(), chips: apogee.chips.clone() }).matches(&apogee) {
-            return Ok(apogee);
-        }
+}
+
+fn grid_of(path: &Path, wavelength: Vec<f64>) -> Result<WavelengthGrid> {
+    let apogee = WavelengthGrid::apogee();
+    if (WavelengthGrid { wavelength: wavelength.clone(), chips: apogee.chips.clone() }).matches(&apogee) {
+        return Ok(apogee);
     }
     WavelengthGrid::from_wavelengths(wavelength)
         .ok_or_else(|| Error::format(path, "wavelengths must be finite and ascending, vacuum Angstrom"))

@@ -1,9 +1,12 @@
 //! From `[data]` to prepared sets of spectra with labels.
 
+pub mod array_files;
 mod array_noise;
 mod array_spectra;
 pub mod prepare;
 mod prepare_checks;
 pub mod settings;
+pub mod spectra;
+pub mod spectrum_files;
 pub mod star;
 pub mod truth;

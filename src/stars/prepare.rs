@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use super::array_spectra::{self, ArraySpectra};
+use super::array_spectra;
 use super::prepare_checks::{self, Troubles};
+use super::spectra::{Pixels, SpectrumSource};
+use super::spectrum_files::SpectrumFiles;
 use crate::data::catalogue::{APOGEE_ID, Catalogue, Naming};
 use crate::data::keyed_path::split_key;
 use crate::data::sdss_v_paths::{self, SpectrumFolder};
@@ -20,7 +22,7 @@ use crate::progress::Progress;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
 use crate::spectra::continuum_pixels;
 use crate::spectra::grid::{self, WavelengthGrid};
-use crate::spectra::pixmask::{self, MaskedSpectrum, PixmaskSettings};
+use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings, Place};
 use crate::spectra::prepared::{FORMAT_VERSION, PreparedSet};
 use crate::spectra::quality::Quality;
 use crate::stars::settings::{ApstarData, StarSettings};
@@ -40,17 +42,12 @@ pub struct Source {
     pub grid: WavelengthGrid,
     /// Table of the truth about the stars, if there is one.
     pub truth: Option<PathBuf>,
-    spectra: Spectra,
+    spectra: Box<dyn SpectrumSource>,
+    /// What the grid's pixels can be, `[n_pixels]`.
+    places: Vec<Place>,
+    pixmask: PixmaskSettings,
     /// Which spectra are not on disk, and what to do, where they are most.
     missing: Option<String>,
-}
-
-#[derive(Debug)]
-enum Spectra {
-    /// One apStar file per star.
-    Files(Vec<PathBuf>),
-    /// One row of an array per star.
-    Arrays(ArraySpectra),
 }
 
 impl Source {
@@ -66,8 +63,8 @@ impl Source {
         } else if let Some(apstar) = &data.apstar {
             Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
-            let (stars, cuts, grid, spectra) = array_spectra::open(arrays, settings)?;
-            Self { stars, cuts, grid, truth: None, spectra: Spectra::Arrays(spectra), missing: None }
+            let (stars, cuts, grid, on_chip, spectra) = array_spectra::open(arrays, settings)?;
+            Self::new(stars, cuts, grid, &on_chip, Box::new(spectra), &settings.pixmask)?
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
             return Err(Error::Config(format!("data names no stars; {remedy}")));
@@ -88,6 +85,35 @@ impl Source {
             tracing::warn!("{missing}");
         }
         Ok(source)
+    }
+
+    fn new(
+        stars: Catalogue,
+        cuts: Vec<Cut>,
+        grid: WavelengthGrid,
+        on_chip: &[bool],
+        spectra: Box<dyn SpectrumSource>,
+        pixmask: &PixmaskSettings,
+    ) -> Result<Self> {
+        let places = pixmask.places(&grid, on_chip);
+        let n_left_out = places.iter().filter(|place| **place == Place::LeftOut).count();
+        if n_left_out == places.len() {
+            let span = grid::span(&grid.wavelength);
+            let detail = format!("pixmask.exclude and pixmask.include leave nothing of spectra of {span}");
+            return Err(Error::Config(detail));
+        }
+        if n_left_out > 0 {
+            tracing::info!(
+                "{n_left_out} of {} pixels are left out by pixmask.exclude and pixmask.include",
+                places.len()
+            );
+        }
+        Ok(Self { stars, cuts, grid, truth: None, spectra, places, pixmask: pixmask.clone(), missing: None })
+    }
+
+    /// Pixels that the settings leave out.
+    pub fn n_left_out(&self) -> usize {
+        self.places.iter().filter(|place| **place == Place::LeftOut).count()
     }
 
     /// Blames spectra that are not on disk for too few stars, where most are not.
@@ -138,14 +164,9 @@ impl Source {
                 name.display()
             )
         });
-        Ok(Self {
-            stars: stars.rows(&present),
-            cuts,
-            grid: WavelengthGrid::apogee(),
-            truth: None,
-            spectra: Spectra::Files(found.into_iter().flatten().collect()),
-            missing,
-        })
+        let (grid, files) = (WavelengthGrid::apogee(), SpectrumFiles::new(found.into_iter().flatten().collect()));
+        let (stars, on_chip) = (stars.rows(&present), grid.chip_cores());
+        Ok(Self { missing, ..Self::new(stars, cuts, grid, &on_chip, Box::new(files), &settings.pixmask)? })
     }
 
     /// Number of stars.
@@ -153,12 +174,14 @@ impl Source {
         self.stars.len()
     }
 
+    /// The spectra, in the order of the stars.
+    pub fn spectra(&self) -> &dyn SpectrumSource {
+        &*self.spectra
+    }
+
     /// The file of a star's spectrum; none where it came as a row of an array.
     pub fn file(&self, star: usize) -> Option<&Path> {
-        match &self.spectra {
-            Spectra::Files(paths) => paths.get(star).map(PathBuf::as_path),
-            Spectra::Arrays(_) => None,
-        }
+        self.spectra.file(star)
     }
 
     /// A star's spectrum as its file has it; none where it came as a row of an array.
@@ -173,28 +196,14 @@ impl Source {
     ///
     /// # Errors
     /// File errors; [`Error::Mismatch`] for a spectrum on another grid, or of another star.
-    pub fn spectrum(&self, star: usize, settings: &PixmaskSettings) -> Result<(MaskedSpectrum, Quality)> {
-        let paths = match &self.spectra {
-            Spectra::Files(paths) => paths,
-            Spectra::Arrays(arrays) => return Ok(arrays.spectrum(star, settings)),
-        };
-        let (raw, masked, quality) = read_apstar(&paths[star], &self.grid, settings)?;
+    pub fn spectrum(&self, star: usize) -> Result<(MaskedSpectrum, Quality)> {
+        let pixels = Pixels { grid: &self.grid, places: &self.places, pixmask: &self.pixmask };
+        let read = self.spectra.read(&[star], pixels).pop().expect("one spectrum was asked for")?;
         let id = self.stars.id[star].trim();
-        if raw.has_objid && raw.id != id && raw.id != self.stars.astra[star].obj {
-            return Err(prepare_checks::other_star(&paths[star], &raw.id, id));
+        if read.is_identified && ![id, self.stars.astra[star].obj.trim()].contains(&read.id.trim()) {
+            return Err(prepare_checks::other_star(&self.spectra.name(star), &read.id, id));
         }
-        Ok((masked, quality))
-    }
-
-    /// What identifies the spectra without reading them.
-    fn fingerprint(&self) -> Result<String> {
-        match &self.spectra {
-            Spectra::Files(paths) => {
-                let prints = paths.par_iter().map(|path| files::fingerprint(path)).collect::<Result<Vec<_>>>()?;
-                Ok(prints.join("\n"))
-            }
-            Spectra::Arrays(arrays) => Ok(arrays.fingerprint.clone()),
-        }
+        Ok((read.masked, read.quality))
     }
 }
 
@@ -220,30 +229,6 @@ fn why_empty(cuts: &[Cut], missing: Option<String>) -> String {
         (Some(cut), Some(missing)) if cut.name == ON_DISK => missing,
         (Some(cut), _) => format!("the cut `{}` alone removed {} stars; loosen it", cut.name, cut.removed),
     }
-}
-
-/// Reads and masks one apStar file, checked to be on the grid.
-///
-/// # Errors
-/// File errors; [`Error::Mismatch`] for another grid.
-pub fn read_apstar(
-    path: &Path,
-    grid: &WavelengthGrid,
-    settings: &PixmaskSettings,
-) -> Result<(apstar::RawSpectrum, MaskedSpectrum, Quality)> {
-    let raw = apstar::read(path)?;
-    let n_pixels = raw.raw_flux.len();
-    // A bare file without a wavelength header is taken by its length.
-    let on_grid = match raw.log_wavelength {
-        Some(_) => grid.is_apogee() && WavelengthGrid::is_apogee_header(raw.log_wavelength, n_pixels),
-        None => n_pixels == grid.n_pixels(),
-    };
-    if !on_grid {
-        let detail = grid::unlike_apogee(raw.log_wavelength, n_pixels);
-        return Err(Error::Mismatch { what: format!("wavelength grid of {}", path.display()), detail });
-    }
-    let (masked, quality) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &grid.chip_cores(), settings);
-    Ok((raw, masked, quality))
 }
 
 /// Normalizes masked spectra, or passes them on where they came normalized.
@@ -353,7 +338,7 @@ fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Re
         &source.stars.labels,
         &source.stars.label_errors,
     ]);
-    let text = format!("{settings}\n{}", source.fingerprint()?);
+    let text = format!("{settings}\n{}", source.spectra.fingerprint()?);
     Ok(blake3::hash(text.as_bytes()).to_hex()[..32].to_string())
 }
 
@@ -378,7 +363,7 @@ fn choose_continuum_pixels(
             let read: Vec<Option<(usize, MaskedSpectrum, Quality)>> = stars
                 .par_iter()
                 .map(|n| {
-                    let read = source.spectrum(*n, &settings.pixmask);
+                    let read = source.spectrum(*n);
                     progress.advance(1);
                     let read = read.map_err(|err| lock(&troubles).add(&err)).ok();
                     read.map(|(masked, quality)| (*n, masked, quality))
@@ -425,7 +410,7 @@ fn normalize_all(
     progress.start("preparing spectra", n_stars);
     flux.par_chunks_mut(n_pixels).zip(ivar.par_chunks_mut(n_pixels)).zip(&mut quality).enumerate().for_each(
         |(star, ((flux, ivar), quality))| {
-            match source.spectrum(star, &settings.pixmask) {
+            match source.spectrum(star) {
                 Ok((masked, counted)) => {
                     *quality = counted;
                     let normalized = normalizer.normalize(&masked, quality);

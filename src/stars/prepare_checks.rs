@@ -1,5 +1,7 @@
 //! What is asked of spectra while they are prepared: readable, of the stars they are said to be of, measured, normalized.
 
+use std::path::Path;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -8,6 +10,7 @@ use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
 use crate::stars::settings::StarSettings;
+use crate::stars::spectra::ReadSpectrum;
 use crate::stats::robust::median;
 
 /// Problems named in the log before they are only counted.
@@ -20,9 +23,9 @@ const NORMALIZED: std::ops::RangeInclusive<f64> = 0.3..=3.0;
 const LEVEL_PIXELS: usize = 1000;
 
 /// A file with another star than its row of the catalogue says.
-pub(super) fn other_star(path: &std::path::Path, found: &str, expected: &str) -> Error {
+pub(super) fn other_star(spectrum: &str, found: &str, expected: &str) -> Error {
     let detail = format!("{OTHER_STAR}, {found}, where the catalogue says {expected}");
-    Error::Mismatch { what: path.display().to_string(), detail }
+    Error::Mismatch { what: spectrum.to_string(), detail }
 }
 
 /// What kept spectra from being read.
@@ -145,6 +148,28 @@ pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Res
         )));
     }
     Ok(())
+}
+
+/// Refuses spectra, some of a survey, that should come normalized and do not.
+///
+/// # Errors
+/// [`Error::Continuum`].
+pub(super) fn expect_normalized(spectra: &[ReadSpectrum], flux: &Path) -> Result<()> {
+    let levels = spectra.par_iter().map(|spectrum| {
+        let pixels = spectrum.masked.flux.iter().zip(&spectrum.masked.ivar).filter(|(_, ivar)| **ivar > 0.0);
+        median(&pixels.map(|(flux, _)| *flux).collect::<Vec<_>>())
+    });
+    let level = median(&levels.filter(|level| level.is_finite()).collect::<Vec<f64>>());
+    if !level.is_finite() || NORMALIZED.contains(&level) {
+        return Ok(());
+    }
+    Err(Error::Continuum(format!(
+        "the model was trained on normalized spectra, and the median flux of {} is {level:.4} ({} to {} passes for normalized); divide \
+         them by their continuum as those were, or train it anew with continuum.method = \"chebyshev\"",
+        flux.display(),
+        NORMALIZED.start(),
+        NORMALIZED.end()
+    )))
 }
 
 /// Median flux of a star; NaN where nothing is measured.

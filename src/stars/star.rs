@@ -36,7 +36,7 @@ pub fn examine(source: &Source, set: &PreparedSet, settings: &StarSettings, id: 
         let detail = format!("not among the {} selected stars{}", set.n_stars(), near.unwrap_or_default());
         Error::Mismatch { what: format!("star {id}"), detail }
     })?;
-    let (masked, mut quality) = source.spectrum(star, &settings.pixmask)?;
+    let (masked, mut quality) = source.spectrum(star)?;
     let where_good = |values: &[f64], ivar: &dyn Fn(usize) -> f64| -> Vec<f64> {
         values.iter().enumerate().map(|(pixel, value)| if ivar(pixel) > 0.0 { *value } else { f64::NAN }).collect()
     };

@@ -1,5 +1,6 @@
 //! A trained Cannon in a folder: weights, and everything needed to use them on a raw spectrum.
 
+use std::ops::Range;
 use std::path::Path;
 
 use ndarray::{Array2, Axis, concatenate};
@@ -15,7 +16,7 @@ use crate::models::vectorizer::Vectorizer;
 use crate::spectra::continuum::{ContinuumSettings, MOST_ORDER};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
-use crate::spectra::pixmask::PixmaskSettings;
+use crate::spectra::pixmask::{PixmaskSettings, Place};
 
 /// The kind `model.json` names.
 pub const KIND: &str = "cannon";
@@ -31,14 +32,25 @@ pub struct Preparation {
     pub continuum: ContinuumSettings,
     /// Pixels the pseudo-continuum goes through, as pixel numbers.
     pub continuum_pixels: Vec<usize>,
+    /// Pixels that no star had measured, of grids whose gaps only the spectra tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Range<usize>>,
 }
 
 impl Preparation {
     /// Whether its parts can belong together; a file may have been edited.
     pub(super) fn is_consistent(&self) -> bool {
         self.continuum_pixels.iter().all(|pixel| *pixel < self.grid.n_pixels())
+            && self.gaps.iter().all(|gap| gap.start <= gap.end && gap.end <= self.grid.n_pixels())
             && self.grid.is_covered_by_chips()
             && self.continuum.order <= MOST_ORDER
+    }
+
+    /// What the pixels of a spectrum can be, `[n_pixels]`.
+    pub fn places(&self) -> Vec<Place> {
+        let mut on_chip = self.grid.chip_cores();
+        self.gaps.iter().for_each(|gap| on_chip[gap.clone()].fill(false));
+        self.pixmask.places(&self.grid, &on_chip)
     }
 
     /// The continuum pixels as one boolean per pixel.
@@ -209,6 +221,7 @@ mod tests {
                 pixmask: PixmaskSettings::default(),
                 continuum: ContinuumSettings { method: ContinuumMethod::None, ..ContinuumSettings::default() },
                 continuum_pixels: vec![1, 3],
+                gaps: Vec::new(),
             },
             training_labels: ndarray::array![[4400.0, 0.1], [4600.0, -0.3]],
             latent_labels: Array2::zeros((2, 0)),

@@ -114,6 +114,7 @@ pub fn import(foreign: &ForeignCannon, compute: &Compute) -> Result<TrainedCanno
         scaler: LabelScaler { names, pivot, scale },
         preparation: Preparation {
             continuum_pixels: (0..n_pixels).filter(|pixel| continuum_pixels[*pixel]).collect(),
+            gaps: Vec::new(),
             grid,
             pixmask: PixmaskSettings::default(),
             continuum: foreign.continuum.clone(),

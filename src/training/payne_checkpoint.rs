@@ -171,6 +171,7 @@ mod tests {
                 pixmask: PixmaskSettings::default(),
                 continuum: ContinuumSettings { method: ContinuumMethod::None, ..ContinuumSettings::default() },
                 continuum_pixels: vec![],
+                gaps: Vec::new(),
             },
             training_inputs: ndarray::array![[4500.0, 2.5, 0.1], [4800.0, 2.0, -0.1]],
         }

@@ -4,8 +4,8 @@ use maury::data::apstar;
 use maury::data::linelist::{atomic_lines, co_band_heads};
 use maury::data::table::Table;
 use maury::spectra::features::{KnownLine, coincidence, matches, strongest_features};
-use maury::spectra::grid::{APOGEE_N_PIXELS, WavelengthGrid};
-use maury::spectra::line_offsets::{air_wavelength, line_offsets};
+use maury::spectra::grid::{APOGEE_N_PIXELS, WavelengthGrid, air_wavelength};
+use maury::spectra::line_offsets::line_offsets;
 use maury::spectra::pixmask::{self, PixmaskSettings};
 
 use crate::support::real_data;
@@ -33,7 +33,13 @@ fn real_spectra_are_at_rest_and_in_vacuum() {
     ] {
         let raw = apstar::read(&folder.join(file)).unwrap();
         let settings = PixmaskSettings::default();
-        let (masked, _) = pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &grid.chip_cores(), &settings);
+        let (masked, _) = pixmask::apply(
+            &raw.raw_flux,
+            &raw.raw_error,
+            &raw.pixmask,
+            &settings.places(&grid, &grid.chip_cores()),
+            &settings,
+        );
         let found = line_offsets(&masked.flux, &masked.ivar, &lines, &grid, N_LINES).unwrap();
         // A pixel is 4.1 km/s.
         assert!(found.median.abs() < 0.3, "{file}: {}", found.median);

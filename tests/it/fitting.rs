@@ -41,6 +41,7 @@ pub fn model(truth: &Truth, compute: &Compute) -> TrainedCannon {
             pixmask: PixmaskSettings::default(),
             continuum: ContinuumSettings::default(),
             continuum_pixels: Vec::new(),
+            gaps: Vec::new(),
         },
         latent_labels: Array2::zeros((truth.labels.nrows(), 0)),
         training_labels: truth.labels.clone(),

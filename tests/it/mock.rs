@@ -61,7 +61,9 @@ fn the_lab_finds_the_stars_asked_for_and_their_spectra_and_the_truth() {
     kinds.dedup();
     assert_eq!(kinds.len(), 10, "{kinds:?}");
 
-    let cores = WavelengthGrid::apogee().chip_cores();
+    let grid = WavelengthGrid::apogee();
+    let settings = PixmaskSettings::default();
+    let places = settings.places(&grid, &grid.chip_cores());
     let mut errors = vec![Vec::new(); labels.len()];
     for star in 0..stars.len() {
         let place = (stars.id[star].clone(), stars.field[star].clone());
@@ -75,9 +77,8 @@ fn the_lab_finds_the_stars_asked_for_and_their_spectra_and_the_truth() {
         let spectrum = apstar::read(&path.unwrap()).unwrap();
         assert_eq!((&spectrum.id, &spectrum.field), (&place.0, &place.1));
         assert!((spectrum.snr - stars.snr[star]).abs() < 1e-4 * spectrum.snr && spectrum.snr > 50.0);
-        let settings = PixmaskSettings::default();
         let (_, quality) =
-            pixmask::apply(&spectrum.raw_flux, &spectrum.raw_error, &spectrum.pixmask, &cores, &settings);
+            pixmask::apply(&spectrum.raw_flux, &spectrum.raw_error, &spectrum.pixmask, &places, &settings);
         let tag = tags[&place].as_str();
         let dead = tag == "dead_chip";
         assert_eq!(quality.n_good > 7300, !dead, "{}: {} good pixels", spectrum.id, quality.n_good);

@@ -101,6 +101,7 @@ fn trained(config: &NetworkConfig, truth: &Truth, compute: &Compute, missing: bo
             pixmask: PixmaskSettings::default(),
             continuum: ContinuumSettings { method: ContinuumMethod::None, ..ContinuumSettings::default() },
             continuum_pixels: Vec::new(),
+            gaps: Vec::new(),
         },
         training_labels: truth.labels.slice(s![..N_TRAIN, ..]).to_owned(),
         error_covariance: residual.t().dot(residual) / residual.nrows() as f64,

@@ -14,6 +14,7 @@ use maury::inference::refine::RefineSettings;
 use maury::kinds::registry;
 use maury::labelling::labeller::Labeller;
 use maury::progress::Silent;
+use maury::stars::spectrum_files::SpectrumFiles;
 
 use crate::support::{succeeded, survey};
 
@@ -69,7 +70,7 @@ fn a_kind_of_ones_own_is_run_calibrated_compared_saved_loaded_and_labels() {
     for name in ["near", "both"] {
         let place = root.join("run/models").join(name);
         let labeller = Labeller::load(&place, &FitSettings::default(), &RefineSettings::default(), &compute).unwrap();
-        let labelled = labeller.label(std::slice::from_ref(&path), None, &Silent).unwrap().remove(0);
+        let labelled = labeller.label(&SpectrumFiles::new(vec![path.clone()]), &[0], None, &Silent).unwrap().remove(0);
         let predictions = &model(name).predictions;
         let row = predictions.estimates.labels.row(star);
         for (label, expected) in labelled.labels.iter().zip(row) {

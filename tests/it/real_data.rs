@@ -59,6 +59,7 @@ fn halves(set: &Hipparcos, training: &[usize]) -> Vec<(f64, f64, f64)> {
         pixmask: PixmaskSettings::default(),
         continuum: ContinuumSettings::default(),
         continuum_pixels: Vec::new(),
+        gaps: Vec::new(),
     };
     let latent_labels = Array2::zeros((labels.nrows(), 0));
     let trained = TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels };
@@ -278,10 +279,11 @@ fn the_committed_real_spectrum_reads_as_astropy_reads_it() {
     assert!((raw.snr - 137.4889561519403).abs() < 1e-9);
     let finite: Vec<usize> = (0..8575).filter(|pixel| raw.raw_flux[*pixel].is_finite()).collect();
     assert_eq!((finite.len(), finite[0], finite[finite.len() - 1]), (7801, 202, 8381));
-    let cores = WavelengthGrid::apogee().chip_cores();
+    let grid = WavelengthGrid::apogee();
     let settings = PixmaskSettings::default();
+    let places = settings.places(&grid, &grid.chip_cores());
     let (masked, quality) =
-        maury::spectra::pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &cores, &settings);
+        maury::spectra::pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &places, &settings);
     // Counts of the format's notes, read with astropy: bits 0, 8, 12, 14, and 310 pixels lost to the lab's rule.
     let counts = [0, 8, 12, 14].map(|bit| quality.n_per_bit[bit]);
     assert_eq!((counts, quality.n_inside), ([132, 63, 172, 100], 7801));

@@ -342,9 +342,10 @@ fn absurd_pixels_are_masked() {
     write_apstar(&path, "spike", &flux, &[1.0; 8575], &[0; 8575]);
     let raw = apstar::read(&path).unwrap();
     let settings = maury::spectra::pixmask::PixmaskSettings::default();
-    let cores = maury::spectra::grid::WavelengthGrid::apogee().chip_cores();
+    let grid = maury::spectra::grid::WavelengthGrid::apogee();
+    let places = settings.places(&grid, &grid.chip_cores());
     let (masked, quality) =
-        maury::spectra::pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &cores, &settings);
+        maury::spectra::pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, &places, &settings);
     assert_eq!((masked.ivar[4000], quality.n_bad_error), (0.0, 1));
 }
 

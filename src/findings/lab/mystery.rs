@@ -12,6 +12,8 @@ use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::Sampler;
 use crate::labelling::posterior::{PosteriorSampler, SampledStar, reason};
 use crate::spectra::quality::star_flags;
+use crate::stars::spectra::SpectrumSource;
+use crate::stars::spectrum_files::SpectrumFiles;
 
 /// The numbers of the mystery.
 #[derive(Debug, Clone, Serialize)]
@@ -88,19 +90,26 @@ pub(super) fn sample(
     models: &[(String, PathBuf)],
 ) -> Result<(Option<Mystery>, Vec<NamedPosterior>)> {
     let shared = subject.context.settings;
-    let (path, withheld) = match &subject.stars.data.mystery {
-        Some(path) => (path.clone(), None),
-        None => match withheld(subject)? {
-            Some((path, star)) => (path, Some(star)),
-            None => return Ok((None, Vec::new())),
-        },
+    let of_file = subject.stars.data.mystery.as_ref().map(|path| SpectrumFiles::new(vec![path.clone()]));
+    let withheld = if of_file.is_none() { Some(withheld(subject)?) } else { None };
+    let spectra: &dyn SpectrumSource = match &of_file {
+        Some(file) => file,
+        None => subject.source.spectra(),
     };
     let settings = shared.posterior.clone().unwrap_or_default();
     let mut sampled = Vec::new();
     let mut mystery: Option<Mystery> = None;
     for (name, folder) in models {
         let sampler = PosteriorSampler::load(folder, &shared.fit, &RefineSettings::default(), subject.context.compute)?;
-        let star = match sampler.sample(&path, &settings, Sampler::Hmc, shared.seed, subject.context.progress) {
+        sampler.expect_alike(spectra)?;
+        let star = match sampler.sample(
+            spectra,
+            withheld.unwrap_or_default(),
+            &settings,
+            Sampler::Hmc,
+            shared.seed,
+            subject.context.progress,
+        ) {
             Ok(star) => star,
             // One model's trouble with one spectrum is no reason to lose a run.
             Err(err @ Error::Sampling(_)) => {
@@ -126,16 +135,15 @@ pub(super) fn sample(
     Ok((mystery, sampled))
 }
 
-/// The test star nearest to the mean of the training stars, and its file.
-fn withheld(subject: &Subject) -> Result<Option<(PathBuf, usize)>> {
-    let Subject { source, fold, result, cannon, .. } = subject;
+/// The test star nearest to the mean of the training stars.
+fn withheld(subject: &Subject) -> Result<usize> {
+    let Subject { fold, result, cannon, .. } = subject;
     let distance = |position: &usize| -> f64 {
         let labels = result.estimates.labels.row(*position).to_vec();
         scaled(&cannon.scaler, &[labels]).iter().map(|value| value * value).sum()
     };
     let nearest = labelled(subject).into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    let star = fold.test[nearest.ok_or_else(|| no_star("a star to withhold"))?];
-    Ok(source.file(star).map(|path| (path.to_path_buf(), star)))
+    Ok(fold.test[nearest.ok_or_else(|| no_star("a star to withhold"))?])
 }
 
 fn catalogue(subject: &Subject, row: usize) -> BTreeMap<String, f64> {

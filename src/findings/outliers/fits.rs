@@ -183,6 +183,7 @@ mod tests {
                 pixmask: Default::default(),
                 continuum: Default::default(),
                 continuum_pixels: Vec::new(),
+                gaps: Vec::new(),
             },
             training_labels: Array2::from_shape_fn((41, 1), |(star, _)| star as f64 * 0.1 - 2.0),
             latent_labels: Array2::zeros((41, 0)),

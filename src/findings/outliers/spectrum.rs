@@ -374,6 +374,7 @@ mod tests {
                 pixmask: Default::default(),
                 continuum: Default::default(),
                 continuum_pixels: Vec::new(),
+                gaps: Vec::new(),
             },
             training_labels: Array2::zeros((0, 2)),
             latent_labels: Array2::zeros((0, 0)),

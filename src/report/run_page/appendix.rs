@@ -35,8 +35,8 @@ pub(super) fn appendix(page: &mut Page, run: &Run) {
             "the trained models: maury label takes them, and maury posterior those that predict flux, as a Cannon does"
         }
         Some(false) => {
-            "the trained models; maury label and maury posterior read apStar files only: further spectra of this survey are \
-             labelled by a run that has them among its arrays (selection.keep_missing_labels)"
+            "the trained models: maury label takes them with further spectra of this survey (--flux, --error or --ivar), and \
+             maury posterior those that predict flux, as a Cannon does"
         }
         None => "the trained models",
     };
@@ -109,7 +109,7 @@ mod tests {
         let page = |of_apstar: Value| page_of(json!({ "labels_apstar_files": of_apstar }), &["models"]);
         assert!(page(json!(true)).contains("maury label takes them"));
         let arrays = page(json!(false));
-        assert!(arrays.contains("read apStar files only") && arrays.contains("selection.keep_missing_labels"));
+        assert!(arrays.contains("with further spectra of this survey (--flux"));
         // Of an older version.
         assert!(page(Value::Null).contains("<td class=\"w\">the trained models</td>"));
         assert!(!page_of(json!({}), &[]).contains("the trained models"));

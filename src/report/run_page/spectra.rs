@@ -58,6 +58,23 @@ pub(super) fn masks(page: &mut Page, run: &Run) {
              the median star {fraction_masked.median:%2}.",
         ],
     );
+    if facts.number("n_pixels_left_out").is_some_and(|n| n > 0.0) {
+        let ranges = |key: &str| -> String {
+            let place = format!("settings.pixmask.{key}");
+            let range = |n: usize| format!("{{{place}.{n}.0:.1}} to {{{place}.{n}.1:.1}}");
+            (0..facts.count(&place)).map(range).collect::<Vec<_>>().join(", ")
+        };
+        let told = |key: &str, words: &str| {
+            Some(ranges(key)).filter(|text| !text.is_empty()).map(|text| format!("{words} {text}"))
+        };
+        let parts = [told("exclude", "what lies within"), told("include", "what lies outside of")];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let sentence = format!(
+            "Left out of every model are {{n_pixels_left_out:.0}} of {{n_pixels:.0}} pixels: {}.",
+            parts.join(", and ")
+        );
+        page.tell(&facts, &[&sentence]);
+    }
     let masked: Vec<u64> = facts
         .at("settings.pixmask.bits")
         .and_then(serde_json::Value::as_array)

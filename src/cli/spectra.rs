@@ -1,0 +1,93 @@
+//! Which spectra are meant: files, or rows of arrays.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::data::files;
+use crate::error::{Error, Result};
+use crate::stars::array_files::{ArrayChoice, ArrayFiles};
+use crate::stars::spectra::SpectrumSource;
+use crate::stars::spectrum_files::SpectrumFiles;
+
+/// Spectra on the command line.
+#[derive(Debug, Args)]
+pub(super) struct SpectraArgs {
+    /// apStar files, or folders of them.
+    #[arg(required_unless_present_any = ["list", "flux"])]
+    spectra: Vec<PathBuf>,
+    /// A text file with one spectrum's path a line.
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// In place of files: flux of any survey, [stars, pixels], treated as that the model was trained on. FILE.npy, FILE.npz:KEY or
+    /// FILE.fits[NAME].
+    #[arg(long, value_name = "ARRAY", conflicts_with_all = ["spectra", "list"], help_heading = "Arrays")]
+    flux: Option<PathBuf>,
+    /// Error of the flux, [stars, pixels].
+    #[arg(long, value_name = "ARRAY", requires = "flux", conflicts_with = "ivar", help_heading = "Arrays")]
+    error: Option<PathBuf>,
+    /// Inverse variance of the flux, in place of its error.
+    #[arg(long, value_name = "ARRAY", requires = "flux", help_heading = "Arrays")]
+    ivar: Option<PathBuf>,
+    /// Wavelengths of the pixels, vacuum Angstrom, to be held against the model's.
+    #[arg(long, value_name = "ARRAY", requires = "flux", help_heading = "Arrays")]
+    wavelengths: Option<PathBuf>,
+    /// A table with a row for each spectrum that names the stars; rows are numbered without it.
+    #[arg(long, value_name = "TABLE", requires = "flux", help_heading = "Arrays")]
+    ids: Option<PathBuf>,
+    /// Only this star of the arrays. May be given again.
+    #[arg(long = "star", value_name = "ID", requires = "flux", help_heading = "Arrays")]
+    stars: Vec<String>,
+}
+
+impl SpectraArgs {
+    /// Where the spectra are, each once, in the order given.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for arrays without noise; those of finding files and arrays.
+    pub fn source(&self) -> Result<Box<dyn SpectrumSource>> {
+        let Some(flux) = &self.flux else { return Ok(Box::new(SpectrumFiles::new(self.files()?))) };
+        if self.error.is_none() && self.ivar.is_none() {
+            let detail = "--flux goes with --error or --ivar: a fit weighs pixels by their noise";
+            return Err(Error::Config(detail.into()));
+        }
+        Ok(Box::new(ArrayFiles::open(ArrayChoice {
+            flux: flux.clone(),
+            error: self.error.clone(),
+            ivar: self.ivar.clone(),
+            wavelengths: self.wavelengths.clone(),
+            ids: self.ids.clone(),
+            only: self.stars.clone(),
+        })?))
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut named = self.spectra.clone();
+        if let Some(list) = &self.list {
+            named.extend(files::read_text(list)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(PathBuf::from));
+        }
+        let mut spectra = Vec::with_capacity(named.len());
+        for path in &named {
+            // A listed file that is not there gets its row and flag; a folder is walked.
+            match (path.is_dir(), self.list.is_some()) {
+                (false, true) => spectra.push(path.clone()),
+                _ => spectra.extend(files::files_below(path, &[".fits", ".fits.gz"])?),
+            }
+        }
+        let mut known = HashSet::with_capacity(spectra.len());
+        let n_named = spectra.len();
+        spectra.retain(|path| known.insert(path.clone()));
+        if spectra.len() < n_named {
+            let again = n_named - spectra.len();
+            tracing::warn!("{again} of {n_named} spectra are named again; each counts once, where it is named first");
+        }
+        Ok(spectra)
+    }
+}
+
+/// Nothing could be read.
+pub(super) fn none_read() -> Error {
+    let remedy = "name apStar files or folders that hold them, or arrays by --flux".to_string();
+    Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy }
+}

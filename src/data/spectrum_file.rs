@@ -1,0 +1,248 @@
+//! Spectra from files of any of the survey's formats, told by what is in them: the one door for whoever wants a spectrum.
+//!
+//! | format | what is read |
+//! |---|---|
+//! | apStar, asStar (all releases, SDSS-V) | the coadd, or `visit 1`, ... |
+//! | mwmStar (DR19 and later) | the coadd of APOGEE; where both observatories have one, that of the higher signal-to-noise ratio |
+//! | mwmVisit | `visit 1`, ... |
+//! | aspcapStar (DR17 and before) | the normalized spectrum |
+//!
+//! Others are refused by name: apVisit, astraStar, catalogues.
+
+use std::path::Path;
+
+use super::fits::FitsReader;
+use super::raw_spectrum::MOST_BYTES;
+pub use super::raw_spectrum::{Format, RawSpectrum};
+pub use super::spectrum_part::{Observatory, Part, name_of, split_part};
+use super::{apstar, aspcapstar, mwm};
+use crate::error::{Error, Result};
+
+/// Formats that are alike in how their parts are named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    ApStar,
+    AspcapStar,
+    Mwm,
+}
+
+/// Reads one spectrum of a file.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Fits`] for a truncated or foreign file; [`Error::Format`] for a part that is not there, and for a
+/// file that holds no spectrum of these formats, with what it is and what to give instead.
+pub fn read(path: &Path, part: &Part) -> Result<RawSpectrum> {
+    let mut fits = FitsReader::open_within(path, MOST_BYTES)?;
+    match family(&mut fits)? {
+        Family::Mwm => mwm::read_from(&mut fits, part),
+        Family::ApStar => {
+            refuse_observatory(path, part)?;
+            apstar::read_from(&mut fits, part.visit)
+        }
+        Family::AspcapStar => {
+            refuse_observatory(path, part)?;
+            if part.visit.is_some() {
+                return Err(without_visits(path));
+            }
+            aspcapstar::read_from(&mut fits)
+        }
+    }
+}
+
+/// The visits in a file, one part for each, by its headers.
+///
+/// # Errors
+/// As [`read`]; [`Error::Format`] for a file that holds coadds alone.
+pub fn visits(path: &Path) -> Result<Vec<Part>> {
+    let mut fits = FitsReader::open_within(path, MOST_BYTES)?;
+    match family(&mut fits)? {
+        Family::Mwm => mwm::visits(&mut fits),
+        Family::ApStar => Ok((1..=apstar::n_visits(&mut fits)?).map(|visit| Part::visit(None, visit)).collect()),
+        Family::AspcapStar => Err(without_visits(path)),
+    }
+}
+
+fn family(fits: &mut FitsReader) -> Result<Family> {
+    if mwm::is_mwm(fits)? {
+        Ok(Family::Mwm)
+    } else if aspcapstar::is_aspcapstar(fits)? {
+        Ok(Family::AspcapStar)
+    } else if fits.n_hdus()? > 1 && fits.image_shape(1)?.is_none() {
+        Err(only_a_table(fits))
+    } else {
+        // What has images has the layout of an apStar, or is told what is missing to it.
+        Ok(Family::ApStar)
+    }
+}
+
+fn only_a_table(fits: &mut FitsReader) -> Error {
+    let (n_rows, columns) = match fits.table_layout(1) {
+        Ok(layout) => layout,
+        Err(err) => return err,
+    };
+    let more = if columns.len() > 4 { ", ..." } else { "" };
+    let first: Vec<&str> = columns.iter().take(4).map(String::as_str).collect();
+    let first = first.join(", ") + more;
+    let detail = format!(
+        "HDU 1 is a table of {n_rows} rows ({first}), not a spectrum; spectra are read from apStar, mwmStar, mwmVisit and aspcapStar files, and a table of stars is a catalogue (data.apstar.catalogue)"
+    );
+    Error::format(fits.path(), detail)
+}
+
+fn refuse_observatory(path: &Path, part: &Part) -> Result<()> {
+    let Some(observatory) = part.observatory else { return Ok(()) };
+    let named = name_of(path, &Part { observatory: None, ..part.clone() });
+    let detail = format!("only mwmStar and mwmVisit files have a part {observatory}, and this is none; name {named}");
+    Err(Error::format(path, detail))
+}
+
+fn without_visits(path: &Path) -> Error {
+    Error::format(path, "an aspcapStar holds the normalized coadd, no single visits; give the star's apStar file")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::data::fits::{self, Column, FitsWriter, KeyValue};
+    use crate::data::spectrum_examples::{N_PIXELS, apstar, coadds, flux_of_row, mwm, visits as visit_rows};
+
+    const OF_LCO: Part = Part { observatory: Some(Observatory::Lco), visit: None };
+
+    fn refused(path: &Path, part: &Part, said: &[&str]) {
+        let message = read(path, part).unwrap_err().to_string();
+        assert!(message.starts_with(&path.display().to_string()), "{message}");
+        for words in said {
+            assert!(message.contains(words), "`{words}` not said in: {message}");
+        }
+    }
+
+    /// Three images and a table, as an aspcapStar has them.
+    fn aspcapstar(path: &Path, n_errors: usize, columns: &[Column]) {
+        let flux = [0.0, 0.9, 1.0, 1.1, 1.0, 1.0, 1.0, 0.0];
+        fits::write(path, |fits| {
+            fits.image("", &flux, &[N_PIXELS])?;
+            for (key, value) in [("CRVAL1", 4.179), ("CDELT1", 6e-6), ("CRPIX1", 1.0)] {
+                fits.append_key(key, value, "")?;
+            }
+            fits.image("", &vec![0.01_f32; n_errors], &[n_errors])?;
+            fits.image("", &flux, &[N_PIXELS])?;
+            fits.table("", columns)
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn formats_are_told_by_content_whatever_a_file_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("apVisit-mwmVisit-astraStar.fits");
+        apstar(&path, &[], 4, &[0; N_PIXELS]);
+        assert_eq!(read(&path, &Part::visit(None, 2)).unwrap().raw_flux, flux_of_row(3));
+        assert_eq!(visits(&path).unwrap(), [1, 2].map(|visit| Part::visit(None, visit)));
+        mwm(&path, 0, &coadds(&[1.0]), &coadds(&[]));
+        assert_eq!(read(&path, &Part::default()).unwrap().format, Format::MwmStar);
+        mwm(&path, 0, &visit_rows(&[1.0]), &visit_rows(&[]));
+        assert_eq!(read(&path, &visits(&path).unwrap()[0]).unwrap().format, Format::MwmVisit);
+    }
+
+    #[test]
+    fn an_aspcapstar_is_a_normalized_spectrum() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("star.fits");
+        let row = [
+            Column::fixed_text("APOGEE_ID", 30, vec!["2M0".into()]),
+            Column::fixed_text("FIELD", 20, vec!["M15".into()]),
+            Column::f32("SNR", "", vec![120.0]),
+            Column::f32("VHELIO_AVG", "km/s", vec![-30.0]),
+            Column::i32("NVISITS", vec![3]),
+        ];
+        aspcapstar(&path, N_PIXELS, &row);
+        let read_one = read(&path, &Part::default()).unwrap();
+        assert!(read_one.is_normalized && read_one.format == Format::AspcapStar && read_one.has_objid);
+        assert_eq!((read_one.id.as_str(), read_one.field.as_str(), read_one.snr), ("2M0", "M15", 120.0));
+        assert_eq!((read_one.velocity_kms, read_one.n_visits, read_one.pixmask), (-30.0, 3, vec![0; N_PIXELS]));
+        assert_eq!((read_one.raw_flux[1], read_one.raw_error[1]), (0.9, f64::from(0.01_f32)));
+        assert!(read_one.raw_error[0].is_infinite() && read_one.raw_error[7].is_infinite());
+        assert_eq!(read_one.log_wavelength, Some((4.179, 6e-6)));
+        let said = ["no single visits", "apStar"];
+        refused(&path, &Part::visit(None, 1), &said);
+        assert!(visits(&path).unwrap_err().to_string().contains(said[0]));
+        refused(&path, &OF_LCO, &["only mwmStar and mwmVisit files have a part APOGEE/LCO"]);
+        // An apStar's door does not let it in.
+        assert!(apstar::read(&path).unwrap_err().to_string().contains("aspcapStar"));
+        aspcapstar(&path, N_PIXELS, &[Column::i32("OTHER", vec![1])]);
+        let nameless = read(&path, &Part::default()).unwrap();
+        assert_eq!((nameless.id.as_str(), nameless.has_objid, nameless.snr.is_nan()), ("star", false, true));
+        aspcapstar(&path, 7, &row);
+        refused(&path, &Part::default(), &["flux has 8 pixels, error has 7", "aspcapStar"]);
+    }
+
+    #[test]
+    fn what_is_no_spectrum_of_these_formats_is_refused_by_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.fits");
+        let refuse = |fill: &dyn Fn(&mut FitsWriter) -> Result<()>, said: &[&str]| {
+            fits::write(&path, fill).unwrap();
+            refused(&path, &Part::default(), said);
+            assert!(visits(&path).is_err());
+        };
+        for width in [4096, 2048] {
+            let (counts, mask) = (vec![1.0_f32; 3 * width], vec![0_i32; 3 * width]);
+            let visit = |fits: &mut FitsWriter| {
+                fits.image("", &counts, &[3, width])?;
+                fits.image("", &counts, &[3, width])?;
+                fits.image("", &mask, &[3, width])
+            };
+            refuse(&visit, &["an apVisit", "not in the star's rest frame", "give the star's apStar"]);
+        }
+        let floats = |fits: &mut FitsWriter| (0..7).try_for_each(|_| fits.image("", &[1.0; 16], &[2, 8]));
+        refuse(&floats, &["HDU 3 holds floating-point numbers where the pixel mask should be"]);
+        let ids = || Column::text("apogee_id", vec!["a".into(), "b".into()]);
+        let catalogue = |fits: &mut FitsWriter| fits.table("", &[ids(), Column::i64("teff", vec![1, 2])]);
+        refuse(&catalogue, &["a table of 2 rows (apogee_id, teff), not a spectrum", "data.apstar.catalogue"]);
+        refuse(&|fits| fits.append_key("OBJID", "2M0", ""), &["1 HDUs, at least 4 expected", "apStar"]);
+        refuse(&|fits| fits.image("", &[1.0; 8], &[8]), &["2 HDUs, at least 4 expected"]);
+        let cube = |fits: &mut FitsWriter| (0..3).try_for_each(|_| fits.image("", &[1.0; 8], &[2, 2, 2]));
+        refuse(&cube, &["has axes [2, 2, 2]"]);
+        std::fs::write(&path, "").unwrap();
+        refused(&path, &Part::default(), &["not a readable FITS file"]);
+        std::fs::write(&path, "id,teff\n").unwrap();
+        refused(&path, &Part::default(), &["not a readable FITS file"]);
+        assert!(read(&folder.path().join("absent.fits"), &Part::default()).is_err());
+        apstar(&path, &[("OBJID", KeyValue::Text("2M0"))], 4, &[0; N_PIXELS]);
+        let of_lco = Part::visit(Some(Observatory::Lco), 2);
+        refused(&path, &of_lco, &["only mwmStar and mwmVisit files have a part APOGEE/LCO", "a.fits[visit 2]"]);
+        refused(&path, &Part::visit(None, 3), &["there is no visit 3: the file holds 2 visits"]);
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_an_error_not_a_crash() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, cut) = (folder.path().join("whole.fits"), folder.path().join("cut.fits"));
+        let check = || {
+            let bytes = std::fs::read(&whole).unwrap();
+            let part = if visits(&whole).is_ok() { Part::visit(None, 1) } else { Part::default() };
+            assert!(read(&whole, &part).is_ok());
+            for length in (0..bytes.len()).step_by(2880) {
+                std::fs::write(&cut, &bytes[..length]).unwrap();
+                assert!(read(&cut, &part).is_err() && visits(&cut).is_err(), "{length} of {} bytes", bytes.len());
+            }
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(&bytes).unwrap();
+            let packed = packed.finish().unwrap();
+            std::fs::write(&cut, &packed).unwrap();
+            assert_eq!(read(&cut, &part).unwrap().raw_error, read(&whole, &part).unwrap().raw_error);
+            for length in [2, 20, packed.len() / 3, packed.len() / 2] {
+                std::fs::write(&cut, &packed[..length]).unwrap();
+                assert!(read(&cut, &part).is_err(), "{length} of {} packed bytes", packed.len());
+            }
+        };
+        mwm(&whole, 0, &coadds(&[1.0]), &coadds(&[]));
+        check();
+        mwm(&whole, 0, &visit_rows(&[1.0, 2.0]), &visit_rows(&[]));
+        check();
+        aspcapstar(&whole, N_PIXELS, &[Column::text("APOGEE_ID", vec!["2M0".into()])]);
+        check();
+    }
+}

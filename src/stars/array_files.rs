@@ -1,0 +1,188 @@
+//! Arrays whose rows are labelled by a trained model: read a batch at a time, however large they are.
+
+use std::path::{Path, PathBuf};
+
+use super::array_spectra::{ArrayPair, ArrayPaths, read_wavelengths};
+use super::prepare_checks;
+use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
+use crate::data::arrays::Matrix;
+use crate::data::catalogue::{Catalogue, row_name};
+use crate::data::files;
+use crate::data::keyed_path::split_key;
+use crate::error::{Error, Result, nearest_name};
+use crate::spectra::continuum::ContinuumMethod;
+use crate::spectra::grid::{self, WavelengthGrid};
+use crate::training::checkpoint::Preparation;
+
+/// Spectra that tell whether all are what they are said to be.
+const FIRST: usize = 256;
+
+/// What is given of arrays to be labelled. Paths are those of [`ArrayData`](super::settings::ArrayData).
+#[derive(Debug, Clone, Default)]
+pub struct ArrayChoice {
+    /// Flux, [n_stars, n_pixels].
+    pub flux: PathBuf,
+    /// Error of the flux.
+    pub error: Option<PathBuf>,
+    /// Inverse variance of the flux, in place of its error.
+    pub ivar: Option<PathBuf>,
+    /// Wavelengths of the pixels in vacuum Angstrom.
+    pub wavelengths: Option<PathBuf>,
+    /// Table with a row for each spectrum that names the stars; numbered rows where there is none.
+    pub ids: Option<PathBuf>,
+    /// Only these stars; all where empty.
+    pub only: Vec<String>,
+}
+
+/// Rows of arrays on disk.
+#[derive(Debug)]
+pub struct ArrayFiles {
+    choice: ArrayChoice,
+    pair: ArrayPair,
+    wavelength: Option<Vec<f64>>,
+    /// Rows of the arrays.
+    rows: Vec<usize>,
+    /// Names and signal-to-noise ratios of all rows.
+    ids: Vec<String>,
+    snr: Vec<f64>,
+    /// Both arrays, where no row of a file can be read alone.
+    whole: Option<(Matrix, Matrix)>,
+}
+
+impl ArrayFiles {
+    /// Finds the arrays and reads the names of the stars.
+    ///
+    /// # Errors
+    /// File errors; [`Error::Mismatch`] where arrays, table and wavelengths disagree, or a star is asked for that is not there.
+    pub fn open(choice: ArrayChoice) -> Result<Self> {
+        let (error, ivar) = (choice.error.as_deref(), choice.ivar.as_deref());
+        let pair = ArrayPair::find(ArrayPaths { flux: &choice.flux, error, ivar, key: "--" })?;
+        let (n_spectra, n_pixels) = pair.flux.shape;
+        let read = |path: &PathBuf| read_wavelengths(path, &choice.flux, n_pixels);
+        let wavelength = choice.wavelengths.as_ref().map(read).transpose()?;
+        let (ids, snr) = match &choice.ids {
+            Some(table) => {
+                let Catalogue { id, snr, .. } = Catalogue::read(table, "", &[])?;
+                if id.len() != n_spectra {
+                    let what = format!("{} and {}", table.display(), choice.flux.display());
+                    let detail =
+                        format!("{} rows and {n_spectra} spectra; one row per spectrum, in the same order", id.len());
+                    return Err(Error::Mismatch { what, detail });
+                }
+                (id, snr)
+            }
+            None => ((0..n_spectra).map(row_name).collect(), vec![f64::NAN; n_spectra]),
+        };
+        let rows = rows_of(&choice.only, &ids)?;
+        let whole = match pair.flux.has_rows_of_their_own() && pair.noise.has_rows_of_their_own() {
+            true => None,
+            false => {
+                tracing::info!("packed or in Fortran's order: the arrays are held in memory as a whole");
+                Some((pair.flux.read()?, pair.noise.read()?))
+            }
+        };
+        Ok(Self { choice, pair, wavelength, rows, ids, snr, whole })
+    }
+
+    /// Flux and noise of some rows, which ascend; rows that follow each other are read together.
+    fn read_rows(&self, rows: &[usize], pixels: Pixels, warns: bool) -> Vec<Result<ReadSpectrum>> {
+        let runs = rows.chunk_by(|a, b| *b == *a + 1);
+        runs.flat_map(|run| self.read_run(run, pixels, warns).unwrap_or_else(|err| refused(run.len(), &err))).collect()
+    }
+
+    fn read_run(&self, run: &[usize], pixels: Pixels, warns: bool) -> Result<Vec<Result<ReadSpectrum>>> {
+        let range = run[0]..run[0] + run.len();
+        let all: Vec<usize> = (0..run.len()).collect();
+        let mut spectra = match &self.whole {
+            Some((flux, noise)) => self.pair.spectra(flux, noise, run, warns),
+            None => {
+                let (flux, noise) = (self.pair.flux.read_rows(range.clone())?, self.pair.noise.read_rows(range)?);
+                self.pair.spectra(&flux, &noise, &all, warns)
+            }
+        };
+        spectra.ids = run.iter().map(|row| self.ids[*row].clone()).collect();
+        let with_snr =
+            |(read, row): (Result<ReadSpectrum>, &usize)| read.map(|read| ReadSpectrum { snr: self.snr[*row], ..read });
+        Ok(spectra.read(&all, pixels).into_iter().zip(run).map(with_snr).collect())
+    }
+}
+
+/// Of a run that cannot be read, each spectrum's reason.
+fn refused(n: usize, err: &Error) -> Vec<Result<ReadSpectrum>> {
+    (0..n).map(|_| Err(Error::Format { path: PathBuf::new(), detail: err.to_string() })).collect()
+}
+
+/// The rows of these stars, in the order of the rows; all where none is named.
+fn rows_of(only: &[String], ids: &[String]) -> Result<Vec<usize>> {
+    for wanted in only {
+        if !ids.contains(wanted) {
+            let near = nearest_name(wanted, ids.iter().map(String::as_str)).map(|id| format!("; {id} is"));
+            let detail = format!("not among the {} stars{}", ids.len(), near.unwrap_or_default());
+            return Err(Error::Mismatch { what: format!("star {wanted}"), detail });
+        }
+    }
+    Ok((0..ids.len()).filter(|row| only.is_empty() || only.contains(&ids[*row])).collect())
+}
+
+impl SpectrumSource for ArrayFiles {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn name(&self, spectrum: usize) -> String {
+        format!("{}[{}]", files::path_text(&self.choice.flux), self.rows[spectrum])
+    }
+
+    fn expect_alike(&self, model: &Path, preparation: &Preparation) -> Result<()> {
+        let (grid, n_pixels) = (&preparation.grid, self.pair.flux.shape.1);
+        let mismatch = |detail: String| {
+            Err(Error::Mismatch { what: format!("{} and {}", self.choice.flux.display(), model.display()), detail })
+        };
+        if n_pixels != grid.n_pixels() {
+            return mismatch(format!(
+                "spectra of {n_pixels} pixels, and a model of {}; bring them to the wavelengths of the spectra it was trained on",
+                grid.n_pixels()
+            ));
+        }
+        let has_wavelengths = *grid != WavelengthGrid::from_pixel_numbers(n_pixels);
+        match &self.wavelength {
+            Some(_) if !has_wavelengths => {
+                tracing::warn!("the model was trained on pixels that were only numbered: --wavelengths tells nothing")
+            }
+            Some(wavelength) => {
+                if let Some(difference) = grid::difference(wavelength, &grid.wavelength) {
+                    return mismatch(difference);
+                }
+            }
+            None if has_wavelengths => {
+                tracing::info!(
+                    "pixels are taken to be the model's, {}; --wavelengths would have them checked",
+                    grid::span(&grid.wavelength)
+                );
+            }
+            None => {}
+        }
+        let first = &self.rows[..self.rows.len().min(FIRST)];
+        let places = preparation.places();
+        let read = self.read_rows(first, Pixels { grid, places: &places, pixmask: &preparation.pixmask }, true);
+        let read = read.into_iter().collect::<Result<Vec<_>>>()?;
+        match preparation.continuum.method {
+            ContinuumMethod::None => prepare_checks::expect_normalized(&read, &self.choice.flux),
+            ContinuumMethod::Chebyshev => Ok(()),
+        }
+    }
+
+    fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>> {
+        let rows: Vec<usize> = spectra.iter().map(|spectrum| self.rows[*spectrum]).collect();
+        self.read_rows(&rows, pixels, false)
+    }
+
+    fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
+        let tables = [&self.choice.wavelengths, &self.choice.ids].into_iter().flatten().map(PathBuf::as_path);
+        Box::new([self.pair.flux.file(), self.pair.noise.file()].into_iter().chain(tables))
+    }
+
+    fn fingerprint(&self) -> Result<String> {
+        self.files().map(|path| files::fingerprint(&split_key(path).0)).collect()
+    }
+}

@@ -1,0 +1,72 @@
+//! Where spectra come from, whatever their format: named, counted, and read a few at a time.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings, Place};
+use crate::spectra::quality::Quality;
+use crate::training::checkpoint::Preparation;
+
+/// What spectra are read for.
+#[derive(Debug, Clone, Copy)]
+pub struct Pixels<'a> {
+    /// The grid they must be on.
+    pub grid: &'a WavelengthGrid,
+    /// What its pixels can be, `[n_pixels]`.
+    pub places: &'a [Place],
+    /// Which of them are masked.
+    pub pixmask: &'a PixmaskSettings,
+}
+
+/// A spectrum, masked but not normalized.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadSpectrum {
+    /// Identifier of the star, as the spectrum itself or the table beside it says.
+    pub id: String,
+    /// Whether `id` is what the spectrum says of itself; else it is a name made of the file's.
+    pub is_identified: bool,
+    /// Signal-to-noise ratio per pixel; NaN where unknown.
+    pub snr: f64,
+    /// Flux and inverse variance.
+    pub masked: MaskedSpectrum,
+    /// What was masked.
+    pub quality: Quality,
+}
+
+/// Spectra in some order: files, rows of an array, whatever comes.
+pub trait SpectrumSource: std::fmt::Debug + Send + Sync {
+    /// Number of spectra.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What a spectrum is called in tables and messages; no two of a source are called alike.
+    fn name(&self, spectrum: usize) -> String;
+
+    /// Refuses spectra that are not what a model was trained on, as far as can be told without reading them all.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Mismatch`] that names model and spectra, with the remedy.
+    fn expect_alike(&self, model: &Path, preparation: &Preparation) -> Result<()>;
+
+    /// Reads some spectra: each, or why it cannot be read.
+    fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>>;
+
+    /// The file of a spectrum of its own; none where it is a row of an array.
+    fn file(&self, _spectrum: usize) -> Option<&Path> {
+        None
+    }
+
+    /// All files that are read.
+    fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_>;
+
+    /// What identifies the spectra without reading them.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`].
+    fn fingerprint(&self) -> Result<String>;
+}

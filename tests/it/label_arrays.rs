@@ -1,0 +1,270 @@
+//! `maury label` and `maury posterior` of arrays: new spectra of any survey under a model that was trained on arrays.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ndarray::{Array2, s};
+use ndarray_npy::{NpzWriter, WriteNpyExt};
+
+use crate::support::{real_data, refused, succeeded, truth};
+
+const MODEL: &str = "experiments/own/latest/models/cannon";
+
+const EXPERIMENT: &str = "\
+labels = [\"teff\", \"logg\"]
+[data.arrays]
+flux = \"flux.npy\"
+error = \"error.npy\"
+labels = \"labels.csv\"
+wavelengths = \"wavelength.npy\"
+[continuum]
+method = \"none\"
+";
+
+fn save<T: ndarray_npy::WritableElement>(folder: &Path, name: &str, matrix: &Array2<T>) {
+    matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
+}
+
+fn save_list(folder: &Path, name: &str, list: Vec<f64>) {
+    ndarray::Array1::from_vec(list).write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
+}
+
+/// Wavelengths of 30 pixels in vacuum Angstrom.
+fn wavelength() -> Vec<f64> {
+    (0..30).map(|pixel| 8500.0 + 0.5 * f64::from(pixel)).collect()
+}
+
+/// A survey of 120 stars of which half trained a Cannon; the first two pixels no star has.
+fn trained() -> (tempfile::TempDir, Array2<f32>, Array2<f32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let truth = truth(120, 2, 30, 71);
+    let mut error = truth.ivar.mapv(|v| if v > 0.0 { v.sqrt().recip() } else { f32::INFINITY });
+    error.slice_mut(s![.., ..2]).fill(f32::NAN);
+    save(folder.path(), "flux.npy", &truth.flux);
+    save(folder.path(), "error.npy", &error);
+    save_list(folder.path(), "wavelength.npy", wavelength());
+    let rows = truth.labels.rows().into_iter().enumerate().map(|(n, row)| format!("s{n:03},{},{}\n", row[0], row[1]));
+    std::fs::write(folder.path().join("labels.csv"), format!("id,teff,logg\n{}", rows.collect::<String>())).unwrap();
+    std::fs::write(folder.path().join("own.toml"), EXPERIMENT).unwrap();
+    succeeded(folder.path(), &["run", "own.toml"]);
+    (folder, truth.flux, error)
+}
+
+/// Rows of a table by the star's name, each cell by its column's.
+fn by_star(path: &Path) -> HashMap<String, HashMap<String, String>> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines = text.lines().map(|line| line.split(',').map(String::from).collect::<Vec<_>>());
+    let names = lines.next().unwrap();
+    let id = names.iter().position(|name| name == "id").unwrap();
+    lines.map(|cells| (cells[id].clone(), names.iter().cloned().zip(cells).collect())).collect()
+}
+
+fn label(folder: &Path, model: &str, out: &str, more: &[&str]) -> HashMap<String, HashMap<String, String>> {
+    let words = [&["label", "--model", model, "--out", out], more].concat();
+    succeeded(folder, &words);
+    by_star(&folder.join(format!("{out}.csv")))
+}
+
+/// How a star's row differs from its row of a run: labels and errors by more than a thousandth of the errors, chi^2, flags.
+fn difference(ours: &HashMap<String, String>, run: &HashMap<String, String>, labels: &[&str]) -> Option<String> {
+    let number = |row: &HashMap<String, String>, column: &str| row[column].parse::<f64>().unwrap_or(f64::NAN);
+    let scale = |label: &str| number(run, &format!("{label}_error"));
+    let of_label = |label: &&str| ["estimate", "error"].map(|kind| (format!("{label}_{kind}"), scale(label)));
+    let columns = labels.iter().flat_map(of_label).chain([("chi2_reduced".to_string(), 1.0)]);
+    for (column, scale) in columns {
+        let (ours, theirs) = (number(ours, &column), number(run, &column));
+        if (ours - theirs).abs() > 1e-3 * scale || ours.is_nan() != theirs.is_nan() {
+            return Some(format!("{column}: {ours}, and {theirs} in the run"));
+        }
+    }
+    // A new spectrum has no catalogue that could miss its labels.
+    let flags = |row: &HashMap<String, String>| row["flags"].parse::<i64>().unwrap() & !(1 << 6);
+    (flags(ours) != flags(run)).then(|| format!("flags {}, and {} in the run", flags(ours), flags(run)))
+}
+
+#[test]
+fn new_rows_get_the_labels_that_the_run_gave_them() {
+    let (folder, flux, error) = trained();
+    let folder = folder.path();
+    let arrays =
+        ["--flux", "flux.npy", "--error", "error.npy", "--wavelengths", "wavelength.npy", "--ids", "labels.csv"];
+    let labelled = label(folder, MODEL, "labels", &arrays);
+    assert_eq!(labelled.len(), 120);
+    assert_eq!(labelled["s007"]["file"], "flux.npy[7]");
+    let run = by_star(&folder.join("experiments/own/latest/predictions.csv"));
+    assert!(run.len() > 40);
+    for (id, row) in &run {
+        assert_eq!(difference(&labelled[id], row, &["teff", "logg"]), None, "{id}");
+    }
+    // A gap that no training star had measured is none of a new star's masked pixels.
+    let masked: f64 = labelled["s007"]["fraction_masked"].parse().unwrap();
+    assert!((masked * 28.0).fract() < 1e-9, "{masked} of 28 pixels");
+
+    // However they are stored, and by their inverse variance, they are the same spectra.
+    let table = std::fs::read_to_string(folder.join("labels.csv")).unwrap();
+    let numbers = |table: &str| -> Vec<String> {
+        table.lines().map(|row| row.split_once("[").map_or(row, |(_, rest)| rest).to_string()).collect()
+    };
+    save(folder, "wide.npy", &flux.mapv(f64::from));
+    save(folder, "fortran.npy", &flux.t().as_standard_layout().to_owned().reversed_axes());
+    let bytes = std::fs::read(folder.join("flux.npy")).unwrap();
+    let start = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let header = String::from_utf8_lossy(&bytes[10..start]).replace("<f4", ">f4");
+    let swapped = bytes[start..].chunks(4).flat_map(|word| word.iter().rev().copied());
+    let big: Vec<u8> = bytes[..10].iter().copied().chain(header.bytes()).chain(swapped).collect();
+    std::fs::write(folder.join("big.npy"), big).unwrap();
+    let mut archive = NpzWriter::new_compressed(std::fs::File::create(folder.join("a.npz")).unwrap());
+    archive.add_array("flux", &flux).unwrap();
+    archive.add_array("error", &error).unwrap();
+    archive.finish().unwrap();
+    maury::data::fits::write(&folder.join("a.fits"), |fits| {
+        fits.image_f32("FLUX", flux.as_slice().unwrap(), [120, 30])
+    })
+    .unwrap();
+    for stored in ["wide.npy", "fortran.npy", "big.npy", "a.npz:flux", "a.fits[FLUX]"] {
+        label(
+            folder,
+            MODEL,
+            "again",
+            &["--flux", stored, "--error", "error.npy", "--ids", "labels.csv", "--overwrite"],
+        );
+        let again = std::fs::read_to_string(folder.join("again.csv")).unwrap();
+        assert_eq!(numbers(&again), numbers(&table), "{stored}");
+    }
+
+    // One star alone, by its name, and without names by its row.
+    let one = label(folder, MODEL, "one", &[&arrays[..], &["--star", "s007"]].concat());
+    assert_eq!(one.keys().collect::<Vec<_>>(), ["s007"]);
+    let row = label(folder, MODEL, "row", &["--flux", "flux.npy", "--error", "error.npy", "--star", "row0000008"]);
+    assert_eq!(row["row0000008"]["teff_estimate"], one["s007"]["teff_estimate"]);
+    let words = [
+        &["posterior", "--model", MODEL, "--chains", "2", "--draws", "50", "--warmup", "50"],
+        &arrays[..],
+        &["--star", "s007"],
+    ]
+    .concat();
+    assert!(succeeded(folder, &words).contains("s007"));
+    assert!(by_star(&folder.join("posterior/summary.csv"))["s007"]["file"].ends_with("flux.npy[7]"));
+}
+
+#[test]
+fn spectra_that_are_not_the_models_are_refused_by_name() {
+    let (folder, flux, _) = trained();
+    let folder = folder.path();
+    let refuse = |arrays: &[&str], code: i32, said: &[&str]| {
+        refused(folder, &[&["label", "--model", MODEL, "--out", "no"], arrays].concat(), code, said);
+        assert!(!folder.join("no.csv").exists() && !folder.join("no.unfinished.jsonl").exists());
+    };
+    let given = ["--flux", "flux.npy", "--error", "error.npy"];
+    let with = |more: &[&'static str]| [&given[..], more].concat();
+    save(folder, "narrow.npy", &flux.slice(s![.., ..29]).to_owned());
+    save(folder, "few.npy", &flux.slice(s![..7, ..]).to_owned());
+    save(folder, "counts.npy", &flux.mapv(|flux| 1500.0 * flux));
+    save_list(folder, "nm.npy", wavelength().iter().map(|w| w / 10.0).collect());
+    save_list(folder, "log.npy", wavelength().iter().map(|w| w.log10()).collect());
+    save_list(folder, "down.npy", wavelength().into_iter().rev().collect());
+    // n - 1 of standard air at 8507 Angstrom.
+    save_list(folder, "air.npy", wavelength().iter().map(|w| w / (1.0 + 2.7475e-4)).collect());
+    save_list(folder, "other.npy", wavelength().iter().map(|w| w + 0.25).collect());
+    refuse(&["--flux", "narrow.npy", "--error", "narrow.npy"], 1, &["both are the array"]);
+    refuse(&["--flux", "narrow.npy", "--error", "error.npy"], 1, &["shapes of", "one row per star"]);
+    refuse(&["--flux", "flux.npy"], 2, &["--error or --ivar"]);
+    refuse(&["--flux", "flux.npy", "--error", "error.npy", "a.fits"], 2, &["cannot be used with"]);
+    refuse(&with(&["--wavelengths", "nm.npy"]), 1, &["look like nanometres"]);
+    refuse(&with(&["--wavelengths", "log.npy"]), 1, &["log10 of Angstrom"]);
+    refuse(&with(&["--wavelengths", "down.npy"]), 1, &["descend; reverse them"]);
+    refuse(&with(&["--wavelengths", "air.npy"]), 1, &["these are the same in air; give those in vacuum"]);
+    refuse(&with(&["--wavelengths", "other.npy"]), 1, &["0.250 Angstrom (0.50 pixels) apart"]);
+    refuse(&with(&["--ids", "wavelength.npy"]), 1, &["wavelength.npy"]);
+    refuse(&with(&["--star", "row0000121"]), 1, &["star row0000121: not among the 120 stars"]);
+    save(folder, "noise.npy", &Array2::from_elem(flux.dim(), 15.0_f32));
+    refuse(
+        &["--flux", "counts.npy", "--error", "noise.npy"],
+        1,
+        &["trained on normalized spectra", "divide them by their continuum"],
+    );
+    save(folder, "few_noise.npy", &Array2::from_elem((7, 30), 0.01_f32));
+    refuse(&["--flux", "few.npy", "--error", "few_noise.npy", "--ids", "labels.csv"], 1, &["120 rows and 7 spectra"]);
+    // Files are not arrays, and arrays of other pixels not the model's.
+    let fixture = crate::support::apstar_fixture().display().to_string();
+    refuse(&[&fixture], 1, &["trained on arrays", "--flux"]);
+    save(folder, "wide.npy", &Array2::from_elem((7, 40), 1.0_f32));
+    save(folder, "wide_noise.npy", &Array2::from_elem((7, 40), 0.01_f32));
+    refuse(&["--flux", "wide.npy", "--error", "wide_noise.npy"], 1, &["40 pixels, and a model of 30"]);
+    // A table that would replace its own spectra.
+    maury::data::fits::write(&folder.join("own.fits"), |fits| {
+        fits.image_f32("FLUX", flux.as_slice().unwrap(), [120, 30])
+    })
+    .unwrap();
+    let words = ["label", "--model", MODEL, "--out", "own", "--flux", "own.fits", "--error", "error.npy"];
+    refused(folder, &words, 2, &["would replace one of the spectra"]);
+}
+
+#[test]
+fn a_killed_job_on_arrays_ends_in_the_same_table() {
+    let (folder, flux, error) = trained();
+    let folder = folder.path();
+    let many = |of: &Array2<f32>| Array2::from_shape_fn((20_000, 30), |(star, pixel)| of[[star % 120, pixel]]);
+    save(folder, "many.npy", &many(&flux));
+    save(folder, "many_error.npy", &many(&error));
+    let arrays = ["--flux", "many.npy", "--error", "many_error.npy"];
+    label(folder, MODEL, "undisturbed", &arrays);
+    let words = [&["label", "--model", MODEL, "--out", "labels"], &arrays[..]].concat();
+    let mut job = Command::new(env!("CARGO_BIN_EXE_maury"))
+        .current_dir(folder)
+        .args(&words)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let journal = folder.join("labels.unfinished.jsonl");
+    let begun = Instant::now();
+    while std::fs::metadata(&journal).map_or(0, |journal| journal.len()) < 200_000
+        && begun.elapsed() < Duration::from_secs(60)
+    {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    job.kill().unwrap();
+    job.wait().unwrap();
+    assert!(journal.exists(), "killed before its end");
+    succeeded(folder, &words);
+    let table = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(table("labels.csv"), table("undisturbed.csv"));
+}
+
+#[test]
+fn real_spectra_get_by_label_what_cross_validation_gave_them() {
+    let Some(miles) = real_data("miles") else { return };
+    let work = tempfile::tempdir().unwrap();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/arrays.toml").display().to_string();
+    let file = |name: &str| miles.join(name).display().to_string();
+    let set = |key: &str, name: &str| format!("data.arrays.{key}={}", file(name));
+    let sets = [
+        set("flux", "flux.npy"),
+        set("error", "error.npy"),
+        set("wavelengths", "wavelengths.npy"),
+        set("labels", "labels.csv"),
+        "labels=[\"teff\",\"logg\",\"fe_h\"]".into(),
+        "split.folds.k=5".into(),
+    ];
+    let mut arguments = vec!["run", &config, "--name", "own"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set.as_str()]));
+    succeeded(work.path(), &arguments);
+    let run = by_star(&work.path().join("experiments/own/latest/predictions.csv"));
+    let (flux, error, wavelengths, ids) =
+        (file("flux.npy"), file("error.npy"), file("wavelengths.npy"), file("labels.csv"));
+    let arrays = ["--flux", &flux, "--error", &error, "--wavelengths", &wavelengths, "--ids", &ids];
+    // Each star has the labels of the fold that had not seen it, and of no other.
+    let mut n_alike = vec![0; run.len()];
+    for fold in 1..=5 {
+        let labelled = label(work.path(), &format!("{MODEL}/fold{fold}"), &format!("fold{fold}"), &arrays);
+        let alike = |(id, row): (&String, &HashMap<String, String>)| {
+            difference(&labelled[id], row, &["teff", "logg", "fe_h"]).is_none()
+        };
+        let of_fold: Vec<bool> = run.iter().map(alike).collect();
+        assert!((100..145).contains(&of_fold.iter().filter(|alike| **alike).count()), "fold {fold} of 609 stars");
+        n_alike.iter_mut().zip(of_fold).for_each(|(n, alike)| *n += usize::from(alike));
+    }
+    assert!(n_alike.iter().all(|n| *n >= 1), "{} stars have other labels", n_alike.iter().filter(|n| **n == 0).count());
+}
