@@ -10,7 +10,9 @@ use super::array_spectra;
 use super::prepare_checks::{self, Troubles};
 use super::spectra::{Pixels, SpectrumSource};
 use super::spectrum_files::SpectrumFiles;
-use crate::data::catalogue::{APOGEE_ID, Catalogue};
+use crate::data::catalogue::{APOGEE_ID, Catalogue, Naming};
+use crate::data::keyed_path::split_key;
+use crate::data::sdss_v_paths::{self, SpectrumFolder};
 use crate::data::selection::{Cut, select};
 use crate::data::spectrum_file::RawSpectrum;
 use crate::data::{apstar, files};
@@ -135,15 +137,20 @@ impl Source {
             let detail = format!("{found} of apStar files; set data.apstar.spectra, {remedy}");
             return Err(Error::format(&data.spectra, detail));
         }
-        if !data.catalogue.exists() {
+        if !split_key(&data.catalogue).0.exists() {
             let detail = format!("no such catalogue; set data.apstar.catalogue, {remedy}");
             return Err(Error::format(&data.catalogue, detail));
         }
-        let (stars, mut cuts) = select(&data.catalogue, APOGEE_ID, &settings.labels, &settings.selection)?;
+        let naming = Naming { id_column: APOGEE_ID, columns: &settings.data.columns };
+        let (stars, mut cuts) = select(&data.catalogue, naming, &settings.labels, &settings.selection)?;
+        let folder = SpectrumFolder::new(&data.spectra);
         let found = (0..stars.len()).into_par_iter().map(|n| {
             let (file, telescope, field, id) = (&stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]);
             apstar::expect_inside(&data.spectra, file, telescope, field, id)?;
-            Ok(apstar::locate(&data.spectra, file, telescope, field, id))
+            let astra = &stars.astra[n];
+            // A star may have a spectrum of each release, and a row of Astra's is of one.
+            let of_astra = (!astra.release.is_empty()).then(|| folder.locate(astra, telescope, field));
+            Ok(of_astra.unwrap_or_else(|| apstar::locate(&data.spectra, file, telescope, field, id)))
         });
         let found = found.collect::<Result<Vec<Option<PathBuf>>>>()?;
         let present: Vec<usize> = (0..stars.len()).filter(|n| found[*n].is_some()).collect();
@@ -151,7 +158,9 @@ impl Source {
         cuts.push(Cut { name: ON_DISK.into(), removed: n_absent, left: present.len() });
         let absent = found.iter().position(Option::is_none).filter(|_| n_absent > present.len());
         let missing = absent.map(|first| {
-            let name = apstar::name_of(&stars.file[first], &stars.telescope[first], &stars.id[first]);
+            let of_astra = sdss_v_paths::first_name(&stars.astra[first], &stars.telescope[first], &stars.field[first]);
+            let usual = || apstar::name_of(&stars.file[first], &stars.telescope[first], &stars.id[first]);
+            let name = if of_astra.is_empty() { usual() } else { of_astra.into() };
             format!(
                 "{n_absent} of {} spectra were not found below {} (the first: {}); set data.apstar.spectra, {remedy}",
                 stars.len(),
@@ -196,7 +205,7 @@ impl Source {
         let pixels = Pixels { grid, places, pixmask, are_normalized: *are_normalized };
         let read = self.spectra.read(&[star], pixels).pop().expect("one spectrum was asked for")?;
         let id = self.stars.id[star].trim();
-        if read.is_identified && read.id.trim() != id {
+        if read.is_identified && ![id, self.stars.astra[star].obj.trim()].contains(&read.id.trim()) {
             return Err(prepare_checks::other_star(&self.spectra.name(star), &read.id, id));
         }
         Ok((read.masked, read.quality))
