@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::catalogue::AstraSpectrum;
+use super::spectrum_part::{Observatory, Part};
 
 /// The version of Astra whose files hold APOGEE spectra; those of 0.8.1 (DR20) have none.
 const V_ASTRA: &str = "0.6.0";
@@ -110,6 +111,13 @@ fn ways(spectrum: &AstraSpectrum, telescope: &str, field: &str) -> Vec<Way> {
     } else {
         of_star.into_iter().chain(of_release).collect()
     }
+}
+
+/// Which spectrum of a file is the one that a telescope took: files of Astra hold those of both observatories.
+pub fn part_of(path: &Path, telescope: &str) -> Part {
+    let is_of_astra = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mwm"));
+    let observatory = if telescope.starts_with("lco") { Observatory::Lco } else { Observatory::Apo };
+    Part { observatory: Some(observatory).filter(|_| is_of_astra && !telescope.is_empty()), visit: None }
 }
 
 #[cfg(test)]

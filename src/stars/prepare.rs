@@ -100,19 +100,17 @@ impl Source {
         let pixmask = settings.pixmask.clone();
         let are_normalized = settings.continuum.method == ContinuumMethod::None;
         let places = pixmask.places(&grid, on_chip);
-        let n_left_out = places.iter().filter(|place| **place == Place::LeftOut).count();
-        if n_left_out == places.len() {
-            let span = grid::span(&grid.wavelength);
+        let source = Self { stars, cuts, grid, truth: None, spectra, places, pixmask, are_normalized, missing: None };
+        let (n_left_out, n_pixels) = (source.n_left_out(), source.places.len());
+        if n_left_out == n_pixels {
+            let span = grid::span(&source.grid.wavelength);
             let detail = format!("pixmask.exclude and pixmask.include leave nothing of spectra of {span}");
             return Err(Error::Config(detail));
         }
         if n_left_out > 0 {
-            tracing::info!(
-                "{n_left_out} of {} pixels are left out by pixmask.exclude and pixmask.include",
-                places.len()
-            );
+            tracing::info!("{n_left_out} of {n_pixels} pixels are left out by pixmask.exclude and pixmask.include");
         }
-        Ok(Self { stars, cuts, grid, truth: None, spectra, places, pixmask, are_normalized, missing: None })
+        Ok(source)
     }
 
     /// Pixels that the settings leave out.
@@ -168,7 +166,11 @@ impl Source {
                 name.display()
             )
         });
-        let (grid, files) = (WavelengthGrid::apogee(), SpectrumFiles::new(found.into_iter().flatten().collect()));
+        let files = found
+            .into_iter()
+            .zip(&stars.telescope)
+            .filter_map(|(path, telescope)| path.map(|path| (path.clone(), sdss_v_paths::part_of(&path, telescope))));
+        let (grid, files) = (WavelengthGrid::apogee(), SpectrumFiles::of_parts(files.collect()));
         let (stars, on_chip) = (stars.rows(&present), grid.chip_cores());
         Ok(Self { missing, ..Self::new(stars, cuts, grid, &on_chip, Box::new(files), settings)? })
     }
@@ -204,9 +206,18 @@ impl Source {
         let Self { grid, places, pixmask, are_normalized, .. } = self;
         let pixels = Pixels { grid, places, pixmask, are_normalized: *are_normalized };
         let read = self.spectra.read(&[star], pixels).pop().expect("one spectrum was asked for")?;
-        let id = self.stars.id[star].trim();
-        if read.is_identified && ![id, self.stars.astra[star].obj.trim()].contains(&read.id.trim()) {
+        let (id, astra) = (self.stars.id[star].trim(), &self.stars.astra[star]);
+        if read.is_identified && ![id, astra.obj.trim()].contains(&read.id.trim()) {
             return Err(prepare_checks::other_star(&self.spectra.name(star), &read.id, id));
+        }
+        if ![&read.release, &astra.release].into_iter().any(|release| release.is_empty())
+            && read.release != astra.release
+        {
+            let (found, wanted) = (&read.release, &astra.release);
+            let detail = format!(
+                "the spectrum of release {found}, where the catalogue's row is of {wanted}: its apStar file is needed"
+            );
+            return Err(Error::Mismatch { what: self.spectra.name(star), detail });
         }
         Ok((read.masked, read.quality))
     }

@@ -93,7 +93,14 @@ impl SpectrumFiles {
         self.remark(&raw, path);
         let (masked, quality) =
             pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, pixels.places, pixels.pixmask);
-        Ok(ReadSpectrum { id: raw.id, is_identified: raw.has_objid, snr: raw.snr, masked, quality })
+        Ok(ReadSpectrum {
+            id: raw.id,
+            is_identified: raw.has_objid,
+            release: raw.release,
+            snr: raw.snr,
+            masked,
+            quality,
+        })
     }
 }
 
