@@ -97,7 +97,7 @@ fn label_transfer_goes_as_written() {
     assert_eq!(table.lines().count(), 451);
     let comparison = std::fs::read_to_string(folder.path().join("a-and-b/comparison.json")).unwrap();
     let comparison: serde_json::Value = serde_json::from_str(&comparison).unwrap();
-    assert_eq!(comparison["n_stars"], 200, "stars in common");
+    assert_eq!(comparison["comparison"]["n_stars"], 200, "stars in common");
 }
 
 #[test]
