@@ -203,6 +203,41 @@ fn spectra_that_are_not_the_models_are_refused_by_name() {
 }
 
 #[test]
+fn wavelengths_left_out_matter_to_no_model() {
+    let (folder, flux, _) = trained();
+    let folder = folder.path();
+    let mut garbage = flux.clone();
+    garbage.slice_mut(s![.., 8..13]).mapv_inplace(|flux| 7.0 - 3.0 * flux);
+    save(folder, "garbage.npy", &garbage);
+    let exclude = "pixmask.exclude=[[8503.9, 8506.1]]";
+    let run = |name: &str, sets: &[&str]| {
+        let more = sets.iter().flat_map(|set| ["--set", set]);
+        let models = ["--set", "models.cannon.cannon={}", "--set", "models.ridge.ridge={}"];
+        let words: Vec<&str> = ["run", "own.toml", "--name", name].into_iter().chain(models).chain(more).collect();
+        succeeded(folder, &words);
+        let of = |model: &str| folder.join(format!("experiments/{name}/latest/predictions-{model}.csv"));
+        ["cannon", "ridge"].map(|model| std::fs::read_to_string(of(model)).unwrap())
+    };
+    let whole = run("whole", &[]);
+    let left_out = run("left-out", &[exclude]);
+    assert_eq!(run("hidden", &[exclude, "data.arrays.flux=garbage.npy"]), left_out);
+    assert!(whole.iter().zip(&left_out).all(|(whole, left_out)| whole != left_out));
+    let report = std::fs::read_to_string(folder.join("experiments/left-out/latest/report.html")).unwrap();
+    let text: String = report.split('<').filter_map(|tag| tag.split_once('>').map(|(_, text)| text)).collect();
+    assert!(text.contains("Left out of every model are 5 of 30 pixels: what lies within 8503.9 to 8506.1."), "{text}");
+    // The model knows it when it labels.
+    let label_by = |flux: &str, out: &str| {
+        label(folder, "experiments/left-out/latest/models/cannon", out, &["--flux", flux, "--error", "error.npy"]);
+        let table = std::fs::read_to_string(folder.join(format!("{out}.csv"))).unwrap();
+        table.replace(flux, "")
+    };
+    assert_eq!(label_by("garbage.npy", "a"), label_by("flux.npy", "b"));
+    let nothing = ["run", "own.toml", "--set", "pixmask.include=[[100, 200]]"];
+    refused(folder, &nothing, 2, &["leave nothing of spectra of 8500.00 to 8514.50 Angstrom"]);
+    refused(folder, &["check", "own.toml", "--set", "pixmask.exclude=[[2, 1]]"], 2, &["pixmask.exclude", "ascending"]);
+}
+
+#[test]
 fn a_killed_job_on_arrays_ends_in_the_same_table() {
     let (folder, flux, error) = trained();
     let folder = folder.path();
