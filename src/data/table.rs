@@ -8,6 +8,7 @@ use super::csv_text::{delimiter, unshielded};
 use super::files;
 use super::fits::{FitsReader, find_column};
 use super::sentinels::Remarks;
+use super::value::Value;
 use crate::error::{Error, Result};
 
 /// Rows per block: enough to amortise cfitsio's calls, small enough that a 4 GB table needs a few MB.
@@ -208,6 +209,22 @@ impl Table {
             Source::Csv { columns } => {
                 let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
                 Ok(columns[index][rows].iter().map(|cell| unshielded(cell).to_string()).collect())
+            }
+        }
+    }
+
+    /// A column of whatever type.
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`]; [`Error::Format`] for a column of vectors.
+    pub fn values(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<Value>> {
+        let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
+        match &mut self.source {
+            Source::Fits { reader, hdu } => reader.values(*hdu, &name, rows),
+            Source::Csv { columns } => {
+                let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
+                let texts: Vec<String> = columns[index][rows].iter().map(|cell| unshielded(cell).to_string()).collect();
+                Ok(Value::of_cells(&texts))
             }
         }
     }

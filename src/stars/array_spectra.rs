@@ -190,7 +190,14 @@ impl SpectrumSource for ArraySpectra {
             let error: Vec<f64> = self.noise.row(*star).iter().map(|noise| error(noise) * self.unit).collect();
             let no_mask = vec![0; flux.len()];
             let (masked, quality) = pixmask::apply(&flux, &error, &no_mask, pixels.places, pixels.pixmask);
-            Ok(ReadSpectrum { id: self.ids[*star].clone(), is_identified: true, snr: f64::NAN, masked, quality })
+            Ok(ReadSpectrum {
+                id: self.ids[*star].clone(),
+                is_identified: true,
+                snr: f64::NAN,
+                masked,
+                quality,
+                values: Vec::new(),
+            })
         };
         spectra.par_iter().map(read).collect()
     }
