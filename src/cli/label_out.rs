@@ -136,7 +136,8 @@ impl OutArgs {
         }
     }
 
-    /// `--out` without its ending, if it is given; an error where what is to be written there would replace a spectrum or somebody's file.
+    /// `--out` without its ending, if it is given; an error where what is to be written there would replace a spectrum or somebody's
+    /// file.
     pub fn stem(&self, spectra: &dyn SpectrumSource) -> Result<Option<PathBuf>> {
         let Some(out) = &self.out else { return Ok(None) };
         let stem = match out.extension().and_then(|ending| ending.to_str()) {
@@ -155,6 +156,13 @@ impl OutArgs {
         {
             let remedy = "remove it, or name another table";
             return refused(format!("{} is there and holds other things than best fits; {remedy}", path.display()));
+        }
+        if let Some(folder) = best_fits.as_ref().filter(|_| is_folder).and_then(|path| std::fs::canonicalize(path).ok())
+        {
+            let is_inside = |path: &Path| std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(&folder));
+            if spectra.files().any(is_inside) {
+                return refused(format!("the best fits would replace spectra that are in {}", folder.display()));
+            }
         }
         for target in [&table, &text].into_iter().chain(best_fits.as_ref().filter(|_| !is_folder)) {
             if target.is_dir() {

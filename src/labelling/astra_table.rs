@@ -69,6 +69,8 @@ impl AstraTable {
         own.push(Column::f32("snr", "", narrow(head.snr)), "signal-to-noise ratio per pixel", Digits::Significant);
         let mut raw = Vec::new();
         for (name, LabelColumns { label, error, calibrated }) in form.label_names.iter().zip(labels) {
+            // A label may have no calibration though others have.
+            let calibrated = calibrated.filter(|errors| errors.iter().any(|error| error.is_finite()));
             let kind = if calibrated.is_some() { "calibrated" } else { "formal" };
             // The FITS standard knows no dex: it is told in words.
             let (unit, in_dex) = match unit(name) {
@@ -156,4 +158,77 @@ fn without_rows(column: &Column) -> Column {
         _ => Text(Vec::new()),
     };
     Column { name: column.name.clone(), unit: column.unit.clone(), values }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fits::{self, FitsReader};
+    use crate::labelling::label_table::TableShape;
+    use crate::labelling::labeller::LabelledStar;
+    use crate::stars::spectra::HandedOn;
+    use crate::stars::spectrum_files::SpectrumFiles;
+
+    fn star(n: usize, flags: i64) -> LabelledStar {
+        LabelledStar {
+            file: format!("{n}.fits"),
+            id: format!("2M{n}"),
+            snr: 100.0,
+            labels: vec![4500.0, 2.0],
+            errors: vec![5.0, 0.01],
+            covariances: vec![0.001],
+            // log g has no calibration.
+            calibrated_errors: vec![20.0, f64::NAN],
+            chi2: 7000.0,
+            chi2_reduced: 1.25,
+            fraction_masked: 0.25,
+            flags,
+            values: vec![Value::Text("M15".into()), Value::Integer(7), Value::Missing, Value::Number(1.5)],
+        }
+    }
+
+    #[test]
+    fn errors_are_calibrated_where_they_can_be_and_every_bad_row_warns() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let form = TableForm {
+            label_names: names(&["teff", "logg"]),
+            columns: HandedOn { asked: names(&["FIELD", "Cat"]), welcome: names(&["sdss_id", "ra"]) },
+            shape: TableShape::Astra,
+            model: "cannon".into(),
+            errors: "calibrated".into(),
+        };
+        let flags = [0, star_flags::OUTSIDE_HULL, star_flags::BAD_FIT | star_flags::OUTSIDE_HULL];
+        let spectra = SpectrumFiles::new((0..4).map(|n| format!("{n}.fits").into()).collect());
+        let mut table = LabelTable::new(&form, &spectra);
+        flags.iter().enumerate().for_each(|(n, flags)| table.set(star(n, *flags)));
+        let table = AstraTable::new(table, &form);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.fits");
+        fits::write(&path, |file| table.write(file, |file| file.append_key("MODEL", "cannon", ""))).unwrap();
+        let mut fits = FitsReader::open(&path).unwrap();
+        let mut numbers = |name: &str| fits.numbers(2, name, 0..3).unwrap()[0];
+        assert_eq!(
+            ["teff", "e_teff", "raw_e_teff", "chi2", "rchi2"].map(&mut numbers),
+            [4500.0, 20.0, 5.0, 7000.0, 1.25]
+        );
+        assert_eq!((numbers("e_logg"), numbers("raw_e_logg")), (f64::from(0.01_f32), f64::from(0.01_f32)));
+        let mut logicals = |name: &str| fits.logicals(2, name, 0..4).unwrap().into_iter().flatten().collect::<Vec<_>>();
+        assert_eq!(logicals("flag_warn"), [false, true, true, true]);
+        assert_eq!(logicals("flag_bad"), [false, false, true, true], "the last one was never read");
+        // What was asked for and is of the layout anyway is there once.
+        let (_, columns) = fits.table_layout(2).unwrap();
+        assert_eq!(columns.iter().filter(|name| name.eq_ignore_ascii_case("field")).count(), 1);
+        assert_eq!(fits.texts(2, "field", 0..4).unwrap(), ["M15", "M15", "M15", ""]);
+        assert_eq!(fits.numbers(2, "cat", 0..2).unwrap(), [7.0, 7.0]);
+        assert_eq!(fits.integers(2, "sdss_id", 0..1).unwrap(), [-1]);
+        assert_eq!(fits.numbers(2, "ra", 0..1).unwrap(), [1.5]);
+        let meaning = |fits: &mut FitsReader, name: &str| {
+            let index = columns.iter().position(|known| known == name).unwrap() + 1;
+            fits.key_text(2, &format!("TCOMM{index}")).unwrap()
+        };
+        assert_eq!(meaning(&mut fits, "e_teff"), "error of Teff, calibrated");
+        assert_eq!(meaning(&mut fits, "e_logg"), "error of log g [dex], formal");
+        assert_eq!(meaning(&mut fits, "flag_bad"), "NO_DATA, NOT_CONVERGED, UNREADABLE, BAD_FIT");
+        assert_eq!((fits.key_text(2, "FLAG8").as_deref(), fits.table_layout(1).unwrap().0), (Some("BAD_FIT"), 0));
+    }
 }

@@ -15,7 +15,8 @@ const MODEL: &str = "experiments/lab/latest/models/cannon";
 
 /// A small survey with a Cannon of three labels, and its spectra.
 fn labelled_survey(calibrated: bool) -> (tempfile::TempDir, Vec<String>) {
-    let folder = survey(40);
+    // A calibration wants some thirty stars held out.
+    let folder = survey(if calibrated { 80 } else { 40 });
     let folds = if calibrated { "calibration.folds=2" } else { "calibration.folds=0" };
     succeeded(folder.path(), &["run", "lab.toml", "--set", "models.cannon.cannon.order=1", "--set", folds]);
     let star = |n: usize| format!("spectra/apo25m/M15/apStar-dr17-2M{n:08}+1234567.fits");
@@ -274,8 +275,10 @@ fn best_fits_as_files_of_stars_are_whole_and_read_as_spectra_again() {
     for name in ["teff", "logg", "fe_h"] {
         let of = |fits: &mut FitsReader, kind: &str| fits.numbers(1, &format!("{name}_{kind}"), 0..5).unwrap();
         let (old, new, error) = (of(&mut before, "estimate"), of(&mut after, "estimate"), of(&mut before, "error"));
-        assert!((0..5).all(|row| (old[row] - new[row]).abs() < 0.1 * error[row]), "{name}: {old:?} {new:?} {error:?}");
+        assert!((0..5).all(|row| (old[row] - new[row]).abs() < 0.5 * error[row]), "{name}: {old:?} {new:?} {error:?}");
     }
+    let inside = [&["label", "--model", MODEL, "--out", "a", "--overwrite"], &shape[..], &[again[0].as_str()]].concat();
+    refused(here, &inside, 2, &["the best fits would replace spectra that are in"]);
     // The same again replaces its folder; what holds anything else stays.
     label(here, "a", &[&shape[..], &["--overwrite"]].concat(), &spectra[..2]);
     assert_eq!(std::fs::read_dir(here.join("a-spectra")).unwrap().count(), 4);
