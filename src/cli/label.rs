@@ -1,20 +1,21 @@
 //! `maury label`: labels of spectra by a trained model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
+use super::label_out::OutArgs;
 use super::say;
 use super::spectra::{SpectraArgs, none_read};
-use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::inference::prior::Nuisances;
 use crate::inference::refine::RefineSettings;
-use crate::labelling::best_fits::{SpectraFile, is_best_fits};
+use crate::labelling::best_fits::BestFits;
 use crate::labelling::journal::{LabelJournal, Trust, foreign_table};
+use crate::labelling::label_table::TableForm;
 use crate::labelling::labeller::{LabelledStar, Labeller};
 use crate::progress::Progress;
 use crate::report::{in_unit, label_title};
@@ -43,6 +44,8 @@ const MOST_PRINTED: usize = 30;
     after_help = "Examples:\n  maury label --model checkpoints/payne-hband tests/data/apStar-dr17-2M19485057+5005279.fits\n  \
     maury label --model experiments/lab/latest/models/cannon --out labels stars/apo25m\n  \
     find /data -name 'apStar*.fits' > list.txt; maury label --model MODEL --out labels --list list.txt\n  \
+    maury label --model MODEL --out labels --columns ra,dec,field stars/apo25m\n  \
+    maury label --model MODEL --out labels --shape astra --spectra --spectra-shape mwm stars/apo25m\n  \
     maury label --model MODEL --out labels --flux flux.npy --error error.npy --wavelengths wavelength.npy --ids stars.csv"
 )]
 pub struct LabelArgs {
@@ -51,16 +54,8 @@ pub struct LabelArgs {
     /// Folder of a trained model.
     #[arg(long)]
     model: PathBuf,
-    /// Where to put the table; `.fits` and `.csv` are added.
-    #[arg(long, value_name = "STEM")]
-    out: Option<PathBuf>,
-    /// Also write observed flux, best fit, residual and continuum of every spectrum, as `<STEM>-spectra.fits`. A job that was
-    /// killed then begins anew.
-    #[arg(long = "spectra", requires = "out")]
-    best_fits: bool,
-    /// Replace a finished table of that name, whatever model and files made it.
-    #[arg(long, requires = "out")]
-    overwrite: bool,
+    #[command(flatten)]
+    out: OutArgs,
     /// What an emulator's fit does with abundances and broadening that are not labels.
     #[arg(long, value_enum, default_value_t)]
     nuisances: Nuisances,
@@ -80,20 +75,22 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     let compute = Compute::open(&device)?;
     let refine = RefineSettings { nuisances: args.nuisances, ..RefineSettings::default() };
     let labeller = Labeller::load(&args.model, &FitSettings::default(), &refine, &compute)?;
-    let source = args.spectra.source()?;
+    let columns = args.out.columns();
+    let source = args.spectra.source(&columns)?;
     let spectra = &*source;
     labeller.expect_alike(spectra)?;
-    let stem = args.out.as_deref().map(|out| args.stem(out, spectra)).transpose()?;
-    let mut journal = stem.as_deref().map(|stem| LabelJournal::open(stem, labeller.fingerprint())).transpose()?;
-    if let (Some(stem), Some(begun)) = (&stem, journal.take_if(|journal| args.best_fits && !journal.is_empty())) {
+    let stem = args.out.stem(spectra)?;
+    let fingerprint = args.out.fingerprint(labeller.fingerprint());
+    let mut best_fits = match &stem {
+        Some(stem) => args.out.best_fits(stem, &labeller, &args.model, spectra.len())?,
+        None => None,
+    };
+    let mut journal = stem.as_deref().map(|stem| LabelJournal::open(stem, &fingerprint)).transpose()?;
+    if let (Some(stem), Some(begun)) = (&stem, journal.take_if(|journal| best_fits.is_some() && !journal.is_empty())) {
         tracing::info!("{} labels of an earlier job are made again, with their spectra", begun.len());
         begun.discard()?;
-        journal = Some(LabelJournal::open(stem, labeller.fingerprint())?);
+        journal = Some(LabelJournal::open(stem, &fingerprint)?);
     }
-    let mut best_fits = stem
-        .as_deref()
-        .filter(|_| args.best_fits)
-        .map(|stem| labeller.spectra_file(&best_fits_of(stem), &args.model.display().to_string(), spectra.len()));
     let is_done = |journal: &LabelJournal| (0..spectra.len()).filter(|n| journal.has(&spectra.name(*n))).count();
     let n_done = journal.as_ref().map_or(0, is_done);
     let n_waiting = spectra.len() - n_done;
@@ -106,9 +103,9 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
             tracing::info!("{others} rows of spectra that are not asked for now are left out");
         }
         // A job that was killed while it wrote the table has only that to do again.
-        if !args.overwrite
+        if !args.out.overwrite()
             && n_waiting > 0
-            && let Some(table) = foreign_table(stem, labeller.fingerprint(), spectra)
+            && let Some(table) = foreign_table(stem, &fingerprint, spectra)
         {
             discard_empty(journal)?;
             let detail =
@@ -120,12 +117,12 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     bars.defer_interruption(true);
     let mut shown = Vec::new();
     let mut readable = n_done;
-    let labelled = label_all(&labeller, spectra, journal.as_mut(), best_fits.as_mut(), bars, |stars| {
+    let labelled = label_all(&labeller, spectra, journal.as_mut(), best_fits.as_deref_mut(), bars, |stars| {
         readable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0).count();
         shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
     });
     if let Err(err) = labelled {
-        journal.iter().for_each(|journal| args.tell_kept(journal.len(), journal.path()));
+        journal.iter().for_each(|journal| args.out.tell_kept(journal.len(), journal.path()));
         discard_empty(journal)?;
         return Err(err.into());
     }
@@ -140,12 +137,19 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         answer += &format!("... and {} more{remedy}\n", n_waiting - MOST_PRINTED);
     }
     if let (Some(journal), Some(stem)) = (journal, stem) {
+        let form = TableForm {
+            label_names: labeller.label_names().to_vec(),
+            columns,
+            shape: args.out.shape(),
+            model: args.model.clone(),
+            errors: labeller.words_on_errors(),
+        };
         let (n_kept, place) = (journal.len(), journal.path().to_path_buf());
-        let finished = journal.finish(labeller.label_names(), spectra);
-        let rows = finished.inspect_err(|_| args.tell_kept(n_kept, &place))?;
+        let finished = journal.finish(&form, spectra);
+        let rows = finished.inspect_err(|_| args.out.tell_kept(n_kept, &place))?;
         answer += &format!("{}.fits and .csv: {rows} spectra\n", stem.display());
     }
-    if let Some(path) = best_fits.map(SpectraFile::finish).transpose()?.flatten() {
+    if let Some(path) = best_fits.map(BestFits::finish).transpose()?.flatten() {
         answer += &format!("{}: their best fits\n", path.display());
     }
     say(&answer)
@@ -157,7 +161,7 @@ fn label_all(
     labeller: &Labeller,
     spectra: &dyn SpectrumSource,
     mut journal: Option<&mut LabelJournal>,
-    mut best_fits: Option<&mut SpectraFile>,
+    mut best_fits: Option<&mut (dyn BestFits + 'static)>,
     bars: &Bars,
     mut sink: impl FnMut(&[LabelledStar]),
 ) -> Result<()> {
@@ -217,58 +221,6 @@ fn waiting(
 /// Removes a journal in which there is nothing to go on with.
 fn discard_empty(journal: Option<LabelJournal>) -> Result<()> {
     journal.filter(LabelJournal::is_empty).map_or(Ok(()), LabelJournal::discard)
-}
-
-impl LabelArgs {
-    /// Says where labels are that are not in their table, and what goes on with them.
-    fn tell_kept(&self, n: usize, journal: &Path) {
-        // Their spectra are lost.
-        let without = if self.best_fits { " without --spectra" } else { "" };
-        if n > 0 {
-            let place = journal.display();
-            tracing::warn!("labels of {n} spectra are kept in {place}; the same command{without} goes on with them");
-        }
-    }
-
-    /// `--out` without its ending, unless what is to be written there would replace a spectrum or somebody's file.
-    fn stem(&self, out: &Path, spectra: &dyn SpectrumSource) -> Result<PathBuf> {
-        let stem = match out.extension().and_then(|ending| ending.to_str()) {
-            Some("fits" | "csv") => out.with_extension(""),
-            _ => out.to_path_buf(),
-        };
-        let refused = |detail: String| Err(Error::Config(format!("--out {}: {detail}", out.display())));
-        if stem.file_name().is_none() || stem.is_dir() || out.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return refused("this names a folder; name a table in it".into());
-        }
-        let [table, text] = ["fits", "csv"].map(|ending| files::with_ending(&stem, ending));
-        let best_fits = self.best_fits.then(|| best_fits_of(&stem));
-        for target in [&table, &text].into_iter().chain(&best_fits) {
-            if target.is_dir() {
-                return refused(format!("{} is a folder; name another table", target.display()));
-            }
-            let (Ok(place), Some(name)) = (std::fs::canonicalize(target), target.file_name()) else { continue };
-            // Only namesakes are looked up: a million spectra are not.
-            let mut namesakes = spectra.files().filter(|path| path.file_name() == Some(name) || path.is_symlink());
-            if namesakes.any(|path| std::fs::canonicalize(path).is_ok_and(|path| path == place)) {
-                return refused(format!("{} would replace one of the spectra", target.display()));
-            }
-        }
-        if let Some(path) = best_fits.filter(|path| !self.overwrite && path.exists() && !is_best_fits(path)) {
-            let remedy = "--overwrite replaces it, or name another table";
-            return refused(format!("{} is there and holds no best fits; {remedy}", path.display()));
-        }
-        if let Some(folder) = stem.parent() {
-            files::create_folder(folder)?;
-        }
-        Ok(stem)
-    }
-}
-
-/// Where the best fits go that belong to the table `stem`.
-fn best_fits_of(stem: &Path) -> PathBuf {
-    let mut name = stem.as_os_str().to_owned();
-    name.push("-spectra.fits");
-    PathBuf::from(name)
 }
 
 /// The first rows of the labels, for people.

@@ -7,6 +7,7 @@ mod compare;
 mod fetch;
 mod import;
 mod label;
+mod label_out;
 mod logging;
 mod mock;
 mod posterior;

@@ -21,6 +21,7 @@ use crate::labelling::posterior_folder::PosteriorFolder;
 use crate::progress::Progress;
 use crate::report;
 use crate::spectra::star_table::write_table;
+use crate::stars::spectra::HandedOn;
 
 /// Sample the posterior of the labels of spectra, apStar files or rows of arrays: from raw flux to corner plots.
 ///
@@ -92,7 +93,7 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     let sampler = PosteriorSampler::load(&args.model, &FitSettings::default(), &refine, &compute)?;
     let names = sampler.label_names();
     settings.check(names).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
-    let source = args.spectra.source()?;
+    let source = args.spectra.source(&HandedOn::default())?;
     let spectra = &*source;
     if spectra.is_empty() {
         return Err(none_read().into());

@@ -9,7 +9,7 @@ use crate::data::files;
 use crate::data::spectrum_file::{Part, split_part};
 use crate::error::{Error, Result};
 use crate::stars::array_files::{ArrayChoice, ArrayFiles};
-use crate::stars::spectra::SpectrumSource;
+use crate::stars::spectra::{HandedOn, SpectrumSource};
 use crate::stars::spectrum_files::SpectrumFiles;
 
 /// Spectra on the command line.
@@ -46,18 +46,15 @@ pub(super) struct SpectraArgs {
 }
 
 impl SpectraArgs {
-    /// Where the spectra are, each once, in the order given.
+    /// Where the spectra are, each once, in the order given, and what is handed on of them.
     ///
     /// # Errors
     /// [`Error::Config`] for arrays without noise; those of finding files and arrays.
-    pub fn source(&self) -> Result<Box<dyn SpectrumSource>> {
+    pub fn source(&self, columns: &HandedOn) -> Result<Box<dyn SpectrumSource>> {
         let Some(flux) = &self.flux else {
             let files = self.files()?;
-            return Ok(Box::new(if self.visits {
-                SpectrumFiles::of_visits(&files)
-            } else {
-                SpectrumFiles::of_parts(files)
-            }));
+            let files = if self.visits { SpectrumFiles::of_visits(&files) } else { SpectrumFiles::of_parts(files) };
+            return Ok(Box::new(files.handing_on(columns)));
         };
         if self.error.is_none() && self.ivar.is_none() {
             let detail = "--flux goes with --error or --ivar: a fit weighs pixels by their noise";
@@ -70,6 +67,7 @@ impl SpectraArgs {
             wavelengths: self.wavelengths.clone(),
             ids: self.ids.clone(),
             only: self.stars.clone(),
+            columns: columns.clone(),
         })?))
     }
 

@@ -65,6 +65,7 @@ pub(super) fn read_from(fits: &mut FitsReader, visit: Option<usize>) -> Result<R
         pixmask: fits.image_section(3, pixels)?,
         format: if is_sdss_v { Format::ApStarSdssV } else { Format::ApStar },
         is_normalized: false,
+        row: None,
         warning: None,
     };
     if is_sdss_v {

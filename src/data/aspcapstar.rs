@@ -74,6 +74,7 @@ pub(super) fn read_from(fits: &mut FitsReader) -> Result<RawSpectrum> {
         log_wavelength: log_wavelength(fits, &[0, 1], ["CRVAL1", "CDELT1", "CRPIX1"])?,
         format: Format::AspcapStar,
         is_normalized: true,
+        row: (n_rows > 0).then_some((TABLE, 0)),
         warning: None,
     })
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::csv_text::unshielded;
+use super::value::Value;
 
 /// A column's cells, whatever the kind of the table.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +95,23 @@ impl Cells {
             }
             Self::Others(what) => Err(Odd::Column(what.clone())),
         }
+    }
+
+    /// Some rows as they are.
+    ///
+    /// # Errors
+    /// Vectors are no values.
+    pub fn values(&self, rows: Range<usize>) -> Result<Vec<Value>, Odd> {
+        Ok(match self {
+            Self::Texts(_) => Value::of_cells(&self.texts(rows)?),
+            Self::Numbers(cells) => cells[rows].iter().map(|cell| Value::number(*cell)).collect(),
+            Self::Integers(cells) => cells[rows].iter().map(|cell| cell.map_or(Value::Missing, Value::integer)).collect(),
+            Self::Booleans(cells) => {
+                let word = |cell: &Option<bool>| cell.map_or(Value::Missing, |yes| Value::text(yes.to_string()));
+                cells[rows].iter().map(word).collect()
+            }
+            Self::Others(what) => return Err(Odd::Column(what.clone())),
+        })
     }
 }
 

@@ -269,6 +269,17 @@ impl Handle {
         (status == 0).then(|| String::from_utf8_lossy(&bytes).trim().to_string())
     }
 
+    /// The value of a key of the current header as the card has it, texts in their quotes.
+    pub(super) fn key_as_written(&mut self, key: &str) -> Option<String> {
+        let key = c_text(key).ok()?;
+        // 71 bytes are the documented most (FLEN_VALUE).
+        let (mut value, mut status) = (vec![0 as c_char; 256], 0);
+        // SAFETY: `key` is terminated, `value` longer than any card.
+        unsafe { sys::ffgkey(self.0, key.as_ptr(), value.as_mut_ptr(), std::ptr::null_mut(), &mut status) };
+        let bytes: Vec<u8> = value.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
+        (status == 0).then(|| String::from_utf8_lossy(&bytes).trim().to_string())
+    }
+
     /// Whether the current header has a key, whatever its value.
     pub(super) fn has_key(&mut self, key: &str) -> bool {
         let Ok(key) = c_text(key) else { return false };
@@ -392,11 +403,39 @@ impl NewFile {
         succeed(status)
     }
 
-    /// Appends a text key.
+    /// Fills column `index` (from 0) of the current table with one logical value a row.
+    pub(super) fn logicals(&mut self, index: usize, values: &[bool]) -> Result<(), String> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let mut values: Vec<c_char> = values.iter().map(|value| c_char::from(*value)).collect();
+        let (column, n, mut status) = (index as c_int + 1, values.len() as i64, 0);
+        // SAFETY: `values` holds a byte per row, 0 or 1.
+        unsafe { sys::ffpcll(self.0, column, 1, 1, n, values.as_mut_ptr(), &mut status) };
+        succeed(status)
+    }
+
+    /// Writes CHECKSUM and DATASUM of the current HDU.
+    pub(super) fn checksum(&mut self) -> Result<(), String> {
+        let mut status = 0;
+        // SAFETY: the handle is open.
+        unsafe { sys::ffpcks(self.0, &mut status) };
+        succeed(status)
+    }
+
+    /// Appends a text key; one that is longer than a card goes on in others (CONTINUE).
     pub(super) fn key_text(&mut self, key: &str, value: &str, comment: &str) -> Result<(), String> {
+        // What fits between the quotes of a card, quotes in the text counted twice.
+        let is_long = value.len() + value.matches('\'').count() > 68;
         let (key, value, comment, mut status) = (c_text(key)?, c_text(value)?, c_text(comment)?, 0);
+        let (name, text, comment) = (key.as_ptr(), value.as_ptr(), comment.as_ptr());
         // SAFETY: three terminated strings.
-        unsafe { sys::ffpkys(self.0, key.as_ptr(), value.as_ptr(), comment.as_ptr(), &mut status) };
+        unsafe {
+            match is_long {
+                true => sys::ffpkls(self.0, name, text, comment, &mut status),
+                false => sys::ffpkys(self.0, name, text, comment, &mut status),
+            }
+        };
         succeed(status)
     }
 

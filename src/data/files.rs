@@ -103,15 +103,66 @@ pub fn fill_folder<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Res
     let beside = parent(path);
     create_folder(beside)?;
     sweep(beside);
-    let unfinished = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempdir_in(beside)
-        .map_err(Error::io(beside, "write into the folder"))?;
+    let unfinished = hidden_folder(beside)?;
     share_folder_as(beside, unfinished.path())?;
     let answer = fill(unfinished.path())?;
     fs::rename(unfinished.path(), path).map_err(Error::io(path, "name the folder"))?;
     let _ = unfinished.keep();
     Ok(answer)
+}
+
+/// A folder that has its name only when everything is in it; until then, a hidden one beside it that goes when this is dropped.
+#[derive(Debug)]
+pub struct UnfinishedFolder {
+    folder: tempfile::TempDir,
+    destination: PathBuf,
+}
+
+impl UnfinishedFolder {
+    /// An empty folder beside `destination`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn begin(destination: &Path) -> Result<Self> {
+        let beside = parent(destination);
+        create_folder(beside)?;
+        sweep(beside);
+        let folder = hidden_folder(beside)?;
+        share_folder_as(beside, folder.path())?;
+        Ok(Self { folder, destination: destination.to_path_buf() })
+    }
+
+    /// Where it is as yet.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Gives the folder its name; a folder that had it is removed.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what had the name then has it still.
+    pub fn complete(self) -> Result<()> {
+        let Self { folder, destination } = self;
+        let named = || Error::io(&destination, "name the folder");
+        if destination.exists() {
+            let aside = hidden_folder(parent(&destination))?;
+            let before = aside.path().join("before");
+            fs::rename(&destination, &before).map_err(named())?;
+            if let Err(err) = fs::rename(folder.path(), &destination) {
+                let _ = fs::rename(&before, &destination);
+                return Err(named()(err));
+            }
+        } else {
+            fs::rename(folder.path(), &destination).map_err(named())?;
+        }
+        let _ = folder.keep();
+        Ok(())
+    }
+}
+
+fn hidden_folder(beside: &Path) -> Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(beside);
+    folder.map_err(Error::io(beside, "write into the folder"))
 }
 
 /// Fills a folder under a hidden name and moves what is in it into `path` when complete: all of it or nothing. Files of the same
@@ -123,10 +174,7 @@ pub fn fill_into<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Resul
     let is_new = !path.exists();
     create_folder(path)?;
     sweep(path);
-    let unfinished = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempdir_in(path)
-        .map_err(Error::io(path, "write into the folder"))?;
+    let unfinished = hidden_folder(path)?;
     share_folder_as(path, unfinished.path())?;
     let answer = fill(unfinished.path()).and_then(|answer| move_into(unfinished.path(), path).map(|()| answer));
     drop(unfinished);
@@ -423,5 +471,21 @@ mod tests {
         }
         let found = files_below(folder.path(), &[".fits"]).unwrap();
         assert_eq!(found, [folder.path().join("a/1.fits"), folder.path().join("b/2.fits")]);
+    }
+
+    #[test]
+    fn a_folder_has_its_name_when_it_is_complete_and_replaces_the_one_before() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("out");
+        let names = |folder: &Path| fs::read_dir(folder).unwrap().count();
+        for file in ["a", "b"] {
+            let folder = UnfinishedFolder::begin(&path).unwrap();
+            fs::write(folder.path().join(file), file).unwrap();
+            assert!(!path.join(file).exists(), "half a folder has no name");
+            folder.complete().unwrap();
+            assert_eq!((names(&path), fs::read_to_string(path.join(file)).unwrap().as_str()), (1, file));
+        }
+        drop(UnfinishedFolder::begin(&path).unwrap());
+        assert_eq!(names(root.path()), 1, "nothing is left beside it");
     }
 }

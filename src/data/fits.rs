@@ -8,7 +8,9 @@ use super::cells::Cells;
 pub use super::cfitsio::Element;
 use super::cfitsio::{ColumnKind, Handle, Pixel};
 use super::files;
-pub use super::fits_writer::{Column, ColumnValues, FitsWriter, KeyValue, UnfinishedFits, write, write_in_place};
+pub use super::fits_column::{Column, ColumnValues};
+pub use super::fits_writer::{FitsWriter, KeyValue, UnfinishedFits, write, write_in_place};
+use super::value::Value;
 use crate::error::{Error, Result, nearest_name};
 
 /// A compressed file that expands to more bytes than this must be unpacked by hand: it is read into memory as a whole.
@@ -116,6 +118,30 @@ impl FitsReader {
     pub fn key_text(&mut self, hdu: usize, key: &str) -> Option<String> {
         self.go_to(hdu).ok()?;
         self.file.key_text(key)
+    }
+
+    /// The value of a header key, of whatever type; missing where there is no such key.
+    pub fn key_value(&mut self, hdu: usize, key: &str) -> Value {
+        // To cfitsio, other characters stand for any.
+        let is_name = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        if !is_name || !self.has_key(hdu, key) {
+            return Value::Missing;
+        }
+        match self.file.key_as_written(key) {
+            Some(written) if written.starts_with('\'') => Value::text(self.file.key_text(key).unwrap_or_default()),
+            Some(written) => Value::of_card(&written),
+            None => Value::Missing,
+        }
+    }
+
+    /// Rows `range` of a column that holds one value a row, of whatever type.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for an absent column and one of vectors; [`Error::Fits`] if the file ends early.
+    pub fn values(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<Value>> {
+        let n = range.len();
+        let values = self.cells(hdu, name, range, false)?.values(0..n);
+        values.map_err(|_| Error::format(&self.path, format!("column {name} does not hold one value a row")))
     }
 
     /// Index of the first table HDU.

@@ -1,144 +1,13 @@
 //! Writing FITS: images, tables and header keys of any of the types the survey's own files use.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayView2;
 
 use super::cfitsio::{Element, NewFile};
-use super::csv_text::shielded;
 use super::files::{self, Unfinished};
+use super::fits_column::{Column, ColumnValues};
 use crate::error::{Error, Result};
-
-/// Bytes that text takes in each row at most.
-const WIDEST_TEXT: usize = 4096;
-
-/// A column of a table to be written.
-#[derive(Debug, Clone)]
-pub struct Column {
-    /// Name (TTYPE).
-    pub name: String,
-    /// Unit (TUNIT), empty for none.
-    pub unit: Cow<'static, str>,
-    /// The values.
-    pub values: ColumnValues,
-}
-
-/// The values of a [`Column`].
-#[derive(Debug, Clone)]
-pub enum ColumnValues {
-    /// Text, as wide as its longest entry; what is longer than any path is cut.
-    Text(Vec<String>),
-    /// Text of a width the format prescribes; longer entries are cut.
-    FixedText(usize, Vec<String>),
-    /// 64-bit floating point.
-    F64(Vec<f64>),
-    /// 32-bit floating point.
-    F32(Vec<f32>),
-    /// 64-bit integers.
-    I64(Vec<i64>),
-    /// 32-bit integers.
-    I32(Vec<i32>),
-    /// As many 64-bit floating-point numbers in each row as the first field says, row after row.
-    Vectors(usize, Vec<f64>),
-    /// The same of 32-bit integers.
-    IntegerVectors(usize, Vec<i32>),
-}
-
-impl Column {
-    /// A floating-point column.
-    pub fn f64(name: impl Into<String>, unit: impl Into<Cow<'static, str>>, values: Vec<f64>) -> Self {
-        Self { name: name.into(), unit: unit.into(), values: ColumnValues::F64(values) }
-    }
-
-    /// A single-precision column.
-    pub fn f32(name: impl Into<String>, unit: impl Into<Cow<'static, str>>, values: Vec<f32>) -> Self {
-        Self { name: name.into(), unit: unit.into(), values: ColumnValues::F32(values) }
-    }
-
-    /// A text column.
-    pub fn text(name: impl Into<String>, values: Vec<String>) -> Self {
-        Self { name: name.into(), unit: "".into(), values: ColumnValues::Text(values) }
-    }
-
-    /// A text column of prescribed width.
-    pub fn fixed_text(name: impl Into<String>, width: usize, values: Vec<String>) -> Self {
-        Self { name: name.into(), unit: "".into(), values: ColumnValues::FixedText(width, values) }
-    }
-
-    /// An integer column.
-    pub fn i64(name: impl Into<String>, values: Vec<i64>) -> Self {
-        Self { name: name.into(), unit: "".into(), values: ColumnValues::I64(values) }
-    }
-
-    /// A column of 32-bit integers.
-    pub fn i32(name: impl Into<String>, values: Vec<i32>) -> Self {
-        Self { name: name.into(), unit: "".into(), values: ColumnValues::I32(values) }
-    }
-
-    /// A column with `width` numbers in each row.
-    pub fn vectors(name: impl Into<String>, width: usize, values: Vec<f64>) -> Self {
-        Self { name: name.into(), unit: "".into(), values: ColumnValues::Vectors(width, values) }
-    }
-
-    /// A column with `width` 32-bit integers in each row.
-    pub fn integer_vectors(name: impl Into<String>, width: usize, values: Vec<i32>) -> Self {
-        Self { name: name.into(), unit: "".into(), values: ColumnValues::IntegerVectors(width, values) }
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        match &self.values {
-            ColumnValues::Text(values) | ColumnValues::FixedText(_, values) => values.len(),
-            ColumnValues::F64(values) => values.len(),
-            ColumnValues::F32(values) => values.len(),
-            ColumnValues::I64(values) => values.len(),
-            ColumnValues::I32(values) => values.len(),
-            ColumnValues::Vectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
-            ColumnValues::IntegerVectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
-        }
-    }
-
-    /// Whether the column has no rows.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The value in a row as a cell of a CSV table: a number comes back from it to the last bit, and one that is not
-    /// finite is empty, which every reader takes for a missing value. Texts are [`shielded`].
-    pub fn cell(&self, row: usize) -> String {
-        match &self.values {
-            ColumnValues::Text(values) | ColumnValues::FixedText(_, values) => shielded(&values[row]),
-            ColumnValues::I64(values) => values[row].to_string(),
-            ColumnValues::I32(values) => values[row].to_string(),
-            ColumnValues::F64(values) if values[row].is_finite() => format!("{:?}", values[row]),
-            ColumnValues::F32(values) if values[row].is_finite() => format!("{:?}", values[row]),
-            ColumnValues::F64(_) | ColumnValues::F32(_) => String::new(),
-            ColumnValues::Vectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
-            ColumnValues::IntegerVectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
-        }
-    }
-
-    fn form(&self) -> String {
-        match &self.values {
-            ColumnValues::Text(values) => {
-                let longest = values.iter().map(String::len).max().unwrap_or(0);
-                format!("{}A", longest.clamp(1, WIDEST_TEXT))
-            }
-            ColumnValues::FixedText(width, _) => format!("{width}A"),
-            ColumnValues::F64(_) => "D".into(),
-            ColumnValues::F32(_) => "E".into(),
-            ColumnValues::I64(_) => "K".into(),
-            ColumnValues::I32(_) => "J".into(),
-            ColumnValues::Vectors(width, _) => format!("{width}D"),
-            ColumnValues::IntegerVectors(width, _) => format!("{width}J"),
-        }
-    }
-}
-
-fn spaced<T: std::fmt::Debug>(numbers: &[T]) -> String {
-    numbers.iter().map(|number| format!("{number:?}")).collect::<Vec<_>>().join(" ")
-}
 
 /// The value of a header key.
 #[derive(Debug, Clone, Copy)]
@@ -332,12 +201,13 @@ impl FitsWriter {
                     self.file.texts(index, &values)
                 }
                 ColumnValues::F64(values) | ColumnValues::Vectors(_, values) => self.file.numbers(index, values),
-                ColumnValues::F32(values) => self.file.numbers(index, values),
+                ColumnValues::F32(values) | ColumnValues::FloatVectors(_, values) => self.file.numbers(index, values),
+                ColumnValues::Logical(values) => self.file.logicals(index, values),
                 ColumnValues::I64(values) => self.file.numbers(index, values),
                 ColumnValues::I32(values) | ColumnValues::IntegerVectors(_, values) => self.file.numbers(index, values),
             }
             .map_err(failed(&self.path))?;
-            if let ColumnValues::Vectors(width, _) | ColumnValues::IntegerVectors(width, _) = &column.values {
+            if let Some(width) = column.width() {
                 self.append_key(&format!("TDIM{}", index + 1), format!("({width})").as_str(), "")?;
             }
             // The FITS standard knows no dex; readers warn of units they do not know, so it goes into the comment key.
@@ -356,6 +226,17 @@ impl FitsWriter {
     pub fn key(&mut self, name: &str, key: &str, value: &str, comment: &str) -> Result<()> {
         self.go_to(name)?;
         self.append_key(key, value, comment)
+    }
+
+    /// Writes CHECKSUM and DATASUM into every header: for when all else is written.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn checksums(&mut self) -> Result<()> {
+        for hdu in 0..self.names.len() {
+            self.file.go_to(hdu).and_then(|()| self.file.checksum()).map_err(failed(&self.path))?;
+        }
+        Ok(())
     }
 
     fn go_to(&mut self, name: &str) -> Result<()> {
@@ -405,8 +286,12 @@ mod tests {
                     Column::f32("TEFF", "K", vec![4500.25, f32::NAN]),
                     Column::i32("FLAG", vec![7, -1]),
                     Column::vectors("ccf", 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+                    Column::float_vectors("flux", 2, vec![1.5, f32::NAN, 3.0, 4.0]),
+                    Column::logicals("is_bad", vec![true, false]),
                 ],
-            )
+            )?;
+            fits.append_key("LONG", "x".repeat(100).as_str(), "longer than a card")?;
+            fits.checksums()
         })
         .unwrap();
         let mut fits = FitsReader::open(&path).unwrap();
@@ -421,6 +306,17 @@ mod tests {
         assert_eq!(fits.integers(3, "FLAG", 0..2).unwrap(), [7, -1]);
         assert_eq!(fits.key_text(3, "TFORM4").as_deref(), Some("3D"));
         assert_eq!(fits.key_text(3, "EXTNAME"), None);
+        assert_eq!(
+            (fits.key_text(3, "TFORM5").as_deref(), fits.key_text(3, "TFORM6").as_deref()),
+            (Some("2E"), Some("1L"))
+        );
+        assert_eq!(fits.row_vector(3, "flux", 1, 2).unwrap(), [3.0, 4.0]);
+        assert!(fits.row_vector(3, "flux", 0, 2).unwrap()[1].is_nan());
+        assert_eq!(fits.logicals(3, "is_bad", 0..2).unwrap(), [Some(true), Some(false)]);
+        assert_eq!(fits.key_text(0, "DATASUM").as_deref(), Some("0"));
+        assert!((1..4).all(|hdu| fits.has_key(hdu, "CHECKSUM") && fits.has_key(hdu, "DATASUM")));
+        // The text goes on in the next card.
+        assert!(fits.key_text(3, "LONG").unwrap().starts_with("xxx") && fits.has_key(3, "CONTINUE"));
     }
 
     #[test]
@@ -431,13 +327,5 @@ mod tests {
         write(&path, |fits| fits.table("T", &[Column::text("id", ids.clone())])).unwrap();
         let read = FitsReader::open(&path).unwrap().texts(1, "id", 0..2).unwrap();
         assert_eq!(read, ["a".repeat(4096), ids[1].clone()]);
-    }
-
-    #[test]
-    fn cells_are_what_csv_readers_expect() {
-        assert_eq!(Column::f64("x", "", vec![0.1, f64::NAN]).cell(0), "0.1");
-        assert_eq!(Column::f32("x", "", vec![f32::NAN]).cell(0), "");
-        assert_eq!(Column::text("id", vec!["=1+1".into()]).cell(0), "'=1+1");
-        assert_eq!(Column::vectors("x", 2, vec![1.0, 2.5, 3.0, 4.0]).cell(1), "3.0 4.0");
     }
 }

@@ -84,6 +84,7 @@ impl Table {
             log_wavelength: Some(log_wavelength),
             format,
             is_normalized: false,
+            row: Some((self.hdu, row)),
             warning: None,
         })
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::files;
 use super::fits::FitsReader;
+pub(super) use super::sentinels::known;
 use crate::error::{Error, Result};
 
 /// The longest spectrum that is read has 8575 pixels. What claims more than this is none, and memory is not to be had by claims.
@@ -76,6 +77,8 @@ pub struct RawSpectrum {
     pub format: Format,
     /// Whether the flux was divided by a pseudo-continuum before it was written.
     pub is_normalized: bool,
+    /// HDU and row of the table that tells of the spectrum, where the format has one.
+    pub row: Option<(usize, usize)>,
     /// What should be said once about this spectrum.
     pub warning: Option<String>,
 }
@@ -85,12 +88,6 @@ pub(super) fn mark_bad_pixels(error: &mut [f64], pixmask: &[i64]) {
     for (error, _) in error.iter_mut().zip(pixmask).filter(|(_, mask)| *mask & BAD_PIXEL != 0) {
         *error = f64::INFINITY;
     }
-}
-
-/// A value of a header or table; NaN for what the survey writes where it has none: NaN, -9999.99, 99.99 (as f32).
-pub(super) fn known(value: f64) -> f64 {
-    let is_missing = !value.is_finite() || value < -9990.0 || value as f32 == 99.99_f32;
-    if is_missing { f64::NAN } else { value }
 }
 
 /// A signal-to-noise ratio; NaN for what is none.

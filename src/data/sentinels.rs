@@ -10,6 +10,12 @@ const AMONG_OTHERS: f64 = 6.0;
 /// Further off than this a value is odd, whatever it is.
 const ODD: f64 = 30.0;
 
+/// A value of a header or table; NaN for what the survey writes where it has none: NaN, -9999.99, 99.99 (as f32).
+pub(super) fn known(value: f64) -> f64 {
+    let is_missing = !value.is_finite() || value < -9990.0 || value as f32 == 99.99_f32;
+    if is_missing { f64::NAN } else { value }
+}
+
 /// What was noticed in the columns of a table, to be said once.
 #[derive(Debug, Default)]
 pub(super) struct Remarks {

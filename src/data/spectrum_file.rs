@@ -15,8 +15,12 @@ use super::fits::FitsReader;
 use super::raw_spectrum::MOST_BYTES;
 pub use super::raw_spectrum::{Format, RawSpectrum};
 pub use super::spectrum_part::{Observatory, Part, name_of, split_part};
+use super::value::Value;
 use super::{apstar, aspcapstar, mwm};
 use crate::error::{Error, Result};
+
+/// Letters of a header key.
+const KEY_LETTERS: usize = 8;
 
 /// Formats that are alike in how their parts are named.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,19 +36,52 @@ enum Family {
 /// [`Error::Io`]; [`Error::Fits`] for a truncated or foreign file; [`Error::Format`] for a part that is not there, and for a
 /// file that holds no spectrum of these formats, with what it is and what to give instead.
 pub fn read(path: &Path, part: &Part) -> Result<RawSpectrum> {
+    read_from(&mut FitsReader::open_within(path, MOST_BYTES)?, part)
+}
+
+/// Reads one spectrum of a file, and what the file says of it under some names: a value for each.
+///
+/// A name is that of a column, in any case, of the table that tells of the spectrum (mwmStar, mwmVisit, aspcapStar), or else of
+/// a key of the primary header, of which FITS knows but the first eight letters.
+///
+/// # Errors
+/// As [`read`]; a value that is not there is [`Value::Missing`].
+pub fn read_with(path: &Path, part: &Part, names: &[String]) -> Result<(RawSpectrum, Vec<Value>)> {
     let mut fits = FitsReader::open_within(path, MOST_BYTES)?;
-    match family(&mut fits)? {
-        Family::Mwm => mwm::read_from(&mut fits, part),
+    let spectrum = read_from(&mut fits, part)?;
+    let columns = match spectrum.row {
+        Some((hdu, _)) if !names.is_empty() => fits.table_layout(hdu)?.1,
+        _ => Vec::new(),
+    };
+    let value = |name: &String| {
+        let column = columns.iter().find(|column| column.eq_ignore_ascii_case(name));
+        if let (Some((hdu, row)), Some(column)) = (spectrum.row, column)
+            && let Ok(mut values) = fits.values(hdu, column, row..row + 1)
+            && let Some(value) = values.pop().filter(|value| !value.is_missing())
+        {
+            return value;
+        }
+        let key: String = name.to_uppercase().chars().take(KEY_LETTERS).collect();
+        fits.key_value(0, &key)
+    };
+    let values = names.iter().map(value).collect();
+    Ok((spectrum, values))
+}
+
+fn read_from(fits: &mut FitsReader, part: &Part) -> Result<RawSpectrum> {
+    let path = &fits.path().to_path_buf();
+    match family(fits)? {
+        Family::Mwm => mwm::read_from(fits, part),
         Family::ApStar => {
             refuse_observatory(path, part)?;
-            apstar::read_from(&mut fits, part.visit)
+            apstar::read_from(fits, part.visit)
         }
         Family::AspcapStar => {
             refuse_observatory(path, part)?;
             if part.visit.is_some() {
                 return Err(without_visits(path));
             }
-            aspcapstar::read_from(&mut fits)
+            aspcapstar::read_from(fits)
         }
     }
 }
@@ -176,6 +213,47 @@ mod tests {
         assert_eq!((nameless.id.as_str(), nameless.has_objid, nameless.snr.is_nan()), ("star", false, true));
         aspcapstar(&path, 7, &row);
         refused(&path, &Part::default(), &["flux has 8 pixels, error has 7", "aspcapStar"]);
+    }
+
+    #[test]
+    fn what_else_a_file_says_of_its_spectrum_is_read_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.fits");
+        let values = |part: Part, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            read_with(&path, &part, &names).unwrap().1
+        };
+        let text = |text: &str| Value::Text(text.into());
+        let keys = [
+            ("RA", KeyValue::Number(297.25)),
+            ("NVISITS", KeyValue::Integer(2)),
+            ("TELESCOP", KeyValue::Text("apo25m")),
+            ("H", KeyValue::Number(-9999.990234375)),
+            ("FIELD", KeyValue::Text("0042")),
+        ];
+        apstar(&path, &keys, 4, &[0; N_PIXELS]);
+        let found = values(Part::default(), &["ra", "nvisits", "Telescope", "h", "field", "absent", "a*", ""]);
+        let nothing = Value::Missing;
+        let expected = [
+            Value::Number(297.25),
+            Value::Integer(2),
+            text("apo25m"),
+            nothing.clone(),
+            text("0042"),
+            nothing.clone(),
+            nothing.clone(),
+            nothing,
+        ];
+        assert_eq!(found, expected);
+        // The row of the visit that is read, then the header of the star.
+        mwm(&path, 0, &visit_rows(&[1.5, 2.5]), &visit_rows(&[]));
+        let found = values(Part::visit(None, 2), &["V_REL", "mjd", "obj", "sdss_id", "apogeeid", "flux"]);
+        let expected = [Value::Number(2.5), Value::Integer(59_804), text("2MROW"), Value::Integer(99_990_001)];
+        assert_eq!(found[..4], expected);
+        assert_eq!(found[4..], [text("2MHEADER"), Value::Missing]);
+        let row = [Column::text("APOGEE_ID", vec!["2M0".into()]), Column::f32("TEFF", "K", vec![4500.0])];
+        aspcapstar(&path, N_PIXELS, &row);
+        assert_eq!(values(Part::default(), &["teff", "apogee_id"]), [Value::Number(4500.0), text("2M0")]);
     }
 
     #[test]

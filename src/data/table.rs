@@ -11,6 +11,7 @@ use super::parquet_table::{self, ParquetTable};
 use super::sentinels::Remarks;
 use super::text_table::{HEADER_BYTES, TextTable};
 use super::votable::{self, VoTable};
+use super::value::Value;
 use crate::error::{Error, Result};
 
 /// Rows per block: enough to amortise cfitsio's calls, small enough that a 4 GB table needs a few MB.
@@ -243,6 +244,14 @@ impl Table {
     /// [`Error::MissingColumn`]; [`Error::Format`] if it holds floating-point numbers.
     pub fn texts(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<String>> {
         self.read((column, rows), remedy, ("text or integer", "no text", false), Cells::texts)
+    }
+
+    /// A column of whatever type.
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`]; [`Error::Format`] for a column of vectors.
+    pub fn values(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<Value>> {
+        self.read((column, rows), remedy, ("value", "no value", false), Cells::values)
     }
 }
 

@@ -78,6 +78,7 @@ impl RunSpectra {
                     continuum: continuum.view(),
                     estimates: &estimates,
                     best_fit: best_fit.as_ref(),
+                    notes: &[],
                 })?;
                 progress.advance(rows.len());
             }

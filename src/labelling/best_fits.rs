@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView2, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::data::fits::{Column, FitsReader, UnfinishedFits};
+use crate::data::value::Value;
 use crate::device::to_f64;
 use crate::error::Result;
 use crate::models::cannon::NO_INFORMATION;
@@ -22,7 +23,27 @@ pub struct OutputSettings {
 }
 
 /// Header key of what wrote the file, and how its value begins.
-const CREATOR: (&str, &str) = ("CREATOR", "maury ");
+pub(super) const CREATOR: (&str, &str) = ("CREATOR", "maury ");
+
+/// The value of [`CREATOR`]: this version of the program.
+pub(super) fn creator() -> String {
+    format!("{}{}", CREATOR.1, env!("CARGO_PKG_VERSION"))
+}
+
+/// Where spectra and their best fits go, in one shape or another.
+pub trait BestFits {
+    /// Adds the next stars.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`], for instance when the disk is full.
+    fn add(&mut self, rows: &SpectraRows) -> Result<()>;
+
+    /// Gives what was written its name; where it is, or `None` where the model predicts no flux.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
+    fn finish(self: Box<Self>) -> Result<Option<PathBuf>>;
+}
 
 /// The images of the file, [n_stars, n_pixels] each, and what they hold.
 const IMAGES: [(&str, &str); 5] = [
@@ -37,6 +58,16 @@ const IMAGES: [(&str, &str); 5] = [
 pub fn is_best_fits(path: &Path) -> bool {
     let creator = FitsReader::open(path).ok().and_then(|mut file| file.key_text(0, CREATOR.0));
     creator.is_some_and(|creator| creator.starts_with(CREATOR.1))
+}
+
+/// What else is known of a star.
+pub struct StarNote<'a> {
+    /// Signal-to-noise ratio per pixel; NaN where unknown.
+    pub snr: f64,
+    /// Flags of its spectrum.
+    pub flags: i64,
+    /// What is handed on of it.
+    pub values: &'a [Value],
 }
 
 /// Some stars' rows of the images.
@@ -55,6 +86,41 @@ pub struct SpectraRows<'a> {
     pub estimates: &'a LabelEstimates,
     /// The best fits; none of a model that predicts no flux.
     pub best_fit: Option<&'a FluxPrediction>,
+    /// What else is known of the stars; empty where nothing is.
+    pub notes: &'a [StarNote<'a>],
+}
+
+/// Flux and best fit of some stars, NaN where there is none, [n_stars, n_pixels].
+pub(super) struct FittedFlux {
+    /// Observed flux over continuum, of pixels that carry information.
+    pub flux: Array2<f32>,
+    /// The best fit, of pixels that the model knows and stars that were fitted.
+    pub model: Array2<f32>,
+    /// `flux` - `model`.
+    pub residual: Array2<f32>,
+}
+
+impl SpectraRows<'_> {
+    /// Flux, best fit and residual; `None` of a model that predicts no flux.
+    pub(super) fn fitted(&self) -> Option<FittedFlux> {
+        let best_fit = self.best_fit?;
+        let shape = self.flux.dim();
+        let knows: Vec<bool> = to_f64(best_fit.variance.clone()).iter().map(|s2| *s2 < NO_INFORMATION).collect();
+        let mean = Array2::from_shape_vec(shape, to_f64(best_fit.mean.clone())).expect("a fit has its spectra's shape");
+        let flux =
+            Zip::from(self.flux).and(self.ivar).map_collect(|flux, ivar| if *ivar > 0.0 { *flux } else { f32::NAN });
+        let model = Array2::from_shape_fn(shape, |(star, pixel)| {
+            let is_fitted = self.estimates.flags[star] & star_flags::NO_DATA == 0 && knows[pixel % knows.len()];
+            if is_fitted { mean[[star, pixel]] as f32 } else { f32::NAN }
+        });
+        let residual = &flux - &model;
+        Some(FittedFlux { flux, model, residual })
+    }
+}
+
+/// Says that a model has no best fits.
+pub(super) fn tell_no_flux(model: &str) {
+    tracing::warn!("{model} goes from spectra to labels and predicts no flux: it has no file of spectra");
 }
 
 /// A file of spectra on its way; it appears under its name when all its stars are in it.
@@ -86,23 +152,12 @@ impl SpectraFile {
         let first = self.ids.len();
         self.ids.extend_from_slice(rows.ids);
         self.files.extend_from_slice(rows.files);
-        let Some(best_fit) = rows.best_fit else {
+        let Some(FittedFlux { flux, model, residual }) = rows.fitted() else {
             if first == 0 {
-                let model = &self.model;
-                tracing::warn!("{model} goes from spectra to labels and predicts no flux: it has no file of spectra");
+                tell_no_flux(&self.model);
             }
             return Ok(());
         };
-        let shape = rows.flux.dim();
-        let knows: Vec<bool> = to_f64(best_fit.variance.clone()).iter().map(|s2| *s2 < NO_INFORMATION).collect();
-        let mean = Array2::from_shape_vec(shape, to_f64(best_fit.mean.clone())).expect("a fit has its spectra's shape");
-        let flux =
-            Zip::from(rows.flux).and(rows.ivar).map_collect(|flux, ivar| if *ivar > 0.0 { *flux } else { f32::NAN });
-        let model = Array2::from_shape_fn(shape, |(star, pixel)| {
-            let is_fitted = rows.estimates.flags[star] & star_flags::NO_DATA == 0 && knows[pixel % knows.len()];
-            if is_fitted { mean[[star, pixel]] as f32 } else { f32::NAN }
-        });
-        let residual = &flux - &model;
         if self.file.is_none() {
             self.file = Some(self.begin()?);
         }
@@ -118,7 +173,7 @@ impl SpectraFile {
         let mut file = UnfinishedFits::begin(&self.path)?;
         let writer = file.writer();
         writer.append_key("MODEL", self.model.as_str(), "the model that was fitted")?;
-        writer.append_key(CREATOR.0, format!("{}{}", CREATOR.1, env!("CARGO_PKG_VERSION")).as_str(), "")?;
+        writer.append_key(CREATOR.0, creator().as_str(), "")?;
         writer
             .comment("Every image has a row for each star, in the order of the table STARS, and a column for each")?;
         writer.comment("pixel, whose wavelengths are in WAVELENGTH. Flux has no unit: it is divided by CONTINUUM.")?;
@@ -151,6 +206,16 @@ impl SpectraFile {
         file.writer().table("STARS", &columns)?;
         file.complete()?;
         Ok(Some(self.path))
+    }
+}
+
+impl BestFits for SpectraFile {
+    fn add(&mut self, rows: &SpectraRows) -> Result<()> {
+        Self::add(self, rows)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Option<PathBuf>> {
+        Self::finish(*self)
     }
 }
 
@@ -189,6 +254,7 @@ mod tests {
                 continuum: (&flux * 2.0).view(),
                 estimates: &estimates(flags),
                 best_fit: Some(&best_fit),
+                notes: &[],
             })
             .unwrap();
         };

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::data::files;
 use crate::data::fits::FitsReader;
+use crate::data::value::Value;
 use crate::error::{Error, Result};
-use crate::labelling::label_table::LabelTable;
+use crate::labelling::label_table::{LabelTable, TableForm};
 use crate::labelling::labeller::LabelledStar;
+use crate::labelling::table_files;
 use crate::spectra::quality::star_flags;
-use crate::spectra::star_table::write_table_with;
 use crate::stars::spectra::SpectrumSource;
 
+/// How rows are written, counted up when that changes: rows of another kind are not gone on with.
+const ROWS: u32 = 2;
 /// Ending of the journal's name.
 const ENDING: &str = "unfinished.jsonl";
 
@@ -66,7 +69,10 @@ pub fn foreign_table(stem: &Path, fingerprint: &str, spectra: &dyn SpectrumSourc
     if !table.exists() {
         return Some(text).filter(|text| text.exists());
     }
-    let found = FitsReader::open(&table).ok().and_then(|mut file| file.key_text(1, ORIGIN));
+    // In the HDU of the labels, which one layout has behind an empty one.
+    let found = FitsReader::open(&table)
+        .ok()
+        .and_then(|mut file| [1, 2].into_iter().find_map(|hdu| file.key_text(hdu, ORIGIN)));
     Some(table).filter(|_| found != Some(origin(fingerprint, spectra)))
 }
 
@@ -96,7 +102,7 @@ impl LabelJournal {
             // Some network file systems know no locks.
             Err(TryLockError::Error(err)) => tracing::debug!("{}: no lock ({err})", path.display()),
         }
-        let header = serde_json::json!({ "labels_by": fingerprint }).to_string() + "\n";
+        let header = serde_json::json!({ "labels_by": fingerprint, "rows": ROWS }).to_string() + "\n";
         let (mut whole, mut done, mut ends) = (0_u64, HashSet::new(), HashMap::new());
         let (mut suspects, mut reading, mut read) = (HashSet::new(), HashSet::new(), Vec::new());
         let mut reader = BufReader::new(&file);
@@ -233,10 +239,10 @@ impl LabelJournal {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Fits`]; the journal then stays.
-    pub fn finish(mut self, label_names: &[String], spectra: &dyn SpectrumSource) -> Result<usize> {
+    pub fn finish(mut self, form: &TableForm, spectra: &dyn SpectrumSource) -> Result<usize> {
         self.file.rewind().map_err(Error::io(&self.path, "read"))?;
         let damaged = |detail: String| Error::format(&self.path, format!("{detail}; remove the file and label again"));
-        let mut table = LabelTable::new(label_names, spectra);
+        let mut table = LabelTable::new(form, spectra);
         for line in BufReader::new(&self.file).lines().skip(1) {
             let line = line.map_err(Error::io(&self.path, "read"))?;
             if serde_json::from_str::<Reading>(&line).is_ok() {
@@ -246,8 +252,7 @@ impl LabelJournal {
             table.set(LabelledStar::try_from(row).map_err(|err| damaged(err.to_string()))?);
         }
         let origin = origin(&self.fingerprint, spectra);
-        let keys = [(ORIGIN, origin.as_str(), "of the model and the files that made this")];
-        write_table_with(&self.stem, "LABELS", &table.into_columns(), &keys)?;
+        table_files::write(&self.stem, table, form, (ORIGIN, &origin))?;
         std::fs::remove_file(&self.path).map_err(Error::io(&self.path, "remove"))?;
         Ok(spectra.len())
     }
@@ -276,7 +281,11 @@ struct Row {
     /// The calibrated errors, where there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calibrated: Vec<String>,
+    chi2: String,
     flags: i64,
+    /// What is handed on, where anything is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    values: Vec<Value>,
 }
 
 impl From<&LabelledStar> for Row {
@@ -285,7 +294,16 @@ impl From<&LabelledStar> for Row {
         let numbers = head.iter().chain(&star.labels).chain(&star.errors).map(f64::to_string).collect();
         let texts = |numbers: &[f64]| numbers.iter().map(f64::to_string).collect();
         let (covariances, calibrated) = (texts(&star.covariances), texts(&star.calibrated_errors));
-        Self { file: star.file.clone(), id: star.id.clone(), numbers, covariances, calibrated, flags: star.flags }
+        Self {
+            file: star.file.clone(),
+            id: star.id.clone(),
+            numbers,
+            covariances,
+            calibrated,
+            chi2: star.chi2.to_string(),
+            flags: star.flags,
+            values: star.values.clone(),
+        }
     }
 }
 
@@ -308,7 +326,9 @@ impl TryFrom<Row> for LabelledStar {
             errors: (0..n_labels).map(|k| number(3 + n_labels + k)).collect(),
             covariances: parsed(&row.covariances)?,
             calibrated_errors: parsed(&row.calibrated)?,
+            chi2: row.chi2.parse()?,
             flags: row.flags,
+            values: row.values,
         })
     }
 }
@@ -316,6 +336,8 @@ impl TryFrom<Row> for LabelledStar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labelling::label_table::TableShape;
+    use crate::stars::spectra::HandedOn;
     use crate::stars::spectrum_files::SpectrumFiles;
 
     fn star(n: usize) -> LabelledStar {
@@ -327,9 +349,24 @@ mod tests {
             errors: vec![0.1 + 0.2, f64::INFINITY],
             covariances: vec![-1.0 / 9.0],
             calibrated_errors: vec![1.0 / 7.0, f64::NAN],
+            chi2: 5000.0 / 3.0,
             chi2_reduced: f64::NAN,
             fraction_masked: 1.0 / 3.0,
             flags: 1 << 40,
+            values: vec![Value::Number(0.1 + 0.2), Value::Missing, Value::Text("M15".into()), Value::Integer(i64::MAX)],
+        }
+    }
+
+    fn form() -> TableForm {
+        TableForm {
+            label_names: vec!["teff".into(), "logg".into()],
+            columns: HandedOn {
+                asked: vec!["ra".into(), "dec".into()],
+                welcome: vec!["field".into(), "sdss_id".into()],
+            },
+            shape: TableShape::Maury,
+            model: "models/cannon".into(),
+            errors: "formal".into(),
         }
     }
 
@@ -349,7 +386,6 @@ mod tests {
     fn an_interrupted_job_goes_on_without_a_row_lost_or_doubled() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("labels");
-        let names = ["teff".to_string(), "logg".to_string()];
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         journal.append(&[star(0), star(1), unreadable(2)]).unwrap();
         let path = journal.path.clone();
@@ -366,12 +402,17 @@ mod tests {
         assert!(LabelJournal::open(&stem, "model B").unwrap_err().to_string().contains("another model"));
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         journal.append(&[star(2)]).unwrap();
-        assert_eq!(journal.finish(&names, &files(&[0, 1, 2])).unwrap(), 3);
+        assert_eq!(journal.finish(&form(), &files(&[0, 1, 2])).unwrap(), 3);
         assert!(!path.exists());
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         assert_eq!(csv.lines().count(), 4, "{csv}");
         assert!(csv.lines().next().unwrap().contains("teff_error,teff_error_calibrated,logg_estimate"), "{csv}");
-        assert!(csv.contains(",cov_teff_logg,flags") && csv.contains(",-0.1111111111111111,"), "{csv}");
+        assert!(csv.contains(",cov_teff_logg,flags") && csv.contains(",-0.11111,"), "{csv}");
+        // What was handed on to the earlier job is there too; what only other layouts have is not.
+        assert!(
+            csv.starts_with("id,file,snr,ra,dec,teff_estimate") && csv.matches(",0.30000000000000004,,").count() == 3,
+            "{csv}"
+        );
         for n in 0..3 {
             assert_eq!(csv.matches(&format!("apStar-{n}.fits")).count(), 1);
         }
@@ -400,7 +441,7 @@ mod tests {
         drop(journal);
         let mut journal = trust([Trust::Full, Trust::Nil, Trust::Full]);
         journal.append(&[star(0), unreadable(1), star(2)]).unwrap();
-        assert_eq!(journal.finish(&["teff".into(), "logg".into()], &files(&[0, 1, 2])).unwrap(), 3);
+        assert_eq!(journal.finish(&form(), &files(&[0, 1, 2])).unwrap(), 3);
     }
 
     #[test]
@@ -428,7 +469,7 @@ mod tests {
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         assert!(journal.has(&name_of(2)) && !journal.has(&name_of(5)));
         journal.append(&[star(5)]).unwrap();
-        assert_eq!(journal.finish(&["teff".into(), "logg".into()], &files(&[5, 2, 0])).unwrap(), 3);
+        assert_eq!(journal.finish(&form(), &files(&[5, 2, 0])).unwrap(), 3);
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         let ids: Vec<&str> = csv.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
         assert_eq!(ids, ["2M0005", "2M0002", "2M0000"]);

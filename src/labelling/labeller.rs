@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, ArrayView1};
 use rayon::prelude::*;
 
-use super::best_fits::{SpectraFile, SpectraRows};
+use super::best_fits::{BestFits, SpectraRows, StarNote};
 use crate::data::files;
+use crate::data::value::Value;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::calibration::ErrorCalibration;
@@ -58,12 +59,16 @@ pub struct LabelledStar {
     pub covariances: Vec<f64>,
     /// Their calibrated errors; empty where the model has no calibration.
     pub calibrated_errors: Vec<f64>,
+    /// chi^2 of the best fit.
+    pub chi2: f64,
     /// chi^2 per degree of freedom.
     pub chi2_reduced: f64,
     /// Fraction of pixels masked.
     pub fraction_masked: f64,
     /// Flags of spectrum and fit.
     pub flags: i64,
+    /// What is handed on of its file, or of the table beside it ([`ReadSpectrum::values`]).
+    pub values: Vec<Value>,
 }
 
 impl Labeller {
@@ -104,9 +109,9 @@ impl Labeller {
         &self.fingerprint
     }
 
-    /// An empty file for the spectra of so many stars and their best fits.
-    pub fn spectra_file(&self, path: &Path, model: &str, n_stars: usize) -> SpectraFile {
-        SpectraFile::new(path, model, self.spectra.grid(), n_stars)
+    /// Where the pixels lie.
+    pub fn grid(&self) -> &WavelengthGrid {
+        self.spectra.grid()
     }
 
     /// Spectra that are best labelled together.
@@ -145,7 +150,7 @@ impl Labeller {
         &self,
         source: &dyn SpectrumSource,
         spectra: &[usize],
-        best_fits: Option<&mut SpectraFile>,
+        best_fits: Option<&mut (dyn BestFits + 'static)>,
         progress: &dyn Progress,
     ) -> Result<Vec<LabelledStar>> {
         let RawBatch { flux, ivar, continua, mut stars, errors } =
@@ -163,6 +168,7 @@ impl Labeller {
                 continuum: continua.view(),
                 estimates: &estimates,
                 best_fit: best_fit.as_ref(),
+                notes: &stars.iter().map(LabelledStar::note).collect::<Vec<_>>(),
             })?;
         }
         progress.advance(stars.len());
@@ -191,10 +197,16 @@ impl LabelledStar {
             errors: Vec::new(),
             covariances: Vec::new(),
             calibrated_errors: Vec::new(),
+            chi2: f64::NAN,
             chi2_reduced: f64::NAN,
             fraction_masked: quality.fraction_masked(),
             flags: quality.flags(),
+            values: Vec::new(),
         }
+    }
+
+    fn note(&self) -> StarNote<'_> {
+        StarNote { snr: self.snr, flags: self.flags, values: &self.values }
     }
 
     /// Takes a star's row of some estimates.
@@ -203,6 +215,7 @@ impl LabelledStar {
         self.errors = (0..self.labels.len()).map(|k| estimates.error(row, k)).collect();
         self.covariances = estimates.covariances(row);
         self.chi2_reduced = estimates.chi2_reduced(row);
+        self.chi2 = if self.chi2_reduced.is_nan() { f64::NAN } else { estimates.chi2[row] };
         self.flags |= estimates.flags[row];
     }
 }
@@ -259,15 +272,10 @@ impl RawSpectra {
         let prepared: Vec<_> = read
             .into_par_iter()
             .map(|read| {
-                let ReadSpectrum { id, snr, masked, mut quality, .. } = read?;
+                let ReadSpectrum { id, snr, masked, mut quality, values, .. } = read?;
                 let normalized = self.normalizer.normalize(&masked, &mut quality);
-                Ok::<_, Error>((
-                    id,
-                    snr,
-                    normalized,
-                    quality,
-                    with_continua.then(|| self.normalizer.continuum(&masked)),
-                ))
+                let continuum = with_continua.then(|| self.normalizer.continuum(&masked));
+                Ok::<_, Error>((id, snr, normalized, quality, continuum, values))
             })
             .collect();
         let shape = (spectra.len(), grid.n_pixels());
@@ -277,13 +285,13 @@ impl RawSpectra {
         for (row, (result, spectrum)) in prepared.into_iter().zip(spectra).enumerate() {
             let name = source.name(*spectrum);
             stars.push(match result {
-                Ok((id, snr, normalized, quality, continuum)) => {
+                Ok((id, snr, normalized, quality, continuum, values)) => {
                     flux.row_mut(row).assign(&ArrayView1::from(&normalized.flux));
                     ivar.row_mut(row).assign(&ArrayView1::from(&normalized.ivar));
                     if let Some(continuum) = continuum {
                         continua.row_mut(row).assign(&ArrayView1::from(&continuum));
                     }
-                    LabelledStar::without_labels(name, id, snr, &quality)
+                    LabelledStar { values, ..LabelledStar::without_labels(name, id, snr, &quality) }
                 }
                 Err(err) => {
                     errors.push(err);

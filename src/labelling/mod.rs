@@ -1,8 +1,15 @@
 //! A trained model and new spectra: rows of labels on disk, best fits, posteriors of single stars.
 
+pub mod astra;
+mod astra_table;
 pub mod best_fits;
+mod digits;
 pub mod journal;
-mod label_table;
+pub mod label_table;
 pub mod labeller;
 pub mod posterior;
 pub mod posterior_folder;
+pub mod spectra_arrays;
+pub mod spectra_folder;
+pub mod star_spectra;
+mod table_files;

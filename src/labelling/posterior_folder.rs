@@ -176,7 +176,7 @@ impl Drop for PosteriorFolder {
 }
 
 /// A star's identifier as it goes into the names of files.
-fn plain(id: &str) -> String {
+pub(super) fn plain(id: &str) -> String {
     let plain: String =
         id.chars().map(|c| if c.is_ascii_alphanumeric() || "+-_.".contains(c) { c } else { '_' }).collect();
     if plain.is_empty() { "star".to_string() } else { plain }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Pixels of an apStar spectrum.
 pub const APOGEE_N_PIXELS: usize = 8575;
 /// log10 of the first vacuum wavelength in Angstrom, and the step per pixel.
-const APOGEE_LOG_WAVELENGTH: (f64, f64) = (4.179, 6e-6);
+pub const APOGEE_LOG_WAVELENGTH: (f64, f64) = (4.179, 6e-6);
 /// Pixels that lie in the gaps between the chips at any plausible radial velocity; the chips meet there.
 const APOGEE_CHIP_EDGES: [usize; 4] = [0, 3450, 6232, APOGEE_N_PIXELS];
 /// Pixels that lie on a chip at any radial velocity up to 300 km/s: the windows of DR10 to DR12 (ASPCAP).

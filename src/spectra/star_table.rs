@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::quality::star_flags;
 use crate::data::files;
-use crate::data::fits::{self, Column};
+use crate::data::fits::{self, Column, FitsWriter};
 use crate::error::{Error, Result};
 
 /// Writes a table as `<stem>.fits` and `<stem>.csv`: both or none. The FITS header names the bits of a `flags` column.
@@ -20,6 +20,30 @@ pub fn write_table(stem: &Path, name: &str, columns: &[Column]) -> Result<()> {
 /// # Errors
 /// Those of [`write_table`].
 pub fn write_table_with(stem: &Path, name: &str, columns: &[Column], keys: &[(&str, &str, &str)]) -> Result<()> {
+    let cell = |column: usize, row: usize| columns[column].cell(row);
+    write_both(stem, columns, &cell, |file| {
+        file.table(name, columns)?;
+        for (key, value, comment) in keys {
+            file.append_key(key, *value, comment)?;
+        }
+        if columns.iter().any(|column| column.name == "flags") {
+            name_flags(file, "flags")?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes `<stem>.csv` with these columns, whose cells `cell(column, row)` tells, and `<stem>.fits` with what `fill` puts into it:
+/// both or none.
+///
+/// # Errors
+/// Those of [`write_table`] and of `fill`.
+pub fn write_both(
+    stem: &Path,
+    columns: &[Column],
+    cell: &dyn Fn(usize, usize) -> String,
+    fill: impl FnOnce(&mut FitsWriter) -> Result<()>,
+) -> Result<()> {
     if let Some(folder) =
         ["fits", "csv"].map(|ending| files::with_ending(stem, ending)).iter().find(|path| path.is_dir())
     {
@@ -31,21 +55,23 @@ pub fn write_table_with(stem: &Path, name: &str, columns: &[Column], keys: &[(&s
         let mut writer = csv::Writer::from_path(temporary).map_err(malformed)?;
         writer.write_record(columns.iter().map(|column| &column.name)).map_err(malformed)?;
         for row in 0..columns.first().map_or(0, Column::len) {
-            writer.write_record(columns.iter().map(|column| column.cell(row))).map_err(malformed)?;
+            writer.write_record((0..columns.len()).map(|column| cell(column, row))).map_err(malformed)?;
         }
         writer.flush().map_err(Error::io(&path, "write"))?;
         // All of it is on the disk before the other appears.
         std::fs::File::open(temporary).and_then(|file| file.sync_all()).map_err(Error::io(&path, "write"))?;
-        fits::write(&files::with_ending(stem, "fits"), |file| {
-            file.table(name, columns)?;
-            for (key, value, comment) in keys {
-                file.key(name, key, value, comment)?;
-            }
-            let has_flags = columns.iter().any(|column| column.name == "flags");
-            for (bit, flag) in star_flags::NAMES.iter().filter(|_| has_flags) {
-                file.key(name, &format!("FLAG{}", bit.trailing_zeros()), flag, "meaning of this bit of `flags`")?;
-            }
-            Ok(())
-        })
+        fits::write(&files::with_ending(stem, "fits"), fill)
     })
+}
+
+/// Writes the names of the flags into the header of the HDU made last, whose column of them is called `column`.
+///
+/// # Errors
+/// [`Error::Fits`].
+pub fn name_flags(file: &mut FitsWriter, column: &str) -> Result<()> {
+    let meaning = format!("meaning of this bit of `{column}`");
+    for (bit, flag) in &star_flags::NAMES {
+        file.append_key(&format!("FLAG{}", bit.trailing_zeros()), *flag, &meaning)?;
+    }
+    Ok(())
 }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::array_spectra::{ArrayPair, ArrayPaths, read_wavelengths};
 use super::prepare_checks;
-use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
+use super::spectra::{HandedOn, Pixels, ReadSpectrum, SpectrumSource};
 use crate::data::arrays::Matrix;
 use crate::data::catalogue::{Catalogue, row_name};
 use crate::data::files;
 use crate::data::keyed_path::split_key;
+use crate::data::table::Table;
+use crate::data::value::Value;
 use crate::error::{Error, Result, nearest_name};
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::grid::{self, WavelengthGrid};
@@ -32,6 +34,8 @@ pub struct ArrayChoice {
     pub ids: Option<PathBuf>,
     /// Only these stars; all where empty.
     pub only: Vec<String>,
+    /// Columns of the table that are handed on.
+    pub columns: HandedOn,
 }
 
 /// Rows of arrays on disk.
@@ -45,6 +49,8 @@ pub struct ArrayFiles {
     /// Names and signal-to-noise ratios of all rows.
     ids: Vec<String>,
     snr: Vec<f64>,
+    /// What is handed on, column by column, of all rows; no rows where the table has none of it.
+    columns: Vec<Vec<Value>>,
     /// Both arrays, where no row of a file can be read alone.
     whole: Option<(Matrix, Matrix)>,
 }
@@ -73,6 +79,7 @@ impl ArrayFiles {
             }
             None => ((0..n_spectra).map(row_name).collect(), vec![f64::NAN; n_spectra]),
         };
+        let columns = handed_on(&choice)?;
         let rows = rows_of(&choice.only, &ids)?;
         let whole = match pair.flux.has_rows_of_their_own() && pair.noise.has_rows_of_their_own() {
             true => None,
@@ -81,7 +88,7 @@ impl ArrayFiles {
                 Some((pair.flux.read()?, pair.noise.read()?))
             }
         };
-        Ok(Self { choice, pair, wavelength, rows, ids, snr, whole })
+        Ok(Self { choice, pair, wavelength, rows, ids, snr, columns, whole })
     }
 
     /// Flux and noise of some rows, which ascend; rows that follow each other are read together.
@@ -101,10 +108,42 @@ impl ArrayFiles {
             }
         };
         spectra.ids = run.iter().map(|row| self.ids[*row].clone()).collect();
-        let with_snr =
-            |(read, row): (Result<ReadSpectrum>, &usize)| read.map(|read| ReadSpectrum { snr: self.snr[*row], ..read });
-        Ok(spectra.read(&all, pixels).into_iter().zip(run).map(with_snr).collect())
+        let value = |column: &Vec<Value>, row: usize| column.get(row).cloned().unwrap_or_default();
+        let of_table = |(read, row): (Result<ReadSpectrum>, &usize)| {
+            let values = self.columns.iter().map(|column| value(column, *row)).collect();
+            read.map(|read| ReadSpectrum { snr: self.snr[*row], values, ..read })
+        };
+        Ok(spectra.read(&all, pixels).into_iter().zip(run).map(of_table).collect())
     }
+}
+
+/// The columns that are handed on of the table that names the stars.
+fn handed_on(choice: &ArrayChoice) -> Result<Vec<Vec<Value>>> {
+    let HandedOn { asked, welcome } = &choice.columns;
+    let Some(path) = &choice.ids else {
+        return match asked.first() {
+            Some(column) => {
+                let detail =
+                    "arrays have no headers; name a table that has this column, a row for each spectrum, by --ids";
+                Err(Error::Config(format!("--columns {column}: {detail}")))
+            }
+            None => Ok(vec![Vec::new(); welcome.len()]),
+        };
+    };
+    if asked.is_empty() && welcome.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut table = Table::open(path)?;
+    let all = 0..table.n_rows();
+    let mut columns = Vec::with_capacity(asked.len() + welcome.len());
+    for column in asked {
+        columns.push(table.values(column, all.clone(), "name columns of the table in --columns")?);
+    }
+    for column in welcome {
+        let values = if table.has(column) { table.values(column, all.clone(), "").ok() } else { None };
+        columns.push(values.unwrap_or_default());
+    }
+    Ok(columns)
 }
 
 /// Of a run that cannot be read, each spectrum's reason.

@@ -199,6 +199,7 @@ impl SpectrumSource for ArraySpectra {
                 snr: f64::NAN,
                 masked,
                 quality,
+                values: Vec::new(),
             })
         };
         spectra.par_iter().map(read).collect()

@@ -3,11 +3,28 @@
 use std::path::Path;
 
 use crate::data::spectrum_file::RawSpectrum;
+use crate::data::value::Value;
 use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings, Place};
 use crate::spectra::quality::Quality;
 use crate::training::checkpoint::Preparation;
+
+/// Columns that are handed on from spectra, or the table beside them, to what is made of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HandedOn {
+    /// Somebody asked for these.
+    pub asked: Vec<String>,
+    /// These are welcome where there are any.
+    pub welcome: Vec<String>,
+}
+
+impl HandedOn {
+    /// All their names, those asked for first: the order of [`ReadSpectrum::values`].
+    pub fn names(&self) -> Vec<String> {
+        self.asked.iter().chain(&self.welcome).cloned().collect()
+    }
+}
 
 /// What spectra are read for.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +54,8 @@ pub struct ReadSpectrum {
     pub masked: MaskedSpectrum,
     /// What was masked.
     pub quality: Quality,
+    /// What is handed on, a value for each name of [`HandedOn`]; empty where nothing is.
+    pub values: Vec<Value>,
 }
 
 /// Spectra in some order: files, rows of an array, whatever comes.

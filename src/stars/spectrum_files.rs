@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
+use super::spectra::{HandedOn, Pixels, ReadSpectrum, SpectrumSource};
 use crate::data::files;
 use crate::data::spectrum_file::{self, Format, Part, RawSpectrum};
 use crate::error::{Error, Result};
@@ -22,6 +22,8 @@ const MOST_REMARKS: usize = 5;
 #[derive(Debug, Default)]
 pub struct SpectrumFiles {
     spectra: Vec<(PathBuf, Part)>,
+    /// Names of what is handed on.
+    names: Vec<String>,
     /// Formats that were met.
     formats: Mutex<HashSet<Format>>,
     n_remarks: AtomicUsize,
@@ -48,6 +50,11 @@ impl SpectrumFiles {
         Self::of_parts(spectra.par_iter().flat_map_iter(visits).collect())
     }
 
+    /// With what is handed on of each file: header keys, or columns of the table with its spectrum.
+    pub fn handing_on(self, columns: &HandedOn) -> Self {
+        Self { names: columns.names(), ..self }
+    }
+
     fn remark(&self, raw: &RawSpectrum, path: &Path) {
         if self.formats.lock().unwrap_or_else(PoisonError::into_inner).insert(raw.format) {
             tracing::info!("{}: read as {}", path.display(), raw.format);
@@ -66,7 +73,7 @@ impl SpectrumFiles {
 
     fn read_one(&self, spectrum: usize, pixels: Pixels) -> Result<ReadSpectrum> {
         let (path, part) = &self.spectra[spectrum];
-        let raw = spectrum_file::read(path, part)?;
+        let (raw, values) = spectrum_file::read_with(path, part, &self.names)?;
         let n_pixels = raw.raw_flux.len();
         // A bare file without a wavelength header is taken by its length.
         let on_grid = match raw.log_wavelength {
@@ -100,6 +107,7 @@ impl SpectrumFiles {
             snr: raw.snr,
             masked,
             quality,
+            values,
         })
     }
 }

@@ -4,14 +4,34 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use maury::data::fits::FitsReader;
+
 use crate::support::{apstar_fixture, maury, real_data, refused, succeeded, survey};
 
 /// Links to one real spectrum: as many files as a survey, at the price of one.
-fn many(folder: &Path, n: usize) {
+pub fn many(folder: &Path, n: usize) {
     std::fs::create_dir_all(folder).unwrap();
     for star in 0..n {
         std::os::unix::fs::symlink(apstar_fixture(), folder.join(format!("apStar-{star:05}.fits"))).unwrap();
     }
+}
+
+/// Begins a job and kills it as soon as the first rows, below two lines about them, are in its journal; how many are.
+pub fn killed(folder: &Path, words: &[&str], journal: &Path) -> usize {
+    let mut job = Command::new(env!("CARGO_BIN_EXE_maury"))
+        .current_dir(folder)
+        .args(words)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let rows = || std::fs::read_to_string(journal).map_or(0, |text| text.lines().count());
+    let begun = Instant::now();
+    while rows() < 3 && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    job.kill().unwrap();
+    job.wait().unwrap();
+    rows() - 2
 }
 
 fn files_in(table: &str) -> Vec<String> {
@@ -22,24 +42,11 @@ fn files_in(table: &str) -> Vec<String> {
 fn a_killed_job_goes_on_and_every_spectrum_has_one_row() {
     let folder = survey(40);
     succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
+    // Batches of 256 make four more rounds than the one that is waited for.
     many(&folder.path().join("many"), 1100);
     let words = ["label", "--model", "experiments/lab/latest/models/cannon", "--out", "labels", "many"];
-    let mut job = Command::new(env!("CARGO_BIN_EXE_maury"))
-        .current_dir(folder.path())
-        .args(words)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // Killed as soon as the first rows, below two lines about them, are on disk; batches of 256 make four more of them.
     let journal = folder.path().join("labels.unfinished.jsonl");
-    let rows = || std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
-    let begun = Instant::now();
-    while rows() < 3 && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    job.kill().unwrap();
-    job.wait().unwrap();
-    let done = rows() - 2;
+    let done = killed(folder.path(), &words, &journal);
     assert!((1..1100).contains(&done), "killed with {done} rows");
     assert!(!folder.path().join("labels.csv").exists());
     // Another model does not go on with these rows.
@@ -61,10 +68,13 @@ fn a_killed_job_goes_on_and_every_spectrum_has_one_row() {
     assert_eq!(files.len(), 1100);
     assert!(!journal.exists());
     // One spectrum has one set of labels, whichever job it fell to; batches of another size add up in another order.
-    let names: Vec<&str> = table.lines().next().unwrap().split(',').collect();
-    let numbers = |row: &str| -> Vec<f64> { row.split(',').skip(2).map(|cell| cell.parse().unwrap()).collect() };
-    let rows: Vec<Vec<f64>> = table.lines().skip(1).map(numbers).collect();
-    let first = |name: &str| rows[0][names.iter().position(|column| *column == name).unwrap() - 2];
+    // The FITS table has every digit.
+    let mut fits = FitsReader::open(&folder.path().join("labels.fits")).unwrap();
+    let (n_rows, names) = fits.table_layout(1).unwrap();
+    let columns: Vec<Vec<f64>> = names[2..].iter().map(|name| fits.numbers(1, name, 0..n_rows).unwrap()).collect();
+    let rows: Vec<Vec<f64>> = (0..n_rows).map(|row| columns.iter().map(|column| column[row]).collect()).collect();
+    assert_eq!((n_rows, names.join(",").as_str()), (1100, table.lines().next().unwrap()));
+    let first = |name: &str| rows[0][names.iter().position(|column| column == name).unwrap() - 2];
     // A covariance may be next to nothing; what it is small against is the product of the two errors.
     let scales: Vec<f64> = names[2..]
         .iter()
@@ -81,6 +91,21 @@ fn a_killed_job_goes_on_and_every_spectrum_has_one_row() {
     // A job that nobody disturbed writes the very same table.
     succeeded(folder.path(), &["label", "--model", words[2], "--out", "undisturbed", "many"]);
     assert_eq!(std::fs::read_to_string(folder.path().join("undisturbed.csv")).unwrap(), table);
+    // So does the FITS file, but for the date: the header says what made the labels, the rows are the same to the last bit.
+    let mut bytes = ["labels.fits", "undisturbed.fits"].map(|name| std::fs::read(folder.path().join(name)).unwrap());
+    for bytes in &mut bytes {
+        let date = bytes.chunks_mut(80).find(|card| card.starts_with(b"DATE    =")).expect("a date");
+        assert!(date[10..33].starts_with(b"'20") && date[21] == b'T', "{}", String::from_utf8_lossy(date));
+        date.fill(b' ');
+    }
+    assert!(bytes[0] == bytes[1], "two jobs wrote different tables");
+    let mut key = |key: &str| fits.key_text(1, key).unwrap_or_default();
+    assert_eq!((key("MODEL").as_str(), key("MODELDIR").as_str()), ("cannon", words[2]));
+    assert_eq!(
+        (key("CREATOR").as_str(), key("FLAG8").as_str()),
+        (concat!("maury ", env!("CARGO_PKG_VERSION")), "BAD_FIT")
+    );
+    assert!(key("ERRORS").starts_with("calibrated on stars held out") || key("ERRORS").starts_with("formal"));
 }
 
 #[test]

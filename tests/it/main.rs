@@ -24,6 +24,7 @@ mod house;
 mod inputs;
 mod isochrones;
 mod label_arrays;
+mod label_shapes;
 mod labelling;
 mod latent;
 mod limits;
