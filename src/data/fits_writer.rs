@@ -43,6 +43,12 @@ pub enum ColumnValues {
     Vectors(usize, Vec<f64>),
     /// The same of 32-bit integers.
     IntegerVectors(usize, Vec<i32>),
+    /// The same of 32-bit floating-point numbers.
+    F32Vectors(usize, Vec<f32>),
+    /// The same of bytes.
+    Bytes(usize, Vec<u8>),
+    /// Logical values.
+    Logicals(Vec<bool>),
 }
 
 impl Column {
@@ -86,6 +92,21 @@ impl Column {
         Self { name: name.into(), unit: "".into(), values: ColumnValues::IntegerVectors(width, values) }
     }
 
+    /// A column with `width` single-precision numbers in each row.
+    pub fn f32_vectors(name: impl Into<String>, width: usize, values: Vec<f32>) -> Self {
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::F32Vectors(width, values) }
+    }
+
+    /// A column with `width` bytes in each row.
+    pub fn bytes(name: impl Into<String>, width: usize, values: Vec<u8>) -> Self {
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::Bytes(width, values) }
+    }
+
+    /// A column of logical values.
+    pub fn logicals(name: impl Into<String>, values: Vec<bool>) -> Self {
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::Logicals(values) }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match &self.values {
@@ -96,6 +117,9 @@ impl Column {
             ColumnValues::I32(values) => values.len(),
             ColumnValues::Vectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
             ColumnValues::IntegerVectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
+            ColumnValues::F32Vectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
+            ColumnValues::Bytes(width, values) => values.len().checked_div(*width).unwrap_or(0),
+            ColumnValues::Logicals(values) => values.len(),
         }
     }
 
@@ -116,6 +140,9 @@ impl Column {
             ColumnValues::F64(_) | ColumnValues::F32(_) => String::new(),
             ColumnValues::Vectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
             ColumnValues::IntegerVectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
+            ColumnValues::F32Vectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
+            ColumnValues::Bytes(width, values) => spaced(&values[row * width..(row + 1) * width]),
+            ColumnValues::Logicals(values) => values[row].to_string(),
         }
     }
 
@@ -132,6 +159,9 @@ impl Column {
             ColumnValues::I32(_) => "J".into(),
             ColumnValues::Vectors(width, _) => format!("{width}D"),
             ColumnValues::IntegerVectors(width, _) => format!("{width}J"),
+            ColumnValues::F32Vectors(width, _) => format!("{width}E"),
+            ColumnValues::Bytes(width, _) => format!("{width}B"),
+            ColumnValues::Logicals(_) => "L".into(),
         }
     }
 }
@@ -282,6 +312,14 @@ impl FitsWriter {
         .map_err(failed(&self.path))
     }
 
+    /// Appends DATASUM and CHECKSUM to the header of the HDU made last, to which nothing may be added from then on.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn checksums(&mut self) -> Result<()> {
+        self.file.checksums().map_err(failed(&self.path))
+    }
+
     /// Appends a COMMENT card to the header of the HDU made last.
     ///
     /// # Errors
@@ -332,12 +370,18 @@ impl FitsWriter {
                     self.file.texts(index, &values)
                 }
                 ColumnValues::F64(values) | ColumnValues::Vectors(_, values) => self.file.numbers(index, values),
-                ColumnValues::F32(values) => self.file.numbers(index, values),
+                ColumnValues::F32(values) | ColumnValues::F32Vectors(_, values) => self.file.numbers(index, values),
+                ColumnValues::Bytes(_, values) => self.file.numbers(index, values),
+                ColumnValues::Logicals(values) => self.file.numbers(index, values),
                 ColumnValues::I64(values) => self.file.numbers(index, values),
                 ColumnValues::I32(values) | ColumnValues::IntegerVectors(_, values) => self.file.numbers(index, values),
             }
             .map_err(failed(&self.path))?;
-            if let ColumnValues::Vectors(width, _) | ColumnValues::IntegerVectors(width, _) = &column.values {
+            if let ColumnValues::Vectors(width, _)
+            | ColumnValues::IntegerVectors(width, _)
+            | ColumnValues::F32Vectors(width, _)
+            | ColumnValues::Bytes(width, _) = &column.values
+            {
                 self.append_key(&format!("TDIM{}", index + 1), format!("({width})").as_str(), "")?;
             }
             // The FITS standard knows no dex; readers warn of units they do not know, so it goes into the comment key.
@@ -405,6 +449,9 @@ mod tests {
                     Column::f32("TEFF", "K", vec![4500.25, f32::NAN]),
                     Column::i32("FLAG", vec![7, -1]),
                     Column::vectors("ccf", 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+                    Column::f32_vectors("flux", 2, vec![0.5, f32::NAN, 1.5, 2.5]),
+                    Column::bytes("targets", 2, vec![0, 255, 7, 8]),
+                    Column::logicals("is_bad", vec![true, false]),
                 ],
             )
         })
@@ -421,6 +468,13 @@ mod tests {
         assert_eq!(fits.integers(3, "FLAG", 0..2).unwrap(), [7, -1]);
         assert_eq!(fits.key_text(3, "TFORM4").as_deref(), Some("3D"));
         assert_eq!(fits.key_text(3, "EXTNAME"), None);
+        assert_eq!(fits.row_vector(3, "flux", 1, 9).unwrap(), [1.5, 2.5]);
+        assert!(fits.row_vector(3, "flux", 0, 9).unwrap()[1].is_nan());
+        assert_eq!(fits.row_vector(3, "targets", 0, 9).unwrap(), [0.0, 255.0]);
+        assert_eq!(fits.logicals(3, "is_bad", 0..2).unwrap(), [Some(true), Some(false)]);
+        let forms = [5, 6, 7].map(|column| fits.key_text(3, &format!("TFORM{column}")).unwrap());
+        assert_eq!(forms, ["2E", "2B", "L"]);
+        assert_eq!(fits.key_text(3, "TDIM5").as_deref(), Some("(2)"));
     }
 
     #[test]

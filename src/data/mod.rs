@@ -5,6 +5,7 @@ pub mod arrays;
 mod aspcapstar;
 pub mod catalogue;
 mod cfitsio;
+mod cfitsio_checksum;
 pub mod csv_text;
 pub mod fetch;
 pub mod files;
