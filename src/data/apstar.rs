@@ -55,6 +55,7 @@ pub(super) fn read_from(fits: &mut FitsReader, visit: Option<usize>) -> Result<R
         has_objid: objid.is_some(),
         id: objid.unwrap_or_else(|| stem(fits.path())),
         field: fits.key_text(0, "FIELD").unwrap_or_default(),
+        release: String::new(),
         snr: known_snr(snr),
         n_visits,
         velocity_kms,

@@ -9,6 +9,7 @@ use ndarray::{Array, Array2, Axis, Dimension, Ix1, Ix2, s};
 use ndarray_npy::ReadableElement;
 
 use super::fits::FitsReader;
+use super::keyed_path::{FITS_ENDINGS, ends_in, hdu_name, named_hdu, split_key};
 use super::npy;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -324,44 +325,14 @@ enum Kind {
     Other,
 }
 
-/// How FITS files end, the longest first.
-const FITS_ENDINGS: [&str; 4] = [".fits.gz", ".fits.fz", ".fits", ".fit"];
-
 fn kind(path: &Path) -> Kind {
     let name = path.to_string_lossy().to_lowercase();
     match name {
         name if name.ends_with(".npy") => Kind::Npy,
         name if name.ends_with(".npz") => Kind::Npz,
-        name if FITS_ENDINGS.iter().any(|ending| name.ends_with(ending)) => Kind::Fits,
+        _ if ends_in(path, &FITS_ENDINGS) => Kind::Fits,
         _ => Kind::Other,
     }
-}
-
-/// `file.npz:key` and `file.fits[NAME]` into the file and the key; any other path as it is.
-pub fn split_key(path: &Path) -> (PathBuf, Option<String>) {
-    let whole = (path.to_path_buf(), None);
-    let Some(text) = path.to_str() else { return whole };
-    if let Some((stem, key)) = text.split_once(".npz:") {
-        return (format!("{stem}.npz").into(), Some(key.to_string()));
-    }
-    let bracketed = text.strip_suffix(']').and_then(|text| text.rsplit_once('['));
-    match bracketed {
-        Some((file, key)) if kind(Path::new(file)) == Kind::Fits => (file.into(), Some(key.trim().to_string())),
-        _ => whole,
-    }
-}
-
-/// Name of an HDU as `FILE.fits[NAME]` takes it: EXTNAME, or else its number.
-fn hdu_name(fits: &mut FitsReader, hdu: usize) -> String {
-    fits.key_text(hdu, "EXTNAME").filter(|name| !name.is_empty()).unwrap_or_else(|| hdu.to_string())
-}
-
-/// The HDU of this name or number.
-fn named_hdu(fits: &mut FitsReader, key: &str) -> Result<usize> {
-    let names: Vec<String> = (0..fits.n_hdus()?).map(|hdu| hdu_name(fits, hdu)).collect();
-    let numbered = key.parse().ok().filter(|hdu: &usize| *hdu < names.len());
-    let hdu = names.iter().position(|name| name.eq_ignore_ascii_case(key)).or(numbered);
-    hdu.ok_or_else(|| Error::format(fits.path(), format!("no image [{key}] (it has {})", names.join(", "))))
 }
 
 /// The two-dimensional image of this name, or the only one: its HDU, its shape, and whether it needs f64.
@@ -369,7 +340,7 @@ fn find_image(path: &Path, key: Option<&str>) -> Result<(usize, (usize, usize), 
     let mut fits = FitsReader::open(path)?;
     let hdus = match key {
         Some(key) => {
-            let hdu = named_hdu(&mut fits, key)?;
+            let hdu = named_hdu(&mut fits, key, "image")?;
             hdu..hdu + 1
         }
         None => 0..fits.n_hdus()?,
@@ -399,7 +370,7 @@ fn find_image(path: &Path, key: Option<&str>) -> Result<(usize, (usize, usize), 
 /// A one-dimensional image as a list.
 fn image_list(path: &Path, key: &str) -> Result<Vec<f64>> {
     let mut fits = FitsReader::open(path)?;
-    let hdu = named_hdu(&mut fits, key)?;
+    let hdu = named_hdu(&mut fits, key, "image")?;
     match fits.image_shape(hdu)?.as_deref() {
         Some([n]) => fits.image_section(hdu, 0..*n),
         _ => {

@@ -64,6 +64,7 @@ pub(super) fn read_from(fits: &mut FitsReader) -> Result<RawSpectrum> {
         has_objid: objid.is_some(),
         id: objid.unwrap_or_else(|| stem(fits.path())),
         field: text(fits, "FIELD", "FIELD")?.unwrap_or_default(),
+        release: String::new(),
         snr: known_snr(number(fits, "SNR", "SNR")?),
         n_visits: number(fits, "NVISITS", "NVISITS")?.max(0.0) as usize,
         velocity_kms: number(fits, "VHELIO", "VHELIO_AVG")?,

@@ -1,28 +1,76 @@
-//! The survey's catalogue of stars with labels: allStar FITS (DR17 and older) or a SkyServer answer in CSV.
+//! The survey's catalogue of stars with labels: allStar FITS (DR17 and older), Astra's tables (DR19, DR20), a SkyServer answer in
+//! CSV, or any other table.
 
 use std::ops::Range;
 use std::path::Path;
 
+use super::columns::ColumnNames;
+use super::label_source::LabelSource;
 use super::table::Table;
 use crate::error::Result;
 
 /// Remedy shown when a column of the survey's own catalogue is absent.
-const REMEDY: &str = "is this an allStar table or a SkyServer answer?";
+const REMEDY: &str = "is this an allStar table or a SkyServer answer? Other names are given in [data.columns]";
 /// The survey's own column of identifiers.
 pub const APOGEE_ID: &str = "APOGEE_ID";
 /// Remedy shown when a column of identifiers is absent that somebody named.
-const ID_REMEDY: &str =
-    "name its column of identifiers in data.arrays.id_column, or leave that out for the usual names and row numbers";
+const ID_REMEDY: &str = "name its column of identifiers in data.columns.id or data.arrays.id_column, or leave that out for the usual names and row numbers";
+
+/// Usual columns of identifiers; the first that is there is taken.
+const USUAL_IDS: [&str; 5] = ["apogee_id", "id", "star_id", "source_id", "name"];
 
 /// Bytes of the longest identifier; FITS tables cannot hold rows of any length, and no survey names stars like that.
 const LONGEST_ID: usize = 1024;
+
+/// How the columns of a catalogue are found.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming<'a> {
+    /// Column of the identifiers, unless `columns` names one; empty for the usual names.
+    pub id_column: &'a str,
+    /// Columns that have other names than usual.
+    pub columns: &'a ColumnNames,
+}
+
+impl<'a> Naming<'a> {
+    /// All columns by their usual names, but for the identifiers.
+    pub fn usual(id_column: &'a str) -> Self {
+        const USUAL: &ColumnNames = &ColumnNames::USUAL;
+        Self { id_column, columns: USUAL }
+    }
+}
+
+impl<'a> From<&'a str> for Naming<'a> {
+    fn from(id_column: &'a str) -> Self {
+        Self::usual(id_column)
+    }
+}
+
+/// What is read of each star.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// How columns are found.
+    pub naming: Naming<'a>,
+    /// Labels, in the order in which they are kept.
+    pub labels: &'a [String],
+    /// Whether a column of flags that cannot be read matters.
+    pub with_flags: bool,
+    /// Columns of yes or no.
+    pub marks: &'a [String],
+}
+
+impl<'a> Wanted<'a> {
+    /// Labels, and what else there is.
+    pub fn labels(naming: Naming<'a>, labels: &'a [String]) -> Self {
+        Self { naming, labels, with_flags: false, marks: &[] }
+    }
+}
 
 /// Stars with their labels, one entry per catalogue row, column by column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
     /// Row in the catalogue file, from 0.
     pub row: Vec<usize>,
-    /// APOGEE_ID.
+    /// APOGEE_ID; of Astra's tables `sdss4_apogee_id`, or where that is empty `obj`.
     pub id: Vec<String>,
     /// FIELD, as it stands in archive paths; empty where the catalogue has none.
     pub field: Vec<String>,
@@ -30,16 +78,35 @@ pub struct Catalogue {
     pub telescope: Vec<String>,
     /// FILE, the name of the apStar file; empty where the catalogue has none.
     pub file: Vec<String>,
+    /// What Astra's tables tell of each spectrum; nothing in others.
+    pub astra: Vec<AstraSpectrum>,
     /// Signal-to-noise ratio per pixel of the coadd; NaN if missing.
     pub snr: Vec<f64>,
-    /// APOGEE_STARFLAG bits.
+    /// APOGEE_STARFLAG bits; of Astra's tables `spectrum_flags`, whose bits are the same.
     pub starflag: Vec<i64>,
     /// APOGEE_ASPCAPFLAG bits.
     pub aspcapflag: Vec<i64>,
+    /// Which of the columns of yes and no that were asked for say yes.
+    pub marks: Vec<Vec<bool>>,
     /// Labels per star in the order asked for; NaN if missing.
     pub labels: Vec<Vec<f64>>,
-    /// Their errors, from the columns `<label>_err`; NaN where there is none.
+    /// Their errors, from columns like `<label>_err` and `e_<label>`, or worked out; NaN where there is none.
     pub label_errors: Vec<Vec<f64>>,
+}
+
+/// What leads from a row of Astra's tables to its spectrum (datamodel of `astraAllStarASPCAP`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AstraSpectrum {
+    /// The star's number in SDSS-V; none where it has none.
+    pub sdss_id: Option<i64>,
+    /// Data release of the spectrum, `sdss5` or `dr17`.
+    pub release: String,
+    /// Version of its reduction, `1.3` or `dr17`.
+    pub apred: String,
+    /// Its name in the reduction.
+    pub obj: String,
+    /// HEALPix pixel of its folder, nside 128, ring order.
+    pub healpix: Option<i64>,
 }
 
 impl Catalogue {
@@ -60,9 +127,11 @@ impl Catalogue {
         self.field.push(from.field[row].clone());
         self.telescope.push(from.telescope[row].clone());
         self.file.push(from.file[row].clone());
+        self.astra.push(from.astra[row].clone());
         self.snr.push(from.snr[row]);
         self.starflag.push(from.starflag[row]);
         self.aspcapflag.push(from.aspcapflag[row]);
+        self.marks.push(from.marks[row].clone());
         self.labels.push(from.labels[row].clone());
         self.label_errors.push(from.label_errors[row].clone());
     }
@@ -79,39 +148,57 @@ impl Catalogue {
     /// Reads one block of rows.
     ///
     /// An empty `id_column` stands for the first of `apogee_id`, `id`, `star_id`, `source_id`, `name` that is there, and
-    /// else for the row number. Flags are 0 where there are none; a flag column that cannot be read matters only `with_flags`.
+    /// else for the row number; -1 is no identifier. Flags are 0 where there are none; a flag column that cannot be read matters
+    /// only `with_flags`.
     ///
-    /// Labels are columns of that name in any case. Where a release has no [X/Fe] column, it is [X/H] - [Fe/H]
-    /// (`mg_fe = MG_H - FE_H`, DR12); `m_h` may be `PARAM_M_H`, `alpha_m` may be `PARAM_ALPHA_M`.
+    /// Labels are found as `LabelSource::find` says: in columns of that name in any case, as [`ColumnNames`] says, or, for
+    /// [X/Fe] and some parameters, in a release's own way.
     ///
     /// # Errors
     /// [`crate::error::Error::MissingColumn`] for an absent id or label; file errors as they are.
-    pub fn read_block(
-        table: &mut Table,
-        id_column: &str,
-        labels: &[String],
-        with_flags: bool,
-        rows: Range<usize>,
-    ) -> Result<Self> {
+    pub fn read_block(table: &mut Table, wanted: &Wanted, rows: Range<usize>) -> Result<Self> {
         let n_rows = rows.len();
-        let id = identifiers(table, id_column, rows.clone())?;
-        let by_label =
-            labels.iter().map(|label| label_column(table, label, rows.clone())).collect::<Result<Vec<_>>>()?;
-        let errors = labels.iter().map(|label| error_column(table, label, rows.clone())).collect::<Result<Vec<_>>>()?;
-        let by_row = |columns: &[Vec<f64>]| -> Vec<Vec<f64>> {
-            (0..n_rows).map(|row| columns.iter().map(|column| column[row]).collect()).collect()
+        let columns = wanted.naming.columns;
+        let find = |label: &String| LabelSource::find(table, columns, label);
+        let sources = wanted.labels.iter().map(find).collect::<Result<Vec<LabelSource>>>()?;
+        let snr = columns.of("snr").map(|_| LabelSource::find(table, columns, "snr")).transpose()?;
+        let [field, telescope, file, starflag, aspcapflag] =
+            ["field", "telescope", "file", "starflag", "aspcapflag"].map(|key| column_of(table, columns, key));
+        let mut needed: Vec<&str> = sources.iter().chain(&snr).flat_map(LabelSource::columns).collect();
+        needed.extend([&field, &telescope, &file, &starflag, &aspcapflag].map(String::as_str));
+        let id_column = columns.column("id").unwrap_or_else(|| wanted.naming.id_column.to_string());
+        needed.extend(wanted.marks.iter().map(String::as_str).chain(ASTRA).chain(USUAL_IDS).chain(["snr", &id_column]));
+        table.load(needed)?;
+
+        let id = identifiers(table, wanted.naming, rows.clone())?;
+        let (mut by_label, mut errors) = (Vec::new(), Vec::new());
+        for source in &sources {
+            let (values, error) = source.read(table, rows.clone())?;
+            by_label.push(values);
+            errors.push(error);
+        }
+        let snr = match snr {
+            Some(source) => source.read(table, rows.clone())?.0,
+            None if table.has("SNR") => table.numbers("SNR", rows.clone(), REMEDY)?,
+            None => vec![f64::NAN; n_rows],
         };
+        let marks = wanted.marks.iter().map(|mark| table.flags(mark, rows.clone())).collect::<Result<Vec<_>>>()?;
         Ok(Self {
             row: rows.clone().collect(),
             id,
-            field: optional(table, "FIELD", n_rows, |table| table.texts("FIELD", rows.clone(), REMEDY))?,
-            telescope: optional(table, "TELESCOPE", n_rows, |table| table.texts("TELESCOPE", rows.clone(), REMEDY))?,
-            file: optional(table, "FILE", n_rows, |table| table.texts("FILE", rows.clone(), REMEDY))?,
-            snr: if table.has("SNR") { table.numbers("SNR", rows.clone(), REMEDY)? } else { vec![f64::NAN; n_rows] },
-            starflag: flags(table, "STARFLAG", with_flags, &rows)?,
-            aspcapflag: flags(table, "ASPCAPFLAG", with_flags, &rows)?,
-            labels: by_row(&by_label),
-            label_errors: by_row(&errors),
+            field: optional(table, &field, rows.clone())?,
+            telescope: optional(table, &telescope, rows.clone())?,
+            file: optional(table, &file, rows.clone())?,
+            astra: astra(table, rows.clone())?,
+            snr,
+            starflag: flags(table, &starflag, wanted.with_flags, &rows)?,
+            aspcapflag: flags(table, &aspcapflag, wanted.with_flags, &rows)?,
+            marks: by_row(&marks, n_rows)
+                .into_iter()
+                .map(|row| row.into_iter().map(|mark| mark != 0).collect())
+                .collect(),
+            labels: by_row(&by_label, n_rows),
+            label_errors: by_row(&errors, n_rows),
         })
     }
 
@@ -119,27 +206,81 @@ impl Catalogue {
     ///
     /// # Errors
     /// As [`Catalogue::read_block`].
-    pub fn read(path: &Path, id_column: &str, labels: &[String]) -> Result<Self> {
+    pub fn read<'a>(path: &Path, naming: impl Into<Naming<'a>>, labels: &'a [String]) -> Result<Self> {
         let mut table = Table::open(path)?;
         let all = 0..table.n_rows();
-        let catalogue = Self::read_block(&mut table, id_column, labels, false, all);
+        let catalogue = Self::read_block(&mut table, &Wanted::labels(naming.into(), labels), all)?;
         table.say_remarks();
-        catalogue
+        Ok(catalogue)
     }
 }
 
-fn identifiers(table: &mut Table, id_column: &str, rows: Range<usize>) -> Result<Vec<String>> {
-    let mut ids = if id_column.is_empty() {
-        let usual = ["apogee_id", "id", "star_id", "source_id", "name"].into_iter().find(|column| table.has(column));
-        let Some(column) = usual else { return Ok(rows.map(row_name).collect()) };
-        let mut ids = table.identifiers(column, rows.clone(), REMEDY)?;
-        ids.iter_mut().zip(rows).filter(|(id, _)| id.is_empty()).for_each(|(id, row)| *id = row_name(row));
-        ids
-    } else {
-        table.identifiers(id_column, rows, if id_column == APOGEE_ID { REMEDY } else { ID_REMEDY })?
+fn by_row<T: Copy>(columns: &[Vec<T>], n_rows: usize) -> Vec<Vec<T>> {
+    (0..n_rows).map(|row| columns.iter().map(|column| column[row]).collect()).collect()
+}
+
+/// The column of one of the keys of [`ColumnNames`] that are no labels: as it is named, or by its usual name.
+pub(super) fn column_of(table: &Table, columns: &ColumnNames, key: &str) -> String {
+    let usual = || match key {
+        "starflag" if !table.has(key) && table.has("spectrum_flags") => "spectrum_flags".into(),
+        key => key.to_uppercase(),
+    };
+    columns.column(key).unwrap_or_else(usual)
+}
+
+/// Columns that Astra's tables have beside each other, and no others.
+const ASTRA: [&str; 6] = ["sdss_id", "release", "obj", "apred", "healpix", "sdss4_apogee_id"];
+
+fn is_astra(table: &Table) -> bool {
+    ASTRA[..4].iter().all(|column| table.has(column))
+}
+
+fn identifiers(table: &mut Table, naming: Naming, rows: Range<usize>) -> Result<Vec<String>> {
+    let named = naming.columns.column("id").or_else(|| Some(naming.id_column.to_string()).filter(|id| !id.is_empty()));
+    let usual = USUAL_IDS.into_iter().find(|column| table.has(column));
+    let mut ids = match (named, usual) {
+        (Some(column), _) if table.has(&column) || column != APOGEE_ID || !is_astra(table) => {
+            table.identifiers(&column, rows, if column == APOGEE_ID { REMEDY } else { ID_REMEDY })?
+        }
+        (None, Some(column)) => {
+            let mut ids = table.identifiers(column, rows.clone(), REMEDY)?;
+            let is_none = |id: &str| ["", "-1"].contains(&id);
+            ids.iter_mut().zip(rows).filter(|(id, _)| is_none(id)).for_each(|(id, row)| *id = row_name(row));
+            ids
+        }
+        _ if is_astra(table) => {
+            let obj = table.identifiers("obj", rows.clone(), REMEDY)?;
+            let mut ids = match table.has("sdss4_apogee_id") {
+                true => table.identifiers("sdss4_apogee_id", rows.clone(), REMEDY)?,
+                false => vec![String::new(); rows.len()],
+            };
+            ids.iter_mut().zip(obj).filter(|(id, _)| id.is_empty()).for_each(|(id, obj)| *id = obj);
+            ids.iter_mut().zip(rows).filter(|(id, _)| id.is_empty()).for_each(|(id, row)| *id = row_name(row));
+            ids
+        }
+        _ => rows.map(row_name).collect(),
     };
     ids.iter_mut().filter(|id| id.len() > LONGEST_ID).for_each(|id| *id = shortened(id));
     Ok(ids)
+}
+
+/// What Astra's tables tell of their spectra; nothing of other tables.
+fn astra(table: &mut Table, rows: Range<usize>) -> Result<Vec<AstraSpectrum>> {
+    if !is_astra(table) {
+        return Ok(vec![AstraSpectrum::default(); rows.len()]);
+    }
+    let sdss_id = table.flags("sdss_id", rows.clone())?;
+    let healpix = if table.has("healpix") { table.flags("healpix", rows.clone())? } else { vec![-1; rows.len()] };
+    let mut texts = |column: &str| table.texts(column, rows.clone(), REMEDY);
+    let (release, apred, obj) = (texts("release")?, texts("apred")?, texts("obj")?);
+    let spectrum = |row: usize| AstraSpectrum {
+        sdss_id: Some(sdss_id[row]).filter(|id| *id > 0),
+        release: release[row].clone(),
+        apred: apred[row].clone(),
+        obj: obj[row].clone(),
+        healpix: Some(healpix[row]).filter(|pixel| *pixel >= 0),
+    };
+    Ok((0..rows.len()).map(spectrum).collect())
 }
 
 /// The beginning of an identifier too long for tables, and what tells it from others that begin alike.
@@ -163,49 +304,8 @@ fn flags(table: &mut Table, column: &str, wanted: bool, rows: &Range<usize>) -> 
     }
 }
 
-fn optional<T: Default + Clone>(
-    table: &mut Table,
-    column: &str,
-    n_rows: usize,
-    read: impl FnOnce(&mut Table) -> Result<Vec<T>>,
-) -> Result<Vec<T>> {
-    if table.has(column) { read(table) } else { Ok(vec![T::default(); n_rows]) }
-}
-
-fn label_column(table: &mut Table, label: &str, rows: Range<usize>) -> Result<Vec<f64>> {
-    let remedy = "name the labels by the catalogue's columns in `labels`";
-    if table.has(label) {
-        return table.labels(label, rows, remedy);
-    }
-    if let Some(element) = label.to_lowercase().strip_suffix("_fe") {
-        let over_hydrogen = format!("{element}_h");
-        if table.has(&over_hydrogen) && table.has("fe_h") {
-            let x_h = table.labels(&over_hydrogen, rows.clone(), remedy)?;
-            let fe_h = table.labels("fe_h", rows, remedy)?;
-            return Ok(x_h.iter().zip(&fe_h).map(|(x, fe)| x - fe).collect());
-        }
-    }
-    let parameter = format!("PARAM_{label}");
-    let column = if table.has(&parameter) { parameter.as_str() } else { label };
-    table.labels(column, rows, remedy)
-}
-
-/// Whether [`Catalogue::read_block`] finds a label in a table.
-pub(super) fn has_label(table: &Table, label: &str) -> bool {
-    let over_hydrogen = label.to_lowercase().strip_suffix("_fe").map(|element| format!("{element}_h"));
-    table.has(label)
-        || table.has(&format!("PARAM_{label}"))
-        || over_hydrogen.is_some_and(|column| table.has(&column) && table.has("fe_h"))
-}
-
-/// Errors of a label; NaN where the table has none, or none that can be.
-fn error_column(table: &mut Table, label: &str, rows: Range<usize>) -> Result<Vec<f64>> {
-    let column = format!("{label}_err");
-    if !table.has(&column) {
-        return Ok(vec![f64::NAN; rows.len()]);
-    }
-    let errors = table.numbers(&column, rows, REMEDY)?;
-    Ok(errors.into_iter().map(|error| if error > 0.0 { error } else { f64::NAN }).collect())
+fn optional(table: &mut Table, column: &str, rows: Range<usize>) -> Result<Vec<String>> {
+    if table.has(column) { table.texts(column, rows, REMEDY) } else { Ok(vec![String::new(); rows.len()]) }
 }
 
 #[cfg(test)]
@@ -233,8 +333,49 @@ mod tests {
         let path = folder.path().join("own.csv");
         std::fs::write(&path, "name,teff\na,4500\n").unwrap();
         let said = |column: &str| Catalogue::read(&path, column, &["teff".into()]).unwrap_err().to_string();
-        assert!(said("nam").contains("no column nam") && said("nam").contains("data.arrays.id_column"));
+        assert!(
+            said("nam").contains("no column nam")
+                && said("nam").contains("data.arrays.id_column")
+                && said("nam").contains("data.columns.id")
+        );
         assert!(said(APOGEE_ID).contains("allStar"));
+    }
+
+    const ASTRA_ROWS: &str = "sdss_id,sdss4_apogee_id,obj,healpix,release,apred,telescope,snr,spectrum_flags,teff\n\
+        7,2M1,2M1b,10105,dr17,dr17,apo25m,90,8,4500\n-1,,2M2,-1,sdss5,1.3,lco25m,80,0,4600\n8,,,5,sdss5,1.3,apo25m,80,,4700\n";
+
+    #[test]
+    fn rows_of_astra_tell_where_their_spectra_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("astra.csv");
+        std::fs::write(&path, ASTRA_ROWS).unwrap();
+        for id_column in [APOGEE_ID, ""] {
+            let stars = Catalogue::read(&path, id_column, &["teff".into()]).unwrap();
+            assert_eq!(stars.id, ["2M1", "2M2", "row0000003"]);
+            let [release, apred, obj] = ["dr17", "dr17", "2M1b"].map(String::from);
+            assert_eq!(stars.astra[0], AstraSpectrum { sdss_id: Some(7), release, apred, obj, healpix: Some(10105) });
+            assert_eq!((stars.astra[1].sdss_id, stars.astra[1].healpix), (None, None));
+            assert_eq!((stars.starflag, stars.telescope[1].as_str()), (vec![8, 0, 0], "lco25m"));
+        }
+        std::fs::write(&path, ASTRA_ROWS.replace("apred", "apred2")).unwrap();
+        assert!(Catalogue::read(&path, APOGEE_ID, &["teff".into()]).is_err());
+        assert_eq!(Catalogue::read(&path, "", &["teff".into()]).unwrap().astra[0], AstraSpectrum::default());
+    }
+
+    #[test]
+    fn columns_may_have_any_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.csv");
+        std::fs::write(&path, "star id,sn,bits,T,dT,mg,fe\na,50,3,4.5,0.1,0.2,0.1\n").unwrap();
+        let columns: ColumnNames = toml::from_str(
+            "id = { column = \"star id\" }\nsnr = \"2 * sn\"\nstarflag = \"bits\"\nmg_fe = \"mg - fe\"\n\
+             teff = { expression = \"1000 * T\", error = \"dT\" }",
+        )
+        .unwrap();
+        let naming = Naming { id_column: "", columns: &columns };
+        let stars = Catalogue::read(&path, naming, &["teff".into(), "mg_fe".into()]).unwrap();
+        assert_eq!((stars.id[0].as_str(), stars.snr[0], stars.starflag[0]), ("a", 100.0, 3));
+        assert_eq!((stars.labels[0][0], stars.labels[0][1], stars.label_errors[0][0]), (4500.0, 0.1, 0.1));
     }
 
     #[test]

@@ -20,6 +20,7 @@ const TINT: c_int = 31;
 const TFLOAT: c_int = 42;
 const TLONGLONG: c_int = 81;
 const TDOUBLE: c_int = 82;
+const COMPLEX: [c_int; 2] = [83, 163];
 /// Bytes, and integers of 8 to 64 bits, signed and unsigned.
 const INTEGERS: [c_int; 9] = [11, 12, 20, 21, 30, 31, 40, 41, TLONGLONG];
 
@@ -29,6 +30,8 @@ pub(super) enum ColumnKind {
     Text,
     Integer,
     Logical,
+    /// Two numbers each.
+    Complex,
     /// As many in each row as the row says.
     Varying,
     Other,
@@ -208,6 +211,7 @@ impl Handle {
             TSTRING => (ColumnKind::Text, if repeat > width { (repeat / width.max(1)) as usize } else { 1 }),
             TLOGICAL => (ColumnKind::Logical, repeat.max(0) as usize),
             code if code < 0 => (ColumnKind::Varying, repeat.max(0) as usize),
+            code if COMPLEX.contains(&code) => (ColumnKind::Complex, repeat.max(0) as usize),
             code if INTEGERS.contains(&code) => (ColumnKind::Integer, repeat.max(0) as usize),
             _ => (ColumnKind::Other, repeat.max(0) as usize),
         })
@@ -223,14 +227,16 @@ impl Handle {
         succeed(status).map(|()| values)
     }
 
-    /// Rows of a column with one integer each; 0 where undefined.
-    pub(super) fn integers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<i64>, String> {
+    /// Rows of a column with one integer each; none where undefined.
+    pub(super) fn integers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<i64>>, String> {
         let mut values = vec![0_i64; rows.len()];
         let (mut any, mut status) = (0, 0);
         let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
+        // The smallest integer stands for an undefined one: tables have no other use for it.
+        let undefined = i64::MIN;
         // SAFETY: `values` has room for one integer per row.
-        unsafe { sys::ffgcvjj(self.0, column, first, 1, n, 0, values.as_mut_ptr(), &mut any, &mut status) };
-        succeed(status).map(|()| values)
+        unsafe { sys::ffgcvjj(self.0, column, first, 1, n, undefined, values.as_mut_ptr(), &mut any, &mut status) };
+        succeed(status).map(|()| values.into_iter().map(|value| (value != undefined).then_some(value)).collect())
     }
 
     /// Rows of a column with one logical value each; `None` where undefined.

@@ -15,15 +15,21 @@ fn is_formula(text: &str) -> bool {
     text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])
 }
 
-/// The delimiter of a table: comma, tab or semicolon, whichever its header line has most of outside quotes; a blank in ECSV
-/// tables that have none of them.
+/// The delimiter of a table: comma, tab or semicolon, whichever its header line has most of outside quotes. ECSV tables say it
+/// themselves; where they do not, it is a blank, unless their header line has none.
 pub(super) fn delimiter(start: &str) -> u8 {
     let header = start.lines().find(|line| !line.starts_with('#') && !line.trim().is_empty()).unwrap_or_default();
     let outside: String = header.split('"').step_by(2).collect();
     let count = |delimiter: &u8| outside.bytes().filter(|byte| byte == delimiter).count();
-    let most = [b';', b'\t', b','].into_iter().max_by_key(count).filter(|delimiter| count(delimiter) > 0);
-    let is_ecsv = start.trim_start_matches('\u{feff}').starts_with("# %ECSV");
-    most.unwrap_or(if is_ecsv { b' ' } else { b',' })
+    if start.trim_start_matches('\u{feff}').starts_with("# %ECSV") {
+        let mut lines = start.lines().take_while(|line| line.starts_with('#'));
+        let said = lines.find_map(|line| line.trim_start_matches('#').trim().strip_prefix("delimiter:"));
+        let said = said.and_then(|said| said.trim().trim_matches(['\'', '"']).bytes().next().or(Some(b' ')));
+        if let Some(delimiter) = said.or(outside.trim().contains(' ').then_some(b' ')) {
+            return delimiter;
+        }
+    }
+    [b';', b'\t', b','].into_iter().max_by_key(count).filter(|delimiter| count(delimiter) > 0).unwrap_or(b',')
 }
 
 #[cfg(test)]
@@ -49,6 +55,9 @@ mod tests {
             ("\"a,b,c\";teff\n1;2\n", b';'),
             ("# %ECSV 1.0\n# ---\nid teff\n", b' '),
             ("# %ECSV 1.0\n# delimiter: ','\nid,teff\n", b','),
+            ("# %ECSV 1.0\n# delimiter: ' '\nid x,y;z\n", b' '),
+            ("# %ECSV 1.0\n# ---\nid,x teff\n", b' '),
+            ("# %ECSV 1.0\n# ---\nid,teff\n", b','),
             ("pixel\n1\n", b','),
         ] {
             assert_eq!(delimiter(text), expected, "{text}");

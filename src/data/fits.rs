@@ -4,6 +4,7 @@ use std::io::{BufReader, Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::cells::Cells;
 pub use super::cfitsio::Element;
 use super::cfitsio::{ColumnKind, Handle, Pixel};
 use super::files;
@@ -21,6 +22,8 @@ pub struct FitsReader {
     path: PathBuf,
     /// Bytes that are there, after expansion.
     length: u64,
+    /// Column names of the table that was read last: a header of hundreds is not searched for every block of every column.
+    columns: (usize, Vec<String>),
 }
 
 impl FitsReader {
@@ -39,7 +42,7 @@ impl FitsReader {
     pub fn open_within(path: &Path, most_expanded: u64) -> Result<Self> {
         let length = expanded_length(path, most_expanded)?;
         let file = Handle::open(path).map_err(|err| not_fits(path, &err))?;
-        Ok(Self { file, path: path.to_path_buf(), length })
+        Ok(Self { file, path: path.to_path_buf(), length, columns: (0, Vec::new()) })
     }
 
     /// The file's path.
@@ -169,14 +172,24 @@ impl FitsReader {
         )))
     }
 
+    /// Indices of the table HDUs.
+    pub(super) fn tables(&mut self) -> Result<Vec<usize>> {
+        let mut tables = Vec::new();
+        for hdu in 0..self.n_hdus()? {
+            if !self.go_to(hdu)? {
+                tables.push(hdu);
+            }
+        }
+        Ok(tables)
+    }
+
     /// Rows `range` of a column of numbers; NaN where undefined.
     ///
     /// # Errors
     /// [`Error::Fits`] if the column is absent, holds no single numbers, or the file ends early.
     pub fn numbers(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<f64>> {
-        let index = self.single_column(hdu, name, &[ColumnKind::Integer, ColumnKind::Other])?.0;
-        let values = self.file.numbers(index, range.start, range.len());
-        values.map_err(self.failed(&format!("read column {name}")))
+        let cells = self.cells(hdu, name, range.clone(), true)?;
+        cells.numbers(0..range.len()).map_err(|_| self.not_one(name, "number"))
     }
 
     /// The numbers that a vector column holds in one row, NaN where undefined; none where it is as long as nothing (`0E`).
@@ -209,9 +222,10 @@ impl FitsReader {
     /// # Errors
     /// As [`FitsReader::numbers`].
     pub fn logicals(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<Option<bool>>> {
-        let index = self.single_column(hdu, name, &[ColumnKind::Logical])?.0;
-        let values = self.file.logicals(index, range);
-        values.map_err(self.failed(&format!("read column {name}")))
+        match self.cells(hdu, name, range, false)? {
+            Cells::Booleans(values) => Ok(values),
+            _ => Err(self.not_one(name, "logical value")),
+        }
     }
 
     /// Rows `range` of a column of integers; 0 where undefined.
@@ -219,9 +233,8 @@ impl FitsReader {
     /// # Errors
     /// As [`FitsReader::numbers`].
     pub fn integers(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<i64>> {
-        let index = self.single_column(hdu, name, &[ColumnKind::Integer])?.0;
-        let values = self.file.integers(index, range);
-        values.map_err(self.failed(&format!("read column {name}")))
+        let cells = self.cells(hdu, name, range.clone(), false)?;
+        cells.flags(0..range.len()).map_err(|_| self.not_one(name, "whole number"))
     }
 
     /// Rows `range` of a text column, blanks and NULs trimmed; integers as their digits.
@@ -229,28 +242,46 @@ impl FitsReader {
     /// # Errors
     /// As [`FitsReader::numbers`].
     pub fn texts(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<String>> {
-        let (index, kind) = self.single_column(hdu, name, &[ColumnKind::Text, ColumnKind::Integer])?;
-        if kind == ColumnKind::Integer {
-            return Ok(self.integers(hdu, name, range)?.iter().map(i64::to_string).collect());
-        }
-        let texts = self.file.texts(index, range).map_err(self.failed(&format!("read column {name}")))?;
-        Ok(texts.iter().map(|bytes| String::from_utf8_lossy(bytes).trim().to_string()).collect())
+        let cells = self.cells(hdu, name, range.clone(), false)?;
+        cells.texts(0..range.len()).map_err(|_| self.not_one(name, "text or integer"))
     }
 
-    /// Position of a column that holds one value of one of these kinds per row.
-    fn single_column(&mut self, hdu: usize, name: &str, kinds: &[ColumnKind]) -> Result<(usize, ColumnKind)> {
-        let index = self.column(hdu, name)?.1;
-        let (kind, repeat) = self.file.column_kind(index).map_err(self.failed(&format!("read column {name}")))?;
-        if repeat != 1 || !kinds.contains(&kind) {
-            let wanted = match kinds {
-                [ColumnKind::Integer] => "integer",
-                [ColumnKind::Logical] => "logical value",
-                [ColumnKind::Text, ..] => "text or integer",
-                _ => "number",
-            };
-            return Err(Error::format(&self.path, format!("column {name} does not hold one {wanted} a row")));
+    fn not_one(&self, name: &str, wanted: &str) -> Error {
+        Error::format(&self.path, format!("column {name} does not hold one {wanted} a row"))
+    }
+
+    /// Rows `range` of a column; integers as numbers where these are wanted, since a scale may make fractions of them.
+    pub(super) fn cells(&mut self, hdu: usize, name: &str, range: Range<usize>, as_numbers: bool) -> Result<Cells> {
+        if self.columns.0 != hdu || self.columns.1.is_empty() {
+            self.columns = (hdu, self.table_layout(hdu)?.1);
+        } else {
+            self.go_to(hdu)?;
         }
-        Ok((index, kind))
+        let index = self.columns.1.iter().position(|known| known == name);
+        let index = index.ok_or_else(|| Error::format(&self.path, format!("no column {name}")))?;
+        let failed = self.failed(&format!("read column {name}"));
+        let (kind, repeat) = match self.file.column_kind(index) {
+            Ok(kind) => kind,
+            Err(err) => return Err(failed(err)),
+        };
+        if kind == ColumnKind::Varying {
+            return Ok(Cells::Others("lists".into()));
+        }
+        if repeat != 1 {
+            return Ok(Cells::Others(format!("{repeat} values a row")));
+        }
+        let cells = match kind {
+            ColumnKind::Text => self.file.texts(index, range).map(|texts| {
+                Cells::Texts(texts.iter().map(|bytes| String::from_utf8_lossy(bytes).trim().to_string()).collect())
+            }),
+            ColumnKind::Integer if !as_numbers => self.file.integers(index, range).map(Cells::Integers),
+            ColumnKind::Logical => self.file.logicals(index, range).map(Cells::Booleans),
+            ColumnKind::Complex | ColumnKind::Varying => return Ok(Cells::Others("complex numbers".into())),
+            ColumnKind::Integer | ColumnKind::Other => {
+                self.file.numbers(index, range.start, range.len()).map(Cells::Numbers)
+            }
+        };
+        cells.map_err(failed)
     }
 
     /// Number of rows of a table and position of a column in it.

@@ -62,7 +62,8 @@ impl Table {
             flags.into_iter().map(|flags| if flags.is_nan() { -1 } else { flags.round() as i64 }).collect();
         let error = |ivar: f64| if ivar > 0.0 { ivar.sqrt().recip() } else { f64::INFINITY };
         let mut raw_error: Vec<f64> = ivar.into_iter().map(error).collect();
-        if self.text(fits, "release", row)? != DR17 {
+        let release = self.text(fits, "release", row)?;
+        if release != DR17 {
             mark_bad_pixels(&mut raw_error, &pixmask);
         }
         let name = match known_name(self.text(fits, "obj", row)?) {
@@ -73,6 +74,7 @@ impl Table {
             has_objid: name.is_some(),
             id: name.unwrap_or_else(|| stem(fits.path())),
             field: String::new(),
+            release,
             snr: known_snr(self.number(fits, "snr", row)?),
             n_visits: 0,
             velocity_kms: self.number(fits, "v_rad", row)?,

@@ -56,6 +56,8 @@ pub struct RawSpectrum {
     pub has_objid: bool,
     /// FIELD; empty where absent.
     pub field: String,
+    /// The release that reduced it, as Astra's tables call it (`sdss5`, `dr17`); empty where the file does not say.
+    pub release: String,
     /// Signal-to-noise ratio per pixel as the file gives it; NaN where absent.
     pub snr: f64,
     /// Number of visits combined; 0 where absent.

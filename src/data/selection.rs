@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Catalogue, has_label};
+use super::catalogue::{Catalogue, Naming, Wanted, column_of};
 use super::fits::find_column;
+use super::label_source::is_known;
 use super::table::Table;
 use crate::error::Result;
 
@@ -18,13 +19,15 @@ pub struct Selection {
     pub fields: Vec<String>,
     /// Ranges of `snr` or of any label that a star must lie in.
     pub ranges: BTreeMap<String, LabelRange>,
-    /// A star with any of these APOGEE_STARFLAG bits is removed.
+    /// Columns of yes or no, such as Astra's `flag_bad`: a star for which one says yes is removed.
+    pub reject_marked: Vec<String>,
+    /// A star with any of these APOGEE_STARFLAG bits is removed; they are those of Astra's `spectrum_flags`.
     pub reject_starflag_bits: Vec<u8>,
     /// A star with any of these APOGEE_ASPCAPFLAG bits is removed.
     pub reject_aspcapflag_bits: Vec<u8>,
     /// Keep stars that lack one of the labels (training skips them; they are labelled all the same).
     pub keep_missing_labels: bool,
-    /// Of several rows with one id keep the one of highest SNR.
+    /// Of several rows with one id, or one `sdss_id`, keep the one of highest SNR.
     pub deduplicate: bool,
 }
 
@@ -33,6 +36,7 @@ impl Default for Selection {
         Self {
             fields: Vec::new(),
             ranges: BTreeMap::new(),
+            reject_marked: Vec::new(),
             reject_starflag_bits: Vec::new(),
             reject_aspcapflag_bits: Vec::new(),
             keep_missing_labels: false,
@@ -71,39 +75,56 @@ pub struct Cut {
 
 /// Reads a catalogue block by block and keeps the stars that pass every cut.
 ///
-/// Memory holds one block and the stars kept so far, whatever the table's size.
+/// Memory holds one block of a FITS table, or the columns asked for of any other, and the stars kept so far.
 ///
 /// # Errors
 /// File errors; [`crate::error::Error::MissingColumn`].
-pub fn select(path: &Path, id_column: &str, labels: &[String], selection: &Selection) -> Result<(Catalogue, Vec<Cut>)> {
+pub fn select<'a>(
+    path: &Path,
+    naming: impl Into<Naming<'a>>,
+    labels: &[String],
+    selection: &Selection,
+) -> Result<(Catalogue, Vec<Cut>)> {
+    let naming: Naming = naming.into();
     let mut table = Table::open(path)?;
     // Cuts may name labels beyond the experiment's own; they are read behind them and dropped at the end.
     let mut columns = labels.to_vec();
     columns.extend(selection.ranges.keys().filter(|name| *name != "snr" && !labels.contains(name)).cloned());
-    let with_flags = !(selection.reject_starflag_bits.is_empty() && selection.reject_aspcapflag_bits.is_empty());
+    let place = |key: &str| column_of(&table, naming.columns, key);
     let needed = [
-        ("FIELD", !selection.fields.is_empty()),
-        ("SNR", selection.ranges.contains_key("snr")),
-        ("STARFLAG", !selection.reject_starflag_bits.is_empty()),
-        ("ASPCAPFLAG", !selection.reject_aspcapflag_bits.is_empty()),
+        (place("field"), !selection.fields.is_empty()),
+        (place("snr"), selection.ranges.contains_key("snr") && naming.columns.of("snr").is_none()),
+        (place("starflag"), !selection.reject_starflag_bits.is_empty()),
+        (place("aspcapflag"), !selection.reject_aspcapflag_bits.is_empty()),
     ];
-    for (column, _) in needed.into_iter().filter(|(_, needed)| *needed) {
-        find_column(path, table.names(), column, "a cut in [selection] asks for it; remove that cut")?;
+    for (column, _) in needed.iter().filter(|(_, needed)| *needed) {
+        let remedy = "a cut in [selection] asks for it; name its column in [data.columns], or remove that cut";
+        find_column(table.path(), table.names(), column, remedy)?;
     }
-    for column in columns[labels.len()..].iter().filter(|column| !has_label(&table, column)) {
+    for column in columns[labels.len()..].iter().filter(|column| !is_known(&table, naming.columns, column)) {
         find_column(
-            path,
+            table.path(),
             table.names(),
             column,
-            "selection.ranges asks for it; name a column of this table there, or remove that cut",
+            "selection.ranges asks for it; name a column of this table there or in [data.columns], or remove that cut",
         )?;
     }
+    for column in &selection.reject_marked {
+        let remedy = "selection.reject_marked asks for it; name a column of yes or no of this table there";
+        find_column(table.path(), table.names(), column, remedy)?;
+    }
+    let wanted = Wanted {
+        naming,
+        labels: &columns,
+        with_flags: !(selection.reject_starflag_bits.is_empty() && selection.reject_aspcapflag_bits.is_empty()),
+        marks: &selection.reject_marked,
+    };
     let steps = steps(selection, labels.len(), &columns);
     let mut removed = vec![0; steps.len()];
     let mut kept = Catalogue::default();
     let n_rows = table.n_rows();
     for rows in table.blocks() {
-        let block = Catalogue::read_block(&mut table, id_column, &columns, with_flags, rows)?;
+        let block = Catalogue::read_block(&mut table, &wanted, rows)?;
         for row in 0..block.len() {
             match steps.iter().position(|(_, passes)| !passes(&block, row)) {
                 Some(step) => removed[step] += 1,
@@ -112,9 +133,8 @@ pub fn select(path: &Path, id_column: &str, labels: &[String], selection: &Selec
         }
     }
     table.say_remarks();
-    for row_labels in &mut kept.labels {
-        row_labels.truncate(labels.len());
-    }
+    kept.labels.iter_mut().chain(&mut kept.label_errors).for_each(|row| row.truncate(labels.len()));
+    kept.marks.iter_mut().for_each(Vec::clear);
 
     let mut left = n_rows;
     let mut cuts = vec![Cut { name: "rows in the catalogue".into(), removed: 0, left }];
@@ -123,7 +143,7 @@ pub fn select(path: &Path, id_column: &str, labels: &[String], selection: &Selec
         cuts.push(Cut { name, removed, left });
     }
     if selection.deduplicate {
-        let unique = highest_snr_of_each_id(&kept);
+        let unique = highest_snr_of_each_star(&kept);
         let removed = kept.len() - unique.len();
         kept = kept.rows(&unique);
         cuts.push(Cut { name: "one spectrum per star (highest SNR)".into(), removed, left: kept.len() });
@@ -150,6 +170,9 @@ fn steps<'a>(selection: &'a Selection, n_labels: usize, columns: &[String]) -> V
         } else if let Some(column) = columns.iter().position(|known| known == name) {
             steps.push((described, Box::new(move |stars, row| range.holds(stars.labels[row][column]))));
         }
+    }
+    for (mark, name) in selection.reject_marked.iter().enumerate() {
+        steps.push((format!("not {name}"), Box::new(move |stars, row| !stars.marks[row][mark])));
     }
     let starflag = bit_mask(&selection.reject_starflag_bits);
     if starflag != 0 {
@@ -178,10 +201,18 @@ pub fn bit_mask(bits: &[u8]) -> i64 {
     bits.iter().filter(|bit| **bit < 63).fold(0, |mask, bit| mask | (1_i64 << bit))
 }
 
-fn highest_snr_of_each_id(stars: &Catalogue) -> Vec<usize> {
-    let mut best: HashMap<&str, usize> = HashMap::new();
+/// Of the rows of each star the one of highest SNR. Rows are of one star if they share an `sdss_id`, or an id where one has none.
+fn highest_snr_of_each_star(stars: &Catalogue) -> Vec<usize> {
+    let by_id: HashMap<&str, i64> =
+        (0..stars.len()).filter_map(|row| Some((stars.id[row].as_str(), stars.astra[row].sdss_id?))).collect();
+    let mut best: HashMap<(Option<i64>, &str), usize> = HashMap::new();
     for row in 0..stars.len() {
-        let slot = best.entry(&stars.id[row]).or_insert(row);
+        let id = stars.id[row].as_str();
+        let star = match stars.astra[row].sdss_id.or(by_id.get(id).copied()) {
+            Some(sdss_id) => (Some(sdss_id), ""),
+            None => (None, id),
+        };
+        let slot = best.entry(star).or_insert(row);
         let (new, old) = (stars.snr[row], stars.snr[*slot]);
         if new > old || (old.is_nan() && !new.is_nan()) {
             *slot = row;
@@ -218,6 +249,23 @@ mod tests {
         assert_eq!(stars.labels, [[4510.0]]);
         let counts: Vec<_> = cuts.iter().map(|cut| (cut.removed, cut.left)).collect();
         assert_eq!(counts, [(0, 7), (1, 6), (1, 5), (1, 4), (1, 3), (1, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn marked_stars_go_and_rows_that_share_a_number_are_one_star() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("astra.csv");
+        let rows = "sdss_id,obj,release,apred,snr,teff,flag_bad\n1,a,dr17,dr17,90,4500,false\n1,b,sdss5,1.3,95,4510,false\n\
+                    2,c,sdss5,1.3,50,4600,false\n-1,c,dr17,dr17,80,4600,False\n-1,d,dr17,dr17,80,4700,\n3,e,sdss5,1.3,300,4800,true\n";
+        std::fs::write(&path, rows).unwrap();
+        let selection = Selection { reject_marked: vec!["FLAG_BAD".into()], ..Selection::default() };
+        let (stars, cuts) = select(&path, "APOGEE_ID", &["teff".to_string()], &selection).unwrap();
+        assert_eq!(stars.id, ["b", "c", "d"]);
+        assert_eq!((stars.snr.as_slice(), stars.marks.concat().len()), (&[95.0, 80.0, 80.0][..], 0));
+        assert_eq!((cuts[2].name.as_str(), cuts[2].removed, cuts[3].removed), ("not FLAG_BAD", 1, 2));
+        let selection = Selection { reject_marked: vec!["flag_worse".into()], ..Selection::default() };
+        let said = select(&path, "APOGEE_ID", &["teff".to_string()], &selection).unwrap_err().to_string();
+        assert!(said.contains("no column flag_worse") && said.contains("selection.reject_marked"), "{said}");
     }
 
     #[test]

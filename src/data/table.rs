@@ -1,20 +1,20 @@
-//! Any table of stars, FITS or CSV, read in row blocks: only the columns asked for, only one block in memory.
+//! Any table of stars: FITS, VOTable, Parquet, or text; told by its content, and only the columns asked for are kept.
 
-use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::csv_text::{delimiter, unshielded};
-use super::files;
+use super::cells::{Cells, Odd};
 use super::fits::{FitsReader, find_column};
+use super::keyed_path::{FITS_ENDINGS, ends_in, hdu_name, named_hdu, split_key};
+use super::packed;
+use super::parquet_table::{self, ParquetTable};
 use super::sentinels::Remarks;
+use super::text_table::{HEADER_BYTES, TextTable};
+use super::votable::{self, VoTable};
 use crate::error::{Error, Result};
 
 /// Rows per block: enough to amortise cfitsio's calls, small enough that a 4 GB table needs a few MB.
 const BLOCK_ROWS: usize = 8192;
-
-/// Bytes in which the header line is looked for.
-const HEADER_BYTES: u64 = 1 << 20;
 
 /// Values at or below this are "missing" in every SDSS release (-9999, -9999.99, ...).
 const MISSING_BELOW: f64 = -9990.0;
@@ -29,75 +29,80 @@ pub struct Table {
 }
 
 enum Source {
+    /// Read in blocks of rows.
     Fits { reader: FitsReader, hdu: usize },
-    Csv { columns: Vec<Vec<String>> },
+    /// Read by columns, each the first time it is asked for.
+    Columns { file: Columnar, cells: Vec<Option<Cells>> },
+}
+
+enum Columnar {
+    Text(TextTable),
+    Parquet(ParquetTable),
+    VoTable(VoTable),
+}
+
+impl Columnar {
+    fn read(&self, wanted: &[usize]) -> Result<Vec<Cells>> {
+        match self {
+            Self::Text(table) => table.read(wanted),
+            Self::Parquet(table) => table.read(wanted),
+            Self::VoTable(table) => table.read(wanted),
+        }
+    }
+
+    /// Whether all columns are read when one is: passes over the file cost more than what is kept.
+    fn is_small(&self) -> bool {
+        match self {
+            Self::Text(table) => table.is_small,
+            Self::Parquet(_) => false,
+            Self::VoTable(table) => table.is_small,
+        }
+    }
 }
 
 impl Table {
-    /// Opens a table: FITS by its first table HDU, anything else as CSV with a header line.
+    /// Opens a table, whatever its name: FITS, VOTable and Parquet are told by how they begin, anything else is text with a
+    /// header line. All but Parquet may be compressed by gzip.
     ///
-    /// Values may be separated by commas, tabs or semicolons, in ECSV also by blanks. Lines that start with `#` are
-    /// skipped, as SkyServer puts `#Table1` first.
+    /// Of a FITS file or VOTable with several tables, the first that has rows is read, and the log says which;
+    /// `FILE.fits[NAME]` and `FILE.vot[NAME]`, or a number in place of the name, pick one.
+    ///
+    /// In text, values may be separated by commas, tabs or semicolons, in ECSV by what its header says. Lines that start with
+    /// `#` are skipped, as SkyServer puts `#Table1` first.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Fits`], or [`Error::Format`] for an answer that is an error text instead of a table.
+    /// [`Error::Io`], [`Error::Fits`], or [`Error::Format`] for an answer that is an error text instead of a table, and for a
+    /// file that holds less than it claims.
     pub fn open(path: &Path) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        if [".fits", ".fits.gz", ".fit"].iter().any(|ending| name.ends_with(ending)) {
-            Self::open_fits(path)
-        } else {
-            Self::open_csv(path)
-        }
-    }
-
-    fn open_fits(path: &Path) -> Result<Self> {
-        let mut reader = FitsReader::open(path)?;
-        let hdu = reader.first_table()?;
-        let (n_rows, names) = reader.table_layout(hdu)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            names,
-            n_rows,
-            source: Source::Fits { reader, hdu },
-            remarks: Remarks::default(),
-        })
-    }
-
-    fn open_csv(path: &Path) -> Result<Self> {
-        let malformed = |detail: String| Error::format(path, detail);
-        let mut file = files::open(path)?;
-        let mut start = Vec::new();
-        (&mut file).take(HEADER_BYTES).read_to_end(&mut start).map_err(Error::io(path, "read"))?;
-        file.rewind().map_err(Error::io(path, "read"))?;
-        let mut reader = csv::ReaderBuilder::new()
-            .comment(Some(b'#'))
-            .trim(csv::Trim::All)
-            .delimiter(delimiter(&String::from_utf8_lossy(&start)))
-            .from_reader(file);
-        let header = reader.headers().map_err(|err| csv_error(path, err))?.clone();
-        let names: Vec<String> = header.iter().map(str::to_string).collect();
-        let first = names.first().map(String::as_str).unwrap_or_default();
-        if first.starts_with(['<', '{', '[']) || header.as_slice().to_lowercase().contains("error_message") {
-            return Err(malformed(format!("this is a server's error text, not a table: {:.200}", header.as_slice())));
-        }
-        if names.iter().all(|name| name.is_empty()) {
-            return Err(malformed("empty; a table needs a header line with column names".into()));
-        }
-        let mut columns = vec![Vec::new(); names.len()];
-        for record in reader.records() {
-            let record = record.map_err(|err| csv_error(path, err))?;
-            for (column, value) in columns.iter_mut().zip(record.iter()) {
-                column.push(value.to_string());
+        let (path, key) = split_key(path);
+        let start = packed::start(&path, HEADER_BYTES)?;
+        let (file, names, n_rows) = if start.starts_with(b"SIMPLE") || ends_in(&path, &FITS_ENDINGS) {
+            return Self::open_fits(path, key.as_deref());
+        } else if start.starts_with(parquet_table::MAGIC) {
+            if packed::is_packed(&path)? {
+                return Err(Error::format(&path, "a Parquet table within gzip; unpack it, it is compressed by itself"));
             }
-        }
-        let n_rows = columns.first().map_or(0, Vec::len);
-        Ok(Self {
-            path: path.to_path_buf(),
-            names,
-            n_rows,
-            source: Source::Csv { columns },
-            remarks: Remarks::default(),
-        })
+            let table = ParquetTable::open(&path)?;
+            let (names, n_rows) = (table.names.clone(), table.n_rows);
+            (Columnar::Parquet(table), names, n_rows)
+        } else if votable::begins(&start) {
+            let table = VoTable::open(&path, key.as_deref())?;
+            let (names, n_rows) = (table.names(), table.n_rows);
+            (Columnar::VoTable(table), names, n_rows)
+        } else {
+            let table = TextTable::open(&path, &start)?;
+            let (names, n_rows) = (table.names.clone(), table.n_rows);
+            (Columnar::Text(table), names, n_rows)
+        };
+        let cells = vec![None; names.len()];
+        Ok(Self { path, names, n_rows, source: Source::Columns { file, cells }, remarks: Remarks::default() })
+    }
+
+    fn open_fits(path: PathBuf, key: Option<&str>) -> Result<Self> {
+        let mut reader = FitsReader::open(&path)?;
+        let hdu = choose_hdu(&mut reader, key)?;
+        let (n_rows, names) = reader.table_layout(hdu)?;
+        Ok(Self { path, names, n_rows, source: Source::Fits { reader, hdu }, remarks: Remarks::default() })
     }
 
     /// The table's file.
@@ -126,19 +131,69 @@ impl Table {
         (0..n_rows).step_by(BLOCK_ROWS).map(move |start| start..(start + BLOCK_ROWS).min(n_rows))
     }
 
-    /// A column of numbers; NaN where the value is empty, `null`, not finite or -9999.
+    /// Announces columns that will be asked for, so that they are read in one pass; those that are not there do not matter.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn load<'a>(&mut self, columns: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let Source::Columns { file, cells } = &mut self.source else { return Ok(()) };
+        let mut wanted: Vec<usize> = Vec::new();
+        for column in columns {
+            let index = self.names.iter().position(|name| name.eq_ignore_ascii_case(column));
+            wanted.extend(index.filter(|index| cells[*index].is_none() && !wanted.contains(index)));
+        }
+        if !wanted.is_empty() && file.is_small() {
+            wanted = (0..self.names.len()).collect();
+        }
+        if !wanted.is_empty() {
+            for (index, column) in wanted.iter().zip(file.read(&wanted)?) {
+                cells[*index] = Some(column);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads some rows of a column; messages say what its cells should be, and what an odd one is not.
+    fn read<T>(
+        &mut self,
+        (column, rows): (&str, Range<usize>),
+        remedy: &'static str,
+        (wanted, denial, as_numbers): (&str, &str, bool),
+        read: impl Fn(&Cells, Range<usize>) -> Result<T, Odd>,
+    ) -> Result<T> {
+        let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
+        self.load([name.as_str()])?;
+        let first = rows.start;
+        let values = match &mut self.source {
+            Source::Fits { reader, hdu } => {
+                let n = rows.len();
+                read(&reader.cells(*hdu, &name, rows, as_numbers)?, 0..n)
+            }
+            Source::Columns { cells, .. } => {
+                let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
+                match &cells[index] {
+                    Some(cells) => read(cells, rows),
+                    None => Err(Odd::Column("nothing".into())),
+                }
+            }
+        };
+        values.map_err(|odd| {
+            let detail = match odd {
+                Odd::Cell(row, text) => {
+                    format!("column {name}, row {}: `{text:.40}` is {denial}", first + row + 1)
+                }
+                Odd::Column(what) => format!("column {name} holds {what}, not one {wanted} a row; name another column"),
+            };
+            Error::format(&self.path, detail)
+        })
+    }
+
+    /// A column of numbers, 1 and 0 for yes and no; NaN where the value is empty, `null`, not finite or -9999.
     ///
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Format`] for text that is no number, with its row.
     pub fn numbers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
-        let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
-        let mut values = match &mut self.source {
-            Source::Fits { reader, hdu } => reader.numbers(*hdu, &name, rows)?,
-            Source::Csv { columns } => {
-                let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
-                parse_numbers(&self.path, &name, &columns[index][rows.clone()], rows.start)?
-            }
-        };
+        let mut values = self.read((column, rows), remedy, ("number", "not a number", true), Cells::numbers)?;
         for value in &mut values {
             if !value.is_finite() || *value <= MISSING_BELOW {
                 *value = f64::NAN;
@@ -173,76 +228,51 @@ impl Table {
         self.remarks.say(&self.path);
     }
 
-    /// A column of integer flags; 0 where the value is empty.
+    /// A column of integer flags, of numbers or of yes and no; 0 where the value is empty.
     ///
     /// # Errors
     /// As [`Table::numbers`].
     pub fn flags(&mut self, column: &str, rows: Range<usize>) -> Result<Vec<i64>> {
-        let remedy = "remove the cut that needs it";
-        let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
-        match &mut self.source {
-            Source::Fits { reader, hdu } => reader.integers(*hdu, &name, rows),
-            Source::Csv { columns } => {
-                let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
-                let texts = &columns[index][rows.clone()];
-                let number = |(row, text): (usize, &String)| match text.as_str() {
-                    "" | "null" | "NULL" | "--" => Ok(0),
-                    text => whole_number(text).ok_or_else(|| {
-                        let place = format!("column {name}, row {}", rows.start + row + 1);
-                        Error::format(&self.path, format!("{place}: `{text:.40}` is no whole number, as flags are"))
-                    }),
-                };
-                texts.iter().enumerate().map(number).collect()
-            }
-        }
+        let wanted = ("whole number", "no whole number, as flags are", false);
+        self.read((column, rows), "remove the cut that needs it", wanted, Cells::flags)
     }
 
-    /// A column of text; numbers in a FITS column are refused.
+    /// A column of text, or of integers as their digits; empty where there is none.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`]; [`Error::Format`] if it holds numbers.
+    /// [`Error::MissingColumn`]; [`Error::Format`] if it holds floating-point numbers.
     pub fn texts(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<String>> {
-        let name = find_column(&self.path, &self.names, column, remedy)?.to_string();
-        match &mut self.source {
-            Source::Fits { reader, hdu } => reader.texts(*hdu, &name, rows),
-            Source::Csv { columns } => {
-                let index = self.names.iter().position(|known| *known == name).unwrap_or(0);
-                Ok(columns[index][rows].iter().map(|cell| unshielded(cell).to_string()).collect())
-            }
+        self.read((column, rows), remedy, ("text or integer", "no text", false), Cells::texts)
+    }
+}
+
+/// The table HDU of this name or number, or else the first that has rows.
+fn choose_hdu(fits: &mut FitsReader, key: Option<&str>) -> Result<usize> {
+    let tables = fits.tables()?;
+    if let Some(key) = key {
+        let hdu = named_hdu(fits, key, "table")?;
+        let is_table = tables.contains(&hdu);
+        return is_table.then_some(hdu).ok_or_else(|| Error::format(fits.path(), format!("[{key}] is no table")));
+    }
+    let mut filled = Vec::new();
+    for &hdu in &tables {
+        // One that is damaged does not matter where an earlier one is read.
+        match fits.table_layout(hdu) {
+            Ok((n_rows, _)) => filled.extend((n_rows > 0).then_some((hdu, n_rows))),
+            Err(err) if filled.is_empty() => return Err(err),
+            Err(_) => {}
         }
     }
-}
-
-fn parse_numbers(path: &Path, column: &str, texts: &[String], first_row: usize) -> Result<Vec<f64>> {
-    texts
-        .iter()
-        .enumerate()
-        .map(|(row, text)| match text.as_str() {
-            "" | "null" | "NULL" | "--" => Ok(f64::NAN),
-            text => text.parse().map_err(|_| not_a_number(path, column, text, first_row + row)),
-        })
-        .collect()
-}
-
-/// Flags as tables write them: integers, also as floating-point numbers (512.0); 0 where not a number.
-fn whole_number(text: &str) -> Option<i64> {
-    let as_float = || match text.parse::<f64>().ok()? {
-        value if value.is_nan() => Some(0),
-        value => (value.fract() == 0.0 && value.abs() < 9e15).then_some(value as i64),
-    };
-    text.parse().ok().or_else(as_float)
-}
-
-fn not_a_number(path: &Path, column: &str, text: &str, row: usize) -> Error {
-    Error::format(path, format!("column {column}, row {}: `{text:.40}` is not a number", row + 1))
-}
-
-fn csv_error(path: &Path, err: csv::Error) -> Error {
-    let detail = err.to_string();
-    match err.into_kind() {
-        csv::ErrorKind::Io(source) => Error::Io { path: path.to_path_buf(), action: "read", source },
-        _ => Error::format(path, format!("not a well-formed CSV table: {detail}")),
+    let Some(&(hdu, n_rows)) = filled.first() else { return fits.first_table() };
+    if tables.len() > 1 {
+        let (path, name) = (fits.path().display().to_string(), hdu_name(fits, hdu));
+        let others = match filled.len() {
+            1 => "no other table has any".to_string(),
+            n => format!("{} more tables have some; {path}[NAME] or [NUMBER] picks one", n - 1),
+        };
+        tracing::info!("{path}: HDU {hdu} ({name}) is read, {n_rows} rows; {others}");
     }
+    Ok(hdu)
 }
 
 #[cfg(test)]
@@ -253,7 +283,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("answer.csv");
         std::fs::write(&path, text).unwrap();
-        Table::open(&path)
+        let mut table = Table::open(&path)?;
+        // The file goes with the folder.
+        let names = table.names().to_vec();
+        table.load(names.iter().map(String::as_str))?;
+        Ok(table)
     }
 
     #[test]
@@ -269,9 +303,57 @@ mod tests {
     }
 
     #[test]
+    fn the_first_table_with_rows_is_read_and_a_key_picks_another() {
+        use super::super::fits::{Column, write};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.fits");
+        write(&path, |fits| {
+            fits.table("BOSS", &[Column::f64("teff", "K", vec![])])?;
+            fits.table("APOGEE", &[Column::f64("teff", "K", vec![4500.0, 4600.0])])?;
+            fits.table("more", &[Column::text("name", vec!["x".into()])])
+        })
+        .unwrap();
+        let open = |key: &str| Table::open(&folder.path().join(format!("a.fits{key}")));
+        assert_eq!(open("").unwrap().numbers("teff", 0..2, "").unwrap(), [4500.0, 4600.0]);
+        for (key, n_rows) in [("[boss]", 0), ("[2]", 2), ("[MORE]", 1)] {
+            assert_eq!(open(key).unwrap().n_rows(), n_rows, "{key}");
+        }
+        let said = open("[LCO]").err().unwrap().to_string();
+        assert!(said.contains("no table [LCO] (it has 0, BOSS, APOGEE, more)"), "{said}");
+        assert!(open("[0]").err().unwrap().to_string().contains("[0] is no table"));
+    }
+
+    #[test]
+    fn a_table_is_told_by_its_content_whatever_it_is_called() {
+        use super::super::fits::{Column, write};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        write(&folder.path().join("a.fits"), |fits| fits.table("T", &[Column::f64("teff", "K", vec![4500.0])]))
+            .unwrap();
+        std::fs::rename(folder.path().join("a.fits"), &path).unwrap();
+        assert_eq!(Table::open(&path).unwrap().numbers("teff", 0..1, "").unwrap(), [4500.0]);
+        std::fs::write(folder.path().join("b.fits"), "teff\n4500\n").unwrap();
+        let said = Table::open(&folder.path().join("b.fits")).err().unwrap().to_string();
+        assert!(said.contains("not a readable FITS file"), "{said}");
+    }
+
+    #[test]
+    fn columns_that_are_not_asked_for_are_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        std::fs::write(&path, "id,teff,logg\na,4500,2\n").unwrap();
+        let mut table = Table::open(&path).unwrap();
+        let Source::Columns { file: Columnar::Text(text), .. } = &mut table.source else { panic!("it is text") };
+        text.is_small = false;
+        table.load(["TEFF", "absent"]).unwrap();
+        let Source::Columns { cells, .. } = &table.source else { panic!("it is text") };
+        assert_eq!(cells.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
+    }
+
+    #[test]
     fn tabs_semicolons_and_ecsv_read_as_commas_do() {
         let plain = "id,teff\na,4500\nb,4600\n";
-        let ecsv = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: id, datatype: string}\nid teff\na 4500\nb 4600\n";
+        let ecsv = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: id, datatype: string}\n# - {name: teff, datatype: float64}\nid teff\na 4500\nb 4600\n";
         for text in [plain.to_string(), plain.replace(',', "\t"), plain.replace(',', "; "), ecsv.to_string()] {
             let mut table = csv(&text).unwrap();
             assert_eq!(table.names(), ["id", "teff"], "{text}");

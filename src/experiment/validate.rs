@@ -70,11 +70,31 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
         let key = format!("selection.reject_{key}_bits");
         check(bits.iter().all(|bit| *bit < 63), &key, "must be bit numbers below 63")?;
     }
+    validate_columns(config)?;
     for (name, range) in &config.selection.ranges {
         let ordered = !matches!((range.min, range.max), (Some(min), Some(max)) if min > max);
         check(ordered, &format!("selection.ranges.{name}"), "has min above max; no star can pass")?;
     }
     validate_data(&config.data, config.continuum.method, check)
+}
+
+/// Whether `[data.columns]` and columns named elsewhere make sense.
+fn validate_columns(config: &ExperimentConfig) -> Result<(), (String, String)> {
+    let (columns, arrays) = (&config.data.columns, &config.data.arrays);
+    let refuse = |key: &str, problem: &str| Err((key.to_string(), problem.to_string()));
+    if !columns.is_empty() && arrays.is_none() && config.data.apstar.is_none() {
+        return refuse("data.columns", "is for [data.apstar] and [data.arrays]; other data have columns of their own");
+    }
+    if columns.column("id").is_some() && arrays.as_ref().is_some_and(|arrays| !arrays.id_column.is_empty()) {
+        return refuse("data.columns.id", "is named by data.arrays.id_column too; remove one of them");
+    }
+    let wanted = config.labels.iter().chain(config.selection.ranges.keys()).map(String::as_str);
+    columns.check(wanted).map_err(|(key, problem)| (format!("data.columns.{key}"), problem))?;
+    let marks = &config.selection.reject_marked;
+    if marks.iter().any(|mark| mark.trim().is_empty()) {
+        return refuse("selection.reject_marked", "must name columns of yes or no");
+    }
+    Ok(())
 }
 
 /// Whether a model's settings make sense among the others.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use super::array_spectra::{ArrayPair, ArrayPaths, read_wavelengths};
 use super::prepare_checks;
 use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
-use crate::data::arrays::{self, Matrix};
+use crate::data::arrays::Matrix;
 use crate::data::catalogue::{Catalogue, row_name};
 use crate::data::files;
+use crate::data::keyed_path::split_key;
 use crate::error::{Error, Result, nearest_name};
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::grid::{self, WavelengthGrid};
@@ -184,6 +185,6 @@ impl SpectrumSource for ArrayFiles {
     }
 
     fn fingerprint(&self) -> Result<String> {
-        self.files().map(|path| files::fingerprint(&arrays::split_key(path).0)).collect()
+        self.files().map(|path| files::fingerprint(&split_key(path).0)).collect()
     }
 }

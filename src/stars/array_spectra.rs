@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use super::array_noise;
 use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
 use crate::data::arrays::{self, Matrix, MatrixFile};
-use crate::data::catalogue::Catalogue;
+use crate::data::catalogue::{Catalogue, Naming};
 use crate::data::files;
+use crate::data::keyed_path::split_key;
 use crate::data::selection::{Cut, select};
 use crate::error::{Error, Result};
 use crate::spectra::grid::{self, WavelengthGrid};
@@ -126,7 +127,8 @@ pub(super) fn open(
 ) -> Result<(Catalogue, Vec<Cut>, WavelengthGrid, Vec<bool>, ArraySpectra)> {
     let (error, ivar) = (data.error.as_deref(), data.ivar.as_deref());
     let pair = ArrayPair::find(ArrayPaths { flux: &data.flux, error, ivar, key: "data.arrays." })?;
-    let (stars, cuts) = select(&data.labels, &data.id_column, &settings.labels, &settings.selection)?;
+    let naming = Naming { id_column: &data.id_column, columns: &settings.data.columns };
+    let (stars, cuts) = select(&data.labels, naming, &settings.labels, &settings.selection)?;
     let n_rows = cuts.first().map_or(0, |cut| cut.left);
     let (n_spectra, n_pixels) = pair.flux.shape;
     if n_rows != n_spectra {
@@ -142,7 +144,7 @@ pub(super) fn open(
     for path in
         [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
     {
-        fingerprint += &files::fingerprint(&arrays::split_key(path).0)?;
+        fingerprint += &files::fingerprint(&split_key(path).0)?;
     }
     let spectra = pair.spectra(&pair.flux.read()?, &pair.noise.read()?, &stars.row, true);
     let on_chip = on_chip(&grid, &spectra.flux, &spectra.noise);
@@ -190,7 +192,14 @@ impl SpectrumSource for ArraySpectra {
             let error: Vec<f64> = self.noise.row(*star).iter().map(|noise| error(noise) * self.unit).collect();
             let no_mask = vec![0; flux.len()];
             let (masked, quality) = pixmask::apply(&flux, &error, &no_mask, pixels.places, pixels.pixmask);
-            Ok(ReadSpectrum { id: self.ids[*star].clone(), is_identified: true, snr: f64::NAN, masked, quality })
+            Ok(ReadSpectrum {
+                id: self.ids[*star].clone(),
+                is_identified: true,
+                release: String::new(),
+                snr: f64::NAN,
+                masked,
+                quality,
+            })
         };
         spectra.par_iter().map(read).collect()
     }

@@ -10,7 +10,9 @@ use super::array_spectra;
 use super::prepare_checks::{self, Troubles};
 use super::spectra::{Pixels, SpectrumSource};
 use super::spectrum_files::SpectrumFiles;
-use crate::data::catalogue::{APOGEE_ID, Catalogue};
+use crate::data::catalogue::{APOGEE_ID, Catalogue, Naming};
+use crate::data::keyed_path::split_key;
+use crate::data::sdss_v_paths::{self, SpectrumFolder};
 use crate::data::selection::{Cut, select};
 use crate::data::spectrum_file::RawSpectrum;
 use crate::data::{apstar, files};
@@ -98,19 +100,17 @@ impl Source {
         let pixmask = settings.pixmask.clone();
         let are_normalized = settings.continuum.method == ContinuumMethod::None;
         let places = pixmask.places(&grid, on_chip);
-        let n_left_out = places.iter().filter(|place| **place == Place::LeftOut).count();
-        if n_left_out == places.len() {
-            let span = grid::span(&grid.wavelength);
+        let source = Self { stars, cuts, grid, truth: None, spectra, places, pixmask, are_normalized, missing: None };
+        let (n_left_out, n_pixels) = (source.n_left_out(), source.places.len());
+        if n_left_out == n_pixels {
+            let span = grid::span(&source.grid.wavelength);
             let detail = format!("pixmask.exclude and pixmask.include leave nothing of spectra of {span}");
             return Err(Error::Config(detail));
         }
         if n_left_out > 0 {
-            tracing::info!(
-                "{n_left_out} of {} pixels are left out by pixmask.exclude and pixmask.include",
-                places.len()
-            );
+            tracing::info!("{n_left_out} of {n_pixels} pixels are left out by pixmask.exclude and pixmask.include");
         }
-        Ok(Self { stars, cuts, grid, truth: None, spectra, places, pixmask, are_normalized, missing: None })
+        Ok(source)
     }
 
     /// Pixels that the settings leave out.
@@ -135,15 +135,20 @@ impl Source {
             let detail = format!("{found} of apStar files; set data.apstar.spectra, {remedy}");
             return Err(Error::format(&data.spectra, detail));
         }
-        if !data.catalogue.exists() {
+        if !split_key(&data.catalogue).0.exists() {
             let detail = format!("no such catalogue; set data.apstar.catalogue, {remedy}");
             return Err(Error::format(&data.catalogue, detail));
         }
-        let (stars, mut cuts) = select(&data.catalogue, APOGEE_ID, &settings.labels, &settings.selection)?;
+        let naming = Naming { id_column: APOGEE_ID, columns: &settings.data.columns };
+        let (stars, mut cuts) = select(&data.catalogue, naming, &settings.labels, &settings.selection)?;
+        let folder = SpectrumFolder::new(&data.spectra);
         let found = (0..stars.len()).into_par_iter().map(|n| {
             let (file, telescope, field, id) = (&stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]);
             apstar::expect_inside(&data.spectra, file, telescope, field, id)?;
-            Ok(apstar::locate(&data.spectra, file, telescope, field, id))
+            let astra = &stars.astra[n];
+            // A star may have a spectrum of each release, and a row of Astra's is of one.
+            let of_astra = (!astra.release.is_empty()).then(|| folder.locate(astra, telescope, field));
+            Ok(of_astra.unwrap_or_else(|| apstar::locate(&data.spectra, file, telescope, field, id)))
         });
         let found = found.collect::<Result<Vec<Option<PathBuf>>>>()?;
         let present: Vec<usize> = (0..stars.len()).filter(|n| found[*n].is_some()).collect();
@@ -151,7 +156,9 @@ impl Source {
         cuts.push(Cut { name: ON_DISK.into(), removed: n_absent, left: present.len() });
         let absent = found.iter().position(Option::is_none).filter(|_| n_absent > present.len());
         let missing = absent.map(|first| {
-            let name = apstar::name_of(&stars.file[first], &stars.telescope[first], &stars.id[first]);
+            let of_astra = sdss_v_paths::first_name(&stars.astra[first], &stars.telescope[first], &stars.field[first]);
+            let usual = || apstar::name_of(&stars.file[first], &stars.telescope[first], &stars.id[first]);
+            let name = if of_astra.is_empty() { usual() } else { of_astra.into() };
             format!(
                 "{n_absent} of {} spectra were not found below {} (the first: {}); set data.apstar.spectra, {remedy}",
                 stars.len(),
@@ -159,7 +166,11 @@ impl Source {
                 name.display()
             )
         });
-        let (grid, files) = (WavelengthGrid::apogee(), SpectrumFiles::new(found.into_iter().flatten().collect()));
+        let files = found
+            .into_iter()
+            .zip(&stars.telescope)
+            .filter_map(|(path, telescope)| path.map(|path| (path.clone(), sdss_v_paths::part_of(&path, telescope))));
+        let (grid, files) = (WavelengthGrid::apogee(), SpectrumFiles::of_parts(files.collect()));
         let (stars, on_chip) = (stars.rows(&present), grid.chip_cores());
         Ok(Self { missing, ..Self::new(stars, cuts, grid, &on_chip, Box::new(files), settings)? })
     }
@@ -195,9 +206,18 @@ impl Source {
         let Self { grid, places, pixmask, are_normalized, .. } = self;
         let pixels = Pixels { grid, places, pixmask, are_normalized: *are_normalized };
         let read = self.spectra.read(&[star], pixels).pop().expect("one spectrum was asked for")?;
-        let id = self.stars.id[star].trim();
-        if read.is_identified && read.id.trim() != id {
+        let (id, astra) = (self.stars.id[star].trim(), &self.stars.astra[star]);
+        if read.is_identified && ![id, astra.obj.trim()].contains(&read.id.trim()) {
             return Err(prepare_checks::other_star(&self.spectra.name(star), &read.id, id));
+        }
+        if ![&read.release, &astra.release].into_iter().any(|release| release.is_empty())
+            && read.release != astra.release
+        {
+            let (found, wanted) = (&read.release, &astra.release);
+            let detail = format!(
+                "the spectrum of release {found}, where the catalogue's row is of {wanted}: its apStar file is needed"
+            );
+            return Err(Error::Mismatch { what: self.spectra.name(star), detail });
         }
         Ok((read.masked, read.quality))
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::columns::ColumnNames;
 use crate::data::fetch::ArchiveSettings;
 use crate::data::selection::Selection;
 use crate::mock::MockSettings;
@@ -13,7 +14,7 @@ use crate::spectra::pixmask::PixmaskSettings;
 /// The parts of an experiment that its prepared spectra depend on.
 #[derive(Debug, Clone)]
 pub struct StarSettings {
-    /// Labels, by their catalogue columns.
+    /// Labels, by their catalogue columns unless [`DataConfig::columns`] says otherwise.
     pub labels: Vec<String>,
     /// Where stars come from.
     pub data: DataConfig,
@@ -38,6 +39,9 @@ pub struct DataConfig {
     /// Arrays of any survey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrays: Option<ArrayData>,
+    /// What columns of the catalogue of `apstar`, or the labels of `arrays`, are called.
+    #[serde(skip_serializing_if = "ColumnNames::is_empty")]
+    pub columns: ColumnNames,
     /// A mock survey, made when it is first asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mock: Option<MockSettings>,
@@ -56,9 +60,10 @@ pub struct DataConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApstarData {
-    /// allStar FITS file, or a SkyServer answer in CSV.
+    /// allStar FITS file, a table of Astra's (`astraAllStarASPCAP-0.6.0.fits.gz`), a SkyServer answer in CSV, or any other
+    /// table with their columns.
     pub catalogue: PathBuf,
-    /// Folder of apStar files: flat, by field, or in the archive's layout.
+    /// Folder of apStar files, and for Astra's tables mwmStar files: flat, by field, or in the archive's layout.
     pub spectra: PathBuf,
 }
 
@@ -74,7 +79,7 @@ pub struct ArrayData {
     /// Inverse variance of the flux, in place of `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ivar: Option<PathBuf>,
-    /// Table (CSV or FITS) with one row per star, in the order of the spectra.
+    /// Table (text, FITS, VOTable or Parquet) with one row per star, in the order of the spectra.
     pub labels: PathBuf,
     /// Wavelengths of the pixels in vacuum Angstrom; pixel numbers where not given.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -29,6 +29,8 @@ pub struct ReadSpectrum {
     pub id: String,
     /// Whether `id` is what the spectrum says of itself; else it is a name made of the file's.
     pub is_identified: bool,
+    /// The release that reduced it (`sdss5`, `dr17`); empty where unknown.
+    pub release: String,
     /// Signal-to-noise ratio per pixel; NaN where unknown.
     pub snr: f64,
     /// Flux and inverse variance.

@@ -54,12 +54,12 @@ impl SpectrumFiles {
         }
         let Some(warning) = &raw.warning else { return };
         match self.n_remarks.fetch_add(1, Ordering::Relaxed) {
-            n if n < MOST_REMARKS => tracing::warn!("{}: {warning}", path.display()),
+            n if n < MOST_REMARKS => tracing::warn!("{warning}"),
             n => {
                 if n == MOST_REMARKS {
                     tracing::warn!("... more remarks on files are said with RUST_LOG=debug");
                 }
-                tracing::debug!("{}: {warning}", path.display());
+                tracing::debug!("{warning}");
             }
         }
     }
@@ -93,7 +93,14 @@ impl SpectrumFiles {
         self.remark(&raw, path);
         let (masked, quality) =
             pixmask::apply(&raw.raw_flux, &raw.raw_error, &raw.pixmask, pixels.places, pixels.pixmask);
-        Ok(ReadSpectrum { id: raw.id, is_identified: raw.has_objid, snr: raw.snr, masked, quality })
+        Ok(ReadSpectrum {
+            id: raw.id,
+            is_identified: raw.has_objid,
+            release: raw.release,
+            snr: raw.snr,
+            masked,
+            quality,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::{Array2, Axis};
 
-use crate::data::catalogue::Catalogue;
+use crate::data::catalogue::{Catalogue, Naming, Wanted};
 use crate::data::table::Table;
 use crate::error::{Error, Result};
 use crate::stars::settings::StarSettings;
@@ -30,14 +30,18 @@ impl Truth {
     /// # Errors
     /// File errors; [`Error::Mismatch`] if it knows none of the stars.
     pub fn read(path: &Path, stars: &Catalogue, settings: &StarSettings) -> Result<Self> {
-        let id_column = settings.data.arrays.as_ref().map_or("", |arrays| arrays.id_column.as_str());
         let mut table = Table::open(path)?;
+        // Its labels go by their own names; its identifiers may go by the catalogue's.
+        let named = settings.data.columns.column("id").filter(|column| table.has(column));
+        let id_column = settings.data.arrays.as_ref().map_or("", |arrays| arrays.id_column.as_str());
+        let naming = Naming::usual(named.as_deref().unwrap_or(id_column));
+        let wanted = Wanted::labels(naming, &settings.labels);
         let tells = table.names().iter().any(|name| name == PATHOLOGY);
         let star_of: HashMap<&str, usize> = stars.id.iter().enumerate().map(|(star, id)| (id.as_str(), star)).collect();
         // Only what it knows of these stars is kept, however long it is; of two rows about a star, the later one.
         let mut known: HashMap<&str, (Vec<f64>, String)> = HashMap::new();
         for rows in table.blocks() {
-            let block = Catalogue::read_block(&mut table, id_column, &settings.labels, false, rows.clone())?;
+            let block = Catalogue::read_block(&mut table, &wanted, rows.clone())?;
             let words = match tells {
                 true => table.texts(PATHOLOGY, rows, "it says what is wrong with each star")?,
                 false => vec![String::new(); block.len()],

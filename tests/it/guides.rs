@@ -87,6 +87,20 @@ fn another_survey_goes_as_written() {
 }
 
 #[test]
+fn label_transfer_goes_as_written() {
+    if !Command::new("python3").args(["-c", "import numpy"]).output().is_ok_and(|output| output.status.success()) {
+        say("SKIPPED: docs/label-transfer.md needs python3 with numpy");
+        return;
+    }
+    let folder = follow("label-transfer.md");
+    let table = std::fs::read_to_string(folder.path().join("b_on_the_scale_of_a.csv")).unwrap();
+    assert_eq!(table.lines().count(), 451);
+    let comparison = std::fs::read_to_string(folder.path().join("a-and-b/comparison.json")).unwrap();
+    let comparison: serde_json::Value = serde_json::from_str(&comparison).unwrap();
+    assert_eq!(comparison["comparison"]["n_stars"], 200, "stars in common");
+}
+
+#[test]
 fn a_new_network_goes_as_written() {
     let folder = follow("add-a-network.md");
     for file in ["mine/latest/report.html", "longer/latest/report.html", "sweep/latest/sweep.csv"] {

@@ -163,6 +163,29 @@ fn identifiers_that_look_like_formulas_are_shielded_and_read_back() {
     assert!(table.texts("id", rows, "").unwrap().iter().all(|id| id.starts_with("=s")));
 }
 
+#[test]
+fn labels_under_other_names_and_worked_out_train_the_same_model() {
+    let (folder, truth) = arrays();
+    let folder = folder.path();
+    let expected = estimates(folder, &[]);
+    let row = |(n, row): (usize, ndarray::ArrayView1<f64>)| format!("=s{n}\t{}\t{}\n", row[0] / 2.0, row[1]);
+    let rows: String = truth.labels.rows().into_iter().enumerate().map(row).collect();
+    std::fs::write(folder.join("other.tsv"), format!("star id\thalf\tlog g\n{rows}")).unwrap();
+    let columns = "[data.columns]\nteff = \"2 * half\"\nlogg = { column = \"log g\" }\nid = { column = \"star id\" }\n";
+    std::fs::write(folder.join("own.toml"), format!("{}{columns}", EXPERIMENT.replace("labels.csv", "other.tsv")))
+        .unwrap();
+    assert_close(&estimates(folder, &[]), &expected, 1e-9);
+    let resolved = std::fs::read_to_string(folder.join("experiments/own/latest/experiment.toml")).unwrap();
+    assert!(resolved.contains("teff = \"2 * half\""), "{resolved}");
+    refuse(folder, &["data.columns.teff=\"2 * hlaf\""], &["data.columns.teff = \"2 * hlaf\"", "did you mean half?"]);
+    let wrong = |set: &str, said: &[&str]| refused(folder, &["run", "own.toml", "--set", set], 2, said);
+    wrong("data.columns.teff=\"2 *\"", &["data.columns.teff", "it ends where", "at character 4"]);
+    wrong("data.columns.tef=\"half\"", &["data.columns.tef", "did you mean teff?"]);
+    wrong("data.arrays.id_column=\"star id\"", &["data.columns.id", "data.arrays.id_column"]);
+    wrong("selection.reject_marked=[\"\"]", &["selection.reject_marked", "columns of yes or no"]);
+    wrong("data.columns.teff.errors=\"x\"", &["errors"]);
+}
+
 fn spectrum(path: &Path) {
     write_apstar(path, "2M0", &[100.0; N_PIXELS], &[1.0; N_PIXELS], &[0; N_PIXELS]);
 }

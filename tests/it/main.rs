@@ -7,6 +7,7 @@ mod best_fits;
 mod bad_fit;
 mod calibration;
 mod cannon_descent;
+mod catalogues;
 mod cli;
 mod closed_form;
 mod compare;

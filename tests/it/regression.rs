@@ -87,6 +87,21 @@ fn undefined_integers_are_missing_labels() {
 }
 
 #[test]
+fn logical_columns_are_yes_no_or_missing_and_lists_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logical.fits");
+    let columns = ["TTYPE1  = 'bad     '", "TFORM1  = 'L       '", "TTYPE2  = 'masks   '", "TFORM2  = '2B      '"];
+    write(&path, &[primary(), table("BINTABLE", 3, 3, &columns, b"T\x01\x02F\x01\x02\0\x01\x02")]);
+    let mut table = Table::open(&path).unwrap();
+    let bad = table.numbers("bad", 0..3, "").unwrap();
+    assert!(bad[..2] == [1.0, 0.0] && bad[2].is_nan(), "{bad:?}");
+    assert_eq!(table.flags("bad", 0..3).unwrap(), [1, 0, 0]);
+    assert_eq!(table.texts("bad", 0..3, "").unwrap(), ["true", "false", ""]);
+    let said = table.flags("masks", 0..3).unwrap_err().to_string();
+    assert!(said.contains("column masks holds 2 values a row, not one whole number"), "{said}");
+}
+
+#[test]
 fn undefined_pixels_of_scaled_images_are_nan() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("blank.fits");

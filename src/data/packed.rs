@@ -1,0 +1,71 @@
+//! Files of text that may be compressed by gzip, told by their first bytes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use super::files;
+use crate::error::{Error, Result};
+
+/// How gzip begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Bytes read at a time.
+const BUFFER: usize = 1 << 18;
+
+/// A file from its beginning, expanded where it is compressed.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    let mut file = BufReader::with_capacity(BUFFER, files::open(path)?);
+    let is_packed = file.fill_buf().map_err(Error::io(path, "read"))?.starts_with(&GZIP);
+    Ok(if is_packed { Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))) } else { Box::new(file) })
+}
+
+/// Its first bytes, at most so many; fewer where it is damaged.
+///
+/// # Errors
+/// [`Error::Io`] if there is no such file.
+pub(super) fn start(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut start = Vec::new();
+    // What is wrong with it is said by whoever reads it all.
+    let _ = open(path)?.take(most).read_to_end(&mut start);
+    Ok(start)
+}
+
+/// Whether a file is compressed.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn is_packed(path: &Path) -> Result<bool> {
+    let mut start = [0; 2];
+    let read = files::open(path)?.read(&mut start).map_err(Error::io(path, "read"))?;
+    Ok(read == 2 && start == GZIP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn packed_and_plain_texts_read_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, packed) = (folder.path().join("a.csv"), folder.path().join("b.csv"));
+        std::fs::write(&plain, "id,teff\n").unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), Default::default());
+        gzip.write_all(b"id,teff\n").unwrap();
+        gzip.finish().unwrap();
+        for (path, expected) in [(&plain, false), (&packed, true)] {
+            assert_eq!(is_packed(path).unwrap(), expected);
+            assert_eq!(start(path, 5).unwrap(), b"id,te");
+            let mut text = String::new();
+            open(path).unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "id,teff\n");
+        }
+        let cut = std::fs::read(&packed).unwrap();
+        std::fs::write(&packed, &cut[..cut.len() - 9]).unwrap();
+        assert!(open(&packed).unwrap().read_to_end(&mut Vec::new()).is_err());
+    }
+}

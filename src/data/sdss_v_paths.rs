@@ -1,0 +1,214 @@
+//! Where the spectrum of a row of Astra's tables lies, in a folder that is flat or laid out as the archive or a part of it.
+//!
+//! Paths: `sdss/tree` (`dr19.cfg`, `dr20.cfg`), `sdss_access`, and Astra 0.6.0, whose summary tables both releases have.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::catalogue::AstraSpectrum;
+use super::spectrum_part::{Observatory, Part};
+
+/// The version of Astra whose files hold APOGEE spectra; those of 0.8.1 (DR20) have none.
+const V_ASTRA: &str = "0.6.0";
+/// The release of spectra that DR17 had already.
+const DR17: &str = "dr17";
+
+/// A folder of spectra, in which files are looked for without listing any of its folders twice.
+#[derive(Debug)]
+pub struct SpectrumFolder {
+    root: PathBuf,
+    listed: Mutex<HashMap<PathBuf, Arc<BTreeSet<String>>>>,
+}
+
+/// What leads to a file: names of folders from the archive's root on, the file's own last.
+type Way = Vec<String>;
+
+impl SpectrumFolder {
+    /// The folder.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_path_buf(), listed: Mutex::default() }
+    }
+
+    /// The spectrum of a row: its star's `mwmStar` file, or else the `apStar` file of its release.
+    ///
+    /// A DR17 spectrum is looked for in DR17's own file first, since `mwmStar` has it only where SDSS-V has none of that star.
+    /// Each file may lie in the folder itself, or below it as in the archive from any folder of the archive's path on; it may
+    /// be compressed; and `apStar` files of SDSS-V may have the day of the last visit in their names, the latest of which is
+    /// taken. Rows whose values are no plain names are not found.
+    pub fn locate(&self, spectrum: &AstraSpectrum, telescope: &str, field: &str) -> Option<PathBuf> {
+        ways(spectrum, telescope, field).iter().find_map(|way| self.find(way))
+    }
+
+    fn find(&self, way: &[String]) -> Option<PathBuf> {
+        let (name, folders) = way.split_last()?;
+        // From the flat folder to the archive's root.
+        (0..=folders.len()).rev().find_map(|first| {
+            let folder = folders[first..].iter().fold(self.root.clone(), |path, part| path.join(part));
+            let names = [format!("{name}.fits"), format!("{name}.fits.gz")];
+            let plain = names.into_iter().map(|name| folder.join(name)).find(|path| path.is_file());
+            plain.or_else(|| {
+                let listed = self.list(&folder);
+                let begin = format!("{name}-");
+                let days = listed.range(begin.clone()..).take_while(|found| found.starts_with(&begin));
+                let day =
+                    |found: &String| found[begin.len()..].split_once(".fits").and_then(|(day, _)| day.parse().ok());
+                let latest = days.filter_map(|found| Some((day(found)?, found))).max_by_key(|(day, _): &(u32, _)| *day);
+                latest.map(|(_, found)| folder.join(found))
+            })
+        })
+    }
+
+    fn list(&self, folder: &Path) -> Arc<BTreeSet<String>> {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = listed.entry(folder.to_path_buf()).or_insert_with(|| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            Arc::new(entries.filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        });
+        Arc::clone(names)
+    }
+}
+
+/// The name of the file that is looked for first; empty where the row leads nowhere.
+pub fn first_name(spectrum: &AstraSpectrum, telescope: &str, field: &str) -> String {
+    let first = ways(spectrum, telescope, field).into_iter().next().and_then(|way| way.last().cloned());
+    first.map(|name| format!("{name}.fits")).unwrap_or_default()
+}
+
+/// The ways to a row's spectrum, best first, without the files' ending.
+fn ways(spectrum: &AstraSpectrum, telescope: &str, field: &str) -> Vec<Way> {
+    let AstraSpectrum { sdss_id, release, apred, obj, healpix } = spectrum;
+    let way = |folders: &str, name: String| folders.split('/').map(String::from).chain([name]).collect::<Way>();
+    let of_star = sdss_id.map(|id| {
+        let group = format!("{:02}/{:02}", id / 100 % 100, id % 100);
+        let folders = format!("spectro/astra/{V_ASTRA}/spectra/star/{group}");
+        way(&folders, format!("mwmStar-{V_ASTRA}-{id}"))
+    });
+    let is_plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+    let mut of_release = Vec::new();
+    if [apred, obj, telescope].into_iter().all(is_plain) {
+        if release == DR17 {
+            let prefix = if telescope.starts_with("lco") { "as" } else { "ap" };
+            if is_plain(field) {
+                let folders = format!("apogee/spectro/redux/{apred}/stars/{telescope}/{field}");
+                of_release.push(way(&folders, format!("{prefix}Star-{apred}-{obj}")));
+            }
+        } else {
+            let stars = format!("spectro/apogee/redux/{apred}/stars/{telescope}");
+            if let Some(pixel) = healpix {
+                let folders = format!("{stars}/{}/{pixel}", pixel / 1000);
+                of_release.push(way(&folders, format!("apStar-{apred}-{telescope}-{obj}")));
+            } else {
+                of_release.push(way(&stars, format!("apStar-{apred}-{telescope}-{obj}")));
+            }
+            if telescope == "apo1m" && is_plain(field) {
+                of_release.push(way(&format!("{stars}/{field}"), format!("apStar-{apred}-{obj}")));
+            }
+        }
+    }
+    if release == DR17 {
+        of_release.into_iter().chain(of_star).collect()
+    } else {
+        of_star.into_iter().chain(of_release).collect()
+    }
+}
+
+/// Which spectrum of a file is the one that a telescope took: files of Astra hold those of both observatories.
+pub fn part_of(path: &Path, telescope: &str) -> Part {
+    let is_of_astra = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mwm"));
+    let observatory = if telescope.starts_with("lco") { Observatory::Lco } else { Observatory::Apo };
+    Part { observatory: Some(observatory).filter(|_| is_of_astra && !telescope.is_empty()), visit: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spectrum(release: &str, apred: &str) -> AstraSpectrum {
+        AstraSpectrum {
+            sdss_id: Some(85_993_595),
+            release: release.into(),
+            apred: apred.into(),
+            obj: "2M17+01".into(),
+            healpix: Some(10_105),
+        }
+    }
+
+    fn place(folder: &Path, relative: &str) -> PathBuf {
+        let path = folder.join(relative);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "").unwrap();
+        path
+    }
+
+    #[test]
+    fn paths_are_those_of_the_archive() {
+        let said = |spectrum: &AstraSpectrum, telescope: &str, field: &str| -> Vec<String> {
+            ways(spectrum, telescope, field).iter().map(|way| way.join("/")).collect()
+        };
+        let star = "spectro/astra/0.6.0/spectra/star/35/95/mwmStar-0.6.0-85993595";
+        let apogee = "spectro/apogee/redux/1.3/stars/apo25m/10/10105/apStar-1.3-apo25m-2M17+01";
+        assert_eq!(said(&spectrum("sdss5", "1.3"), "apo25m", ""), [star, apogee]);
+        let dr17 = "apogee/spectro/redux/dr17/stars/lco25m/060+00/asStar-dr17-2M17+01";
+        assert_eq!(said(&spectrum("dr17", "dr17"), "lco25m", "060+00"), [dr17, star]);
+        let one_metre = &said(&spectrum("sdss5", "1.3"), "apo1m", "calibration")[2];
+        assert_eq!(one_metre, "spectro/apogee/redux/1.3/stars/apo1m/calibration/apStar-1.3-2M17+01");
+        let short = AstraSpectrum { sdss_id: Some(7), ..AstraSpectrum::default() };
+        assert_eq!(said(&short, "", ""), ["spectro/astra/0.6.0/spectra/star/00/07/mwmStar-0.6.0-7"]);
+        assert_eq!(first_name(&spectrum("dr17", "dr17"), "apo25m", "M15"), "apStar-dr17-2M17+01.fits");
+        assert_eq!(first_name(&AstraSpectrum::default(), "apo25m", "M15"), "");
+    }
+
+    #[test]
+    fn folders_may_be_flat_or_mirror_any_part_of_the_archive() {
+        for relative in [
+            "mwmStar-0.6.0-85993595.fits",
+            "35/95/mwmStar-0.6.0-85993595.fits.gz",
+            "spectro/astra/0.6.0/spectra/star/35/95/mwmStar-0.6.0-85993595.fits",
+            "apStar-1.3-apo25m-2M17+01.fits",
+            "apo25m/10/10105/apStar-1.3-apo25m-2M17+01.fits",
+            "redux/1.3/stars/apo25m/10/10105/apStar-1.3-apo25m-2M17+01-59800.fits",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = place(folder.path(), relative);
+            let found = SpectrumFolder::new(folder.path()).locate(&spectrum("sdss5", "1.3"), "apo25m", "");
+            assert_eq!(found, Some(path));
+        }
+    }
+
+    #[test]
+    fn the_latest_visit_is_taken_and_other_stars_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let locate = || SpectrumFolder::new(folder.path()).locate(&spectrum("sdss5", "1.3"), "apo25m", "");
+        place(folder.path(), "apStar-1.3-apo25m-2M17+0123-59999.fits");
+        place(folder.path(), "apStar-1.3-apo25m-2M17+01-old.fits");
+        assert_eq!(locate(), None);
+        place(folder.path(), "apStar-1.3-apo25m-2M17+01-59800.fits");
+        let latest = place(folder.path(), "apStar-1.3-apo25m-2M17+01-60012.fits");
+        assert_eq!(locate(), Some(latest));
+        let star = place(folder.path(), "mwmStar-0.6.0-85993595.fits");
+        assert_eq!(locate(), Some(star));
+        let dr17 = place(folder.path(), "M15/apStar-dr17-2M17+01.fits");
+        let found = SpectrumFolder::new(folder.path()).locate(&spectrum("dr17", "dr17"), "apo25m", "M15");
+        assert_eq!(found, Some(dr17));
+    }
+
+    #[test]
+    fn a_row_never_leads_out_of_the_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let inside = root.path().join("inside");
+        std::fs::create_dir(&inside).unwrap();
+        place(root.path(), "apStar-dr17-x.fits");
+        for (apred, obj, telescope, field) in [
+            ("dr17", "../apStar-dr17-x", "apo25m", "M15"),
+            ("dr17", "x", "apo25m", ".."),
+            ("dr17", "x", "..", "M15"),
+            ("..", "x", "apo25m", "M15"),
+        ] {
+            let (apred, obj) = (apred.to_string(), obj.to_string());
+            let spectrum = AstraSpectrum { sdss_id: None, healpix: None, release: "dr17".into(), apred, obj };
+            assert!(ways(&spectrum, telescope, field).is_empty());
+            assert_eq!(SpectrumFolder::new(&inside).locate(&spectrum, telescope, field), None);
+        }
+    }
+}
