@@ -6,12 +6,13 @@ use std::process::Command;
 
 use maury::data::files::files_below;
 use maury::data::fits::FitsReader;
+use maury::data::selection::{Selection, select};
 use maury::data::spectrum_file::{Format, Part, RawSpectrum, read, visits};
 use maury::mock::{MockFormat, MockSettings, survey};
 use maury::progress::Silent;
 use maury::spectra::grid::WavelengthGrid;
 
-use crate::support::{N_PIXELS, refused, say, succeeded};
+use crate::support::{N_PIXELS, maury, refused, say, succeeded};
 
 /// APOGEE_PIXMASK bits 0 to 7 and 14.
 const BAD: i64 = 0x40FF;
@@ -25,7 +26,7 @@ fn make(folder: &Path, stars: usize, seed: u64, format: MockFormat) -> survey::M
 
 /// A survey in both formats.
 struct Both {
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
     dr17: PathBuf,
     sdss_v: PathBuf,
     summaries: [survey::MockSummary; 2],
@@ -36,7 +37,7 @@ fn both() -> Both {
     let root = tempfile::tempdir().unwrap();
     let [dr17, sdss_v] = ["dr17", "sdss-v"].map(|name| root.path().join(name));
     let summaries = [make(&dr17, 40, 3, MockFormat::Dr17), make(&sdss_v, 40, 3, MockFormat::SdssV)];
-    Both { _root: root, dr17, sdss_v, summaries }
+    Both { root, dr17, sdss_v, summaries }
 }
 
 fn only_file(folder: &Path, relative: String) -> PathBuf {
@@ -79,7 +80,7 @@ fn assert_same(dr17: &RawSpectrum, sdss_v: &RawSpectrum, within: f64) -> usize {
 
 #[test]
 fn both_formats_hold_the_same_spectra() {
-    let Both { _root, dr17, sdss_v, summaries: [of_dr17, of_sdss_v] } = both();
+    let Both { root: _root, dr17, sdss_v, summaries: [of_dr17, of_sdss_v] } = both();
     assert_eq!((of_dr17.n_spectra, &of_dr17.pathologies), (of_sdss_v.n_spectra, &of_sdss_v.pathologies));
     let truth = |folder: &Path| std::fs::read(survey::truth(folder)).unwrap();
     assert_eq!(truth(&dr17), truth(&sdss_v));
@@ -145,7 +146,7 @@ fn both_formats_hold_the_same_spectra() {
 
 #[test]
 fn the_table_holds_the_labels_of_dr17_over_hydrogen() {
-    let Both { _root, dr17, sdss_v, .. } = both();
+    let Both { root: _root, dr17, sdss_v, .. } = both();
     let mut old = FitsReader::open(&survey::catalogue(&dr17, MockFormat::Dr17)).unwrap();
     let mut new = FitsReader::open(&survey::catalogue(&sdss_v, MockFormat::SdssV)).unwrap();
     let (n_rows, columns) = new.table_layout(APOGEE).unwrap();
@@ -227,6 +228,28 @@ fn the_table_holds_the_labels_of_dr17_over_hydrogen() {
             assert_eq!((fields[*row].is_empty(), old_names[*row].is_empty()), (!is_old, rows.len() == 1));
         }
     }
+}
+
+#[test]
+fn an_experiment_finds_the_same_stars_in_both_formats_and_their_spectra() {
+    let Both { root, dr17, sdss_v, .. } = both();
+    let labels = ["teff", "logg", "fe_h", "mg_fe", "si_fe"].map(String::from);
+    let not_bad = Selection { reject_aspcapflag_bits: vec![23], ..Selection::default() };
+    let old = select(&survey::catalogue(&dr17, MockFormat::Dr17), "APOGEE_ID", &labels, &not_bad).unwrap().0;
+    let not_bad = Selection { reject_marked: vec!["flag_bad".into()], ..Selection::default() };
+    let new = select(&survey::catalogue(&sdss_v, MockFormat::SdssV), "APOGEE_ID", &labels, &not_bad).unwrap().0;
+    assert_eq!((&new.id, &new.snr, &new.starflag), (&old.id, &old.snr, &old.starflag));
+    assert!(new.len() > 40 && new.astra.iter().all(|spectrum| spectrum.release == "sdss5"));
+    for (old, new) in old.labels.iter().flatten().zip(new.labels.iter().flatten()) {
+        assert!((old - new).abs() < 5e-7, "{old} {new}");
+    }
+    let toml = "[data]\ntruth = \"sdss-v/truth.csv\"\n[data.apstar]\nspectra = \"sdss-v\"\n\
+                catalogue = \"sdss-v/spectro/astra/0.6.0/summary/astraAllStarASPCAP-0.6.0.fits.gz\"\n\
+                [selection]\nreject_marked = [\"flag_bad\"]\n[models.linear.cannon]\norder = 1\n";
+    std::fs::write(root.path().join("try.toml"), toml).unwrap();
+    let said = maury(root.path(), &["prepare", "try.toml"]);
+    let said = String::from_utf8_lossy(&said.stderr);
+    assert!(said.contains(&format!("spectrum on disk: 0 removed, {} left", new.len())), "{said}");
 }
 
 #[test]
@@ -337,8 +360,10 @@ fn the_format_is_named_on_the_command_line_and_in_experiments() {
     experiment("dr18");
     refused(root.path(), &["prepare", "try.toml"], 2, &["dr18", "sdss-v"]);
     experiment("sdss-v");
+    let with_fields = ["prepare", "try.toml", "--set", "selection.fields=[\"M15\"]"];
+    refused(root.path(), &with_fields, 2, &["selection.fields", "must be []"]);
     // One star is too few for whatever comes next, but the survey is made.
-    crate::support::maury(root.path(), &["prepare", "try.toml"]);
+    maury(root.path(), &["prepare", "try.toml"]);
     let mock = root.path().join("experiments/.prepared/mock-1-stars-seed-1-sdss-v-v1");
     assert!(survey::catalogue(&mock, MockFormat::SdssV).is_file());
     // Settings that name no format say what they always said.
