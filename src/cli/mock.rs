@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
 use super::say;
-use crate::mock::{MockSettings, survey};
+use crate::mock::{MockFormat, MockSettings, survey};
 
 /// Make a survey to try things on.
 ///
@@ -18,11 +18,14 @@ use crate::mock::{MockSettings, survey};
 ///
 /// OUT then holds allStar.fits and spectra/, in the formats of DR17, and truth.csv: what every star really is, beside the
 /// catalogue that knows it with errors, and a column `pathology`. Everything that works on the real survey works on it.
+///
+/// With `--format sdss-v` the same stars and spectra lie in OUT as in the archive of DR19: the table astraAllStarASPCAP, an
+/// mwmStar, an mwmVisit and an apStar of each star; the second spectrum of a star is one of DR17, in that release's own way.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: maury mock --stars 400 mock && \\\n    \
     maury run configs/apogee.toml --set data.apstar.catalogue=mock/allStar.fits \\\n        \
     --set data.apstar.spectra=mock/spectra --set data.truth=mock/truth.csv\n\n\
-    About 2 MB a star: 1886 stars take 4 GB.")]
+    About 2 MB a star: 1886 stars take 4 GB, as SDSS-V 5.5 GB.")]
 pub struct MockArgs {
     /// Stars that the cuts of configs/apogee.toml leave.
     #[arg(long, value_name = "N", default_value_t = MockSettings::default().stars)]
@@ -30,12 +33,15 @@ pub struct MockArgs {
     /// The same seed gives the same files, to the last bit.
     #[arg(long, value_name = "S", default_value_t = MockSettings::default().seed)]
     seed: u64,
+    /// In whose files the survey is written; stars and spectra are the same.
+    #[arg(long, value_name = "RELEASE", value_enum, default_value_t = MockSettings::default().format)]
+    format: MockFormat,
     /// The folder to make; it appears when everything is in it.
     out: PathBuf,
 }
 
 pub fn execute(args: &MockArgs, bars: &Bars) -> anyhow::Result<()> {
-    let settings = MockSettings { stars: args.stars, seed: args.seed };
+    let settings = MockSettings { stars: args.stars, seed: args.seed, format: args.format };
     heed_ctrl_c();
     let summary = survey::write(&args.out, &settings, bars)?;
     let counts = |counts: &mut dyn Iterator<Item = (&str, usize)>| {
@@ -48,8 +54,20 @@ pub fn execute(args: &MockArgs, bars: &Bars) -> anyhow::Result<()> {
     if !summary.pathologies.is_empty() {
         writeln!(text, "amiss: {}", counts(&mut summary.pathologies.iter().map(|(name, count)| (*name, *count))))?;
     }
-    writeln!(text, "{out}: allStar.fits, spectra/, truth.csv, {:.0} MB", summary.bytes as f64 / 1e6)?;
-    writeln!(text, "now:\n  maury run configs/apogee.toml --set data.apstar.catalogue={out}/allStar.fits \\")?;
-    writeln!(text, "      --set data.apstar.spectra={out}/spectra --set data.truth={out}/truth.csv")?;
+    let (files, fields) = match args.format {
+        MockFormat::Dr17 => ("allStar.fits, spectra/", ""),
+        // SDSS-V has none.
+        MockFormat::SdssV => ("spectro/, apogee/", " --set selection.fields=[]"),
+    };
+    let catalogue = survey::catalogue(&args.out, args.format);
+    let (spectra, truth) = (survey::spectra(&args.out, args.format), survey::truth(&args.out));
+    writeln!(text, "{out}: {files}, truth.csv, {:.0} MB", summary.bytes as f64 / 1e6)?;
+    writeln!(text, "now:\n  maury run configs/apogee.toml --set data.apstar.catalogue={} \\", catalogue.display())?;
+    writeln!(
+        text,
+        "      --set data.apstar.spectra={} --set data.truth={}{fields}",
+        spectra.display(),
+        truth.display()
+    )?;
     say(&text)
 }

@@ -105,7 +105,9 @@ impl Cells {
         Ok(match self {
             Self::Texts(_) => Value::of_cells(&self.texts(rows)?),
             Self::Numbers(cells) => cells[rows].iter().map(|cell| Value::number(*cell)).collect(),
-            Self::Integers(cells) => cells[rows].iter().map(|cell| cell.map_or(Value::Missing, Value::integer)).collect(),
+            Self::Integers(cells) => {
+                cells[rows].iter().map(|cell| cell.map_or(Value::Missing, Value::integer)).collect()
+            }
             Self::Booleans(cells) => {
                 let word = |cell: &Option<bool>| cell.map_or(Value::Missing, |yes| Value::text(yes.to_string()));
                 cells[rows].iter().map(word).collect()

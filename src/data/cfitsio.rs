@@ -1,4 +1,4 @@
-//! The cfitsio calls maury reads and writes with, made safe: the only unsafe code of the crate.
+//! The cfitsio calls maury reads and writes with, made safe: with `cfitsio_checksum`, the only unsafe code of the crate.
 //!
 //! fitsio's own readers pass over undefined values (BLANK, TNULL), end full-width strings one byte behind their buffers,
 //! read names like `a[1].fits` as filters, and panic on tables with column types they do not know; these do not.
@@ -13,6 +13,7 @@ use fitsio::sys;
 const READONLY: c_int = 0;
 const IMAGE_HDU: c_int = 0;
 const BINARY_TABLE: c_int = 2;
+const TBYTE: c_int = 11;
 const TLOGICAL: c_int = 14;
 const TSTRING: c_int = 16;
 const TINT: c_int = 31;
@@ -47,7 +48,7 @@ impl Drop for Handle {
     }
 }
 
-/// Numbers that images and table columns are made of: f64, f32, i64, i32.
+/// What images and table columns are made of: f64, f32, i64, i32, u8, and bool, which is for columns alone.
 pub trait Element: Copy {
     /// cfitsio's code of the type in memory.
     const CODE: c_int;
@@ -73,6 +74,17 @@ impl Element for i64 {
 impl Element for i32 {
     const CODE: c_int = TINT;
     const BITPIX: c_int = 32;
+}
+
+impl Element for u8 {
+    const CODE: c_int = TBYTE;
+    const BITPIX: c_int = 8;
+}
+
+impl Element for bool {
+    /// cfitsio takes logical values as bytes of 0 and 1, which is what these are.
+    const CODE: c_int = TLOGICAL;
+    const BITPIX: c_int = 8;
 }
 
 /// Element types that images are read as.
@@ -301,7 +313,7 @@ impl Handle {
 }
 
 /// A file being written. Header keys go to the HDU that was made or gone to last.
-pub(super) struct NewFile(*mut sys::fitsfile);
+pub(super) struct NewFile(pub(super) *mut sys::fitsfile);
 
 impl Drop for NewFile {
     fn drop(&mut self) {
@@ -378,7 +390,7 @@ impl NewFile {
         succeed(status)
     }
 
-    /// Fills column `index` (from 0) of the current table with numbers, row by row.
+    /// Fills column `index` (from 0) of the current table with numbers or logical values, row by row.
     pub(super) fn numbers<T: Element>(&mut self, index: usize, values: &[T]) -> Result<(), String> {
         if values.is_empty() {
             return Ok(());
@@ -400,26 +412,6 @@ impl NewFile {
         let (column, n, array, mut status) = (index as c_int + 1, values.len() as i64, pointers.as_mut_ptr(), 0);
         // SAFETY: `pointers` holds a terminated string per row, which cfitsio only reads.
         unsafe { sys::ffpcls(self.0, column, 1, 1, n, array, &mut status) };
-        succeed(status)
-    }
-
-    /// Fills column `index` (from 0) of the current table with one logical value a row.
-    pub(super) fn logicals(&mut self, index: usize, values: &[bool]) -> Result<(), String> {
-        if values.is_empty() {
-            return Ok(());
-        }
-        let mut values: Vec<c_char> = values.iter().map(|value| c_char::from(*value)).collect();
-        let (column, n, mut status) = (index as c_int + 1, values.len() as i64, 0);
-        // SAFETY: `values` holds a byte per row, 0 or 1.
-        unsafe { sys::ffpcll(self.0, column, 1, 1, n, values.as_mut_ptr(), &mut status) };
-        succeed(status)
-    }
-
-    /// Writes CHECKSUM and DATASUM of the current HDU.
-    pub(super) fn checksum(&mut self) -> Result<(), String> {
-        let mut status = 0;
-        // SAFETY: the handle is open.
-        unsafe { sys::ffpcks(self.0, &mut status) };
         succeed(status)
     }
 
@@ -488,11 +480,11 @@ fn c_path(path: &Path) -> Result<CString, String> {
     CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| "the path holds a null byte".to_string())
 }
 
-fn c_text(text: &str) -> Result<CString, String> {
+pub(super) fn c_text(text: &str) -> Result<CString, String> {
     CString::new(text).map_err(|_| "a text holds a NUL character".to_string())
 }
 
-fn succeed(status: c_int) -> Result<(), String> {
+pub(super) fn succeed(status: c_int) -> Result<(), String> {
     match status {
         0 => Ok(()),
         104 | 106 => Err("it cannot be opened or written".into()),

@@ -38,9 +38,11 @@ pub enum ColumnValues {
     /// The same of 32-bit integers.
     IntegerVectors(usize, Vec<i32>),
     /// The same of 32-bit floating-point numbers.
-    FloatVectors(usize, Vec<f32>),
+    F32Vectors(usize, Vec<f32>),
+    /// The same of bytes.
+    Bytes(usize, Vec<u8>),
     /// True or false.
-    Logical(Vec<bool>),
+    Logicals(Vec<bool>),
 }
 
 impl Column {
@@ -85,13 +87,18 @@ impl Column {
     }
 
     /// A column with `width` single-precision numbers in each row.
-    pub fn float_vectors(name: impl Into<String>, width: usize, values: Vec<f32>) -> Self {
-        Self { name: name.into(), unit: "".into(), values: ColumnValues::FloatVectors(width, values) }
+    pub fn f32_vectors(name: impl Into<String>, width: usize, values: Vec<f32>) -> Self {
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::F32Vectors(width, values) }
+    }
+
+    /// A column with `width` bytes in each row.
+    pub fn bytes(name: impl Into<String>, width: usize, values: Vec<u8>) -> Self {
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::Bytes(width, values) }
     }
 
     /// A column of logical values.
     pub fn logicals(name: impl Into<String>, values: Vec<bool>) -> Self {
-        Self { name: name.into(), unit: "".into(), values: ColumnValues::Logical(values) }
+        Self { name: name.into(), unit: "".into(), values: ColumnValues::Logicals(values) }
     }
 
     /// Numbers in each row, of a column that has vectors.
@@ -99,7 +106,8 @@ impl Column {
         match &self.values {
             ColumnValues::Vectors(width, _)
             | ColumnValues::IntegerVectors(width, _)
-            | ColumnValues::FloatVectors(width, _) => Some(*width),
+            | ColumnValues::F32Vectors(width, _)
+            | ColumnValues::Bytes(width, _) => Some(*width),
             _ => None,
         }
     }
@@ -114,8 +122,9 @@ impl Column {
             ColumnValues::I32(values) => values.len(),
             ColumnValues::Vectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
             ColumnValues::IntegerVectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
-            ColumnValues::FloatVectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
-            ColumnValues::Logical(values) => values.len(),
+            ColumnValues::F32Vectors(width, values) => values.len().checked_div(*width).unwrap_or(0),
+            ColumnValues::Bytes(width, values) => values.len().checked_div(*width).unwrap_or(0),
+            ColumnValues::Logicals(values) => values.len(),
         }
     }
 
@@ -136,8 +145,9 @@ impl Column {
             ColumnValues::F64(_) | ColumnValues::F32(_) => String::new(),
             ColumnValues::Vectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
             ColumnValues::IntegerVectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
-            ColumnValues::FloatVectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
-            ColumnValues::Logical(values) => values[row].to_string(),
+            ColumnValues::F32Vectors(width, values) => spaced(&values[row * width..(row + 1) * width]),
+            ColumnValues::Bytes(width, values) => spaced(&values[row * width..(row + 1) * width]),
+            ColumnValues::Logicals(values) => values[row].to_string(),
         }
     }
 
@@ -155,8 +165,9 @@ impl Column {
             ColumnValues::I32(_) => "J".into(),
             ColumnValues::Vectors(width, _) => format!("{width}D"),
             ColumnValues::IntegerVectors(width, _) => format!("{width}J"),
-            ColumnValues::FloatVectors(width, _) => format!("{width}E"),
-            ColumnValues::Logical(_) => "1L".into(),
+            ColumnValues::F32Vectors(width, _) => format!("{width}E"),
+            ColumnValues::Bytes(width, _) => format!("{width}B"),
+            ColumnValues::Logicals(_) => "L".into(),
         }
     }
 }

@@ -201,8 +201,9 @@ impl FitsWriter {
                     self.file.texts(index, &values)
                 }
                 ColumnValues::F64(values) | ColumnValues::Vectors(_, values) => self.file.numbers(index, values),
-                ColumnValues::F32(values) | ColumnValues::FloatVectors(_, values) => self.file.numbers(index, values),
-                ColumnValues::Logical(values) => self.file.logicals(index, values),
+                ColumnValues::F32(values) | ColumnValues::F32Vectors(_, values) => self.file.numbers(index, values),
+                ColumnValues::Bytes(_, values) => self.file.numbers(index, values),
+                ColumnValues::Logicals(values) => self.file.numbers(index, values),
                 ColumnValues::I64(values) => self.file.numbers(index, values),
                 ColumnValues::I32(values) | ColumnValues::IntegerVectors(_, values) => self.file.numbers(index, values),
             }
@@ -228,13 +229,13 @@ impl FitsWriter {
         self.append_key(key, value, comment)
     }
 
-    /// Writes CHECKSUM and DATASUM into every header: for when all else is written.
+    /// Appends DATASUM and CHECKSUM to every header: for when all else is written.
     ///
     /// # Errors
     /// [`Error::Fits`].
     pub fn checksums(&mut self) -> Result<()> {
         for hdu in 0..self.names.len() {
-            self.file.go_to(hdu).and_then(|()| self.file.checksum()).map_err(failed(&self.path))?;
+            self.file.go_to(hdu).and_then(|()| self.file.checksums()).map_err(failed(&self.path))?;
         }
         Ok(())
     }
@@ -286,7 +287,8 @@ mod tests {
                     Column::f32("TEFF", "K", vec![4500.25, f32::NAN]),
                     Column::i32("FLAG", vec![7, -1]),
                     Column::vectors("ccf", 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-                    Column::float_vectors("flux", 2, vec![1.5, f32::NAN, 3.0, 4.0]),
+                    Column::f32_vectors("flux", 2, vec![0.5, f32::NAN, 1.5, 2.5]),
+                    Column::bytes("targets", 2, vec![0, 255, 7, 8]),
                     Column::logicals("is_bad", vec![true, false]),
                 ],
             )?;
@@ -306,13 +308,13 @@ mod tests {
         assert_eq!(fits.integers(3, "FLAG", 0..2).unwrap(), [7, -1]);
         assert_eq!(fits.key_text(3, "TFORM4").as_deref(), Some("3D"));
         assert_eq!(fits.key_text(3, "EXTNAME"), None);
-        assert_eq!(
-            (fits.key_text(3, "TFORM5").as_deref(), fits.key_text(3, "TFORM6").as_deref()),
-            (Some("2E"), Some("1L"))
-        );
-        assert_eq!(fits.row_vector(3, "flux", 1, 2).unwrap(), [3.0, 4.0]);
-        assert!(fits.row_vector(3, "flux", 0, 2).unwrap()[1].is_nan());
+        assert_eq!(fits.row_vector(3, "flux", 1, 9).unwrap(), [1.5, 2.5]);
+        assert!(fits.row_vector(3, "flux", 0, 9).unwrap()[1].is_nan());
+        assert_eq!(fits.row_vector(3, "targets", 0, 9).unwrap(), [0.0, 255.0]);
         assert_eq!(fits.logicals(3, "is_bad", 0..2).unwrap(), [Some(true), Some(false)]);
+        let forms = [5, 6, 7].map(|column| fits.key_text(3, &format!("TFORM{column}")).unwrap());
+        assert_eq!(forms, ["2E", "2B", "L"]);
+        assert_eq!(fits.key_text(3, "TDIM5").as_deref(), Some("(2)"));
         assert_eq!(fits.key_text(0, "DATASUM").as_deref(), Some("0"));
         assert!((1..4).all(|hdu| fits.has_key(hdu, "CHECKSUM") && fits.has_key(hdu, "DATASUM")));
         // The text goes on in the next card.

@@ -6,6 +6,7 @@ mod aspcapstar;
 pub mod catalogue;
 mod cells;
 mod cfitsio;
+mod cfitsio_checksum;
 pub mod columns;
 pub mod csv_text;
 mod expression;

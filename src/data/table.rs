@@ -10,8 +10,8 @@ use super::packed;
 use super::parquet_table::{self, ParquetTable};
 use super::sentinels::Remarks;
 use super::text_table::{HEADER_BYTES, TextTable};
-use super::votable::{self, VoTable};
 use super::value::Value;
+use super::votable::{self, VoTable};
 use crate::error::{Error, Result};
 
 /// Rows per block: enough to amortise cfitsio's calls, small enough that a 4 GB table needs a few MB.

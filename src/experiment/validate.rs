@@ -3,6 +3,7 @@
 use super::config::ExperimentConfig;
 use crate::kinds::kind::Subject;
 use crate::kinds::registry::ModelConfig;
+use crate::mock::MockFormat;
 use crate::spectra::continuum::{ContinuumMethod, MOST_ORDER};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Split;
@@ -75,6 +76,9 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
         let ordered = !matches!((range.min, range.max), (Some(min), Some(max)) if min > max);
         check(ordered, &format!("selection.ranges.{name}"), "has min above max; no star can pass")?;
     }
+    let is_sdss_v = config.data.mock.as_ref().is_some_and(|mock| mock.format == MockFormat::SdssV);
+    let no_fields = "must be [] with data.mock.format = \"sdss-v\": SDSS-V observes no fields of these names";
+    check(!is_sdss_v || config.selection.fields.is_empty(), "selection.fields", no_fields)?;
     validate_data(&config.data, config.continuum.method, check)
 }
 

@@ -149,7 +149,7 @@ impl StarSpectra {
         let width = if has_row { APOGEE_N_PIXELS } else { 0 };
         for name in VECTORS {
             let vector = if has_row { pixels(name, fitted, rows, row) } else { Vec::new() };
-            columns.push(Column::float_vectors(name, width, vector));
+            columns.push(Column::f32_vectors(name, width, vector));
         }
         for (k, label) in self.label_names.iter().enumerate() {
             let unit = if unit(label) == "K" { "K" } else { "" };

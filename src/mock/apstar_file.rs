@@ -17,6 +17,8 @@ use crate::spectra::grid::APOGEE_N_PIXELS;
 
 /// What headers write for a number nobody has.
 const MISSING: f64 = -9999.990234375;
+/// What catalogues quote as the error of a magnitude [mag].
+pub(super) const MAGNITUDE_ERROR: f64 = 0.022;
 /// Lags of the cross-correlation functions.
 const N_LAGS: usize = 243;
 
@@ -69,7 +71,7 @@ pub(super) fn write(path: &Path, content: &Content, random: &mut Random) -> Resu
         image(fits, "Telluric", &empty, visits, |visit| &visit.transmission)?;
         image(fits, "Telluric error", &empty, visits, |visit| &visit.transmission_error)?;
         fits.image::<f64>("", &[], &[])?;
-        fits.table("", &visit_table(content, random))?;
+        fits.table("", &visit_table(content, visit_file, random))?;
         fits.table("", &coadd_table(content, random))
     })
 }
@@ -116,7 +118,7 @@ fn primary_header(fits: &mut FitsWriter, content: &Content) -> Result<()> {
     fits.append_key("GLAT", latitude, "galactic latitude [deg]")?;
     for (band, magnitude) in [("J", j), ("H", h), ("K", k)] {
         fits.append_key(band, *magnitude, "magnitude")?;
-        fits.append_key(&format!("{band}_ERR"), 0.022, "uncertainty of the magnitude")?;
+        fits.append_key(&format!("{band}_ERR"), MAGNITUDE_ERROR, "uncertainty of the magnitude")?;
     }
     fits.append_key("SRC_H", "MOCK", "source of the H magnitude")?;
     fits.append_key("AKTARG", star.extinction_k, "extinction in K [mag]")?;
@@ -215,7 +217,12 @@ struct RvRow {
     error: f64,
 }
 
-fn visit_table(content: &Content, random: &mut Random) -> Vec<Column> {
+/// The velocities of the visits, whose files are called by `visit_file`.
+pub(super) fn visit_table(
+    content: &Content,
+    visit_file: impl Fn(&Star, usize) -> String,
+    random: &mut Random,
+) -> Vec<Column> {
     let Content { star, velocities, visits, .. } = content;
     let rows: Vec<RvRow> = (0..visits.len())
         .map(|n| RvRow {

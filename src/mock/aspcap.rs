@@ -36,12 +36,14 @@ pub(super) const ELEMENTS: [(&str, &str); 17] = [
 /// APOGEE_ASPCAPFLAG bits that occur here, with their names.
 pub(super) const ASPCAPFLAGS: [(u8, &str); 5] =
     [(11, "SN_WARN"), (16, "TEFF_BAD"), (17, "LOGG_BAD"), (23, "STAR_BAD"), (27, "SN_BAD")];
+/// The bit of those that condemns a star.
+pub(super) const STAR_BAD: i64 = 1 << 23;
 /// APOGEE_STARFLAG bits that occur here, with their names.
 pub(super) const STARFLAGS: [(u8, &str); 5] =
     [(0, "BAD_PIXELS"), (2, "BRIGHT_NEIGHBOR"), (4, "LOW_SNR"), (9, "PERSIST_HIGH"), (21, "MULTIPLE_SUSPECT")];
 /// Bits of the flag of an element: at the grid's edge, which is bad; red clump; red giant branch.
-const GRIDEDGE_BAD: i32 = 1;
-const SPEC_RC: i32 = 1 << 24;
+pub(super) const GRIDEDGE_BAD: i32 = 1;
+pub(super) const SPEC_RC: i32 = 1 << 24;
 const SPEC_RGB: i32 = 1 << 25;
 
 /// A number and its error; NaN where the catalogue has none.
@@ -122,7 +124,7 @@ pub(super) fn entry(star: &Star, input_names: &[String], snr: f64, random: &mut 
         match random.below(4) {
             // A bad parameter takes Teff and log g with it.
             0 => {
-                aspcapflag |= 1 << 16 | 1 << 17 | 1 << 23;
+                aspcapflag |= 1 << 16 | 1 << 17 | STAR_BAD;
                 (teff, logg) = (missing, missing);
             }
             // Without iron there is no [X/Fe].

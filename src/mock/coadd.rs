@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::detector::Windows;
+use super::detector::{Windows, bit};
 use super::visit::{Exposure, Visit, snr};
 use crate::stats::robust::median;
 
@@ -16,6 +16,10 @@ pub(super) struct Coadd {
     pub flux: Vec<f64>,
     /// Error of `flux`.
     pub error: Vec<f64>,
+    /// The same, ordinary where all visits have lost the pixel, as SDSS-V has it; 0 where a visit is missing.
+    pub unmarked_error: Vec<f64>,
+    /// Mean of the visits' continua; NaN where a visit is missing.
+    pub continuum: Vec<f64>,
     /// Bits that all visits have in common.
     pub mask: Vec<i64>,
     /// Visits weighted by their S/N as wholes; all 0 for a single visit.
@@ -60,6 +64,8 @@ pub(super) fn coadd(visits: &[Visit]) -> Coadd {
         union: combined(visits.iter().map(|visit| visit.windows.clone()), union),
         flux: vec![f64::NAN; n_pixels],
         error: vec![f64::NAN; n_pixels],
+        unmarked_error: vec![0.0; n_pixels],
+        continuum: vec![f64::NAN; n_pixels],
         mask: vec![0; n_pixels],
         global_flux: vec![f64::NAN; n_pixels],
         global_error: vec![f64::NAN; n_pixels],
@@ -71,13 +77,14 @@ pub(super) fn coadd(visits: &[Visit]) -> Coadd {
     let filled = covered.iter().enumerate().filter(|(chip, _)| lost_chip != Some(*chip));
     for pixel in filled.flat_map(|(_, window)| window.clone()) {
         let continuum = visits.iter().map(|visit| visit.continuum[pixel]).sum::<f64>() / visits.len() as f64;
-        let (mut weights, mut flux) = (0.0, 0.0);
+        let (mut weights, mut unmarked_weights, mut flux) = (0.0, 0.0, 0.0);
         let (mut global_weights, mut global_flux, mut global_variance) = (0.0, 0.0, 0.0);
         let mut mask = -1;
         for visit in visits {
             let level = visit.continuum[pixel];
             let weight = (level / visit.error[pixel]).powi(2);
             weights += weight;
+            unmarked_weights += (level / visit.unmarked_error(pixel)).powi(2);
             flux += weight * visit.flux[pixel] / level;
             let global = visit.snr * visit.snr;
             global_weights += global;
@@ -87,6 +94,10 @@ pub(super) fn coadd(visits: &[Visit]) -> Coadd {
         }
         coadd.flux[pixel] = continuum * flux / weights;
         coadd.error[pixel] = continuum / weights.sqrt();
+        coadd.continuum[pixel] = continuum;
+        // A pixel that some visit has is that visit's, in both.
+        let is_lost = mask & bit::LOST != 0;
+        coadd.unmarked_error[pixel] = if is_lost { continuum / unmarked_weights.sqrt() } else { coadd.error[pixel] };
         coadd.mask[pixel] = mask;
         coadd.global_flux[pixel] = continuum * global_flux / global_weights;
         coadd.global_error[pixel] = continuum * global_variance.sqrt() / global_weights;
@@ -95,6 +106,7 @@ pub(super) fn coadd(visits: &[Visit]) -> Coadd {
         // One visit is its own coadd, to the last bit; the second row is left empty.
         for pixel in covered.iter().cloned().flatten().filter(|pixel| visit.error[*pixel] > 0.0) {
             (coadd.flux[pixel], coadd.error[pixel]) = (visit.flux[pixel], visit.error[pixel]);
+            coadd.unmarked_error[pixel] = visit.unmarked_error(pixel);
         }
         coadd.global_flux.fill(0.0);
         coadd.global_error.fill(0.0);
@@ -128,7 +140,7 @@ pub(super) fn snr_of_unit_noise(exposures: &[Exposure]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mock::detector::{bit, quoted_error};
+    use crate::mock::detector::quoted_error;
     use crate::mock::random::Random;
 
     fn visit(windows: Windows, seed: u64) -> Visit {
@@ -168,6 +180,7 @@ mod tests {
         for pixel in 0..60 {
             if !coadd.common.iter().any(|window| window.contains(&pixel)) {
                 assert!(coadd.flux[pixel].is_nan() && coadd.error[pixel].is_nan() && coadd.mask[pixel] == 0);
+                assert!(coadd.unmarked_error[pixel] == 0.0 && coadd.continuum[pixel].is_nan());
                 assert!(coadd.global_flux[pixel].is_nan());
                 continue;
             }
@@ -188,6 +201,14 @@ mod tests {
             assert!(same(coadd.global_error[pixel], level * variance_1.sqrt() / below_1), "pixel {pixel}");
             let everywhere = visits.iter().all(|visit| visit.mask[pixel] & bit::BADPIX != 0);
             assert_eq!(coadd.mask[pixel] & bit::BADPIX != 0, everywhere, "pixel {pixel}");
+            let unmarked: f64 =
+                visits.iter().map(|visit| (visit.continuum[pixel] / visit.unmarked_error(pixel)).powi(2)).sum();
+            let expected = if everywhere { level / unmarked.sqrt() } else { coadd.error[pixel] };
+            assert!(
+                same(coadd.unmarked_error[pixel], expected) && coadd.unmarked_error[pixel] < 100.0,
+                "pixel {pixel}"
+            );
+            assert!(same(coadd.continuum[pixel], level), "pixel {pixel}");
             // Bad everywhere: the error says so still. Bad in some visits: the others alone count.
             assert_eq!(coadd.error[pixel] > 1e9, everywhere, "pixel {pixel}");
         }
@@ -201,6 +222,7 @@ mod tests {
         for pixel in coadd.common.iter().cloned().flatten() {
             assert_eq!((coadd.flux[pixel], coadd.error[pixel]), (visits[0].flux[pixel], visits[0].error[pixel]));
             assert_eq!(coadd.mask[pixel], visits[0].mask[pixel]);
+            assert_eq!(coadd.unmarked_error[pixel], visits[0].unmarked_error(pixel));
         }
         assert!(coadd.global_flux.iter().chain(&coadd.global_error).all(|value| *value == 0.0));
     }

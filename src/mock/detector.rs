@@ -47,8 +47,13 @@ pub(super) mod bit {
 ///
 /// A lost pixel gets 1e10 times the continuum, an airglow line ten times the error, persistence the root of 5, 4 or 3.
 pub(super) fn quoted_error(noise: f64, continuum: f64, mask: i64) -> f64 {
-    let airglow = if mask & bit::SIG_SKYLINE != 0 { 10.0 } else { 1.0 };
+    let airglow = airglow_factor(mask);
     if mask & bit::LOST != 0 { 1e10 * continuum * airglow } else { noise * airglow * persistence_factor(mask) }
+}
+
+/// By how much a flagged line of airglow enlarges an error.
+pub(super) fn airglow_factor(mask: i64) -> f64 {
+    if mask & bit::SIG_SKYLINE != 0 { 10.0 } else { 1.0 }
 }
 
 /// By how much persistence enlarges an error.

@@ -1,5 +1,5 @@
 //! A survey that can be had without a network: stars drawn as DR17 found them, observed by a simulated APOGEE, written in
-//! DR17's own formats with the truth beside them.
+//! DR17's own formats, or in SDSS-V's, with the truth beside them.
 //!
 //! Read [`survey`] first. What is measured on it is only as good as what is put in: the spectra are one-dimensional LTE
 //! models, every star beyond the models' range wears the spectrum of the nearest one inside (see [`pathology`]), and
@@ -17,6 +17,7 @@ mod instrument;
 pub mod pathology;
 mod plan;
 mod random;
+mod sdss_v;
 mod sky;
 pub mod survey;
 mod truth_file;
@@ -40,12 +41,32 @@ pub struct MockSettings {
     pub stars: usize,
     /// Any number; another number, another survey.
     pub seed: u64,
+    /// In whose files the survey is written; stars and spectra are the same in all.
+    #[serde(skip_serializing_if = "MockFormat::is_dr17")]
+    pub format: MockFormat,
+}
+
+/// The releases in whose formats a mock survey can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum MockFormat {
+    /// allStar and apStar files of DR17
+    #[default]
+    Dr17,
+    /// astraAllStarASPCAP, mwmStar, mwmVisit and apStar files of SDSS-V, as in DR19
+    SdssV,
+}
+
+impl MockFormat {
+    fn is_dr17(&self) -> bool {
+        *self == Self::Dr17
+    }
 }
 
 impl Default for MockSettings {
     fn default() -> Self {
         // As many stars as the lab has.
-        Self { stars: 1886, seed: 1 }
+        Self { stars: 1886, seed: 1, format: MockFormat::Dr17 }
     }
 }
 

@@ -329,7 +329,7 @@ mod tests {
 
     fn stars(stars: usize, seed: u64) -> Vec<Star> {
         let giants = Giants::new(&Emulator::shipped().unwrap()).unwrap();
-        survey(&MockSettings { stars, seed }, &giants)
+        survey(&MockSettings { stars, seed, ..MockSettings::default() }, &giants)
     }
 
     #[test]

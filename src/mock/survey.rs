@@ -1,13 +1,14 @@
 //! The story of a mock survey: draw the stars, observe them, combine their visits, write everything.
+//!
+//! Formats part where files are written, and nowhere before: stars, noise and masks do not depend on them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView1};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::MockSettings;
 use super::allstar_file::{self, Row};
 use super::apstar_file::{self, Content, Velocities};
 use super::aspcap::{self, Entry};
@@ -19,9 +20,12 @@ use super::instrument::{continuum, shifted};
 use super::pathology::Pathology;
 use super::plan::{self, Star, TEFF};
 use super::random::Random;
+use super::sdss_v;
+use super::sdss_v::archive::{self, Identity};
 use super::sky::FIELDS;
 use super::truth_file::{self, Truth};
 use super::visit::{Light, expose};
+use super::{MockFormat, MockSettings};
 use crate::data::files;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -46,8 +50,33 @@ pub struct MockSummary {
     pub bytes: u64,
 }
 
-/// Writes a survey below `folder`, which must not exist or be empty: `allStar.fits`, `truth.csv` and
+/// The catalogue of a survey in a folder.
+pub fn catalogue(folder: &Path, format: MockFormat) -> PathBuf {
+    match format {
+        MockFormat::Dr17 => folder.join("allStar.fits"),
+        MockFormat::SdssV => archive::summary(folder),
+    }
+}
+
+/// The folder of its spectra: they lie below it as in the archive of the release.
+pub fn spectra(folder: &Path, format: MockFormat) -> PathBuf {
+    match format {
+        MockFormat::Dr17 => folder.join("spectra"),
+        MockFormat::SdssV => folder.to_path_buf(),
+    }
+}
+
+/// The table of the truth about its stars.
+pub fn truth(folder: &Path) -> PathBuf {
+    folder.join("truth.csv")
+}
+
+/// Writes a survey below `folder`, which must not exist or be empty: `truth.csv`, and for DR17 `allStar.fits` and
 /// `spectra/apo25m/<field>/apStar-dr17-<id>.fits`.
+///
+/// For SDSS-V the folder is laid out as the archive of DR19: `spectro/astra/0.6.0` with the table of stars, an mwmStar and an
+/// mwmVisit of each, and `spectro/apogee/redux/1.3` with an apStar of each. A star's second spectrum, in another field, is one of
+/// DR17, below `apogee/spectro/redux/dr17` as in the archive of DR17.
 ///
 /// Memory stays flat however many stars there are, and the files do not depend on the number of threads.
 ///
@@ -65,8 +94,8 @@ pub fn write(folder: &Path, settings: &MockSettings, progress: &dyn Progress) ->
 }
 
 /// Whether a survey stands in a folder: it appears when everything is in it.
-fn is_there(folder: &Path) -> bool {
-    folder.join("allStar.fits").is_file()
+fn is_there(folder: &Path, settings: &MockSettings) -> bool {
+    catalogue(folder, settings.format).is_file()
 }
 
 /// Makes sure that a survey stands in `folder`, written as by [`write()`] if it does not; none if it was there, or another program
@@ -75,7 +104,7 @@ fn is_there(folder: &Path) -> bool {
 /// # Errors
 /// Those of [`write()`].
 pub fn provide(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Result<Option<MockSummary>> {
-    if is_there(folder) {
+    if is_there(folder, settings) {
         return Ok(None);
     }
     if let Some(beside) = folder.parent() {
@@ -87,11 +116,11 @@ pub fn provide(folder: &Path, settings: &MockSettings, progress: &dyn Progress) 
         tracing::info!("another maury makes this mock survey; waiting for it");
         let _ = file.lock();
     }
-    let written = match is_there(folder) {
+    let written = match is_there(folder, settings) {
         true => Ok(None),
         // Where file systems know no locks, two may have made the same: whose came first is taken.
         false => match write(folder, settings, progress) {
-            Err(_) if is_there(folder) => Ok(None),
+            Err(_) if is_there(folder, settings) => Ok(None),
             written => written.map(Some),
         },
     };
@@ -119,11 +148,15 @@ fn fill(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Resu
         night: Night::shipped()?,
         wavelength: WavelengthGrid::apogee().wavelength,
         input_names: emulator.names(),
-        spectra: folder.join("spectra").join("apo25m"),
+        folder,
+        format: settings.format,
     };
-    for field in &FIELDS {
-        files::create_folder(&observatory.spectra.join(field.name))?;
+    if settings.format == MockFormat::Dr17 {
+        for field in &FIELDS {
+            files::create_folder(&observatory.spectra().join(field.name))?;
+        }
     }
+    let identities = archive::identities(&stars);
 
     progress.start("mock spectra", stars.len());
     let mut observed: Vec<Observed> = Vec::with_capacity(stars.len());
@@ -137,7 +170,7 @@ fn fill(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Resu
                     return Err(Error::Interrupted { kept: false });
                 }
                 let companion = companions[n].map(|row| spectra.row(row));
-                let observed = observatory.observe(star, spectra.row(n), companion);
+                let observed = observatory.observe(star, &identities[star.index], spectra.row(n), companion);
                 progress.advance(1);
                 observed
             })
@@ -152,12 +185,22 @@ fn fill(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Resu
         let (a, b) = (&stars[*a], &stars[*b]);
         (a.ra.total_cmp(&b.ra)).then(a.dec.total_cmp(&b.dec)).then(a.field.name.cmp(b.field.name))
     });
-    let rows: Vec<Row> = order.iter().map(|n| row(&stars[*n], &observed[*n])).collect();
-    let catalogue = folder.join("allStar.fits");
-    allstar_file::write_table(&catalogue, &rows)?;
+    let catalogue = catalogue(folder, settings.format);
+    match settings.format {
+        MockFormat::Dr17 => {
+            let rows: Vec<Row> = order.iter().map(|n| row(&stars[*n], &observed[*n])).collect();
+            allstar_file::write_table(&catalogue, &rows)?;
+        }
+        MockFormat::SdssV => {
+            let rows: Vec<_> =
+                order.iter().map(|n| row_of_sdss_v(&stars[*n], &identities[*n], &observed[*n])).collect();
+            create_folder_of(&catalogue)?;
+            sdss_v::summary::write_table(&catalogue, &rows)?;
+        }
+    }
     let truths: Vec<Truth> =
         order.iter().map(|n| Truth { star: &stars[*n], residual_kms: observed[*n].velocities.residual }).collect();
-    let truth = folder.join("truth.csv");
+    let truth = truth(folder);
     truth_file::write(&truth, emulator.names(), &truths)?;
 
     let mut summary = MockSummary {
@@ -210,6 +253,22 @@ fn row<'a>(star: &'a Star, observed: &'a Observed) -> Row<'a> {
     }
 }
 
+fn row_of_sdss_v<'a>(star: &'a Star, identity: &'a Identity, observed: &'a Observed) -> sdss_v::summary::Row<'a> {
+    sdss_v::summary::Row {
+        star,
+        identity,
+        entry: &observed.entry,
+        magnitudes: observed.magnitudes,
+        velocities: &observed.velocities,
+        snr: observed.snr,
+        starflag: observed.starflag,
+    }
+}
+
+fn create_folder_of(file: &Path) -> Result<()> {
+    file.parent().map_or(Ok(()), files::create_folder)
+}
+
 fn size(path: &Path) -> Result<u64> {
     Ok(std::fs::metadata(path).map_err(Error::io(path, "read"))?.len())
 }
@@ -220,12 +279,24 @@ struct Observatory<'a> {
     night: Night,
     wavelength: Vec<f64>,
     input_names: &'a [String],
-    spectra: std::path::PathBuf,
+    folder: &'a Path,
+    format: MockFormat,
 }
 
 impl Observatory<'_> {
-    /// Observes a star, writes its file and returns its line of the catalogue.
-    fn observe(&self, star: &Star, model: ArrayView1<f32>, companion: Option<ArrayView1<f32>>) -> Result<Observed> {
+    /// Where DR17's files go, by field.
+    fn spectra(&self) -> PathBuf {
+        spectra(self.folder, self.format).join("apo25m")
+    }
+
+    /// Observes a star, writes its files and returns its line of the catalogue.
+    fn observe(
+        &self,
+        star: &Star,
+        identity: &Identity,
+        model: ArrayView1<f32>,
+        companion: Option<ArrayView1<f32>>,
+    ) -> Result<Observed> {
         let mut random = star.observation(self.seed);
         let light = self.light(star, model, companion, &mut random);
         let velocities = velocities(star, &mut random);
@@ -263,7 +334,6 @@ impl Observatory<'_> {
         let andflag = flags.iter().fold(-1, |all, flag| all & flag);
         let entry = aspcap::entry(star, self.input_names, coadd.snr, &mut random);
         let magnitudes = magnitudes(star, &mut random);
-        let path = self.spectra.join(star.field.name).join(allstar_file::spectrum_file(star));
         let content = Content {
             star,
             colours: magnitudes,
@@ -275,17 +345,46 @@ impl Observatory<'_> {
             starflag,
             andflag,
         };
-        apstar_file::write(&path, &content, &mut random)?;
+        let bytes = self.write(&content, identity, &mut random)?;
         Ok(Observed {
             magnitudes,
             snr: coadd.snr,
             snr_green: coadd.snr_green,
             starflag,
             andflag,
-            bytes: size(&path)?,
+            bytes,
             entry,
             velocities,
         })
+    }
+
+    /// Writes the files of a spectrum; their bytes.
+    fn write(&self, content: &Content, identity: &Identity, random: &mut Random) -> Result<u64> {
+        let star = content.star;
+        let paths = match self.format {
+            MockFormat::Dr17 => {
+                let path = self.spectra().join(star.field.name).join(allstar_file::spectrum_file(star));
+                apstar_file::write(&path, content, random)?;
+                vec![path]
+            }
+            MockFormat::SdssV if archive::is_of_dr17(star) => {
+                let path = archive::apstar_of_dr17(self.folder, star);
+                create_folder_of(&path)?;
+                apstar_file::write(&path, content, random)?;
+                vec![path]
+            }
+            MockFormat::SdssV => {
+                let apstar = archive::apstar(self.folder, star, identity);
+                let coadds = archive::mwm_star(self.folder, identity);
+                let visits = archive::mwm_visit(self.folder, identity);
+                [&apstar, &coadds, &visits].into_iter().try_for_each(|path| create_folder_of(path))?;
+                sdss_v::apstar::write(&apstar, content, identity, random)?;
+                sdss_v::mwm::write_star(&coadds, content, identity)?;
+                sdss_v::mwm::write_visits(&visits, content, identity)?;
+                vec![apstar, coadds, visits]
+            }
+        };
+        paths.iter().map(|path| size(path)).sum()
     }
 
     /// The star's light, that of a companion mixed in.

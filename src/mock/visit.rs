@@ -1,6 +1,8 @@
 //! One visit: a star's light through one fibre in one night, as the pipeline hands it to the coadd.
 
-use super::detector::{Flaws, KMS_PER_PIXEL, Windows, bit, persistence_factor, place_on_chip, quoted_error, windows};
+use super::detector::{
+    Flaws, KMS_PER_PIXEL, Windows, airglow_factor, bit, persistence_factor, place_on_chip, quoted_error, windows,
+};
 use super::instrument::{Optics, broadened, shifted, throughput};
 use super::pathology::Pathology;
 use super::random::Random;
@@ -106,6 +108,16 @@ pub(super) struct Visit {
     pub snr: f64,
     /// The chip without data, if one has none.
     pub lost_chip: Option<usize>,
+}
+
+impl Visit {
+    /// The error of a pixel, ordinary where the pixel is lost: SDSS-V tells of those by the mask alone.
+    pub(super) fn unmarked_error(&self, pixel: usize) -> f64 {
+        match self.mask[pixel] {
+            mask if mask & bit::LOST == 0 => self.error[pixel],
+            mask => self.plain_error[pixel] * airglow_factor(mask),
+        }
+    }
 }
 
 /// Exposes the detector to a star's light. `velocity_kms` is the measured velocity in the telescope's frame, which
@@ -388,6 +400,11 @@ mod tests {
             assert!(inside || (visit.flux[pixel] == 0.0 && visit.mask[pixel] == 0), "pixel {pixel}");
             let lost = visit.mask[pixel] & bit::LOST != 0;
             assert_eq!(lost, visit.error[pixel] > 1e9, "pixel {pixel}");
+            let ordinary = visit.unmarked_error(pixel);
+            assert!(
+                if lost { ordinary > 0.0 && ordinary < 1e7 } else { ordinary == visit.error[pixel] },
+                "pixel {pixel}"
+            );
             // The flux of a lost pixel looks like any other.
             assert!(!lost || (visit.flux[pixel] / visit.continuum[pixel] - 1.0).abs() < 0.5, "pixel {pixel}");
         }

@@ -18,7 +18,7 @@ use crate::data::spectrum_file::RawSpectrum;
 use crate::data::{apstar, files};
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::mock::{self, MockSettings};
+use crate::mock::{self, MockFormat, MockSettings, survey};
 use crate::progress::Progress;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
 use crate::spectra::continuum_pixels;
@@ -226,8 +226,12 @@ impl Source {
 /// The survey that these settings make, and its truth; made now if `cache` does not have it.
 fn mock_survey(settings: &MockSettings, cache: &Path, progress: &dyn Progress) -> Result<(ApstarData, PathBuf)> {
     let version = mock::FORMAT_VERSION;
-    let folder = cache.join(format!("mock-{}-stars-seed-{}-v{version}", settings.stars, settings.seed));
-    match mock::survey::provide(&folder, settings, progress)? {
+    let format = match settings.format {
+        MockFormat::Dr17 => "",
+        MockFormat::SdssV => "-sdss-v",
+    };
+    let folder = cache.join(format!("mock-{}-stars-seed-{}{format}-v{version}", settings.stars, settings.seed));
+    match survey::provide(&folder, settings, progress)? {
         None => tracing::info!("mock survey taken from {}", folder.display()),
         Some(summary) => {
             let (n_spectra, megabytes) = (summary.n_spectra, summary.bytes / 1_000_000);
@@ -235,8 +239,11 @@ fn mock_survey(settings: &MockSettings, cache: &Path, progress: &dyn Progress) -
         }
     }
     files::mark_as_used(&folder);
-    let survey = ApstarData { catalogue: folder.join("allStar.fits"), spectra: folder.join("spectra") };
-    Ok((survey, folder.join("truth.csv")))
+    let survey = ApstarData {
+        catalogue: survey::catalogue(&folder, settings.format),
+        spectra: survey::spectra(&folder, settings.format),
+    };
+    Ok((survey, survey::truth(&folder)))
 }
 
 fn why_empty(cuts: &[Cut], missing: Option<String>) -> String {

@@ -34,7 +34,7 @@ fn sky_server_answer(all_star: &Path) -> String {
 fn a_survey_comes_whole_through_an_archive_that_misbehaves_and_gives_the_same_labels() {
     let root = tempfile::tempdir().unwrap();
     let (here, mock) = (root.path(), root.path().join("mock"));
-    survey::write(&mock, &MockSettings { stars: 60, seed: 11 }, &Silent).unwrap();
+    survey::write(&mock, &MockSettings { stars: 60, seed: 11, ..MockSettings::default() }, &Silent).unwrap();
     let stars = here.join("sas/apogee/spectro/redux/dr17/stars");
     std::fs::create_dir_all(stars.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink(mock.join("spectra"), &stars).unwrap();

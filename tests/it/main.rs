@@ -30,6 +30,7 @@ mod latent;
 mod limits;
 mod lost_work;
 mod mock;
+mod mock_sdss_v;
 mod networks;
 mod newcomers;
 mod outliers;

@@ -22,7 +22,7 @@ use crate::support::{N_PIXELS, apstar_fixture, refused, succeeded};
 const LOST: i64 = 0xFF | 1 << 14;
 
 fn make(folder: &Path, stars: usize, seed: u64) -> survey::MockSummary {
-    survey::write(folder, &MockSettings { stars, seed }, &Silent).unwrap()
+    survey::write(folder, &MockSettings { stars, seed, ..MockSettings::default() }, &Silent).unwrap()
 }
 
 /// The lab's stars in a mock survey.
