@@ -148,7 +148,7 @@ impl AstraTable {
 
 /// A column of the same name, type and unit.
 fn without_rows(column: &Column) -> Column {
-    use crate::data::fits::ColumnValues::{F32, F64, I32, I64, Logical, Text};
+    use crate::data::fits::ColumnValues::{F32, F64, I32, I64, Logicals, Text};
     let values = match &column.values {
         F32(_) => F32(Vec::new()),
         F64(_) => F64(Vec::new()),
