@@ -14,8 +14,9 @@ use crate::report::tables::cuts_table;
 /// Fetch the catalogue and the spectra of an experiment from the SDSS Science Archive.
 ///
 /// data.apstar.catalogue is asked of SkyServer where it ends in .csv, and is the archive's allStar file (4 GB) where it
-/// ends in .fits. Stars are selected from it as by `maury run`, and their spectra go to data.apstar.spectra. What is
-/// there already is not fetched again, what broke off is continued: run it again until nothing is missing.
+/// ends in .fits; with data.archive.release = "dr19" it is Astra's table of SDSS-V (1.1 GB). Stars are selected from it as
+/// by `maury run`, and their spectra go to data.apstar.spectra. What is there already is not fetched again, what broke off
+/// is continued: run it again until nothing is missing.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: maury fetch experiments/lab-dr17.toml && maury run experiments/lab-dr17.toml\n\n\
     A mirror, or a copy of the archive on disk, is named by --set data.archive.root=URL. Proxies are taken from the\n\
@@ -43,6 +44,7 @@ pub fn execute(args: &FetchArgs, bars: &Bars) -> anyhow::Result<()> {
         catalogue: &data.catalogue,
         spectra: &data.spectra,
         labels: &config.labels,
+        columns: &config.data.columns,
         selection: &config.selection,
         refresh_catalogue: args.refresh_catalogue,
     };

@@ -122,6 +122,14 @@ impl ColumnNames {
         self.of(key)?.only_column()
     }
 
+    /// All columns that a label or another key is read from, those of errors too, if that is said.
+    pub(super) fn columns_of(&self, key: &str) -> Option<Vec<String>> {
+        let source = self.of(key)?;
+        let expression = source.expression().ok()?;
+        let columns = expression.columns().map(|(column, _)| column.to_string());
+        Some(columns.chain(source.error().map(String::from)).collect())
+    }
+
     /// Whether all make sense for these labels and cuts; if not, the key of the first that does not, and what is wrong with it.
     ///
     /// # Errors
@@ -171,6 +179,8 @@ mod tests {
         assert_eq!(named.column("teff"), Some("T eff".into()));
         assert_eq!((named.column("mg_fe"), named.column("field")), (None, None));
         assert_eq!(named.of("TEFF").unwrap().error(), Some("dT"));
+        assert_eq!(named.columns_of("teff"), Some(vec!["T eff".into(), "dT".into()]));
+        assert_eq!((named.columns_of("MG_FE").unwrap().len(), named.columns_of("field")), (2, None));
     }
 
     #[test]

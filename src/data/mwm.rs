@@ -67,8 +67,18 @@ fn named_hdus(fits: &mut FitsReader) -> Result<Vec<String>> {
     Ok((0..n_hdus).map(|hdu| fits.key_text(hdu, "EXTNAME").unwrap_or_default()).collect())
 }
 
-fn contents(fits: &mut FitsReader) -> Result<Contents> {
+/// The observatories of which a file has a spectrum.
+///
+/// # Errors
+/// As [`read_from`].
+pub(super) fn observatories(fits: &mut FitsReader) -> Result<Vec<Observatory>> {
     let names = named_hdus(fits)?;
+    let tables = all_tables(fits, &names)?;
+    Ok(tables.iter().filter(|table| table.n_rows > 0).map(|table| table.observatory).collect())
+}
+
+/// The tables of APOGEE, with or without rows.
+fn all_tables(fits: &mut FitsReader, names: &[String]) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     for observatory in Observatory::ALL {
         let Some(hdu) = names.iter().position(|name| name == observatory.hdu_name()) else {
@@ -81,6 +91,12 @@ fn contents(fits: &mut FitsReader) -> Result<Contents> {
         let (n_rows, columns) = fits.table_layout(hdu)?;
         tables.push(Table { observatory, hdu, n_rows, columns });
     }
+    Ok(tables)
+}
+
+fn contents(fits: &mut FitsReader) -> Result<Contents> {
+    let names = named_hdus(fits)?;
+    let mut tables = all_tables(fits, &names)?;
     let has = |name: &str| tables.iter().any(|table| table.has(name));
     if !has("flux") {
         let detail = if has("model_flux") {

@@ -30,14 +30,14 @@ impl SpectrumFolder {
         Self { root: root.to_path_buf(), listed: Mutex::default() }
     }
 
-    /// The spectrum of a row: its star's `mwmStar` file, or else the `apStar` file of its release.
+    /// The spectrum of a row: the `apStar` file of its release, or else its star's `mwmStar` file.
     ///
-    /// A DR17 spectrum is looked for in DR17's own file first, since `mwmStar` has it only where SDSS-V has none of that star.
+    /// Their flux is the same, but an `mwmStar` has only one spectrum of each site, which may be of the other release.
     /// Each file may lie in the folder itself, or below it as in the archive from any folder of the archive's path on; it may
     /// be compressed; and `apStar` files of SDSS-V may have the day of the last visit in their names, the latest of which is
     /// taken. Rows whose values are no plain names are not found.
     pub fn locate(&self, spectrum: &AstraSpectrum, telescope: &str, field: &str) -> Option<PathBuf> {
-        ways(spectrum, telescope, field).iter().find_map(|way| self.find(way))
+        own_ways(spectrum, telescope, field).iter().chain(&star_way(spectrum)).find_map(|way| self.find(way))
     }
 
     fn find(&self, way: &[String]) -> Option<PathBuf> {
@@ -51,8 +51,10 @@ impl SpectrumFolder {
                 let listed = self.list(&folder);
                 let begin = format!("{name}-");
                 let days = listed.range(begin.clone()..).take_while(|found| found.starts_with(&begin));
-                let day =
-                    |found: &String| found[begin.len()..].split_once(".fits").and_then(|(day, _)| day.parse().ok());
+                let day = |found: &String| {
+                    let (day, ending) = found[begin.len()..].split_once(".fits")?;
+                    day.parse().ok().filter(|_| ["", ".gz"].contains(&ending))
+                };
                 let latest = days.filter_map(|found| Some((day(found)?, found))).max_by_key(|(day, _): &(u32, _)| *day);
                 latest.map(|(_, found)| folder.join(found))
             })
@@ -69,21 +71,48 @@ impl SpectrumFolder {
     }
 }
 
-/// The name of the file that is looked for first; empty where the row leads nowhere.
+/// The name of the file to ask for; empty where the row leads nowhere.
 pub fn first_name(spectrum: &AstraSpectrum, telescope: &str, field: &str) -> String {
-    let first = ways(spectrum, telescope, field).into_iter().next().and_then(|way| way.last().cloned());
-    first.map(|name| format!("{name}.fits")).unwrap_or_default()
+    let (own, of_star) = (own_paths(spectrum, telescope, field), star_path(spectrum));
+    let first =
+        if spectrum.release == DR17 { own.first().or(of_star.as_ref()) } else { of_star.as_ref().or(own.first()) };
+    first.and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_string()
 }
 
-/// The ways to a row's spectrum, best first, without the files' ending.
-fn ways(spectrum: &AstraSpectrum, telescope: &str, field: &str) -> Vec<Way> {
-    let AstraSpectrum { sdss_id, release, apred, obj, healpix } = spectrum;
-    let way = |folders: &str, name: String| folders.split('/').map(String::from).chain([name]).collect::<Way>();
-    let of_star = sdss_id.map(|id| {
-        let group = format!("{:02}/{:02}", id / 100 % 100, id % 100);
-        let folders = format!("spectro/astra/{V_ASTRA}/spectra/star/{group}");
-        way(&folders, format!("mwmStar-{V_ASTRA}-{id}"))
-    });
+/// Path below the root of DR19 of the file that has a star's spectra of all instruments.
+pub fn star_path(spectrum: &AstraSpectrum) -> Option<String> {
+    star_way(spectrum).map(|way| path_of(&way))
+}
+
+/// Path below the root of its release of the file that has a row's spectrum alone; one of the 1 m telescope may lie in either
+/// of two. Empty where the row does not tell.
+pub fn own_paths(spectrum: &AstraSpectrum, telescope: &str, field: &str) -> Vec<String> {
+    own_ways(spectrum, telescope, field).iter().map(|way| path_of(way)).collect()
+}
+
+/// Whether a file is one of a star's spectra of all instruments.
+pub fn is_of_star(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mwm"))
+}
+
+fn path_of(way: &[String]) -> String {
+    way.join("/") + ".fits"
+}
+
+fn way(folders: &str, name: String) -> Way {
+    folders.split('/').map(String::from).chain([name]).collect()
+}
+
+/// The way to a star's `mwmStar`, without the file's ending.
+fn star_way(spectrum: &AstraSpectrum) -> Option<Way> {
+    let id = spectrum.sdss_id?;
+    let folders = format!("spectro/astra/{V_ASTRA}/spectra/star/{:02}/{:02}", id / 100 % 100, id % 100);
+    Some(way(&folders, format!("mwmStar-{V_ASTRA}-{id}")))
+}
+
+/// The ways to a row's own file, without its ending.
+fn own_ways(spectrum: &AstraSpectrum, telescope: &str, field: &str) -> Vec<Way> {
+    let AstraSpectrum { release, apred, obj, healpix, .. } = spectrum;
     let is_plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
     let mut of_release = Vec::new();
     if [apred, obj, telescope].into_iter().all(is_plain) {
@@ -106,18 +135,13 @@ fn ways(spectrum: &AstraSpectrum, telescope: &str, field: &str) -> Vec<Way> {
             }
         }
     }
-    if release == DR17 {
-        of_release.into_iter().chain(of_star).collect()
-    } else {
-        of_star.into_iter().chain(of_release).collect()
-    }
+    of_release
 }
 
 /// Which spectrum of a file is the one that a telescope took: files of Astra hold those of both observatories.
 pub fn part_of(path: &Path, telescope: &str) -> Part {
-    let is_of_astra = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mwm"));
     let observatory = if telescope.starts_with("lco") { Observatory::Lco } else { Observatory::Apo };
-    Part { observatory: Some(observatory).filter(|_| is_of_astra && !telescope.is_empty()), visit: None }
+    Part { observatory: Some(observatory).filter(|_| is_of_star(path) && !telescope.is_empty()), visit: None }
 }
 
 #[cfg(test)]
@@ -143,18 +167,18 @@ mod tests {
 
     #[test]
     fn paths_are_those_of_the_archive() {
-        let said = |spectrum: &AstraSpectrum, telescope: &str, field: &str| -> Vec<String> {
-            ways(spectrum, telescope, field).iter().map(|way| way.join("/")).collect()
-        };
-        let star = "spectro/astra/0.6.0/spectra/star/35/95/mwmStar-0.6.0-85993595";
-        let apogee = "spectro/apogee/redux/1.3/stars/apo25m/10/10105/apStar-1.3-apo25m-2M17+01";
-        assert_eq!(said(&spectrum("sdss5", "1.3"), "apo25m", ""), [star, apogee]);
-        let dr17 = "apogee/spectro/redux/dr17/stars/lco25m/060+00/asStar-dr17-2M17+01";
-        assert_eq!(said(&spectrum("dr17", "dr17"), "lco25m", "060+00"), [dr17, star]);
-        let one_metre = &said(&spectrum("sdss5", "1.3"), "apo1m", "calibration")[2];
-        assert_eq!(one_metre, "spectro/apogee/redux/1.3/stars/apo1m/calibration/apStar-1.3-2M17+01");
+        let star = "spectro/astra/0.6.0/spectra/star/35/95/mwmStar-0.6.0-85993595.fits";
+        assert_eq!(star_path(&spectrum("sdss5", "1.3")).as_deref(), Some(star));
+        let apogee = "spectro/apogee/redux/1.3/stars/apo25m/10/10105/apStar-1.3-apo25m-2M17+01.fits";
+        assert_eq!(own_paths(&spectrum("sdss5", "1.3"), "apo25m", ""), [apogee]);
+        let dr17 = "apogee/spectro/redux/dr17/stars/lco25m/060+00/asStar-dr17-2M17+01.fits";
+        assert_eq!(own_paths(&spectrum("dr17", "dr17"), "lco25m", "060+00"), [dr17]);
+        let one_metre = &own_paths(&spectrum("sdss5", "1.3"), "apo1m", "calibration")[1];
+        assert_eq!(one_metre, "spectro/apogee/redux/1.3/stars/apo1m/calibration/apStar-1.3-2M17+01.fits");
         let short = AstraSpectrum { sdss_id: Some(7), ..AstraSpectrum::default() };
-        assert_eq!(said(&short, "", ""), ["spectro/astra/0.6.0/spectra/star/00/07/mwmStar-0.6.0-7"]);
+        let star = "spectro/astra/0.6.0/spectra/star/00/07/mwmStar-0.6.0-7.fits";
+        assert_eq!((star_path(&short).as_deref(), own_paths(&short, "", "").len()), (Some(star), 0));
+        assert_eq!(first_name(&spectrum("sdss5", "1.3"), "apo25m", ""), "mwmStar-0.6.0-85993595.fits");
         assert_eq!(first_name(&spectrum("dr17", "dr17"), "apo25m", "M15"), "apStar-dr17-2M17+01.fits");
         assert_eq!(first_name(&AstraSpectrum::default(), "apo25m", "M15"), "");
     }
@@ -177,17 +201,18 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_visit_is_taken_and_other_stars_are_not() {
+    fn the_latest_visit_is_taken_and_other_stars_and_files_on_their_way_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let locate = || SpectrumFolder::new(folder.path()).locate(&spectrum("sdss5", "1.3"), "apo25m", "");
         place(folder.path(), "apStar-1.3-apo25m-2M17+0123-59999.fits");
         place(folder.path(), "apStar-1.3-apo25m-2M17+01-old.fits");
+        place(folder.path(), "apStar-1.3-apo25m-2M17+01-60100.fits.part");
         assert_eq!(locate(), None);
+        let star = place(folder.path(), "mwmStar-0.6.0-85993595.fits");
+        assert_eq!(locate(), Some(star));
         place(folder.path(), "apStar-1.3-apo25m-2M17+01-59800.fits");
         let latest = place(folder.path(), "apStar-1.3-apo25m-2M17+01-60012.fits");
         assert_eq!(locate(), Some(latest));
-        let star = place(folder.path(), "mwmStar-0.6.0-85993595.fits");
-        assert_eq!(locate(), Some(star));
         let dr17 = place(folder.path(), "M15/apStar-dr17-2M17+01.fits");
         let found = SpectrumFolder::new(folder.path()).locate(&spectrum("dr17", "dr17"), "apo25m", "M15");
         assert_eq!(found, Some(dr17));
@@ -207,7 +232,7 @@ mod tests {
         ] {
             let (apred, obj) = (apred.to_string(), obj.to_string());
             let spectrum = AstraSpectrum { sdss_id: None, healpix: None, release: "dr17".into(), apred, obj };
-            assert!(ways(&spectrum, telescope, field).is_empty());
+            assert!(own_paths(&spectrum, telescope, field).is_empty() && star_path(&spectrum).is_none());
             assert_eq!(SpectrumFolder::new(&inside).locate(&spectrum, telescope, field), None);
         }
     }

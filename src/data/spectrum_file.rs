@@ -99,6 +99,18 @@ pub fn visits(path: &Path) -> Result<Vec<Part>> {
     }
 }
 
+/// The observatories of which a file of Astra has a spectrum; `None` for files of other formats.
+///
+/// # Errors
+/// As [`read`].
+pub fn observatories(path: &Path) -> Result<Option<Vec<Observatory>>> {
+    let mut fits = FitsReader::open_within(path, MOST_BYTES)?;
+    match family(&mut fits)? {
+        Family::Mwm => mwm::observatories(&mut fits).map(Some),
+        Family::ApStar | Family::AspcapStar => Ok(None),
+    }
+}
+
 fn family(fits: &mut FitsReader) -> Result<Family> {
     if mwm::is_mwm(fits)? {
         Ok(Family::Mwm)
@@ -176,9 +188,13 @@ mod tests {
         let path = folder.path().join("apVisit-mwmVisit-astraStar.fits");
         apstar(&path, &[], 4, &[0; N_PIXELS]);
         assert_eq!(read(&path, &Part::visit(None, 2)).unwrap().raw_flux, flux_of_row(3));
+        assert_eq!(observatories(&path).unwrap(), None);
         assert_eq!(visits(&path).unwrap(), [1, 2].map(|visit| Part::visit(None, visit)));
         mwm(&path, 0, &coadds(&[1.0]), &coadds(&[]));
         assert_eq!(read(&path, &Part::default()).unwrap().format, Format::MwmStar);
+        assert_eq!(observatories(&path).unwrap(), Some(vec![Observatory::Apo]));
+        mwm(&path, 1, &coadds(&[]), &coadds(&[]));
+        assert_eq!(observatories(&path).unwrap(), Some(Vec::new()));
         mwm(&path, 0, &visit_rows(&[1.0]), &visit_rows(&[]));
         assert_eq!(read(&path, &visits(&path).unwrap()[0]).unwrap().format, Format::MwmVisit);
     }

@@ -154,7 +154,7 @@ fn without_rows(column: &Column) -> Column {
         F64(_) => F64(Vec::new()),
         I32(_) => I32(Vec::new()),
         I64(_) => I64(Vec::new()),
-        Logical(_) => Logical(Vec::new()),
+        Logicals(_) => Logicals(Vec::new()),
         _ => Text(Vec::new()),
     };
     Column { name: column.name.clone(), unit: column.unit.clone(), values }

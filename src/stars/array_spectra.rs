@@ -1,6 +1,7 @@
 //! Arrays as a source of spectra: found, held against each other and the table of labels, and only then read.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -41,6 +42,8 @@ pub(super) struct ArrayPair {
     /// Whether `noise` is an error.
     pub is_error: bool,
     key: &'static str,
+    /// See [`ArraySpectra`]; settled by the rows that are read first.
+    unit: OnceLock<f64>,
 }
 
 impl ArrayPair {
@@ -73,14 +76,17 @@ impl ArrayPair {
                 format!("{:?} and {:?}; one row per star, one column per pixel in both", flux.shape, noise.shape);
             return mismatch(format!("shapes of {} and {}", flux_path.display(), noise_path.display()), detail);
         }
-        Ok(Self { flux, noise, is_error, key })
+        Ok(Self { flux, noise, is_error, key, unit: OnceLock::new() })
     }
 
     /// Some rows of both, after they were read; warns where the noise cannot be what its key says.
     pub fn spectra(&self, flux: &Matrix, noise: &Matrix, rows: &[usize], warns: bool) -> ArraySpectra {
         let is_error = self.is_error;
-        let unit = flux.level().log2().round();
-        let unit = if unit.is_finite() { 2.0_f64.powi(unit as i32) } else { 1.0 };
+        let level = || {
+            let exponent = flux.level().log2().round();
+            if exponent.is_finite() { 2.0_f64.powi(exponent as i32) } else { 1.0 }
+        };
+        let unit = *self.unit.get_or_init(level);
         let flux = flux.scaled_rows(rows, unit.recip());
         let n_infinite = if is_error || !warns { 0 } else { noise.n_infinite() };
         if n_infinite > 0 {

@@ -1,4 +1,4 @@
-//! An archive on the loopback that misbehaves: the folder `/sas/dr17` of a survey, and SkyServer beside it.
+//! An archive on the loopback that misbehaves: the folders `/sas/dr17` and later of a survey, and SkyServer beside them.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -69,7 +69,8 @@ pub struct Request {
 
 #[derive(Default)]
 struct State {
-    folder: PathBuf,
+    /// Folders by what their targets begin with.
+    folders: Vec<(String, PathBuf)>,
     sql_answer: Mutex<String>,
     mischief: Mutex<Vec<(String, VecDeque<Mischief>)>>,
     always: Mutex<Vec<(String, Mischief)>>,
@@ -91,9 +92,16 @@ pub struct Archive {
 impl Archive {
     /// Serves a folder's content below `/sas/dr17/`.
     pub fn serve(folder: &Path) -> Self {
+        Self::serve_releases(&[("dr17", folder)])
+    }
+
+    /// Serves each folder's content below `/sas/` and its release.
+    pub fn serve_releases(releases: &[(&str, &Path)]) -> Self {
+        let folders =
+            releases.iter().map(|(release, folder)| (format!("/sas/{release}/"), folder.to_path_buf())).collect();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(State { folder: folder.to_path_buf(), ..State::default() });
+        let state = Arc::new(State { folders, ..State::default() });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -109,7 +117,12 @@ impl Archive {
 
     /// `data.archive.root`.
     pub fn root(&self) -> String {
-        format!("http://{}/sas/dr17", self.address)
+        self.root_of("dr17")
+    }
+
+    /// `data.archive.root` of a release.
+    pub fn root_of(&self, release: &str) -> String {
+        format!("http://{}/sas/{release}", self.address)
     }
 
     /// `data.archive.skyserver`.
@@ -281,9 +294,11 @@ impl State {
                 if matches!(mischief, Some(Mischief::NewVersion)) {
                     self.changed.lock().unwrap().push(target.to_string());
                 }
-                let path = match (&mischief, target.strip_prefix("/sas/dr17/")) {
+                let served =
+                    self.folders.iter().find_map(|(below, folder)| Some(folder.join(target.strip_prefix(below)?)));
+                let path = match (&mischief, served) {
                     (Some(Mischief::OtherFile(path)), _) => path.clone(),
-                    (_, Some(relative)) => self.folder.join(relative),
+                    (_, Some(path)) => path,
                     _ => return stream.write_all(format!("{}\r\n", page(404)).as_bytes()),
                 };
                 let Ok(content) = std::fs::read(path) else {

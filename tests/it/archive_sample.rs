@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use maury::data::apstar;
+use maury::data::columns::ColumnNames;
 use maury::data::fetch::{ArchiveSettings, FetchReport, FetchRequest, fetch};
 use maury::data::selection::Selection;
 use maury::error::Result;
@@ -102,6 +103,7 @@ impl Sample {
             catalogue: &self.catalogue,
             spectra: &self.spectra,
             labels: &self.labels,
+            columns: const { &ColumnNames::USUAL },
             selection: &self.selection,
             refresh_catalogue: false,
         }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use maury::data::columns::ColumnNames;
 use maury::data::fetch::{ArchiveSettings, CatalogueOrigin, FetchRequest, Status, fetch};
 use maury::data::selection::Selection;
 use maury::error::Error;
@@ -230,6 +231,7 @@ fn is_child() -> bool {
         catalogue: &catalogue,
         spectra: &spectra,
         labels: &labels,
+        columns: &ColumnNames::USUAL,
         selection: &selection,
         refresh_catalogue: false,
     };

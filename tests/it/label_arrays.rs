@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use ndarray::{Array2, s};
 use ndarray_npy::{NpzWriter, WriteNpyExt};
 
+use crate::labelling::killed;
 use crate::support::{real_data, refused, succeeded, truth};
 
 const MODEL: &str = "experiments/own/latest/models/cannon";
@@ -90,7 +89,7 @@ fn new_rows_get_the_labels_that_the_run_gave_them() {
     let folder = folder.path();
     let arrays =
         ["--flux", "flux.npy", "--error", "error.npy", "--wavelengths", "wavelength.npy", "--ids", "labels.csv"];
-    let labelled = label(folder, MODEL, "labels", &arrays);
+    let labelled = label(folder, MODEL, "new", &arrays);
     assert_eq!(labelled.len(), 120);
     assert_eq!(labelled["s007"]["file"], "flux.npy[7]");
     let run = by_star(&folder.join("experiments/own/latest/predictions.csv"));
@@ -103,7 +102,7 @@ fn new_rows_get_the_labels_that_the_run_gave_them() {
     assert!((masked * 28.0).fract() < 1e-9, "{masked} of 28 pixels");
 
     // However they are stored, and by their inverse variance, they are the same spectra.
-    let table = std::fs::read_to_string(folder.join("labels.csv")).unwrap();
+    let table = std::fs::read_to_string(folder.join("new.csv")).unwrap();
     let numbers = |table: &str| -> Vec<String> {
         table.lines().map(|row| row.split_once("[").map_or(row, |(_, rest)| rest).to_string()).collect()
     };
@@ -241,28 +240,14 @@ fn wavelengths_left_out_matter_to_no_model() {
 fn a_killed_job_on_arrays_ends_in_the_same_table() {
     let (folder, flux, error) = trained();
     let folder = folder.path();
-    let many = |of: &Array2<f32>| Array2::from_shape_fn((20_000, 30), |(star, pixel)| of[[star % 120, pixel]]);
+    let many = |of: &Array2<f32>| Array2::from_shape_fn((60_000, 30), |(star, pixel)| of[[star % 120, pixel]]);
     save(folder, "many.npy", &many(&flux));
     save(folder, "many_error.npy", &many(&error));
     let arrays = ["--flux", "many.npy", "--error", "many_error.npy"];
     label(folder, MODEL, "undisturbed", &arrays);
     let words = [&["label", "--model", MODEL, "--out", "labels"], &arrays[..]].concat();
-    let mut job = Command::new(env!("CARGO_BIN_EXE_maury"))
-        .current_dir(folder)
-        .args(&words)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let journal = folder.join("labels.unfinished.jsonl");
-    let begun = Instant::now();
-    while std::fs::metadata(&journal).map_or(0, |journal| journal.len()) < 200_000
-        && begun.elapsed() < Duration::from_secs(60)
-    {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    job.kill().unwrap();
-    job.wait().unwrap();
-    assert!(journal.exists(), "killed before its end");
+    let done = killed(folder, &words, &folder.join("labels.unfinished.jsonl"));
+    assert!((1..60_000).contains(&done), "killed with {done} rows");
     succeeded(folder, &words);
     let table = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(table("labels.csv"), table("undisturbed.csv"));

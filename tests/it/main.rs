@@ -2,6 +2,7 @@
 
 mod archive;
 mod archive_sample;
+mod archive_sdss_v;
 mod backends;
 mod best_fits;
 mod bad_fit;
@@ -17,6 +18,7 @@ mod features;
 mod fetch;
 mod fetch_catalogue;
 mod fetch_lab;
+mod fetch_sdss_v;
 mod fitting;
 mod guides;
 mod hostile_fetch;

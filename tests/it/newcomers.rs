@@ -30,16 +30,20 @@ fn arrays(folder: &Path) {
 }
 
 #[test]
-fn models_of_arrays_say_what_they_cannot_do_and_what_can() {
+fn models_of_arrays_ask_for_arrays() {
     let folder = tempfile::tempdir().unwrap();
     arrays(folder.path());
     succeeded(folder.path(), &["run", "mine.toml"]);
     let page = std::fs::read_to_string(folder.path().join("experiments/mine/latest/report.html")).unwrap();
-    assert!(page.contains("maury label and maury posterior read apStar files only"));
+    assert!(page.contains("with further spectra of this survey (--flux, --error or --ivar)"));
     let star = apstar_fixture().display().to_string();
     let model = "experiments/mine/latest/models/cannon";
     for verb in ["label", "posterior"] {
-        let said = [&format!("error: {model}: "), "other than apStar files", "selection.keep_missing_labels = true"];
+        let said = [
+            &format!("error: {model}: "),
+            "trained on arrays, not on apStar files",
+            "--flux FLUX.npy --error ERROR.npy",
+        ];
         refused(folder.path(), &[verb, "--model", model, &star], 1, &said);
     }
     let ridge = "experiments/mine/latest/models/ridge";

@@ -1,20 +1,82 @@
-//! Where DR17 keeps its files below the archive's root, and how their paths are written in a URL.
+//! Where releases keep their files below the archive's root, and how their paths are written in a URL.
 
 use std::path::{Path, PathBuf};
 
+use super::settings::Release;
 use crate::data::apstar;
 use crate::data::catalogue::Catalogue;
 
-/// The data release whose paths these are.
-pub(super) const RELEASE: &str = "dr17";
+/// Below which folder of the archive a path begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Shelf {
+    /// That of the release asked for.
+    Own,
+    /// That of DR17.
+    Dr17,
+}
+
+/// A file of the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Source {
+    pub shelf: Shelf,
+    /// Path below the shelf's folder.
+    pub path: String,
+}
+
+impl Source {
+    /// A file of the release asked for.
+    pub fn own(path: impl Into<String>) -> Self {
+        Self { shelf: Shelf::Own, path: path.into() }
+    }
+
+    /// The file's name, for messages.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 /// Bytes of a name beyond which file systems refuse it, less what is added to it on the way.
 const LONGEST_NAME: usize = 255 - ".part.version".len();
 /// The catalogue of all stars, some 4 GB.
-pub(super) const ALL_STAR: &str = "apogee/spectro/aspcap/dr17/synspec_rev1/allStar-dr17-synspec_rev1.fits";
+const ALL_STAR: &str = "apogee/spectro/aspcap/dr17/synspec_rev1/allStar-dr17-synspec_rev1.fits";
+/// Its successor in SDSS-V, 1.1 GB compressed. `sdss/tree` and the data model disagree whether its name ends in `.gz`.
+const ASTRA_ALL_STAR: &str = "spectro/astra/0.6.0/summary/astraAllStarASPCAP-0.6.0.fits";
 /// What lies above the telescopes' folders of spectra.
 const STARS: &str = "apogee/spectro/redux/dr17/stars";
 
-/// The names that lead to one spectrum, in the archive and on disk.
+/// Where the catalogue may lie that is to have this name here, the likeliest first.
+pub(super) fn catalogues(release: Release, destination: &Path) -> Vec<Source> {
+    if !release.is_sdss_v() {
+        return vec![Source::own(ALL_STAR)];
+    }
+    let mut sources = vec![Source::own(format!("{ASTRA_ALL_STAR}.gz")), Source::own(ASTRA_ALL_STAR)];
+    if !destination.to_string_lossy().to_lowercase().ends_with(".gz") {
+        sources.reverse();
+    }
+    sources
+}
+
+/// Whether a value of the catalogue can be part of a path.
+///
+/// # Errors
+/// Why not.
+pub(super) fn expect_plain(column: &str, value: &str) -> Result<(), String> {
+    if value.is_empty() {
+        return Err(format!("the catalogue gives no {column}, and the archive's path needs it"));
+    }
+    // A catalogue has no business pointing out of its folder, nor at hidden files.
+    if value.starts_with('.') || value.contains(['/', '\\']) || value.contains(char::is_control) {
+        return Err(format!("{column} `{}` cannot be part of a path", value.escape_debug()));
+    }
+    if value.len() > LONGEST_NAME {
+        let begin: String = value.chars().take(40).collect();
+        let begin = begin.escape_debug();
+        return Err(format!("{column} `{begin}...` of {} bytes is too long for a file's name", value.len()));
+    }
+    Ok(())
+}
+
+/// The names that lead to one spectrum of DR17, in the archive and on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub telescope: String,
@@ -37,18 +99,7 @@ impl Place {
         };
         let file = if file.is_empty() { apstar::file_name(telescope, &stars.id[row]) } else { file.clone() };
         for (column, value) in [("TELESCOPE", telescope), ("FIELD", field), ("FILE", &file)] {
-            if value.is_empty() {
-                return Err(format!("the catalogue gives no {column}, and the archive's path needs it"));
-            }
-            // A catalogue has no business pointing out of its folder, nor at hidden files.
-            if value.starts_with('.') || value.contains(['/', '\\']) || value.contains(char::is_control) {
-                return Err(format!("{column} `{}` cannot be part of a path", value.escape_debug()));
-            }
-            if value.len() > LONGEST_NAME {
-                let begin: String = value.chars().take(40).collect();
-                let begin = begin.escape_debug();
-                return Err(format!("{column} `{begin}...` of {} bytes is too long for a file's name", value.len()));
-            }
+            expect_plain(column, value)?;
         }
         Ok(Self { telescope: telescope.into(), field: field.clone(), file })
     }
@@ -153,6 +204,18 @@ mod tests {
         let long = Place::of(&star("apo25m", "M15", &"L".repeat(243), "x"), 0).unwrap_err();
         assert!(long.starts_with("FILE `LLLL") && long.contains("243 bytes"), "{long}");
         assert!(Place::of(&star("apo25m", "M15", &"L".repeat(242), "x"), 0).is_ok());
+    }
+
+    #[test]
+    fn the_catalogue_is_looked_for_packed_and_plain_by_the_name_it_is_to_have() {
+        let names = |release, destination: &str| -> Vec<String> {
+            catalogues(release, Path::new(destination)).iter().map(|source| source.name().to_string()).collect()
+        };
+        assert_eq!(names(Release::Dr17, "a.fits"), ["allStar-dr17-synspec_rev1.fits"]);
+        let plain = "astraAllStarASPCAP-0.6.0.fits".to_string();
+        let packed = format!("{plain}.gz");
+        assert_eq!(names(Release::Dr19, "a.fits.gz"), [packed.clone(), plain.clone()]);
+        assert_eq!(names(Release::Dr20, "a.fits"), [plain, packed]);
     }
 
     #[test]

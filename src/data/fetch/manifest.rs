@@ -30,11 +30,11 @@ pub enum Status {
 /// A row of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestEntry {
-    /// APOGEE_ID.
+    /// APOGEE_ID, or the star's name in SDSS-V's reduction.
     pub id: String,
     /// TELESCOPE, as in the path.
     pub telescope: String,
-    /// FIELD.
+    /// FIELD; SDSS-V has none.
     pub field: String,
     /// Where the spectrum lies, or is to lie.
     pub path: PathBuf,
@@ -78,6 +78,13 @@ impl Manifest {
         if self.written.elapsed() < LAG { Ok(()) } else { self.write() }
     }
 
+    /// Notes where an entry came from, and where it lies, if that is not as was thought.
+    pub fn came(&mut self, index: usize, url: String, path: &Path) {
+        let entry = &mut self.entries[index];
+        entry.url = url;
+        entry.path = path.to_path_buf();
+    }
+
     /// Writes the table, whole or not at all.
     ///
     /// # Errors
@@ -113,11 +120,13 @@ mod tests {
         };
         let mut manifest = Manifest::new(folder.path(), vec![entry.clone(), entry]);
         manifest.note(1, Status::Failed, 0, "reset, \"twice\"".into()).unwrap();
+        manifest.came(1, "https://x/b".into(), Path::new("spectra/b.fits"));
         manifest.write().unwrap();
         let text = std::fs::read_to_string(manifest.path()).unwrap();
         assert!(text.starts_with("id,telescope,field,path,url,status,bytes,reason\n2M0,apo25m,060+00,"), "{text}");
         let read: Vec<ManifestEntry> =
             csv::Reader::from_path(manifest.path()).unwrap().deserialize().collect::<Result<_, _>>().unwrap();
         assert_eq!(read, manifest.entries());
+        assert_eq!((read[1].url.as_str(), read[1].path.as_path()), ("https://x/b", Path::new("spectra/b.fits")));
     }
 }

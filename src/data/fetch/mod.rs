@@ -1,11 +1,15 @@
-//! An APOGEE sample from the SDSS Science Archive: the catalogue, and the spectra of the stars selected from it.
+//! An APOGEE sample from the SDSS Science Archive: the catalogue, and the spectra of the stars selected from it, of DR17 or of
+//! SDSS-V (DR19, DR20).
 //!
 //! Whatever ends a run, every file under its final name is whole and verified, what was on its way is continued by the
 //! next run, and nothing is fetched twice.
 
 mod archive;
 mod catalogue;
+mod expected;
+mod flaw;
 mod inventory;
+mod listing;
 mod lock;
 mod manifest;
 mod pace;
@@ -20,6 +24,7 @@ mod spectra;
 mod stream;
 mod transfer;
 mod transport;
+mod ways;
 mod whole;
 
 use std::path::PathBuf;
@@ -30,12 +35,11 @@ pub use catalogue::CatalogueOrigin;
 pub use manifest::{ManifestEntry, Status};
 pub use plan::{FetchPlan, SpectraPlan, plan};
 pub use request::FetchRequest;
-pub use settings::ArchiveSettings;
+pub use settings::{ArchiveSettings, Release};
 
 use super::selection::Cut;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-use archive::RELEASE;
 use inventory::Inventory;
 use lock::FolderLock;
 use manifest::Manifest;
@@ -82,11 +86,12 @@ impl FetchReport {
             url => format!(" ({url}: {})", entry.reason),
         });
         Err(Error::Network {
-            url: settings.root.clone(),
+            url: settings.folder(),
             detail: format!(
-                "none of the {} spectra selected came{example}; is this the root of data release {RELEASE}, and the \
-                 catalogue one of {RELEASE}?",
-                self.n_selected
+                "none of the {} spectra selected came{example}; is this the root of data release {release}, and the \
+                 catalogue one of {release}?",
+                self.n_selected,
+                release = settings.release
             ),
         })
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::archive::ALL_STAR;
+use super::archive::{Source, catalogues};
 use super::catalogue::{CatalogueOrigin, WRONG_ROOT, origin};
 use super::inventory::Inventory;
 use super::manifest::Status;
@@ -68,15 +68,16 @@ pub fn plan(request: &FetchRequest, progress: &dyn Progress) -> Result<FetchPlan
     let catalogue = origin(request)?;
     let catalogue_bytes = match catalogue {
         CatalogueOrigin::Archive => {
-            let size = size(ALL_STAR, &transport, &pace)?.ok_or_else(|| Error::Network {
-                url: transport.url(ALL_STAR),
+            let sources = catalogues(request.settings.release, &request.catalogue_file());
+            let size = first_size(&sources, &transport, &pace)?.ok_or_else(|| Error::Network {
+                url: transport.url(&sources[0]),
                 detail: format!("no catalogue: {WRONG_ROOT}"),
             })?;
-            size.map(|size| size.saturating_sub(Part::of(request.catalogue).length()))
+            size.map(|size| size.saturating_sub(Part::of(&request.catalogue_file()).length()))
         }
         _ => None,
     };
-    let spectra = match request.catalogue.exists() {
+    let spectra = match request.catalogue_file().exists() {
         true => Some(plan_spectra(request, &transport, &pace, progress)?),
         false => None,
     };
@@ -98,7 +99,8 @@ fn plan_spectra(
     let (mut sizes, mut n_absent) = (Vec::new(), 0);
     progress.start("ask for sizes", sample.len());
     for &index in &sample {
-        match size(&inventory.sources[index], transport, pace)? {
+        let sources = inventory.wanted[index].ways.iter().map(|way| &way.source);
+        match first_size(sources, transport, pace)? {
             Some(size) => sizes.extend(size),
             None => n_absent += 1,
         }
@@ -121,8 +123,22 @@ fn plan_spectra(
     })
 }
 
+/// Size of the first of these files that is there, where the server tells; `None` where there is none.
+fn first_size<'a>(
+    sources: impl IntoIterator<Item = &'a Source>,
+    transport: &Transport,
+    pace: &Pace,
+) -> Result<Option<Option<u64>>> {
+    for source in sources {
+        if let Some(size) = size(source, transport, pace)? {
+            return Ok(Some(size));
+        }
+    }
+    Ok(None)
+}
+
 /// Size of a file where the server tells; `None` where there is no such file.
-fn size(source: &str, transport: &Transport, pace: &Pace) -> Result<Option<Option<u64>>> {
+fn size(source: &Source, transport: &Transport, pace: &Pace) -> Result<Option<Option<u64>>> {
     let url = transport.url(source);
     match pace.persist(&url, || transport.size(source, pace)) {
         Ok(size) => Ok(Some(size)),

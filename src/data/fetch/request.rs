@@ -1,8 +1,10 @@
 //! What is asked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::settings::ArchiveSettings;
+use crate::data::columns::ColumnNames;
+use crate::data::keyed_path::split_key;
 use crate::data::selection::Selection;
 use crate::error::{Error, Result};
 
@@ -11,12 +13,15 @@ use crate::error::{Error, Result};
 pub struct FetchRequest<'a> {
     /// The archive.
     pub settings: &'a ArchiveSettings,
-    /// The catalogue: where it ends in `.csv` an answer of SkyServer, where in `.fits` the allStar file.
+    /// The catalogue: where it ends in `.csv` an answer of SkyServer, where in `.fits` (of SDSS-V also `.fits.gz`) the
+    /// release's table of all stars.
     pub catalogue: &'a Path,
     /// Folder of the spectra, below which they lie as in the archive.
     pub spectra: &'a Path,
     /// Labels that the catalogue is to have.
     pub labels: &'a [String],
+    /// Columns of the catalogue that have other names than usual.
+    pub columns: &'a ColumnNames,
     /// Whose spectra are wanted.
     pub selection: &'a Selection,
     /// Fetch the catalogue even where there is one.
@@ -24,6 +29,11 @@ pub struct FetchRequest<'a> {
 }
 
 impl FetchRequest<'_> {
+    /// The catalogue's file, without the table in it that is named.
+    pub(super) fn catalogue_file(&self) -> PathBuf {
+        split_key(self.catalogue).0
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let checked = self.settings.check();
         checked.map_err(|(key, problem)| Error::Config(format!("data.archive.{key} {problem}")))

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::archive::Source;
+use super::flaw::Flaw;
 use super::pace::Pace;
 use super::part::Part;
 use super::refusal::{Refusal, Trouble};
 use super::stream::{Flow, Stream};
 use super::transport::{Answer, Transport};
-use super::whole::FITS_BLOCK;
+use super::whole::{FITS_BLOCK, GZIP};
 use crate::error::{Error, Result};
 
 /// A broken transfer that brought so many bytes more than any before does not count as failed.
@@ -18,14 +20,16 @@ const HEADWAY: u64 = 1 << 20;
 
 /// A file to fetch.
 pub(super) struct Job<'a> {
-    /// Path below the archive's root.
-    pub source: &'a str,
+    /// Where it comes from.
+    pub source: &'a Source,
     /// Where it goes.
     pub destination: &'a Path,
     /// Bytes that no such file comes near.
     pub longest: u64,
+    /// Whether it may come compressed.
+    pub may_be_packed: bool,
     /// Whether what came is what was asked for.
-    pub check: &'a dyn Fn(&Path) -> Result<(), String>,
+    pub check: &'a dyn Fn(&Path) -> Result<(), Flaw>,
     /// Told how many bytes of the file have come, and how many it has, where known.
     pub watch: &'a dyn Fn(u64, Option<u64>),
 }
@@ -97,7 +101,7 @@ impl<'a> Carrier<'a> {
         let mut bytes = next(&mut body, self.pace, position)?;
         if position == 0 {
             // Before the part is touched: a server's excuse must not cost what has come of a long file.
-            begins_as_fits(&bytes)?;
+            begins_as_fits(&bytes, job.may_be_packed)?;
         }
         let mut file = part.open(position, answer.version.as_deref()).map_err(Refusal::of_disk)?;
         (job.watch)(position, answer.length);
@@ -122,7 +126,7 @@ impl<'a> Carrier<'a> {
                 Err(Refusal::Passing(format!("the file ended after {position} of {length} bytes")))
             }
             // The one sign of a complete file where the server tells no length.
-            None if !position.is_multiple_of(FITS_BLOCK) => {
+            None if !job.may_be_packed && !position.is_multiple_of(FITS_BLOCK) => {
                 let reason = format!("the file ended after {position} bytes, within a FITS block");
                 Err(discarded(part, reason))
             }
@@ -145,7 +149,10 @@ fn too_long(part: &Part, job: &Job) -> Refusal {
 }
 
 /// Whether a file's first bytes, however few, are those of FITS.
-fn begins_as_fits(bytes: &[u8]) -> Result<(), Refusal> {
+fn begins_as_fits(bytes: &[u8], may_be_packed: bool) -> Result<(), Refusal> {
+    if may_be_packed && !bytes.is_empty() && bytes.iter().zip(&GZIP).all(|(byte, gzip)| byte == gzip) {
+        return Ok(());
+    }
     let what = match bytes.trim_ascii_start().first() {
         None => "an empty file",
         Some(b'<') => "a web page",
@@ -157,8 +164,12 @@ fn begins_as_fits(bytes: &[u8]) -> Result<(), Refusal> {
 
 /// Verifies and names what has come.
 fn finish(job: &Job, part: &Part, length: u64) -> Result<u64, Refusal> {
-    if let Err(problem) = (job.check)(part.path()) {
-        return Err(discarded(part, problem));
+    match (job.check)(part.path()) {
+        Err(Flaw::Damaged(problem)) => return Err(discarded(part, problem)),
+        Err(Flaw::Unfit(problem)) => {
+            return Err(part.discard().map_or_else(Refusal::of_disk, |()| Refusal::Absent(problem)));
+        }
+        Ok(()) => {}
     }
     part.complete().map_err(Refusal::of_disk)?;
     Ok(length)
@@ -178,9 +189,10 @@ mod tests {
 
     #[test]
     fn what_is_no_fits_file_is_known_by_its_first_bytes() {
-        assert!(begins_as_fits(b"SIMPLE  =                    T").is_ok());
-        assert!(begins_as_fits(b"SI").is_ok(), "more may follow");
-        let said = |bytes: &[u8]| match begins_as_fits(bytes) {
+        assert!(begins_as_fits(b"SIMPLE  =                    T", false).is_ok());
+        assert!(begins_as_fits(b"SI", true).is_ok(), "more may follow");
+        assert!(begins_as_fits(&[0x1f, 0x8b, 8], true).is_ok() && begins_as_fits(&[0x1f, 0x8b, 8], false).is_err());
+        let said = |bytes: &[u8]| match begins_as_fits(bytes, bytes.len() % 2 == 0) {
             Err(Refusal::Passing(reason)) => reason,
             other => panic!("{other:?}"),
         };

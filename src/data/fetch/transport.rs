@@ -9,7 +9,7 @@ use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body, RequestBuilder, typestate::WithoutBody};
 
-use super::archive::{decode, encode_path};
+use super::archive::{Shelf, Source, decode, encode_path};
 use super::pace::Pace;
 use super::redirect;
 use super::refusal::Refusal;
@@ -29,12 +29,22 @@ const MOST_REDIRECTS: usize = 5;
 pub(super) struct Transport {
     agent: Agent,
     root: Root,
+    dr17: Root,
     timeout: Duration,
 }
 
 enum Root {
     Http(String),
     Folder(PathBuf),
+}
+
+impl Root {
+    fn new(root: &str) -> Self {
+        match root.strip_prefix("file://") {
+            Some(path) => Self::Folder(PathBuf::from(decode(path))),
+            None => Self::Http(root.to_string()),
+        }
+    }
 }
 
 /// A file, or the rest of one, about to come.
@@ -65,11 +75,15 @@ impl Transport {
             .timeout_per_write(Some(timeout))
             .build()
             .new_agent();
-        let root = match settings.root.strip_prefix("file://") {
-            Some(path) => Root::Folder(PathBuf::from(decode(path))),
-            None => Root::Http(settings.root.trim_end_matches('/').to_string()),
-        };
-        Self { agent, root, timeout }
+        let (root, dr17) = (Root::new(&settings.folder()), Root::new(&settings.folder_of_dr17()));
+        Self { agent, root, dr17, timeout }
+    }
+
+    fn root(&self, source: &Source) -> &Root {
+        match source.shelf {
+            Shelf::Own => &self.root,
+            Shelf::Dr17 => &self.dr17,
+        }
     }
 
     /// Whether the archive is a copy on disk.
@@ -77,11 +91,11 @@ impl Transport {
         matches!(self.root, Root::Folder(_))
     }
 
-    /// Where a path below the root leads, for messages and the manifest.
-    pub fn url(&self, path: &str) -> String {
-        match &self.root {
-            Root::Http(root) => format!("{root}/{}", encode_path(path)),
-            Root::Folder(folder) => format!("file://{}", folder.join(path).display()),
+    /// Where a file lies, for messages and the manifest.
+    pub fn url(&self, source: &Source) -> String {
+        match self.root(source) {
+            Root::Http(root) => format!("{root}/{}", encode_path(&source.path)),
+            Root::Folder(folder) => format!("file://{}", folder.join(&source.path).display()),
         }
     }
 
@@ -89,10 +103,10 @@ impl Transport {
     ///
     /// # Errors
     /// Why it does not come.
-    pub fn ask(&self, path: &str, from: Option<(u64, &str)>, pace: &Pace) -> Result<Answer, Refusal> {
-        match &self.root {
-            Root::Folder(folder) => open(&folder.join(path), from),
-            Root::Http(_) => self.ask_server(&self.url(path), from, pace),
+    pub fn ask(&self, source: &Source, from: Option<(u64, &str)>, pace: &Pace) -> Result<Answer, Refusal> {
+        match self.root(source) {
+            Root::Folder(folder) => open(&folder.join(&source.path), from),
+            Root::Http(_) => self.ask_server(&self.url(source), from, pace),
         }
     }
 
@@ -150,11 +164,11 @@ impl Transport {
     ///
     /// # Errors
     /// Why it is not to be had.
-    pub fn size(&self, path: &str, pace: &Pace) -> Result<Option<u64>, Refusal> {
-        if let Root::Folder(folder) = &self.root {
-            return open(&folder.join(path), None).map(|answer| answer.length);
+    pub fn size(&self, source: &Source, pace: &Pace) -> Result<Option<u64>, Refusal> {
+        if let Root::Folder(folder) = self.root(source) {
+            return open(&folder.join(&source.path), None).map(|answer| answer.length);
         }
-        let url = self.url(path);
+        let url = self.url(source);
         let response = self.call(&url, |agent, url| agent.head(url), pace)?;
         match response.status().as_u16() {
             200 => Ok(header(response.headers(), "content-length").and_then(|length| length.parse().ok())),
@@ -302,7 +316,8 @@ mod tests {
         let settings = ArchiveSettings { root, ..ArchiveSettings::default() };
         let (transport, pace) = (Transport::new(&settings), Pace::new(&settings, &Silent));
         let rest = |from| {
-            let mut answer = transport.ask("a b.fits", from, &pace).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+            let mut answer =
+                transport.ask(&Source::own("a b.fits"), from, &pace).unwrap_or_else(|refusal| panic!("{refusal:?}"));
             let text = String::from_utf8(answer.body.next(&pace).unwrap()).unwrap();
             (answer.start, text, answer.version.unwrap())
         };
@@ -310,7 +325,7 @@ mod tests {
         assert_eq!((start, text.as_str()), (0, "0123456789"));
         assert_eq!(rest(Some((4, &version))).1, "456789");
         assert_eq!(rest(Some((4, "another"))).1, "0123456789");
-        assert!(matches!(transport.ask("c.fits", None, &pace), Err(Refusal::Absent(_))));
-        assert_eq!(transport.size("a b.fits", &pace).unwrap(), Some(10));
+        assert!(matches!(transport.ask(&Source::own("c.fits"), None, &pace), Err(Refusal::Absent(_))));
+        assert_eq!(transport.size(&Source::own("a b.fits"), &pace).unwrap(), Some(10));
     }
 }

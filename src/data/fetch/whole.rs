@@ -1,16 +1,18 @@
-//! Whether a FITS file is as long as its own headers say: every HDU whole, to the last block.
+//! Whether a FITS file is as long as its own headers say: every HDU whole, to the last block, compressed or not.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
 
 /// FITS files are whole blocks of so many bytes.
 pub(super) const FITS_BLOCK: u64 = 2880;
 /// A header longer than this is none.
 const MOST_BLOCKS: usize = 2000;
 const CARD: usize = 80;
-/// How compressed files begin; those have a sum of their own, which their reader checks.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// How compressed files begin.
+pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Walks from header to header.
 ///
@@ -21,7 +23,7 @@ pub(super) fn is_whole(path: &Path) -> Result<(), String> {
     let length = file.metadata().map_err(|err| err.to_string())?.len();
     let mut file = BufReader::with_capacity(FITS_BLOCK as usize, file);
     if file.fill_buf().map_err(|err| err.to_string())?.starts_with(&GZIP) {
-        return Ok(());
+        return is_whole_unpacked(&mut BufReader::with_capacity(1 << 18, Unpacked(MultiGzDecoder::new(file))));
     }
     let (mut position, mut hdu) = (0, 0);
     while position < length {
@@ -43,6 +45,35 @@ pub(super) fn is_whole(path: &Path) -> Result<(), String> {
         hdu += 1;
     }
     if hdu > 0 { Ok(()) } else { Err("an empty file".into()) }
+}
+
+/// Walks through a compressed file, down to the sum at its end.
+fn is_whole_unpacked(file: &mut impl Read) -> Result<(), String> {
+    let mut hdu = 0;
+    while let Some((_, data)) = sizes(file)? {
+        let padded = data.checked_next_multiple_of(FITS_BLOCK).unwrap_or(u64::MAX);
+        let there = io::copy(&mut file.by_ref().take(padded), &mut io::sink()).map_err(|err| err.to_string())?;
+        if there < padded {
+            return Err(format!(
+                "not whole: its header says that HDU {hdu} has {data} bytes, of which {there} are there"
+            ));
+        }
+        hdu += 1;
+    }
+    io::copy(file, &mut io::sink()).map_err(|err| err.to_string())?;
+    if hdu > 0 { Ok(()) } else { Err("no FITS header".into()) }
+}
+
+/// What is compressed in a file; where it breaks off, that is damage and no end.
+struct Unpacked<R: Read>(MultiGzDecoder<R>);
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes).map_err(|err| match err.kind() {
+            ErrorKind::Interrupted => err,
+            _ => io::Error::new(ErrorKind::InvalidData, format!("not whole, or damaged: {err}")),
+        })
+    }
 }
 
 /// Bytes of the header that begins here and of the data it announces; `None` where none begins.
@@ -124,5 +155,39 @@ mod tests {
         let huge = String::from_utf8_lossy(&bytes[2880..5760]).replace("          1500", "99999999999999");
         std::fs::write(&path, huge).unwrap();
         assert!(is_whole(&path).unwrap_err().contains("of which 0 are there"));
+    }
+
+    #[test]
+    fn a_compressed_file_is_whole_down_to_its_sum() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, path) = (folder.path().join("a.fits"), folder.path().join("a.fits.gz"));
+        write_in_place(&plain, |file| {
+            file.image::<f64>("", &[], &[])?;
+            file.table("T", &[Column::f64("x", "", (0..3000).map(f64::from).collect())])
+        })
+        .unwrap();
+        let bytes = std::fs::read(&plain).unwrap();
+        let pack = |bytes: &[u8]| {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            io::Write::write_all(&mut packed, bytes).unwrap();
+            packed.finish().unwrap()
+        };
+        let packed = pack(&bytes);
+        std::fs::write(&path, &packed).unwrap();
+        assert_eq!(is_whole(&path), Ok(()));
+        for length in [3, 20, packed.len() / 3, packed.len() / 2, packed.len() - 9, packed.len() - 1] {
+            std::fs::write(&path, &packed[..length]).unwrap();
+            assert!(is_whole(&path).is_err(), "{length} of {}", packed.len());
+        }
+        let mut odd = packed.clone();
+        let sum = odd.len() - 8;
+        odd[sum] ^= 1;
+        std::fs::write(&path, odd).unwrap();
+        assert!(is_whole(&path).is_err(), "the sum does not fit");
+        // Whole as a compressed file, but not what is in it.
+        std::fs::write(&path, pack(&bytes[..bytes.len() - 2880])).unwrap();
+        assert!(is_whole(&path).unwrap_err().contains("has 24000 bytes"), "{:?}", is_whole(&path));
+        std::fs::write(&path, pack(b"<html>")).unwrap();
+        assert_eq!(is_whole(&path), Err("no FITS header".into()));
     }
 }

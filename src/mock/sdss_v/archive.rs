@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::healpix::ring_pixel;
+use crate::data::healpix::{N_SIDE, ring_pixel};
 use crate::mock::allstar_file;
 use crate::mock::pathology::Pathology;
 use crate::mock::plan::Star;
@@ -19,8 +19,6 @@ pub(super) const CREATED: &str = "24-07-17 21:22:40";
 pub(super) const CREATED_IN_FULL: &str = "2024-07-17T21:22:40.000000";
 /// The first star's number; no star that exists has so high a one.
 const FIRST_SDSS_ID: i64 = 990_000_001;
-/// Pixels along the side of one of HEALPix's twelve, for the folders of apStar files.
-const N_SIDE: i64 = 128;
 
 /// How the archive knows a star.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

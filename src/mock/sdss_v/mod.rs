@@ -5,7 +5,6 @@
 
 pub(super) mod apstar;
 pub(super) mod archive;
-mod healpix;
 mod layouts;
 pub(super) mod mwm;
 pub(super) mod summary;
