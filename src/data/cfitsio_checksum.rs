@@ -65,11 +65,8 @@ mod tests {
     fn fill(path: &Path) {
         write(path, |fits| {
             fits.append_key("ANSWER", 42, "")?;
-            fits.checksums()?;
             fits.image("FLUX", &[1.5_f64, -2.0, f64::NAN], &[3])?;
-            fits.checksums()?;
             fits.table("EMPTY", &[Column::i64("id", Vec::new()), Column::f32_vectors("flux", 0, Vec::new())])?;
-            fits.checksums()?;
             fits.table("STARS", &[Column::text("id", vec!["a".into(), "bc".into()])])?;
             fits.append_key("LATE", "yes", "")?;
             fits.checksums()

@@ -87,7 +87,7 @@ mod tests {
                     let z = 1.0 - (from_pole as f64 / side).powi(2) / 3.0;
                     (if ring == from_pole { z } else { -z }, 4 * from_pole, 0.5)
                 } else {
-                    let start = 0.5 * ((ring - n_side + 1) % 2) as f64;
+                    let start = 0.5 + 0.5 * ((ring + n_side) % 2) as f64;
                     (4.0 / 3.0 - 2.0 * ring as f64 / (3.0 * side), 4 * n_side, start)
                 };
                 for n in 1..=n_in_ring {

@@ -93,8 +93,16 @@ impl ArrayFiles {
 
     /// Flux and noise of some rows, which ascend; rows that follow each other are read together.
     fn read_rows(&self, rows: &[usize], pixels: Pixels, warns: bool) -> Vec<Result<ReadSpectrum>> {
+        let refused = |run: &[usize], err: Error| {
+            let of_row = |row: &usize| Err(Error::Mismatch { what: self.name_of_row(*row), detail: err.to_string() });
+            run.iter().map(of_row).collect()
+        };
         let runs = rows.chunk_by(|a, b| *b == *a + 1);
-        runs.flat_map(|run| self.read_run(run, pixels, warns).unwrap_or_else(|err| refused(run.len(), &err))).collect()
+        runs.flat_map(|run| self.read_run(run, pixels, warns).unwrap_or_else(|err| refused(run, err))).collect()
+    }
+
+    fn name_of_row(&self, row: usize) -> String {
+        format!("{}[{row}]", files::path_text(&self.choice.flux))
     }
 
     fn read_run(&self, run: &[usize], pixels: Pixels, warns: bool) -> Result<Vec<Result<ReadSpectrum>>> {
@@ -146,11 +154,6 @@ fn handed_on(choice: &ArrayChoice) -> Result<Vec<Vec<Value>>> {
     Ok(columns)
 }
 
-/// Of a run that cannot be read, each spectrum's reason.
-fn refused(n: usize, err: &Error) -> Vec<Result<ReadSpectrum>> {
-    (0..n).map(|_| Err(Error::Format { path: PathBuf::new(), detail: err.to_string() })).collect()
-}
-
 /// The rows of these stars, in the order of the rows; all where none is named.
 fn rows_of(only: &[String], ids: &[String]) -> Result<Vec<usize>> {
     for wanted in only {
@@ -169,7 +172,7 @@ impl SpectrumSource for ArrayFiles {
     }
 
     fn name(&self, spectrum: usize) -> String {
-        format!("{}[{}]", files::path_text(&self.choice.flux), self.rows[spectrum])
+        self.name_of_row(self.rows[spectrum])
     }
 
     fn expect_alike(&self, model: &Path, preparation: &Preparation) -> Result<()> {
