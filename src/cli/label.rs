@@ -79,8 +79,8 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     let source = args.spectra.source(&columns)?;
     let spectra = &*source;
     labeller.expect_alike(spectra)?;
-    let stem = args.out.stem(spectra)?;
-    let fingerprint = args.out.fingerprint(labeller.fingerprint());
+    let stem = args.out.stem(spectra, args.spectra.list())?;
+    let fingerprint = args.out.fingerprint(labeller.fingerprint(), spectra)?;
     let mut best_fits = match &stem {
         Some(stem) => args.out.best_fits(stem, &labeller, &args.model, spectra.len())?,
         None => None,

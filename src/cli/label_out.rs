@@ -91,15 +91,22 @@ impl OutArgs {
     }
 
     /// What identifies rows: what makes the labels, and what is written beside them.
-    pub fn fingerprint(&self, labels: &str) -> String {
+    ///
+    /// # Errors
+    /// Those of [`SpectrumSource::origin`].
+    pub fn fingerprint(&self, labels: &str, spectra: &dyn SpectrumSource) -> Result<String> {
         let mut fingerprint = labels.to_string();
+        let origin = spectra.origin()?;
+        if !origin.is_empty() {
+            fingerprint += &format!(" spectra {}", &blake3::hash(origin.as_bytes()).to_hex()[..32]);
+        }
         if !self.columns.is_empty() {
             fingerprint += &format!(" columns {:?}", self.columns().asked);
         }
         if self.shape != TableShape::Maury {
             fingerprint += &format!(" shape {:?}", self.shape);
         }
-        fingerprint
+        Ok(fingerprint)
     }
 
     /// Where the best fits go, if they are wanted.
@@ -138,7 +145,7 @@ impl OutArgs {
 
     /// `--out` without its ending, if it is given; an error where what is to be written there would replace a spectrum or somebody's
     /// file.
-    pub fn stem(&self, spectra: &dyn SpectrumSource) -> Result<Option<PathBuf>> {
+    pub fn stem(&self, spectra: &dyn SpectrumSource, list: Option<&Path>) -> Result<Option<PathBuf>> {
         let Some(out) = &self.out else { return Ok(None) };
         let stem = match out.extension().and_then(|ending| ending.to_str()) {
             Some("fits" | "csv") => out.with_extension(""),
@@ -169,6 +176,9 @@ impl OutArgs {
                 return refused(format!("{} is a folder; name another table", target.display()));
             }
             let (Ok(place), Some(name)) = (std::fs::canonicalize(target), target.file_name()) else { continue };
+            if list.is_some_and(|list| std::fs::canonicalize(list).is_ok_and(|list| list == place)) {
+                return refused(format!("{} would replace the list of the spectra", target.display()));
+            }
             // Only namesakes are looked up: a million spectra are not.
             let mut namesakes = spectra.files().filter(|path| path.file_name() == Some(name) || path.is_symlink());
             if namesakes.any(|path| std::fs::canonicalize(path).is_ok_and(|path| path == place)) {

@@ -1,12 +1,12 @@
 //! Which spectra are meant: files, or rows of arrays.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::data::files;
-use crate::data::spectrum_file::{Part, split_part};
+use crate::data::spectrum_file::{Part, expect_part, split_part};
 use crate::error::{Error, Result};
 use crate::stars::array_files::{ArrayChoice, ArrayFiles};
 use crate::stars::spectra::{HandedOn, SpectrumSource};
@@ -71,22 +71,37 @@ impl SpectraArgs {
         })?))
     }
 
+    /// The file that lists them, if one does.
+    pub fn list(&self) -> Option<&Path> {
+        self.list.as_deref()
+    }
+
     fn files(&self) -> Result<Vec<(PathBuf, Part)>> {
         let mut named = self.spectra.clone();
         if let Some(list) = &self.list {
             named.extend(files::read_text(list)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(PathBuf::from));
         }
-        let mut spectra = Vec::with_capacity(named.len());
+        let (mut spectra, mut n_visit_files) = (Vec::with_capacity(named.len()), 0);
         for path in &named {
+            expect_part(path)?;
             let (file, part) = split_part(path);
             let is_named = part != Part::default() && file.exists();
             // A listed file that is not there gets its row and flag; a folder is walked.
             match (path.is_dir(), self.list.is_some()) {
                 (false, listed) if listed || is_named => spectra.push((file, part)),
-                _ => spectra.extend(
-                    files::files_below(&file, &[".fits", ".fits.gz"])?.into_iter().map(|path| (path, Part::default())),
-                ),
+                _ => {
+                    let mut found = files::files_below(&file, &[".fits", ".fits.gz"])?;
+                    if path.is_dir() && !self.visits {
+                        let n_found = found.len();
+                        found.retain(|path| !is_of_visits(path));
+                        n_visit_files += n_found - found.len();
+                    }
+                    spectra.extend(found.into_iter().map(|path| (path, Part::default())));
+                }
             }
+        }
+        if n_visit_files > 0 {
+            tracing::info!("{n_visit_files} mwmVisit files are passed over; --visits labels what is in them");
         }
         let mut known = HashSet::with_capacity(spectra.len());
         let n_named = spectra.len();
@@ -97,6 +112,11 @@ impl SpectraArgs {
         }
         Ok(spectra)
     }
+}
+
+/// Whether a file that nobody named holds single visits alone, by the archive's rule for names.
+fn is_of_visits(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mwmVisit"))
 }
 
 /// Nothing could be read.

@@ -64,7 +64,8 @@ impl MatrixFile {
                 let rows = Some((header.start, header.is_big_endian())).filter(|_| !header.is_fortran);
                 Self::of(&file, Entry::Npy(rows), &header).ok_or_else(|| {
                     let what = "not a two-dimensional array of f32 or f64 [n_stars, n_pixels], but";
-                    Error::format(&file, format!("{what} {}", header.describe()))
+                    let remedy = "numpy's array.astype(\"f4\") makes one of other numbers";
+                    Error::format(&file, format!("{what} {}; {remedy}", header.describe()))
                 })
             }
             Kind::Npz => the_only(&file, key, "two-dimensional array of floats", |name, header| {

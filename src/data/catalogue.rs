@@ -17,7 +17,7 @@ pub const APOGEE_ID: &str = "APOGEE_ID";
 const ID_REMEDY: &str = "name its column of identifiers in data.columns.id or data.arrays.id_column, or leave that out for the usual names and row numbers";
 
 /// Usual columns of identifiers; the first that is there is taken.
-const USUAL_IDS: [&str; 5] = ["apogee_id", "id", "star_id", "source_id", "name"];
+pub const USUAL_IDS: [&str; 5] = ["apogee_id", "id", "star_id", "source_id", "name"];
 
 /// Bytes of the longest identifier; FITS tables cannot hold rows of any length, and no survey names stars like that.
 const LONGEST_ID: usize = 1024;

@@ -70,6 +70,9 @@ impl Cells {
             Self::Texts(cells) => each(&cells[rows], |text| match truth(text) {
                 _ if is_missing(text) => Some(0),
                 Some(truth) => Some(i64::from(truth)),
+                // In flags, and not in measurements, where they may stand for something else.
+                None if ["T", "t"].contains(&text.as_str()) => Some(1),
+                None if ["F", "f"].contains(&text.as_str()) => Some(0),
                 None => text.parse().ok().or_else(|| whole(text.parse().ok()?)),
             }),
             Self::Numbers(cells) => each(&cells[rows], |number| whole(*number)),

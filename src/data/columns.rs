@@ -146,6 +146,9 @@ impl ColumnNames {
                     KEYS.join(", ")
                 ));
             }
+            if let Some(other) = self.0.keys().find(|other| *other != name && other.eq_ignore_ascii_case(name)) {
+                return refuse(format!("is the same as {other}: capitals do not tell names apart"));
+            }
             if let Err(problem) = source.expression() {
                 return refuse(problem);
             }

@@ -296,11 +296,15 @@ impl FitsReader {
         if repeat != 1 {
             return Ok(Cells::Others(format!("{repeat} values a row")));
         }
+        // Integers that stand for others.
+        let mut key = |name: &str| self.file.key_f64(&format!("{name}{}", index + 1));
+        let is_scaled =
+            key("TSCAL").is_some_and(|scale| scale != 1.0) || key("TZERO").is_some_and(|zero| zero.fract() != 0.0);
         let cells = match kind {
             ColumnKind::Text => self.file.texts(index, range).map(|texts| {
                 Cells::Texts(texts.iter().map(|bytes| String::from_utf8_lossy(bytes).trim().to_string()).collect())
             }),
-            ColumnKind::Integer if !as_numbers => self.file.integers(index, range).map(Cells::Integers),
+            ColumnKind::Integer if !as_numbers && !is_scaled => self.file.integers(index, range).map(Cells::Integers),
             ColumnKind::Logical => self.file.logicals(index, range).map(Cells::Booleans),
             ColumnKind::Complex | ColumnKind::Varying => return Ok(Cells::Others("complex numbers".into())),
             ColumnKind::Integer | ColumnKind::Other => {

@@ -190,6 +190,9 @@ fn read_visit(fits: &mut FitsReader, part: &Part, tables: &[Table]) -> Result<Ra
         let held: Vec<String> =
             tables.iter().map(|table| format!("{} of {}", table.n_rows, table.observatory)).collect();
         let n_visits: usize = tables.iter().map(|table| table.n_rows).sum();
+        if let Some(observatory) = part.observatory {
+            table_of(fits, observatory, tables)?;
+        }
         let first = name_of(fits.path(), &Part::visit(Some(part.observatory.unwrap_or(tables[0].observatory)), 1));
         let detail = format!(
             "an mwmVisit, which holds {n_visits} single visits ({}) and no coadd; ask for them with --visits, or name one: {first}",

@@ -136,7 +136,17 @@ fn of_group(group: &dyn RowGroupReader, leaf: usize, kind: &ColumnDescriptor) ->
             let wide = |value: i32| if unsigned { i64::from(value as u32) } else { i64::from(value) };
             whole(values(&mut reader, n_rows, optional)?.into_iter().map(|value| value.map(wide)).collect())
         }
-        ColumnReader::Int64ColumnReader(mut reader) => whole(values(&mut reader, n_rows, optional)?),
+        ColumnReader::Int64ColumnReader(mut reader) => {
+            let values: Vec<Option<i64>> = values(&mut reader, n_rows, optional)?;
+            let is_beyond = kind.converted_type() == ConvertedType::UINT_64 && values.iter().flatten().any(|n| *n < 0);
+            match is_beyond {
+                // Only as digits they are whole.
+                true => Cells::Texts(
+                    values.iter().map(|n| n.map_or_else(String::new, |n| (n as u64).to_string())).collect(),
+                ),
+                false => whole(values),
+            }
+        }
         ColumnReader::FloatColumnReader(mut reader) => Cells::Numbers(
             values(&mut reader, n_rows, optional)?.into_iter().map(|v| number(v.map(f64::from))).collect(),
         ),

@@ -14,7 +14,7 @@ use std::path::Path;
 use super::fits::FitsReader;
 use super::raw_spectrum::MOST_BYTES;
 pub use super::raw_spectrum::{Format, RawSpectrum};
-pub use super::spectrum_part::{Observatory, Part, name_of, split_part};
+pub use super::spectrum_part::{Observatory, Part, expect_part, name_of, split_part};
 use super::value::Value;
 use super::{apstar, aspcapstar, mwm};
 use crate::error::{Error, Result};

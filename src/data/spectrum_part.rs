@@ -99,6 +99,18 @@ pub fn split_part(path: &Path) -> (PathBuf, Part) {
     }
 }
 
+/// Refuses what stands in brackets behind a file that is there, if it names no part.
+///
+/// # Errors
+/// [`Error::Config`] with the names there are.
+pub fn expect_part(path: &Path) -> Result<()> {
+    let bracketed = path.to_str().and_then(|text| text.strip_suffix(']')?.rsplit_once('['));
+    match bracketed {
+        Some((file, part)) if !path.exists() && Path::new(file).is_file() => part.parse::<Part>().map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
 /// What a spectrum is called in tables and messages: its path, and the part in brackets where it is not the default.
 pub fn name_of(path: &Path, part: &Part) -> String {
     let file = files::path_text(path);

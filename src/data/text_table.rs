@@ -1,5 +1,6 @@
 //! Tables of text: comma, tab, semicolon or blank separated, with a line of column names; ECSV by its own header.
 
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use super::cells::Cells;
@@ -11,6 +12,9 @@ use crate::error::{Error, Result};
 pub(super) const HEADER_BYTES: u64 = 1 << 20;
 /// A table of no more bytes than this is kept whole once it is read.
 const SMALL_BYTES: u64 = 64 << 20;
+
+/// Bytes of the longest line.
+const LONGEST_LINE: usize = 16 << 20;
 
 /// A table of text, counted but not kept.
 #[derive(Debug)]
@@ -99,10 +103,31 @@ impl TextTable {
         Ok(columns.into_iter().zip(wanted).map(kind).collect())
     }
 
-    fn reader(&self) -> Result<csv::Reader<Box<dyn std::io::BufRead>>> {
+    fn reader(&self) -> Result<csv::Reader<Lines>> {
         let mut builder = csv::ReaderBuilder::new();
         builder.comment(Some(b'#')).trim(csv::Trim::All).delimiter(self.delimiter);
-        Ok(builder.from_reader(packed::open(&self.path)?))
+        Ok(builder.from_reader(Lines { file: packed::open(&self.path)?, length: 0 }))
+    }
+}
+
+/// A file of lines that end: one that does not would be held in memory as a whole.
+struct Lines {
+    file: Box<dyn BufRead>,
+    /// Bytes since the last end of a line.
+    length: usize,
+}
+
+impl Read for Lines {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.length = match buffer[..n].iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => n - end - 1,
+            None => self.length + n,
+        };
+        match self.length > LONGEST_LINE {
+            true => Err(io::Error::new(io::ErrorKind::InvalidData, "a line of more than 16 MB, as no table has them")),
+            false => Ok(n),
+        }
     }
 }
 
@@ -177,6 +202,17 @@ mod tests {
                         # - {name: teff, unit: K, datatype: float64}\n# - name: spectrum\n#   datatype: string\n\
                         #   subtype: float32[2]\n# meta: !!omap\n# - {datatype: {a: b}}\n# schema: astropy-2.0\n\
                         id teff spectrum\n\"a star\" 4500 [1,2]\n\"\" \"\" [1,2]\n";
+
+    #[test]
+    fn a_line_without_an_end_is_refused() {
+        let endless = io::repeat(b'a').take(64 << 20);
+        let mut lines = Lines { file: Box::new(io::BufReader::new(endless)), length: 0 };
+        let err = io::copy(&mut lines, &mut io::sink()).unwrap_err();
+        assert!(err.to_string().contains("16 MB"), "{err}");
+        let ends = b"aaaaaaa\n".repeat(4 << 20);
+        let mut lines = Lines { file: Box::new(io::Cursor::new(ends)), length: 0 };
+        assert_eq!(io::copy(&mut lines, &mut io::sink()).unwrap(), 32 << 20);
+    }
 
     #[test]
     fn an_ecsv_header_tells_delimiter_and_columns_that_hold_no_single_values() {

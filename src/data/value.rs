@@ -64,6 +64,8 @@ impl Value {
                 cell if !is_plain(cell) => None,
                 cell => match cell.parse::<i64>() {
                     Ok(_) => Some(Self::of_card(cell)),
+                    // Digits that no number keeps.
+                    Err(_) if cell.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) => None,
                     Err(_) => cell.parse().ok().map(Self::number),
                 },
             }

@@ -160,7 +160,8 @@ impl Field {
             Cells::Integers(cells) => cells.push(whole().filter(|value| !is_null && self.null != Some(*value))),
             Cells::Booleans(cells) => cells.push(match (self.datatype, bytes.first()) {
                 _ if is_null => None,
-                (Datatype::Bit, byte) => byte.map(|byte| byte & 0x80 != 0),
+                // The standard has the bit in front, astropy behind.
+                (Datatype::Bit, byte) => byte.map(|byte| *byte != 0),
                 (_, Some(b'T' | b't' | b'1')) => Some(true),
                 (_, Some(b'F' | b'f' | b'0')) => Some(false),
                 _ => None,
@@ -245,7 +246,9 @@ mod tests {
         assert_eq!(read(&field("double", Some("1")), &(-2.5_f64).to_be_bytes(), false), Cells::Numbers(vec![-2.5]));
         assert_eq!(read(&field("boolean", None), b"T", false), Cells::Booleans(vec![Some(true)]));
         assert_eq!(read(&field("boolean", None), b"?", false), Cells::Booleans(vec![None]));
-        assert_eq!(read(&field("bit", None), &[0x80], false), Cells::Booleans(vec![Some(true)]));
+        for (byte, bit) in [(0x80, true), (0x08, true), (0, false)] {
+            assert_eq!(read(&field("bit", None), &[byte], false), Cells::Booleans(vec![Some(bit)]));
+        }
         assert_eq!(read(&field("char", Some("4")), b"ab\0\0", false), Cells::Texts(vec!["ab".into()]));
         assert_eq!(read(&field("char", Some("*")), b"\0\0\0\x02ab", false), Cells::Texts(vec!["ab".into()]));
         assert_eq!(

@@ -119,7 +119,7 @@ impl LabelJournal {
                     return Err(Error::Mismatch {
                         what: path.display().to_string(),
                         detail:
-                            "these labels were begun with another model or other settings; finish them with those, \
+                            "these labels were begun with another model or other settings or arrays; finish them with those, \
                                  or remove the file"
                                 .into(),
                     });

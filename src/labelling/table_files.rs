@@ -45,5 +45,5 @@ fn keys(file: &mut FitsWriter, form: &TableForm, (origin, made_by): (&str, &str)
     let date = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
     file.append_key("DATE", date.as_str(), "UTC, when this was written")?;
     file.append_key("ERRORS", form.errors.as_str(), "what the errors are")?;
-    file.append_key(origin, made_by, "of the model and the files that made this")
+    file.append_key(origin, made_by, "hash of model and spectra")
 }

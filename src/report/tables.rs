@@ -12,6 +12,7 @@ use crate::findings::groups::HEALTHY;
 use crate::findings::metrics::{GroupMetrics, LabelMetrics};
 use crate::findings::pulls::EXPECTED_WITHIN;
 use crate::spectra::labels::unit;
+use crate::spectra::split::Split;
 use crate::timings::Timings;
 
 /// What each cut of a selection removed and left.
@@ -26,10 +27,11 @@ pub fn metrics_table(outcome: &Outcome) -> String {
         let metrics = &model.metrics;
         let _ = writeln!(
             text,
-            "{}: trained on {} stars, tested on {}, median reduced chi^2 {}",
+            "{}: trained on {} stars, tested on {}{}, median reduced chi^2 {}",
             model.name,
             metrics.n_train,
             metrics.n_test,
+            if outcome.settings.split == Split::All { " of the same: a check, and no result" } else { "" },
             plain(metrics.chi2_reduced_median, 2)
         );
         if let Some(words) = model.nuisance_words() {

@@ -6,7 +6,7 @@ use super::array_spectra::{ArrayPair, ArrayPaths, read_wavelengths};
 use super::prepare_checks;
 use super::spectra::{HandedOn, Pixels, ReadSpectrum, SpectrumSource};
 use crate::data::arrays::Matrix;
-use crate::data::catalogue::{Catalogue, row_name};
+use crate::data::catalogue::{Catalogue, USUAL_IDS, row_name};
 use crate::data::files;
 use crate::data::keyed_path::split_key;
 use crate::data::table::Table;
@@ -64,6 +64,10 @@ impl ArrayFiles {
         let (error, ivar) = (choice.error.as_deref(), choice.ivar.as_deref());
         let pair = ArrayPair::find(ArrayPaths { flux: &choice.flux, error, ivar, key: "--" })?;
         let (n_spectra, n_pixels) = pair.flux.shape;
+        if n_spectra == 0 {
+            let detail = "an array of no spectra: it has 0 rows".into();
+            return Err(Error::Mismatch { what: choice.flux.display().to_string(), detail });
+        }
         let read = |path: &PathBuf| read_wavelengths(path, &choice.flux, n_pixels);
         let wavelength = choice.wavelengths.as_ref().map(read).transpose()?;
         let (ids, snr) = match &choice.ids {
@@ -74,6 +78,13 @@ impl ArrayFiles {
                     let detail =
                         format!("{} rows and {n_spectra} spectra; one row per spectrum, in the same order", id.len());
                     return Err(Error::Mismatch { what, detail });
+                }
+                if id.iter().enumerate().all(|(row, id)| *id == row_name(row)) {
+                    tracing::warn!(
+                        "{}: no column of identifiers ({}), so that stars are called by their rows",
+                        table.display(),
+                        USUAL_IDS.join(", ")
+                    );
                 }
                 (id, snr)
             }
@@ -224,6 +235,10 @@ impl SpectrumSource for ArrayFiles {
     fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
         let tables = [&self.choice.wavelengths, &self.choice.ids].into_iter().flatten().map(PathBuf::as_path);
         Box::new([self.pair.flux.file(), self.pair.noise.file()].into_iter().chain(tables))
+    }
+
+    fn origin(&self) -> Result<String> {
+        self.fingerprint()
     }
 
     fn fingerprint(&self) -> Result<String> {

@@ -96,6 +96,14 @@ pub trait SpectrumSource: std::fmt::Debug + Send + Sync {
     /// All files that are read.
     fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_>;
 
+    /// What tells these spectra from others of the same names; nothing where a name is a file's.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`].
+    fn origin(&self) -> Result<String> {
+        Ok(String::new())
+    }
+
     /// What identifies the spectra without reading them.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub fn killed(folder: &Path, words: &[&str], journal: &Path) -> usize {
         .unwrap();
     let rows = || std::fs::read_to_string(journal).map_or(0, |text| text.lines().count());
     let begun = Instant::now();
-    while rows() < 3 && begun.elapsed() < Duration::from_secs(60) {
+    while rows() < 300 && begun.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(2));
     }
     job.kill().unwrap();

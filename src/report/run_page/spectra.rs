@@ -45,7 +45,8 @@ pub(super) fn raw(page: &mut Page, run: &Run) {
 pub(super) fn masks(page: &mut Page, run: &Run) {
     let facts = run.facts();
     let bits = facts.names("fraction_per_mask_bit");
-    if !facts.has("fraction_masked") || bits.is_empty() {
+    let leaves_out = facts.number("n_pixels_left_out").is_some_and(|n| n > 0.0);
+    if !facts.has("fraction_masked") || (bits.is_empty() && !leaves_out) {
         return;
     }
     page.heading("Masked pixels");
@@ -58,7 +59,7 @@ pub(super) fn masks(page: &mut Page, run: &Run) {
              the median star {fraction_masked.median:%2}.",
         ],
     );
-    if facts.number("n_pixels_left_out").is_some_and(|n| n > 0.0) {
+    if leaves_out {
         let ranges = |key: &str| -> String {
             let place = format!("settings.pixmask.{key}");
             let range = |n: usize| format!("{{{place}.{n}.0:.1}} to {{{place}.{n}.1:.1}}");
@@ -91,6 +92,9 @@ pub(super) fn masks(page: &mut Page, run: &Run) {
         ]
     };
     let rows: Vec<Vec<Cell>> = numbered.iter().map(row).collect();
+    if rows.is_empty() {
+        return;
+    }
     page.table(&["bit", "share of pixels inside the chips", ""], &rows);
 }
 

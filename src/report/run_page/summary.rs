@@ -21,6 +21,10 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
             "{n_models} labelled {{models.{first}.n_test}} stars in {{settings.split.folds.k}} folds, each star once, \
              after learning from those of the other folds ({{models.{first}.n_train}} on average)."
         ),
+        false if facts.words("settings.split") == Some("all") => format!(
+            "{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled the same \
+             {{models.{first}.n_test}} again: a check that it learned, and no measure of how well it does on others."
+        ),
         false => format!(
             "{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled \
              {{models.{first}.n_test}} others."

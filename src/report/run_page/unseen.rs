@@ -11,8 +11,9 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
     let facts = run.facts();
     let models = run.models();
     let Some(first) = models.first() else { return };
-    page.heading("Stars it had not seen");
-    let unseen = if facts.words("settings.split") == Some("all") {
+    let is_check = facts.words("settings.split") == Some("all");
+    page.heading(if is_check { "The stars it learned from" } else { "Stars it had not seen" });
+    let unseen = if is_check {
         format!("The {{models.{first}.n_test}} stars that are tested here trained as well: a check, and no result.")
     } else {
         format!(
