@@ -55,8 +55,8 @@ impl Value {
         // Numbers that begin with a needless zero or a plus are names: 0042, +34.
         let is_plain = |cell: &str| {
             let digits = cell.trim_start_matches('-');
-            !digits.starts_with('+')
-                && !(digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit()))
+            let is_padded = digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit());
+            !(digits.starts_with('+') || is_padded)
         };
         let as_number = |cell: &String| -> Option<Self> {
             match cell.trim() {

@@ -13,13 +13,8 @@ use crate::error::{Error, Result};
 use crate::spectra::grid::{APOGEE_LOG_WAVELENGTH, APOGEE_N_PIXELS, WavelengthGrid};
 use crate::spectra::labels::unit;
 
-/// The tables of an mwmStar: name, instrument and observatory, log10 of the first wavelength and its step, pixels.
-const TABLES: [(&str, &str, &str, (f64, f64), usize); 4] = [
-    ("BOSS/APO", "BOSS", "APO", BOSS_LOG_WAVELENGTH, BOSS_N_PIXELS),
-    ("BOSS/LCO", "BOSS", "LCO", BOSS_LOG_WAVELENGTH, BOSS_N_PIXELS),
-    ("APOGEE/APO", "APOGEE", "APO", APOGEE_LOG_WAVELENGTH, APOGEE_N_PIXELS),
-    ("APOGEE/LCO", "APOGEE", "LCO", APOGEE_LOG_WAVELENGTH, APOGEE_N_PIXELS),
-];
+/// The tables of an mwmStar, by instrument and observatory.
+const TABLES: [(&str, &str); 4] = [("BOSS", "APO"), ("BOSS", "LCO"), ("APOGEE", "APO"), ("APOGEE", "LCO")];
 const BOSS_LOG_WAVELENGTH: (f64, f64) = (3.5523, 1e-4);
 const BOSS_N_PIXELS: usize = 4648;
 /// Columns with a number for each pixel. None may be called `model_flux`: specutils knows files of models by it.
@@ -118,9 +113,13 @@ impl StarSpectra {
             file.comment(text)?;
         }
         let is_lco = known("telescope").as_text().starts_with("lco");
-        for (name, instrument, observatory, (start, step), n_pixels) in TABLES {
+        for (instrument, observatory) in TABLES {
+            let ((start, step), n_pixels) = match instrument {
+                "BOSS" => (BOSS_LOG_WAVELENGTH, BOSS_N_PIXELS),
+                _ => (APOGEE_LOG_WAVELENGTH, APOGEE_N_PIXELS),
+            };
             let has_row = instrument == "APOGEE" && is_lco == (observatory == "LCO");
-            file.table(name, &self.columns(star, has_row))?;
+            file.table(&format!("{instrument}/{observatory}"), &self.columns(star, has_row))?;
             file.append_key("OBSRVTRY", observatory, "")?;
             file.append_key("INSTRMNT", instrument, "")?;
             file.append_key("CRVAL", start, "log10 of the first wavelength")?;

@@ -122,15 +122,25 @@ pub(super) struct ArraySpectra {
     fingerprint: String,
 }
 
-/// The stars that the selection leaves, the cuts, the grid, pixels that cannot lie in a gap, and the spectra in the order of the
-/// stars.
+/// Stars of a survey in arrays.
+pub(super) struct ArrayStars {
+    /// Those that the selection leaves.
+    pub stars: Catalogue,
+    /// What each cut removed.
+    pub cuts: Vec<Cut>,
+    /// Where the pixels lie.
+    pub grid: WavelengthGrid,
+    /// Pixels that cannot lie in a gap, `[n_pixels]`.
+    pub on_chip: Vec<bool>,
+    /// The spectra, in the order of the stars.
+    pub spectra: ArraySpectra,
+}
+
+/// Selects the stars and reads their spectra.
 ///
 /// # Errors
 /// File errors; [`Error::Mismatch`] if arrays, labels and wavelengths disagree, or one array is given for two.
-pub(super) fn open(
-    data: &ArrayData,
-    settings: &StarSettings,
-) -> Result<(Catalogue, Vec<Cut>, WavelengthGrid, Vec<bool>, ArraySpectra)> {
+pub(super) fn open(data: &ArrayData, settings: &StarSettings) -> Result<ArrayStars> {
     let (error, ivar) = (data.error.as_deref(), data.ivar.as_deref());
     let pair = ArrayPair::find(ArrayPaths { flux: &data.flux, error, ivar, key: "data.arrays." })?;
     let naming = Naming { id_column: &data.id_column, columns: &settings.data.columns };
@@ -155,7 +165,7 @@ pub(super) fn open(
     let spectra = pair.spectra(&pair.flux.read()?, &pair.noise.read()?, &stars.row, true);
     let on_chip = on_chip(&grid, &spectra.flux, &spectra.noise);
     let spectra = ArraySpectra { ids: stars.id.clone(), fingerprint, ..spectra };
-    Ok((stars, cuts, grid, on_chip, spectra))
+    Ok(ArrayStars { stars, cuts, grid, on_chip, spectra })
 }
 
 /// Pixels that cannot lie in a gap: of the apStar grid the known ones, of others those that some star has measured.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use super::array_spectra;
+use super::array_spectra::{self, ArrayStars};
 use super::prepare_checks::{self, Troubles};
 use super::spectra::{Pixels, SpectrumSource};
 use super::spectrum_files::SpectrumFiles;
@@ -65,7 +65,7 @@ impl Source {
         } else if let Some(apstar) = &data.apstar {
             Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
-            let (stars, cuts, grid, on_chip, spectra) = array_spectra::open(arrays, settings)?;
+            let ArrayStars { stars, cuts, grid, on_chip, spectra } = array_spectra::open(arrays, settings)?;
             Self::new(stars, cuts, grid, &on_chip, Box::new(spectra), settings)?
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";

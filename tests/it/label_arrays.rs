@@ -105,7 +105,7 @@ fn new_rows_get_the_labels_that_the_run_gave_them() {
     // However they are stored, and by their inverse variance, they are the same spectra.
     let table = std::fs::read_to_string(folder.join("new.csv")).unwrap();
     let numbers = |table: &str| -> Vec<String> {
-        table.lines().map(|row| row.split_once("[").map_or(row, |(_, rest)| rest).to_string()).collect()
+        table.lines().map(|row| row.rsplit_once("[").map_or(row, |(_, rest)| rest).to_string()).collect()
     };
     save(folder, "wide.npy", &flux.mapv(f64::from));
     save(folder, "fortran.npy", &flux.t().as_standard_layout().to_owned().reversed_axes());

@@ -192,7 +192,7 @@ mod tests {
         assert!(begins_as_fits(b"SIMPLE  =                    T", false).is_ok());
         assert!(begins_as_fits(b"SI", true).is_ok(), "more may follow");
         assert!(begins_as_fits(&[0x1f, 0x8b, 8], true).is_ok() && begins_as_fits(&[0x1f, 0x8b, 8], false).is_err());
-        let said = |bytes: &[u8]| match begins_as_fits(bytes, bytes.len() % 2 == 0) {
+        let said = |bytes: &[u8]| match begins_as_fits(bytes, bytes.len().is_multiple_of(2)) {
             Err(Refusal::Passing(reason)) => reason,
             other => panic!("{other:?}"),
         };

@@ -184,7 +184,7 @@ mod tests {
             (format!("file,snr\n{dated},9\n"), format!("{STARS}/144/{PIXEL}/{dated}")),
         ] {
             std::fs::write(&table, columns).unwrap();
-            let listing = Listing::read(&[table.clone()], &names_to_list(&stars)).unwrap();
+            let listing = Listing::read(std::slice::from_ref(&table), &names_to_list(&stars)).unwrap();
             let ways = of_astra(&stars, 0, Path::new("spectra"), &listing).unwrap();
             assert_eq!((ways.len(), &ways[1].source.path), (3, &there));
             assert_eq!(ways[1].destination, Path::new("spectra").join(format!("{STARS}/144/{PIXEL}/{dated}")));
