@@ -8,7 +8,7 @@ use std::f64::consts::FRAC_PI_2;
 /// Pixels along a side of each of the sphere's twelve squares, as SDSS-V counts them.
 pub const N_SIDE: i64 = 128;
 
-/// The pixel of a position [degrees], counted from the north pole ring by ring, of `12 n_side^2` in all.
+/// The pixel of a position in degrees, counted from the north pole ring by ring, of `12 n_side^2` in all.
 ///
 /// In the belt |z| < 2/3 (z is the sine of the declination) borders are straight in z and longitude, and two families of them
 /// number the pixels; in the caps they converge at the pole.

@@ -67,7 +67,7 @@ impl NpyRows {
     }
 }
 
-/// Writes a `.npy` file of 64-bit floats, [n].
+/// Writes a `.npy` file of 64-bit floats, `[n]`.
 ///
 /// # Errors
 /// [`Error::Io`].

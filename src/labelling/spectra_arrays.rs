@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
 
 /// A folder with `flux.npy`, `ivar.npy`, `model.npy`, `residual.npy` and `continuum.npy`, [n_stars, n_pixels] of 32-bit floats,
-/// `wavelength.npy`, [n_pixels], in vacuum Angstrom, and a table `stars` in the order of the rows. Flux is divided by the
+/// `wavelength.npy`, `[n_pixels]`, in vacuum Angstrom, and a table `stars` in the order of the rows. Flux is divided by the
 /// continuum.
 ///
 /// The folder has its name when all stars are in it; memory holds one batch.
