@@ -42,8 +42,8 @@ fn keys(file: &mut FitsWriter, form: &TableForm, (origin, made_by): (&str, &str)
     file.append_key("MODEL", name.unwrap_or_else(|| folder.clone()).as_str(), "the model")?;
     file.append_key("MODELDIR", folder.as_str(), "its folder, as it was given")?;
     file.append_key(CREATOR.0, creator().as_str(), "program and version")?;
-    let date = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
-    file.append_key("DATE", date.as_str(), "UTC, when this was written")?;
+    let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    file.append_key("DATE", date.as_str(), "UTC, day this was written")?;
     file.append_key("ERRORS", form.errors.as_str(), "what the errors are")?;
     file.append_key(origin, made_by, "hash of model and spectra")
 }
