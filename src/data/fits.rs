@@ -140,8 +140,7 @@ impl FitsReader {
     /// [`Error::Format`] for an absent column and one of vectors; [`Error::Fits`] if the file ends early.
     pub fn values(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<Value>> {
         let n = range.len();
-        let values = self.cells(hdu, name, range, false)?.values(0..n);
-        values.map_err(|_| Error::format(&self.path, format!("column {name} does not hold one value a row")))
+        self.cells(hdu, name, range, false)?.values(0..n).map_err(|_| self.not_one(name, "value"))
     }
 
     /// Index of the first table HDU.

@@ -38,6 +38,8 @@ pub struct StarSpectra {
     /// How often each name of a star came.
     names: HashMap<String, usize>,
     has_told: bool,
+    /// Wavelengths of the pixels.
+    wavelength: Vec<f32>,
 }
 
 /// A star's row of the images.
@@ -72,6 +74,7 @@ impl StarSpectra {
             folder: None,
             names: HashMap::new(),
             has_told: false,
+            wavelength: WavelengthGrid::apogee().wavelength.into_iter().map(|wavelength| wavelength as f32).collect(),
         })
     }
 
@@ -147,7 +150,11 @@ impl StarSpectra {
         columns.push(Column::f32("snr", "", vec![note.map_or(f32::NAN, |note| note.snr as f32); n_rows]));
         let width = if has_row { APOGEE_N_PIXELS } else { 0 };
         for name in VECTORS {
-            let vector = if has_row { pixels(name, fitted, rows, row) } else { Vec::new() };
+            let vector = match has_row {
+                true if name == "wavelength" => self.wavelength.clone(),
+                true => pixels(name, fitted, rows, row),
+                false => Vec::new(),
+            };
             columns.push(Column::f32_vectors(name, width, vector));
         }
         for (k, label) in self.label_names.iter().enumerate() {
@@ -163,12 +170,10 @@ impl StarSpectra {
     }
 }
 
-/// A number for each pixel.
+/// A number for each pixel, of any of [`VECTORS`] but the wavelength.
 fn pixels(name: &str, fitted: &FittedFlux, rows: &SpectraRows, row: usize) -> Vec<f32> {
     let (ivar, continuum) = (rows.ivar.row(row), rows.continuum.row(row));
-    let (start, step) = APOGEE_LOG_WAVELENGTH;
     let of_pixel = |j: usize| match name {
-        "wavelength" => 10_f64.powf(start + step * j as f64) as f32,
         "flux" => fitted.flux[[row, j]] * continuum[j],
         // No information has no unit.
         "ivar" if ivar[j] > 0.0 && continuum[j] > 0.0 => ivar[j] / (continuum[j] * continuum[j]),

@@ -210,10 +210,8 @@ impl Source {
         if read.is_identified && ![id, astra.obj.trim()].contains(&read.id.trim()) {
             return Err(prepare_checks::other_star(&self.spectra.name(star), &read.id, id));
         }
-        if ![&read.release, &astra.release].into_iter().any(|release| release.is_empty())
-            && read.release != astra.release
-        {
-            let (found, wanted) = (&read.release, &astra.release);
+        let (found, wanted) = (&read.release, &astra.release);
+        if !found.is_empty() && !wanted.is_empty() && found != wanted {
             let detail = format!(
                 "the spectrum of release {found}, where the catalogue's row is of {wanted}: its apStar file is needed"
             );
