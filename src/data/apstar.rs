@@ -11,8 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use super::fits::FitsReader;
 pub use super::raw_spectrum::RawSpectrum;
 use super::raw_spectrum::{
-    Format, MOST_BYTES, MOST_PIXELS, known, known_name, known_snr, log_wavelength, mark_bad_pixels, stem,
+    Format, KEY_LETTERS, MOST_BYTES, MOST_PIXELS, known, known_name, known_snr, log_wavelength, mark_bad_pixels, stem,
 };
+use super::value::Value;
 use crate::error::{Error, Result};
 
 /// Rows of coadds, visits and whatever else in an image: more than any star has.
@@ -20,6 +21,13 @@ const MOST_ROWS: usize = 10_000;
 /// Rows and pixels of an apVisit's images: one row for each of the three detectors, dithered or not.
 const VISIT_ROWS: usize = 3;
 const VISIT_PIXELS: [usize; 2] = [4096, 2048];
+/// Julian date at which the first day of modified ones began.
+const JD_OF_MJD_0: f64 = 2_400_000.5;
+/// A night may begin before 0 h UTC, at Las Campanas in winter; the survey numbers it by the day that follows (in days).
+const BEFORE_MIDNIGHT: f64 = 0.35;
+/// Keys that tell of all visits together.
+const OF_ALL_VISITS: [&str; 10] =
+    ["NVISITS", "SNR", "SNREV", "VHELIO", "VRAD", "VREL", "VERR", "VERR_MED", "VSCATTER", "STARFLAG"];
 
 /// Reads row 0 of the flux, error and mask images and the header keys maury uses.
 ///
@@ -49,6 +57,8 @@ pub(super) fn read_from(fits: &mut FitsReader, visit: Option<usize>) -> Result<R
         _ => (number("SNR"), number(velocity)),
     };
     let n_visits = if visit.is_some() { 1 } else { number("NVISITS").max(0.0) as usize };
+    let jd = visit.map(|visit| number(&format!("JD{visit}"))).filter(|jd| *jd > JD_OF_MJD_0);
+    let mjd = jd.map(|jd| (jd - JD_OF_MJD_0 + BEFORE_MIDNIGHT).floor() as i64);
     let pixels = row * n_pixels..(row + 1) * n_pixels;
     let objid = fits.key_text(0, "OBJID").and_then(known_name);
     let mut spectrum = RawSpectrum {
@@ -58,6 +68,7 @@ pub(super) fn read_from(fits: &mut FitsReader, visit: Option<usize>) -> Result<R
         release: String::new(),
         snr: known_snr(snr),
         n_visits,
+        mjd,
         velocity_kms,
         log_wavelength: log_wavelength(fits, &[0, 1], ["CRVAL1", "CDELT1", "CRPIX1"])?,
         raw_flux: fits.image_section(1, pixels.clone())?,
@@ -72,6 +83,18 @@ pub(super) fn read_from(fits: &mut FitsReader, visit: Option<usize>) -> Result<R
         mark_bad_pixels(&mut spectrum.raw_error, &spectrum.pixmask);
     }
     Ok(spectrum)
+}
+
+/// What the header says of one visit under a key of the star's: the value under the key with the visit's number behind it, that of
+/// the star where visits have no such key, and nothing where the star's is of all visits together.
+pub(super) fn value_of_visit(fits: &mut FitsReader, visit: usize, key: &str) -> Value {
+    let numbered = format!("{key}{visit}");
+    if numbered.len() <= KEY_LETTERS && fits.has_key(0, &numbered) {
+        return fits.key_value(0, &numbered);
+    }
+    // A star's only visit is its coadd.
+    let is_of_all = OF_ALL_VISITS.contains(&key) && !n_visits(fits).is_ok_and(|n| n == 1);
+    if is_of_all { Value::Missing } else { fits.key_value(0, key) }
 }
 
 /// Number of visits that have a row of their own, or are the only one; by the headers.

@@ -67,6 +67,7 @@ pub(super) fn read_from(fits: &mut FitsReader) -> Result<RawSpectrum> {
         release: String::new(),
         snr: known_snr(number(fits, "SNR", "SNR")?),
         n_visits: number(fits, "NVISITS", "NVISITS")?.max(0.0) as usize,
+        mjd: None,
         velocity_kms: number(fits, "VHELIO", "VHELIO_AVG")?,
         pixmask: vec![0; n_pixels],
         raw_flux,

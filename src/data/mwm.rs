@@ -228,7 +228,8 @@ fn read_visit(fits: &mut FitsReader, part: &Part, tables: &[Table]) -> Result<Ra
         format!("{named} {doubt}: such visits are not shifted to the star's rest frame, and labels of it may be wrong")
     });
     let field = table.text(fits, "field", row)?;
-    Ok(RawSpectrum { n_visits: 1, field, warning, ..table.spectrum(fits, row, Format::MwmVisit)? })
+    let mjd = Some(table.number(fits, "mjd", row)?).filter(|mjd| *mjd > 0.0).map(|mjd| mjd as i64);
+    Ok(RawSpectrum { n_visits: 1, mjd, field, warning, ..table.spectrum(fits, row, Format::MwmVisit)? })
 }
 
 #[cfg(test)]

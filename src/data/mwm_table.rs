@@ -77,6 +77,7 @@ impl Table {
             release,
             snr: known_snr(self.number(fits, "snr", row)?),
             n_visits: 0,
+            mjd: None,
             velocity_kms: self.number(fits, "v_rad", row)?,
             raw_flux,
             raw_error,

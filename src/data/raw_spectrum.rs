@@ -13,6 +13,9 @@ pub(super) const MOST_PIXELS: usize = 100_000;
 /// A file of a hundred visits has 70 MB.
 pub(super) const MOST_BYTES: u64 = 256 << 20;
 
+/// Letters of a header key.
+pub(super) const KEY_LETTERS: usize = 8;
+
 /// APOGEE_PIXMASK bits 0 to 7 and 14: the level BAD of the survey's reduction (`bitmask` of sdss/apogee and sdss/apogee_drp).
 const BAD_PIXEL: i64 = 0x40FF;
 
@@ -63,6 +66,8 @@ pub struct RawSpectrum {
     pub snr: f64,
     /// Number of visits combined; 0 where absent.
     pub n_visits: usize,
+    /// Modified Julian date of the night of a single visit; none of coadds, and where the file does not say.
+    pub mjd: Option<i64>,
     /// Barycentric radial velocity that was taken out of the spectrum (km/s); NaN where the file has none.
     pub velocity_kms: f64,
     /// Raw flux, 1e-17 erg s^-1 cm^-2 A^-1 (relative to the continuum if `is_normalized`); NaN or 0 in chip gaps, `[n_pixels]`.

@@ -12,15 +12,12 @@
 use std::path::Path;
 
 use super::fits::FitsReader;
-use super::raw_spectrum::MOST_BYTES;
+use super::raw_spectrum::{KEY_LETTERS, MOST_BYTES};
 pub use super::raw_spectrum::{Format, RawSpectrum};
 pub use super::spectrum_part::{Observatory, Part, expect_part, name_of, split_part};
 use super::value::Value;
 use super::{apstar, aspcapstar, mwm};
 use crate::error::{Error, Result};
-
-/// Letters of a header key.
-const KEY_LETTERS: usize = 8;
 
 /// Formats that are alike in how their parts are named.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +39,11 @@ pub fn read(path: &Path, part: &Part) -> Result<RawSpectrum> {
 /// Reads one spectrum of a file, and what the file says of it under some names: a value for each.
 ///
 /// A name is that of a column, in any case, of the table that tells of the spectrum (mwmStar, mwmVisit, aspcapStar), or else of
-/// a key of the primary header, of which FITS knows but the first eight letters.
+/// a key of the primary header, of which FITS knows but the first eight letters. `v_rad` is the velocity that was taken out, whatever
+/// the file calls it.
+///
+/// What is said of a visit is the visit's: its velocity, its night as `mjd`, `min_mjd` and `max_mjd`, one as the number of visits, of
+/// an apStar's header `JD2` as `jd` of visit 2. What the file says of all its visits together is missing.
 ///
 /// # Errors
 /// As [`read`]; a value that is not there is [`Value::Missing`].
@@ -54,6 +55,9 @@ pub fn read_with(path: &Path, part: &Part, names: &[String]) -> Result<(RawSpect
         _ => Vec::new(),
     };
     let value = |name: &String| {
+        if let Some(value) = of_spectrum(&spectrum, part, name) {
+            return value;
+        }
         let column = columns.iter().find(|column| column.eq_ignore_ascii_case(name));
         if let (Some((hdu, row)), Some(column)) = (spectrum.row, column)
             && let Ok(mut values) = fits.values(hdu, column, row..row + 1)
@@ -62,10 +66,24 @@ pub fn read_with(path: &Path, part: &Part, names: &[String]) -> Result<(RawSpect
             return value;
         }
         let key: String = name.to_uppercase().chars().take(KEY_LETTERS).collect();
-        fits.key_value(0, &key)
+        match part.visit {
+            Some(visit) if spectrum.row.is_none() => apstar::value_of_visit(&mut fits, visit, &key),
+            _ => fits.key_value(0, &key),
+        }
     };
     let values = names.iter().map(value).collect();
     Ok((spectrum, values))
+}
+
+/// What is known under a name from the spectrum itself, in whichever format it came.
+fn of_spectrum(spectrum: &RawSpectrum, part: &Part, name: &str) -> Option<Value> {
+    let of_visit = |value: Value| part.visit.map(|_| value);
+    match name.to_ascii_lowercase().as_str() {
+        "v_rad" => Some(Value::number(spectrum.velocity_kms)),
+        "n_visits" | "nvisits" => of_visit(Value::Integer(1)),
+        "mjd" | "min_mjd" | "max_mjd" => of_visit(spectrum.mjd.map_or(Value::Missing, Value::Integer)),
+        _ => None,
+    }
 }
 
 fn read_from(fits: &mut FitsReader, part: &Part) -> Result<RawSpectrum> {
@@ -261,12 +279,51 @@ mod tests {
             nothing,
         ];
         assert_eq!(found, expected);
+        // Of the star no two visits need be like it.
+        let keys = [
+            ("RA", KeyValue::Number(297.25)),
+            ("SNR", KeyValue::Number(120.0)),
+            ("NVISITS", KeyValue::Integer(2)),
+            ("VHELIO", KeyValue::Number(5.0)),
+            ("VHELIO1", KeyValue::Number(4.5)),
+            ("VRAD", KeyValue::Number(6.0)),
+            ("JD1", KeyValue::Number(2_456_396.991_99)),
+            // Before midnight of Greenwich, of the night of the next day.
+            ("JD2", KeyValue::Number(2_456_403.48)),
+        ];
+        apstar(&path, &keys, 4, &[0; N_PIXELS]);
+        let names = ["ra", "v_rad", "vhelio", "vrad", "n_visits", "min_mjd", "max_mjd", "snr", "jd"];
+        let none = Value::Missing;
+        let (ra, one) = (Value::Number(297.25), Value::Integer(1));
+        let of_first = [
+            ra.clone(),
+            Value::Number(4.5),
+            Value::Number(4.5),
+            none.clone(),
+            one.clone(),
+            Value::Integer(56_396),
+            Value::Integer(56_396),
+            none.clone(),
+            Value::Number(2_456_396.991_99),
+        ];
+        assert_eq!(values(Part::visit(None, 1), &names), of_first);
+        let of_second = values(Part::visit(None, 2), &names);
+        assert_eq!(of_second[..5], [ra.clone(), none.clone(), none.clone(), none.clone(), one]);
+        assert_eq!(of_second[5..7], [Value::Integer(56_403), Value::Integer(56_403)]);
+        let of_coadd = values(Part::default(), &names);
+        assert_eq!(of_coadd[1..6], [Value::Number(5.0), Value::Number(5.0), Value::Number(6.0), none.clone(), none]);
+        // The only visit is the coadd, of which the header tells.
+        apstar(&path, &keys[..4], 1, &[0; N_PIXELS]);
+        assert_eq!(values(Part::visit(None, 1), &["vhelio", "snr"]), [Value::Number(5.0), Value::Number(120.0)]);
         // The row of the visit that is read, then the header of the star.
         mwm(&path, 0, &visit_rows(&[1.5, 2.5]), &visit_rows(&[]));
         let found = values(Part::visit(None, 2), &["V_REL", "mjd", "obj", "sdss_id", "apogeeid", "flux"]);
         let expected = [Value::Number(2.5), Value::Integer(59_804), text("2MROW"), Value::Integer(99_990_001)];
         assert_eq!(found[..4], expected);
         assert_eq!(found[4..], [text("2MHEADER"), Value::Missing]);
+        let found = values(Part::visit(None, 2), &["min_mjd", "max_mjd", "n_visits", "v_rad"]);
+        assert_eq!(found[..3], [Value::Integer(59_804), Value::Integer(59_804), Value::Integer(1)]);
+        assert_eq!(found[3], Value::Number(15.5));
         let row = [Column::text("APOGEE_ID", vec!["2M0".into()]), Column::f32("TEFF", "K", vec![4500.0])];
         aspcapstar(&path, N_PIXELS, &row);
         assert_eq!(values(Part::default(), &["teff", "apogee_id"]), [Value::Number(4500.0), text("2M0")]);
