@@ -23,7 +23,7 @@ enum SpectraShape {
     Maury,
     /// A folder `<STEM>-spectra` with a file for each star in the layout of an mwmStar (SDSS-V), which specutils opens by itself.
     Mwm,
-    /// A folder `<STEM>-spectra` of arrays: flux.npy, ivar.npy, model.npy, residual.npy, continuum.npy, wavelength.npy.
+    /// A folder `<STEM>-spectra` of arrays: flux.npy, ivar.npy, model.npy, residual.npy, continuum.npy, wavelength.npy, scatter.npy.
     Arrays,
 }
 
@@ -46,8 +46,8 @@ pub(super) struct OutArgs {
     /// Further columns: keys of the spectra's headers (ra, dec, field, ...), columns of the table in an mwmStar, or of that of --ids.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', requires = "out")]
     columns: Vec<String>,
-    /// Also write observed flux, best fit, residual and continuum of every spectrum, as `<STEM>-spectra.fits`. A job that was
-    /// killed then begins anew.
+    /// Also write observed flux, best fit, residual and continuum of every spectrum, as `<STEM>-spectra.fits`, and the model's own
+    /// scatter, which chi^2 has in it beside the noise. A job that was killed then begins anew.
     #[arg(long = "spectra", requires = "out")]
     best_fits: bool,
     /// Best fits as a folder `<STEM>-spectra`. `mwm`: a file for each star in the layout of an mwmStar, which specutils opens;

@@ -11,7 +11,7 @@ use crate::inference::refine::RefineSettings;
 use crate::kinds::context::Context;
 use crate::kinds::place::ModelPlace;
 use crate::kinds::registry;
-use crate::labelling::best_fits::{SpectraFile, SpectraRows};
+use crate::labelling::best_fits::{BestFits, SpectraFile, SpectraRows};
 use crate::models::{Estimated, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
@@ -92,6 +92,6 @@ impl RunSpectra {
     /// # Errors
     /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
     pub fn finish(self) -> Result<()> {
-        self.files.into_iter().try_for_each(|(_, file)| file.finish().map(|_| ()))
+        self.files.into_iter().try_for_each(|(_, file)| Box::new(file).finish().map(|_| ()))
     }
 }

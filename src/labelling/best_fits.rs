@@ -53,6 +53,15 @@ const IMAGES: [(&str, &str); 5] = [
     ("RESIDUAL", "FLUX - MODEL"),
     ("CONTINUUM", "pseudo-continuum that FLUX was divided by"),
 ];
+/// What a model adds to the noise, [n_models, n_pixels].
+const SCATTER: &str = "SCATTER";
+/// How chi^2 of a star follows from the images: lines of a header.
+const CHI_SQUARED: [&str; 4] = [
+    "chi^2 has the model's own scatter in it beside the noise:",
+    "chi^2 = sum of RESIDUAL^2 / (1 / IVAR + SCATTER^2) of pixels that have a",
+    "RESIDUAL. A model with nuisance spectra adds the squares of their",
+    "amplitudes.",
+];
 
 /// Whether a file is one of best fits, whatever model and spectra it is of.
 pub fn is_best_fits(path: &Path) -> bool {
@@ -98,6 +107,8 @@ pub(super) struct FittedFlux {
     pub model: Array2<f32>,
     /// `flux` - `model`.
     pub residual: Array2<f32>,
+    /// The model's own scatter, beside the noise, of pixels that it knows, `[n_pixels]`.
+    pub scatter: Vec<f32>,
 }
 
 impl SpectraRows<'_> {
@@ -105,16 +116,17 @@ impl SpectraRows<'_> {
     pub(super) fn fitted(&self) -> Option<FittedFlux> {
         let best_fit = self.best_fit?;
         let shape = self.flux.dim();
-        let knows: Vec<bool> = to_f64(best_fit.variance.clone()).iter().map(|s2| *s2 < NO_INFORMATION).collect();
+        let known = |s2: &f64| if *s2 < NO_INFORMATION { s2.sqrt() as f32 } else { f32::NAN };
+        let scatter: Vec<f32> = to_f64(best_fit.variance.clone()).iter().map(known).collect();
         let mean = Array2::from_shape_vec(shape, to_f64(best_fit.mean.clone())).expect("a fit has its spectra's shape");
         let flux =
             Zip::from(self.flux).and(self.ivar).map_collect(|flux, ivar| if *ivar > 0.0 { *flux } else { f32::NAN });
         let model = Array2::from_shape_fn(shape, |(star, pixel)| {
-            let is_fitted = self.estimates.flags[star] & star_flags::NO_DATA == 0 && knows[pixel % knows.len()];
-            if is_fitted { mean[[star, pixel]] as f32 } else { f32::NAN }
+            let is_fitted = self.estimates.flags[star] & star_flags::NO_DATA == 0;
+            if is_fitted && scatter[pixel].is_finite() { mean[[star, pixel]] as f32 } else { f32::NAN }
         });
         let residual = &flux - &model;
-        Some(FittedFlux { flux, model, residual })
+        Some(FittedFlux { flux, model, residual, scatter })
     }
 }
 
@@ -125,7 +137,9 @@ pub(super) fn tell_no_flux(model: &str) {
 
 /// A file of spectra on its way; it appears under its name when all its stars are in it.
 ///
-/// On disk it has its whole size from the first batch on, and memory holds one batch.
+/// On disk it has its whole size from the first batch on, and memory holds one batch. chi^2 of a star is the sum of
+/// `RESIDUAL^2 / (1 / IVAR + SCATTER^2)` over pixels that have a residual, where SCATTER, [n_models, n_pixels], is the model's own: the row
+/// that `scatter` of the table STARS names.
 pub struct SpectraFile {
     path: PathBuf,
     model: String,
@@ -135,38 +149,17 @@ pub struct SpectraFile {
     file: Option<UnfinishedFits>,
     ids: Vec<String>,
     files: Vec<String>,
+    /// Scatter of each model whose stars came, and which of them each star's is.
+    scatter: Vec<Vec<f32>>,
+    scatter_rows: Vec<i64>,
 }
 
 impl SpectraFile {
     /// A file of so many stars; nothing is written yet.
     pub fn new(path: &Path, model: &str, grid: &WavelengthGrid, n_stars: usize) -> Self {
         let (path, model, grid) = (path.to_path_buf(), model.to_string(), grid.clone());
-        Self { path, model, grid, n_stars, file: None, ids: Vec::new(), files: Vec::new() }
-    }
-
-    /// Adds the next stars.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`], for instance when the disk is full.
-    pub fn add(&mut self, rows: &SpectraRows) -> Result<()> {
-        let first = self.ids.len();
-        self.ids.extend_from_slice(rows.ids);
-        self.files.extend_from_slice(rows.files);
-        let Some(FittedFlux { flux, model, residual }) = rows.fitted() else {
-            if first == 0 {
-                tell_no_flux(&self.model);
-            }
-            return Ok(());
-        };
-        if self.file.is_none() {
-            self.file = Some(self.begin()?);
-        }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let images = [flux.view(), rows.ivar, model.view(), residual.view(), rows.continuum];
-        for ((name, _), image) in IMAGES.iter().zip(images) {
-            file.writer().fill_rows(name, first, image)?;
-        }
-        Ok(())
+        let (ids, files, scatter, scatter_rows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { path, model, grid, n_stars, file: None, ids, files, scatter, scatter_rows }
     }
 
     fn begin(&self) -> Result<UnfinishedFits> {
@@ -177,6 +170,7 @@ impl SpectraFile {
         writer
             .comment("Every image has a row for each star, in the order of the table STARS, and a column for each")?;
         writer.comment("pixel, whose wavelengths are in WAVELENGTH. Flux has no unit: it is divided by CONTINUUM.")?;
+        CHI_SQUARED.iter().try_for_each(|line| writer.comment(line))?;
         for (name, meaning) in IMAGES {
             writer.image_to_fill(name, [self.n_stars, self.grid.n_pixels()])?;
             writer.comment(meaning)?;
@@ -192,30 +186,52 @@ impl SpectraFile {
         }
         Ok(file)
     }
+}
 
-    /// Gives the file its name; where it is, or `None` where the model predicts no flux.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
-    pub fn finish(self) -> Result<Option<PathBuf>> {
+impl BestFits for SpectraFile {
+    fn add(&mut self, rows: &SpectraRows) -> Result<()> {
+        let first = self.ids.len();
+        self.ids.extend_from_slice(rows.ids);
+        self.files.extend_from_slice(rows.files);
+        let Some(FittedFlux { flux, model, residual, scatter }) = rows.fitted() else {
+            if first == 0 {
+                tell_no_flux(&self.model);
+            }
+            return Ok(());
+        };
+        // Stars of one model come together; NaN is like no number.
+        let bits = |scatter: &[f32]| scatter.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        if self.scatter.last().is_none_or(|last| bits(last) != bits(&scatter)) {
+            self.scatter.push(scatter);
+        }
+        self.scatter_rows.resize(self.ids.len(), self.scatter.len() as i64 - 1);
+        if self.file.is_none() {
+            self.file = Some(self.begin()?);
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let images = [flux.view(), rows.ivar, model.view(), residual.view(), rows.continuum];
+        for ((name, _), image) in IMAGES.iter().zip(images) {
+            file.writer().fill_rows(name, first, image)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Option<PathBuf>> {
         let Some(mut file) = self.file else { return Ok(None) };
         let mut columns = vec![Column::text("id", self.ids)];
         if self.files.iter().any(|name| !name.is_empty()) {
             columns.push(Column::text("file", self.files));
         }
-        file.writer().table("STARS", &columns)?;
+        columns.push(Column::i64("scatter", self.scatter_rows));
+        let writer = file.writer();
+        writer.table("STARS", &columns)?;
+        writer.comment("scatter: the star's row of SCATTER, counted from 0")?;
+        let shape = [self.scatter.len(), self.grid.n_pixels()];
+        writer.image_f32(SCATTER, &self.scatter.concat(), shape)?;
+        writer.comment("scatter of the model beside the noise, in units of FLUX; NaN where it")?;
+        writer.comment("knows nothing. A row for each model: those of folds differ.")?;
         file.complete()?;
         Ok(Some(self.path))
-    }
-}
-
-impl BestFits for SpectraFile {
-    fn add(&mut self, rows: &SpectraRows) -> Result<()> {
-        Self::add(self, rows)
-    }
-
-    fn finish(self: Box<Self>) -> Result<Option<PathBuf>> {
-        Self::finish(*self)
     }
 }
 
@@ -244,7 +260,8 @@ mod tests {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             let best_fit = FluxPrediction {
                 mean: compute.tensor(model, [ids.len(), 3]),
-                variance: compute.tensor(&[0.0, 0.0, NO_INFORMATION], [1, 3]),
+                // The model of the last star is another.
+                variance: compute.tensor(&[0.25 * ids.len() as f64 - 0.25, 0.0, NO_INFORMATION], [1, 3]),
             };
             file.add(&SpectraRows {
                 ids: &ids,
@@ -263,7 +280,7 @@ mod tests {
         add(&["s1", "s2"], two, array![[4.0_f32, 4.0, 4.0], [4.0, 0.0, 4.0]], &model, vec![0, 0]);
         assert!(!path.exists(), "half a file has no name");
         add(&["s3"], array![[1.0_f32, 1.0, 1.0]], array![[0.0_f32, 0.0, 0.0]], &model[..3], vec![star_flags::NO_DATA]);
-        assert_eq!(file.finish().unwrap(), Some(path.clone()));
+        assert_eq!(Box::new(file).finish().unwrap(), Some(path.clone()));
         let mut fits = FitsReader::open(&path).unwrap();
         let mut image = |hdu: usize| fits.image_section::<f64>(hdu, 0..9).unwrap();
         let nan = f64::NAN;
@@ -280,5 +297,8 @@ mod tests {
         assert_eq!(fits.image_section::<f64>(6, 0..3).unwrap(), grid.wavelength);
         assert_eq!(fits.key_text(6, "BUNIT").as_deref(), Some("Angstrom"));
         assert_eq!(fits.texts(7, "id", 0..3).unwrap(), ["s1", "s2", "s3"]);
+        assert_eq!(fits.integers(7, "scatter", 0..3).unwrap(), [0, 0, 1]);
+        let scatter = fits.image_section::<f64>(8, 0..6).unwrap();
+        assert_eq!(format!("{scatter:?}"), format!("{:?}", [0.5, 0.0, nan, 0.0, 0.0, nan]));
     }
 }

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::best_fits::{BestFits, FittedFlux, SpectraRows, tell_no_flux};
-use super::spectra_folder::{ARRAYS, SpectraFolder, WAVELENGTH};
+use super::spectra_folder::{ARRAYS, SCATTER, SpectraFolder, WAVELENGTH};
 use crate::data::npy_rows::{NpyRows, write_list};
 use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
 
 /// A folder with `flux.npy`, `ivar.npy`, `model.npy`, `residual.npy` and `continuum.npy`, [n_stars, n_pixels] of 32-bit floats,
-/// `wavelength.npy`, `[n_pixels]`, in vacuum Angstrom, and a table `stars` in the order of the rows. Flux is divided by the
-/// continuum.
+/// `wavelength.npy`, `[n_pixels]`, in vacuum Angstrom, `scatter.npy`, `[n_pixels]`, and a table `stars` in the order of the rows. Flux is
+/// divided by the continuum.
+///
+/// chi^2 of a star is the sum of `residual^2 / (1 / ivar + scatter^2)` over pixels that have a residual.
 ///
 /// The folder has its name when all stars are in it; memory holds one batch.
 pub struct SpectraArrays {
@@ -38,14 +40,17 @@ impl SpectraArrays {
 
 impl BestFits for SpectraArrays {
     fn add(&mut self, rows: &SpectraRows) -> Result<()> {
-        let Some(FittedFlux { flux, model, residual }) = rows.fitted() else {
+        let Some(FittedFlux { flux, model, residual, scatter }) = rows.fitted() else {
             if !std::mem::replace(&mut self.has_told, true) {
                 tell_no_flux(&self.model);
             }
             return Ok(());
         };
         if self.open.is_none() {
-            self.open = Some(self.begin()?);
+            let (folder, arrays) = self.begin()?;
+            let scatter: Vec<f64> = scatter.into_iter().map(f64::from).collect();
+            write_list(&folder.place(&format!("{SCATTER}.npy")), &scatter)?;
+            self.open = Some((folder, arrays));
         }
         let Some((folder, arrays)) = &mut self.open else { return Ok(()) };
         let images = [flux.view(), rows.ivar, model.view(), residual.view(), rows.continuum];

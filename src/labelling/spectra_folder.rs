@@ -12,9 +12,10 @@ use crate::spectra::star_table::write_table_with;
 const STARS: &str = "stars";
 /// How the name of a star's own file begins.
 pub(super) const STAR_FILE: &str = "spectrum-";
-/// The arrays, [n_stars, n_pixels], and one of the pixels' wavelengths.
+/// The arrays, [n_stars, n_pixels], and those of the pixels' wavelengths and of the model's scatter in them.
 pub(super) const ARRAYS: [&str; 5] = ["flux", "ivar", "model", "residual", "continuum"];
 pub(super) const WAVELENGTH: &str = "wavelength";
+pub(super) const SCATTER: &str = "scatter";
 
 /// A folder on its way, and the stars in it.
 pub(super) struct SpectraFolder {
@@ -73,7 +74,7 @@ pub fn is_own(path: &Path) -> bool {
     let mut names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let is_ours = |name: std::ffi::OsString| {
         let name = name.to_string_lossy();
-        let is_array = name.strip_suffix(".npy").is_some_and(|name| ARRAYS.contains(&name) || name == WAVELENGTH);
+        let is_array = name.strip_suffix(".npy").is_some_and(|name| ARRAYS.contains(&name) || [WAVELENGTH, SCATTER].contains(&name));
         is_array
             || name == "stars.fits"
             || name == "stars.csv"

@@ -44,6 +44,8 @@ fn keys(file: &mut FitsWriter, form: &TableForm, (origin, made_by): (&str, &str)
     file.append_key(CREATOR.0, creator().as_str(), "program and version")?;
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     file.append_key("DATE", date.as_str(), "UTC, day this was written")?;
+    file.comment("chi^2 has the model's own scatter in it beside the noise; best fits")?;
+    file.comment("(maury label --spectra) tell that scatter.")?;
     file.append_key("ERRORS", form.errors.as_str(), "what the errors are")?;
     file.append_key(origin, made_by, "hash of model and spectra")
 }

@@ -59,6 +59,21 @@ fn a_run_and_label_write_the_spectra_of_their_tables() {
     let n_good = residual.iter().filter(|residual| residual.is_finite()).count();
     // The model has scatter of its own, so the noise alone explains a little less than all.
     assert!(n_good > 100_000 && (0.5..4.0).contains(&(squares / n_good as f64)), "{}", squares / n_good as f64);
+    // Whoever has the file can take chi^2 again.
+    let names: Vec<&str> = table.lines().next().unwrap().split(',').collect();
+    let at = names.iter().position(|name| *name == "chi2_reduced").unwrap();
+    let n_labels = names.iter().filter(|name| name.ends_with("_estimate")).count();
+    let (scatter, rows) = (image(&path, 8), FitsReader::open(&path).unwrap().integers(7, "scatter", 0..ids.len()));
+    for ((n, row), scatter_row) in table.lines().skip(1).enumerate().zip(rows.unwrap()) {
+        let known: Vec<usize> = (0..N_PIXELS).filter(|j| residual[[n, *j]].is_finite()).collect();
+        let of_pixel = |j: &usize| {
+            residual[[n, *j]].powi(2) / (1.0 / ivar[[n, *j]] + scatter[[scatter_row as usize, *j]].powi(2))
+        };
+        let chi2: f64 = known.iter().map(of_pixel).sum();
+        let Ok(told) = row.split(',').nth(at).unwrap().parse::<f64>() else { continue };
+        let found = chi2 / (known.len() - n_labels) as f64;
+        assert!((found / told - 1.0).abs() < 0.01, "{row}: {found}");
+    }
     // What was observed: flux times continuum is the file's.
     let files = texts(&path, "file");
     let raw = apstar::read(&folder.path().join(&files[0])).unwrap().raw_flux;

@@ -152,6 +152,8 @@ fn columns_of_arrays_are_those_of_the_table_that_names_the_stars() {
     label(here, "b", &[&with_ids[..], &["--spectra", "--spectra-shape", "arrays"]].concat(), &[]);
     let read = |name: &str| arrays::read_matrix(&here.join("b-spectra").join(name)).unwrap();
     let [flux, model, residual] = ["flux.npy", "model.npy", "residual.npy"].map(read);
+    let scatter = arrays::read_numbers(&here.join("b-spectra/scatter.npy")).unwrap();
+    assert!(scatter.len() == 30 && scatter.iter().filter(|scatter| **scatter >= 0.0).count() > 20, "{scatter:?}");
     assert_eq!(flux.dim(), (60, 30));
     for ((star, pixel), residual) in residual.indexed_iter() {
         let (flux, model) = (flux[[star, pixel]], model[[star, pixel]]);
@@ -257,6 +259,8 @@ fn best_fits_as_files_of_stars_are_whole_and_read_as_spectra_again() {
         let mut vector = |name: &str| fits.row_vector(3, name, 0, N_PIXELS).unwrap();
         assert_eq!(format!("{:?}", vector("normalized_flux")), format!("{flux:?}"));
         assert_eq!(format!("{:?}", vector("model")), format!("{model:?}"));
+        let scatter = vector("scatter");
+        assert!((0..N_PIXELS).all(|j| scatter[j].is_finite() || model[j].is_nan()));
         let (observed, weights, masked) = (vector("flux"), vector("ivar"), vector("pixel_flags"));
         let n_good = ivar.iter().filter(|ivar| **ivar > 0.0).count();
         assert!(n_good > 5000, "{n_good}");
