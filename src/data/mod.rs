@@ -24,6 +24,7 @@ pub mod library;
 pub mod linelist;
 mod mwm;
 mod mwm_table;
+pub mod mwm_tables;
 mod npy;
 pub mod npy_rows;
 mod packed;

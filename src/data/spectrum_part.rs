@@ -27,6 +27,14 @@ impl Observatory {
             Self::Lco => "APOGEE/LCO",
         }
     }
+
+    /// Its name in headers.
+    pub fn site(self) -> &'static str {
+        match self {
+            Self::Apo => "APO",
+            Self::Lco => "LCO",
+        }
+    }
 }
 
 impl fmt::Display for Observatory {

@@ -8,23 +8,22 @@ use super::best_fits::{BestFits, CREATOR, FittedFlux, SpectraRows, creator, tell
 use super::posterior_folder::plain;
 use super::spectra_folder::{STAR_FILE, SpectraFolder};
 use crate::data::fits::{self, Column, FitsWriter};
+use crate::data::mwm_tables::{self, APOGEE};
+use crate::data::spectrum_file::Observatory;
 use crate::data::value::Value;
 use crate::error::{Error, Result};
-use crate::spectra::grid::{APOGEE_LOG_WAVELENGTH, APOGEE_N_PIXELS, WavelengthGrid};
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::unit;
 
-/// The tables of an mwmStar, by instrument and observatory.
-const TABLES: [(&str, &str); 4] = [("BOSS", "APO"), ("BOSS", "LCO"), ("APOGEE", "APO"), ("APOGEE", "LCO")];
-const BOSS_LOG_WAVELENGTH: (f64, f64) = (3.5523, 1e-4);
-const BOSS_N_PIXELS: usize = 4648;
 /// Columns with a number for each pixel. None may be called `model_flux`: specutils knows files of models by it.
-const VECTORS: [&str; 8] =
-    ["wavelength", "flux", "ivar", "pixel_flags", "continuum", "normalized_flux", "model", "residual"];
+const VECTORS: [&str; 9] =
+    ["wavelength", "flux", "ivar", "pixel_flags", "continuum", "normalized_flux", "model", "residual", "scatter"];
 
 /// A folder with a file for each star.
 ///
 /// As in an mwmStar, `flux` is what was observed, in units of the star's file, and `flux / continuum` is normalized; the continuum is
-/// the model's. Beside it stand `normalized_flux`, the best fit `model` and the `residual` between them, and the labels.
+/// the model's. Beside it stand `normalized_flux`, the best fit `model`, the `residual` between them, the model's own `scatter`, and the
+/// labels. chi^2 is the sum of `residual^2 / (1 / (ivar continuum^2) + scatter^2)` over pixels that have a residual.
 /// `pixel_flags` is 1 where the pixel was masked, and 0 elsewhere.
 ///
 /// The folder has its name when all stars are in it.
@@ -112,27 +111,17 @@ impl StarSpectra {
             "In the layout of an mwmStar. flux / continuum = normalized_flux, where the",
             "continuum is the model's; residual = normalized_flux - model, the best fit.",
             "pixel_flags: 1 where the pixel was masked. e_<label> is the formal error.",
+            "chi^2 (rchi2: per degree of freedom) has the model's own scatter in it:",
+            "sum of residual^2 / (1 / (ivar continuum^2) + scatter^2) of pixels that",
+            "have a residual. A model with nuisance spectra adds the squares of",
+            "their amplitudes.",
         ] {
             file.comment(text)?;
         }
         let is_lco = known("telescope").as_text().starts_with("lco");
-        for (instrument, observatory) in TABLES {
-            let ((start, step), n_pixels) = match instrument {
-                "BOSS" => (BOSS_LOG_WAVELENGTH, BOSS_N_PIXELS),
-                _ => (APOGEE_LOG_WAVELENGTH, APOGEE_N_PIXELS),
-            };
-            let has_row = instrument == "APOGEE" && is_lco == (observatory == "LCO");
-            file.table(&format!("{instrument}/{observatory}"), &self.columns(star, has_row))?;
-            file.append_key("OBSRVTRY", observatory, "")?;
-            file.append_key("INSTRMNT", instrument, "")?;
-            file.append_key("CRVAL", start, "log10 of the first wavelength")?;
-            file.append_key("CDELT", step, "")?;
-            file.append_key("CRPIX", 1_i64, "")?;
-            file.append_key("CTYPE", "LOG-LINEAR", "")?;
-            file.append_key("CUNIT", "Angstrom (Vacuum)", "")?;
-            file.append_key("DC-FLAG", 1_i64, "")?;
-            file.append_key("NPIXELS", n_pixels as i64, "")?;
-        }
+        mwm_tables::write(file, &[], |spectrograph, observatory| {
+            self.columns(star, spectrograph == APOGEE && is_lco == (observatory == Observatory::Lco))
+        })?;
         file.checksums()
     }
 
@@ -148,7 +137,7 @@ impl StarSpectra {
         }
         columns.push(Column::text("obj", vec![rows.ids[row].clone(); n_rows]));
         columns.push(Column::f32("snr", "", vec![note.map_or(f32::NAN, |note| note.snr as f32); n_rows]));
-        let width = if has_row { APOGEE_N_PIXELS } else { 0 };
+        let width = if has_row { APOGEE.n_pixels } else { 0 };
         for name in VECTORS {
             let vector = match has_row {
                 true if name == "wavelength" => self.wavelength.clone(),
@@ -174,6 +163,7 @@ impl StarSpectra {
 fn pixels(name: &str, fitted: &FittedFlux, rows: &SpectraRows, row: usize) -> Vec<f32> {
     let (ivar, continuum) = (rows.ivar.row(row), rows.continuum.row(row));
     let of_pixel = |j: usize| match name {
+        "scatter" => fitted.scatter[j],
         "flux" => fitted.flux[[row, j]] * continuum[j],
         // No information has no unit.
         "ivar" if ivar[j] > 0.0 && continuum[j] > 0.0 => ivar[j] / (continuum[j] * continuum[j]),

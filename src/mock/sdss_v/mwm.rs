@@ -9,6 +9,8 @@ use super::archive::{APRED, CREATED, Identity, TELESCOPE, V_ASTRA};
 use super::layouts;
 use super::table::Known;
 use crate::data::fits::{FitsWriter, write_in_place};
+use crate::data::mwm_tables::{self, APOGEE};
+use crate::data::spectrum_file::Observatory;
 use crate::error::Result;
 use crate::mock::apstar_file::Content;
 use crate::mock::calendar;
@@ -19,10 +21,6 @@ use crate::stats::robust::{mean, median, standard_deviation};
 const MISSING: &str = "NaN";
 /// Where Astra fits a continuum; elsewhere it has none (`nmf` of Astra 0.6.0) [Angstrom, vacuum].
 const FITTED: [(f64, f64); 3] = [(15126.8, 15797.7), (15852.6, 16426.0), (16469.3, 16958.2)];
-/// Pixels of a spectrum of BOSS, and its wavelengths' first logarithm and step.
-const BOSS: (i64, f64, f64) = (4648, 3.5523, 1e-4);
-/// The same of APOGEE.
-const APOGEE: (i64, f64, f64) = (8575, 4.179, 6e-6);
 /// Seconds of an exposure of eight dithers, and its reads.
 const EXPOSURE_SECONDS: f64 = 4000.0;
 const N_READS: i64 = 47;
@@ -165,30 +163,14 @@ fn write<R>(
     let empty = |layout| Known::<()>::new().columns(layout, &[]);
     write_in_place(path, |fits| {
         primary_header(fits, content, identity)?;
-        for (site, columns) in [("APO", empty(boss)), ("LCO", empty(boss))] {
-            fits.table(&format!("BOSS/{site}"), &columns)?;
-            instrument(fits, "BOSS", site, BOSS)?;
-        }
-        for (site, columns) in [("APO", known.columns(apogee, rows)), ("LCO", empty(apogee))] {
-            fits.table(&format!("APOGEE/{site}"), &columns)?;
-            instrument(fits, "APOGEE", site, APOGEE)?;
-        }
+        let made_by = [("V_ASTRA", V_ASTRA, "version of Astra"), ("CREATED", CREATED, "when the file was made")];
+        mwm_tables::write(fits, &made_by, |spectrograph, observatory| match (spectrograph == APOGEE, observatory) {
+            (true, Observatory::Apo) => known.columns(apogee, rows),
+            (true, Observatory::Lco) => empty(apogee),
+            (false, _) => empty(boss),
+        })?;
         fits.checksums()
     })
-}
-
-fn instrument(fits: &mut FitsWriter, name: &str, site: &str, (n_pixels, first, step): (i64, f64, f64)) -> Result<()> {
-    fits.append_key("OBSRVTRY", site, "observatory")?;
-    fits.append_key("INSTRMNT", name, "instrument")?;
-    fits.append_key("V_ASTRA", V_ASTRA, "version of Astra")?;
-    fits.append_key("CREATED", CREATED, "when the file was made")?;
-    fits.append_key("CRVAL", first, "log10 of the first wavelength")?;
-    fits.append_key("CDELT", step, "step of log10 wavelength")?;
-    fits.append_key("CTYPE", "LOG-LINEAR", "wavelength scale")?;
-    fits.append_key("CUNIT", "Angstrom (Vacuum)", "unit of the wavelength")?;
-    fits.append_key("CRPIX", 1, "pixel of the first wavelength")?;
-    fits.append_key("DC-FLAG", 1, "wavelength scale is logarithmic")?;
-    fits.append_key("NPIXELS", n_pixels, "pixels of a spectrum")
 }
 
 fn primary_header(fits: &mut FitsWriter, content: &Content, identity: &Identity) -> Result<()> {
