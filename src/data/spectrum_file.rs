@@ -12,8 +12,8 @@
 use std::path::Path;
 
 use super::fits::FitsReader;
-use super::raw_spectrum::{KEY_LETTERS, MOST_BYTES};
 pub use super::raw_spectrum::{Format, RawSpectrum};
+use super::raw_spectrum::{KEY_LETTERS, MOST_BYTES};
 pub use super::spectrum_part::{Observatory, Part, expect_part, name_of, split_part};
 use super::value::Value;
 use super::{apstar, aspcapstar, mwm};

@@ -85,7 +85,11 @@ impl AstraTable {
             own.push(Column::f32(format!("e_{name}"), unit, best), meaning, Digits::Significant);
             raw.push((Column::f32(format!("raw_e_{name}"), unit, formal), format!("formal error of {title}{in_dex}")));
         }
-        own.push(Column::f32("chi2", "", narrow(head.chi2)), "chi^2 of the best fit, noise and model scatter", Digits::Significant);
+        own.push(
+            Column::f32("chi2", "", narrow(head.chi2)),
+            "chi^2 of the best fit, noise and model scatter",
+            Digits::Significant,
+        );
         let reduced = "chi^2 per degree of freedom";
         own.push(Column::f32("rchi2", "", narrow(head.chi2_reduced)), reduced, Digits::Significant);
         raw.into_iter().for_each(|(column, meaning)| own.push(column, meaning, Digits::Significant));

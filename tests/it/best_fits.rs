@@ -66,9 +66,8 @@ fn a_run_and_label_write_the_spectra_of_their_tables() {
     let (scatter, rows) = (image(&path, 8), FitsReader::open(&path).unwrap().integers(7, "scatter", 0..ids.len()));
     for ((n, row), scatter_row) in table.lines().skip(1).enumerate().zip(rows.unwrap()) {
         let known: Vec<usize> = (0..N_PIXELS).filter(|j| residual[[n, *j]].is_finite()).collect();
-        let of_pixel = |j: &usize| {
-            residual[[n, *j]].powi(2) / (1.0 / ivar[[n, *j]] + scatter[[scatter_row as usize, *j]].powi(2))
-        };
+        let of_pixel =
+            |j: &usize| residual[[n, *j]].powi(2) / (1.0 / ivar[[n, *j]] + scatter[[scatter_row as usize, *j]].powi(2));
         let chi2: f64 = known.iter().map(of_pixel).sum();
         let Ok(told) = row.split(',').nth(at).unwrap().parse::<f64>() else { continue };
         let found = chi2 / (known.len() - n_labels) as f64;
