@@ -8,6 +8,8 @@ use clap::Args;
 use crate::data::files;
 use crate::data::spectrum_file::{Part, expect_part, split_part};
 use crate::error::{Error, Result};
+use crate::labelling::best_fits::is_result;
+use crate::labelling::spectra_folder::STAR_FILE;
 use crate::stars::array_files::{ArrayChoice, ArrayFiles};
 use crate::stars::spectra::{HandedOn, SpectrumSource};
 use crate::stars::spectrum_files::SpectrumFiles;
@@ -81,7 +83,7 @@ impl SpectraArgs {
         if let Some(list) = &self.list {
             named.extend(files::read_text(list)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(PathBuf::from));
         }
-        let (mut spectra, mut n_visit_files) = (Vec::with_capacity(named.len()), 0);
+        let (mut spectra, mut n_visit_files, mut results) = (Vec::with_capacity(named.len()), 0, Vec::new());
         for path in &named {
             expect_part(path)?;
             let (file, part) = split_part(path);
@@ -96,12 +98,21 @@ impl SpectraArgs {
                         found.retain(|path| !is_of_visits(path));
                         n_visit_files += n_found - found.len();
                     }
+                    if path.is_dir() {
+                        results.extend(found.extract_if(.., |path| !is_called_as_spectrum(path) && is_result(path)));
+                    }
                     spectra.extend(found.into_iter().map(|path| (path, Part::default())));
                 }
             }
         }
         if n_visit_files > 0 {
             tracing::info!("{n_visit_files} mwmVisit files are passed over; --visits labels what is in them");
+        }
+        if let Some(first) = results.first() {
+            let (n, first) = (results.len(), first.display());
+            tracing::info!(
+                "{n} files that maury wrote and that hold no spectra are passed over: tables, best fits ({first})"
+            );
         }
         let mut known = HashSet::with_capacity(spectra.len());
         let n_named = spectra.len();
@@ -117,6 +128,12 @@ impl SpectraArgs {
 /// Whether a file that nobody named holds single visits alone, by the archive's rule for names.
 fn is_of_visits(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mwmVisit"))
+}
+
+/// Whether a file has a name that the archive and maury give to spectra; a folder of a million need not be looked into to tell.
+fn is_called_as_spectrum(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ["apStar", "asStar", "stStar", "mwm", "aspcapStar", STAR_FILE].iter().any(|begins| name.starts_with(begins))
 }
 
 /// Nothing could be read.

@@ -69,6 +69,17 @@ pub fn is_best_fits(path: &Path) -> bool {
     creator.is_some_and(|creator| creator.starts_with(CREATOR.1))
 }
 
+/// Whether a file is maury's and holds no spectrum to be read: a table of labels, or best fits but for those of single stars.
+pub fn is_result(path: &Path) -> bool {
+    // None of them is packed.
+    let Some(mut file) = path.extension().filter(|end| *end == "fits").and_then(|_| FitsReader::open(path).ok()) else {
+        return false;
+    };
+    let mut is_ours = |hdu: usize| file.key_text(hdu, CREATOR.0).is_some_and(|by| by.starts_with(CREATOR.1));
+    // Of tables in the HDU of the labels, which one layout has behind an empty one.
+    is_ours(1) || is_ours(2) || is_ours(0) && file.key_text(1, "EXTNAME").as_deref() == Some(IMAGES[0].0)
+}
+
 /// What else is known of a star.
 pub struct StarNote<'a> {
     /// Signal-to-noise ratio per pixel; NaN where unknown.
@@ -294,6 +305,7 @@ mod tests {
         for (index, expected) in expected.iter().enumerate() {
             assert_eq!(format!("{:?}", image(index + 1)), format!("{expected:?}"), "{}", IMAGES[index].0);
         }
+        assert!(is_best_fits(&path) && is_result(&path));
         assert_eq!(fits.image_section::<f64>(6, 0..3).unwrap(), grid.wavelength);
         assert_eq!(fits.key_text(6, "BUNIT").as_deref(), Some("Angstrom"));
         assert_eq!(fits.texts(7, "id", 0..3).unwrap(), ["s1", "s2", "s3"]);

@@ -11,7 +11,7 @@ use crate::spectra::star_table::write_table_with;
 /// Stem of the table that says which stars are in the folder.
 const STARS: &str = "stars";
 /// How the name of a star's own file begins.
-pub(super) const STAR_FILE: &str = "spectrum-";
+pub const STAR_FILE: &str = "spectrum-";
 /// The arrays, [n_stars, n_pixels], and those of the pixels' wavelengths and of the model's scatter in them.
 pub(super) const ARRAYS: [&str; 5] = ["flux", "ivar", "model", "residual", "continuum"];
 pub(super) const WAVELENGTH: &str = "wavelength";
@@ -74,7 +74,9 @@ pub fn is_own(path: &Path) -> bool {
     let mut names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let is_ours = |name: std::ffi::OsString| {
         let name = name.to_string_lossy();
-        let is_array = name.strip_suffix(".npy").is_some_and(|name| ARRAYS.contains(&name) || [WAVELENGTH, SCATTER].contains(&name));
+        let is_array = name
+            .strip_suffix(".npy")
+            .is_some_and(|name| ARRAYS.contains(&name) || [WAVELENGTH, SCATTER].contains(&name));
         is_array
             || name == "stars.fits"
             || name == "stars.csv"
@@ -86,6 +88,7 @@ pub fn is_own(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labelling::best_fits::is_result;
 
     #[test]
     fn a_folder_with_anything_else_in_it_is_somebodys() {
@@ -96,7 +99,7 @@ mod tests {
         std::fs::write(folder.place("flux.npy"), "").unwrap();
         assert!(!path.exists());
         assert_eq!(folder.complete().unwrap(), path);
-        assert!(is_own(&path));
+        assert!(is_own(&path) && is_result(&path.join("stars.fits")));
         std::fs::write(path.join("notes.txt"), "").unwrap();
         assert!(!is_own(&path));
         std::fs::remove_file(path.join("notes.txt")).unwrap();

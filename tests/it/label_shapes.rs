@@ -281,6 +281,13 @@ fn best_fits_as_files_of_stars_are_whole_and_read_as_spectra_again() {
         let (old, new, error) = (of(&mut before, "estimate"), of(&mut after, "estimate"), of(&mut before, "error"));
         assert!((0..5).all(|row| (old[row] - new[row]).abs() < 0.5 * error[row]), "{name}: {old:?} {new:?} {error:?}");
     }
+    // Named by their folder they are the same, without the table that is there as well; nor are labels spectra.
+    std::fs::copy(here.join("a.fits"), here.join("a-spectra/labels.fits")).unwrap();
+    let output = label(here, "d", &[], &["a-spectra".to_string()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("2 files that maury wrote and that hold no spectra are passed over"), "{said}");
+    assert_eq!(column(&here.join("d.csv"), "id").len(), 5);
+    std::fs::remove_file(here.join("a-spectra/labels.fits")).unwrap();
     let inside = [&["label", "--model", MODEL, "--out", "a", "--overwrite"], &shape[..], &[again[0].as_str()]].concat();
     refused(here, &inside, 2, &["the best fits would replace spectra that are in"]);
     // The same again replaces its folder; what holds anything else stays.
