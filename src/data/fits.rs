@@ -10,11 +10,13 @@ use super::cfitsio::{ColumnKind, Handle, Pixel};
 use super::files;
 pub use super::fits_column::{Column, ColumnValues};
 pub use super::fits_writer::{FitsWriter, KeyValue, UnfinishedFits, write, write_in_place};
+use super::packed;
 use super::value::Value;
 use crate::error::{Error, Result, nearest_name};
 
-/// A compressed file that expands to more bytes than this must be unpacked by hand: it is read into memory as a whole.
-const MOST_EXPANDED: u64 = 8 << 30;
+/// A compressed file that expands to more bytes than this must be unpacked by hand: it is read into memory as a whole. Astra's
+/// largest table of DR19 has 2.3 GB.
+const MOST_EXPANDED: u64 = 4 << 30;
 /// An image of compressed tiles expands to at most this many times its file: deflate packs 1032 to 1 at best.
 const MOST_PACKED: u64 = 1032;
 
@@ -347,11 +349,13 @@ fn expanded_length(path: &Path, most: u64) -> Result<u64> {
         return Err(not_fits(path, "it does not begin as a FITS file"));
     }
     file.rewind().map_err(Error::io(path, "read"))?;
+    let most = most.min(packed::most_expanded(file.metadata().map_err(Error::io(path, "read"))?.len()));
     let mut expanded = flate2::read::MultiGzDecoder::new(BufReader::new(file)).take(most.saturating_add(1));
     match std::io::copy(&mut expanded, &mut std::io::sink()) {
         Ok(length) if length <= most => Ok(length),
         Ok(_) => {
-            let detail = format!("expands to more than {} MB, no file of its kind is that long; unpack it", most >> 20);
+            let detail =
+                format!("expands to more than {} MB, no file of its kind and size does; unpack it", most >> 20);
             Err(Error::format(path, detail))
         }
         // Damage behind the last byte that is used does not matter; cfitsio says what does.

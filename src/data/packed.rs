@@ -1,4 +1,4 @@
-//! Files of text that may be compressed by gzip, told by their first bytes.
+//! Files that may be compressed by gzip, told by their first bytes.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -10,8 +10,17 @@ use crate::error::{Error, Result};
 
 /// How gzip begins.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Bytes to which any compressed file may expand.
+const LITTLE: u64 = 256 << 20;
+/// How many times its length a larger one may: tables of many empty columns pack well, and gzip could 1032 times.
+const MOST_TIMES: u64 = 100;
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 18;
+
+/// To how many bytes a compressed file of so many may expand and still be taken for data.
+pub(super) fn most_expanded(packed: u64) -> u64 {
+    packed.saturating_mul(MOST_TIMES).max(LITTLE)
+}
 
 /// A file from its beginning, expanded where it is compressed.
 ///
@@ -48,6 +57,14 @@ pub(super) fn is_packed(path: &Path) -> Result<bool> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn what_expands_beyond_all_data_is_none() {
+        // 4 GB of zeros take 4 MB.
+        assert!(most_expanded(4 << 20) < 1 << 30);
+        assert!(most_expanded(300 << 20) > 4 << 30);
+        assert_eq!((most_expanded(100), most_expanded(u64::MAX)), (LITTLE, u64::MAX));
+    }
 
     #[test]
     fn packed_and_plain_texts_read_alike() {

@@ -238,6 +238,11 @@ fn what_a_file_claims_is_held_against_what_it_holds() {
     (0..300).for_each(|_| packed.write_all(&[0; 1 << 20]).unwrap());
     packed.finish().unwrap();
     assert!(said(&bomb).contains("expands to more than 256 MB"), "{}", said(&bomb));
+    let said_of_table = Table::open(&bomb).err().unwrap().to_string();
+    assert!(
+        said_of_table.contains("expands to more than 256 MB, no file of its kind and size does"),
+        "{said_of_table}"
+    );
     let table = folder.path().join("t.fits");
     for claim in ["1099511627776", "4611686018427387904"] {
         fits::write(&table, |fits| fits.table("T", &[fits::Column::f64("teff", "K", vec![1.0; 3])])).unwrap();
