@@ -4,6 +4,8 @@ use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use super::leftovers::UNFINISHED;
+use super::leftovers::{PART, free_name, held_name, hidden_folder, hold, sweep};
 use crate::error::{Error, Result};
 
 /// Writes a file under a temporary name beside its destination and renames it when complete.
@@ -25,6 +27,7 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) ->
 pub struct Unfinished {
     temporary: tempfile::TempPath,
     destination: PathBuf,
+    held: Option<fs::File>,
 }
 
 impl Unfinished {
@@ -33,16 +36,29 @@ impl Unfinished {
     /// # Errors
     /// [`Error::Io`] if the folder cannot be created or written to.
     pub fn begin(destination: &Path) -> Result<Self> {
+        Self::begin_called(destination, PART.0)
+    }
+
+    /// [`Unfinished::begin`] of a file that takes long: what killed programs left beside it is swept away, and [`Unfinished::hold`]
+    /// keeps it from being taken for that.
+    ///
+    /// # Errors
+    /// As [`Unfinished::begin`].
+    pub fn begin_long(destination: &Path) -> Result<Self> {
+        sweep(parent(destination));
+        Self::begin_called(destination, &held_name(PART.0))
+    }
+
+    /// Holds the file, which is there by now.
+    pub fn hold(&mut self) {
+        self.held = hold(&self.temporary);
+    }
+
+    fn begin_called(destination: &Path, prefix: &str) -> Result<Self> {
         let folder = parent(destination);
         create_folder(folder)?;
-        let temporary = tempfile::Builder::new()
-            .prefix(".maury-")
-            .suffix(".part")
-            .tempfile_in(folder)
-            .map_err(Error::io(folder, "write into the folder"))?
-            .into_temp_path();
-        fs::remove_file(&temporary).map_err(Error::io(&temporary, "prepare"))?;
-        Ok(Self { temporary, destination: destination.to_path_buf() })
+        let temporary = free_name(folder, prefix)?;
+        Ok(Self { temporary, destination: destination.to_path_buf(), held: None })
     }
 
     /// The temporary name; nothing exists there at first.
@@ -55,15 +71,12 @@ impl Unfinished {
     /// # Errors
     /// [`Error::Io`].
     pub fn complete(self) -> Result<()> {
-        let Self { temporary, destination } = self;
+        let Self { temporary, destination, held: _held } = self;
         fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(Error::io(&destination, "write"))?;
         share_as(parent(&destination), &temporary)?;
         temporary.persist(&destination).map_err(|err| Error::io(&destination, "write")(err.error))
     }
 }
-
-/// How the names of unfinished folders begin.
-pub const UNFINISHED: &str = ".maury-unfinished-";
 
 /// A path with an ending put behind all of its name, which need not be text.
 pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
@@ -82,7 +95,7 @@ pub fn mark_as_used(path: &Path) {
 /// Fills a folder under a hidden name beside its own and renames it when complete.
 ///
 /// Nothing, or an empty folder, may stand at `path`. Whatever happens, it holds nothing or everything; what killed
-/// programs left beside it more than a day ago is swept away.
+/// programs left beside it is swept away.
 ///
 /// # Errors
 /// Those of `fill`; [`Error::Format`] where something is there already; [`Error::Io`].
@@ -103,7 +116,7 @@ pub fn fill_folder<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Res
     let beside = parent(path);
     create_folder(beside)?;
     sweep(beside);
-    let unfinished = hidden_folder(beside)?;
+    let (unfinished, _held) = hidden_folder(beside)?;
     share_folder_as(beside, unfinished.path())?;
     let answer = fill(unfinished.path())?;
     fs::rename(unfinished.path(), path).map_err(Error::io(path, "name the folder"))?;
@@ -116,6 +129,7 @@ pub fn fill_folder<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Res
 pub struct UnfinishedFolder {
     folder: tempfile::TempDir,
     destination: PathBuf,
+    _held: Option<fs::File>,
 }
 
 impl UnfinishedFolder {
@@ -127,9 +141,9 @@ impl UnfinishedFolder {
         let beside = parent(destination);
         create_folder(beside)?;
         sweep(beside);
-        let folder = hidden_folder(beside)?;
+        let (folder, _held) = hidden_folder(beside)?;
         share_folder_as(beside, folder.path())?;
-        Ok(Self { folder, destination: destination.to_path_buf() })
+        Ok(Self { folder, destination: destination.to_path_buf(), _held })
     }
 
     /// Where it is as yet.
@@ -142,10 +156,10 @@ impl UnfinishedFolder {
     /// # Errors
     /// [`Error::Io`]; what had the name then has it still.
     pub fn complete(self) -> Result<()> {
-        let Self { folder, destination } = self;
+        let Self { folder, destination, _held } = self;
         let named = || Error::io(&destination, "name the folder");
         if destination.exists() {
-            let aside = hidden_folder(parent(&destination))?;
+            let (aside, _held) = hidden_folder(parent(&destination))?;
             let before = aside.path().join("before");
             fs::rename(&destination, &before).map_err(named())?;
             if let Err(err) = fs::rename(folder.path(), &destination) {
@@ -160,11 +174,6 @@ impl UnfinishedFolder {
     }
 }
 
-fn hidden_folder(beside: &Path) -> Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(beside);
-    folder.map_err(Error::io(beside, "write into the folder"))
-}
-
 /// Fills a folder under a hidden name and moves what is in it into `path` when complete: all of it or nothing. Files of the same
 /// names that are there already are replaced, others stay.
 ///
@@ -174,7 +183,7 @@ pub fn fill_into<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Resul
     let is_new = !path.exists();
     create_folder(path)?;
     sweep(path);
-    let unfinished = hidden_folder(path)?;
+    let (unfinished, _held) = hidden_folder(path)?;
     share_folder_as(path, unfinished.path())?;
     let answer = fill(unfinished.path()).and_then(|answer| move_into(unfinished.path(), path).map(|()| answer));
     drop(unfinished);
@@ -197,16 +206,6 @@ fn move_into(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn sweep(folder: &Path) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
-        let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
-        if age.is_some_and(|age| age.as_secs() > 24 * 3600) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 /// Temporary folders are private to their owner; a finished one is as readable as the folder it lies in.

@@ -81,8 +81,10 @@ impl UnfinishedFits {
     /// # Errors
     /// [`Error::Io`], [`Error::Fits`].
     pub fn begin(path: &Path) -> Result<Self> {
-        let file = Unfinished::begin(path)?;
-        Ok(Self { writer: FitsWriter::create(file.path(), path)?, file })
+        let mut file = Unfinished::begin_long(path)?;
+        let writer = FitsWriter::create(file.path(), path)?;
+        file.hold();
+        Ok(Self { writer, file })
     }
 
     /// What writes into it.

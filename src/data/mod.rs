@@ -20,6 +20,7 @@ pub mod isochrone;
 mod isochrone_file;
 pub mod keyed_path;
 mod label_source;
+pub mod leftovers;
 pub mod library;
 pub mod linelist;
 mod mwm;

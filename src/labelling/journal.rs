@@ -5,9 +5,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::data::files;
 use crate::data::fits::FitsReader;
 use crate::data::value::Value;
+use crate::data::{files, leftovers};
 use crate::error::{Error, Result};
 use crate::labelling::label_table::{LabelTable, TableForm};
 use crate::labelling::labeller::LabelledStar;
@@ -77,7 +77,8 @@ pub fn foreign_table(stem: &Path, fingerprint: &str, spectra: &dyn SpectrumSourc
 }
 
 impl LabelJournal {
-    /// Opens the journal of the table `stem`, and keeps the whole rows of an earlier, interrupted job.
+    /// Opens the journal of the table `stem`, and keeps the whole rows of an earlier, interrupted job. What killed programs left beside
+    /// it under temporary names goes.
     ///
     /// `fingerprint` says what makes the rows; a journal of another origin is not continued.
     ///
@@ -85,6 +86,8 @@ impl LabelJournal {
     /// [`Error::Io`]; [`Error::Mismatch`] if the journal is another model's, or in use.
     pub fn open(stem: &Path, fingerprint: &str) -> Result<Self> {
         let path = files::with_ending(stem, ENDING);
+        let folder = stem.parent().filter(|folder| !folder.as_os_str().is_empty());
+        leftovers::sweep(folder.unwrap_or(Path::new(".")));
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -1,7 +1,7 @@
 //! `maury label` and `maury posterior` of arrays: new spectra of any survey under a model that was trained on arrays.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, s};
 use ndarray_npy::{NpzWriter, WriteNpyExt};
@@ -269,6 +269,20 @@ fn a_killed_job_on_arrays_ends_in_the_same_table() {
     succeeded(folder, &words);
     let table = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(table("killed.csv"), table("undisturbed.csv"));
+
+    // What it had of best fits goes with the next job there.
+    let words = [&["label", "--model", MODEL, "--out", "fits", "--spectra"], &arrays[..]].concat();
+    killed(folder, &words, &folder.join("fits.unfinished.jsonl"));
+    let parts = || {
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let is_part = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".maury-");
+        names.filter(is_part).collect::<Vec<PathBuf>>()
+    };
+    assert_eq!(parts().len(), 1);
+    let before = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    std::fs::File::open(&parts()[0]).unwrap().set_modified(before).unwrap();
+    label(folder, MODEL, "another", &[&arrays[..], &["--star", "row0000001"]].concat());
+    assert_eq!(parts(), Vec::<PathBuf>::new());
 }
 
 #[test]
