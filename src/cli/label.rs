@@ -182,7 +182,7 @@ fn label_all(
             journal.as_mut().map_or(Ok(()), |journal| journal.begin(names))?;
             stars = labeller.label(spectra, &waiting, best_fits.as_deref_mut(), bars)?;
         }
-        stars.extend(never.iter().map(|n| labeller.unread(spectra.name(*n))));
+        stars.extend(never.iter().map(|n| labeller.unread(spectra, *n)));
         sink(&stars);
         journal.as_mut().map_or(Ok(()), |journal| journal.append(&stars))?;
     }

@@ -42,7 +42,8 @@ pub(super) struct SpectraArgs {
     /// A table with a row for each spectrum that names the stars; rows are numbered without it.
     #[arg(long, value_name = "TABLE", requires = "flux", help_heading = "Arrays")]
     ids: Option<PathBuf>,
-    /// Only this star of the arrays. May be given again.
+    /// Only this star of the arrays, by its `id` (without --ids `row0000001` is the first) or by its row as the column `file` has it,
+    /// counted from 0: `flux.npy[0]`, or `[0]`. May be given again.
     #[arg(long = "star", value_name = "ID", requires = "flux", help_heading = "Arrays")]
     stars: Vec<String>,
 }

@@ -133,10 +133,10 @@ impl Labeller {
     }
 
     /// The row of a spectrum that is not to be read.
-    pub fn unread(&self, name: String) -> LabelledStar {
+    pub fn unread(&self, source: &dyn SpectrumSource, spectrum: usize) -> LabelledStar {
         let missing = vec![f64::NAN; self.label_names.len()];
         let calibrated_errors = if self.calibration.is_some() { missing.clone() } else { Vec::new() };
-        let mut star = LabelledStar::unreadable(name);
+        let mut star = LabelledStar::unreadable(source, spectrum);
         (star.labels, star.errors, star.calibrated_errors) = (missing.clone(), missing, calibrated_errors);
         star
     }
@@ -183,9 +183,11 @@ impl Labeller {
 }
 
 impl LabelledStar {
-    fn unreadable(name: String) -> Self {
-        let stem = files::path_text(Path::new(Path::new(&name).file_stem().unwrap_or_default()));
-        Self::without_labels(name, stem, f64::NAN, &Quality { unreadable: true, ..Quality::default() })
+    fn unreadable(source: &dyn SpectrumSource, spectrum: usize) -> Self {
+        let name = source.name(spectrum);
+        let stem = || files::path_text(Path::new(Path::new(&name).file_stem().unwrap_or_default()));
+        let id = source.id(spectrum).unwrap_or_else(stem);
+        Self::without_labels(name, id, f64::NAN, &Quality { unreadable: true, ..Quality::default() })
     }
 
     fn without_labels(file: String, id: String, snr: f64, quality: &Quality) -> Self {
@@ -283,7 +285,6 @@ impl RawSpectra {
         let mut continua = Array2::from_elem((if with_continua { shape.0 } else { 0 }, shape.1), f32::NAN);
         let (mut stars, mut errors) = (Vec::with_capacity(spectra.len()), Vec::new());
         for (row, (result, spectrum)) in prepared.into_iter().zip(spectra).enumerate() {
-            let name = source.name(*spectrum);
             stars.push(match result {
                 Ok((id, snr, normalized, quality, continuum, values)) => {
                     flux.row_mut(row).assign(&ArrayView1::from(&normalized.flux));
@@ -291,11 +292,11 @@ impl RawSpectra {
                     if let Some(continuum) = continuum {
                         continua.row_mut(row).assign(&ArrayView1::from(&continuum));
                     }
-                    LabelledStar { values, ..LabelledStar::without_labels(name, id, snr, &quality) }
+                    LabelledStar { values, ..LabelledStar::without_labels(source.name(*spectrum), id, snr, &quality) }
                 }
                 Err(err) => {
                     errors.push(err);
-                    LabelledStar::unreadable(name)
+                    LabelledStar::unreadable(source, *spectrum)
                 }
             });
         }

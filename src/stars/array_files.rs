@@ -91,7 +91,7 @@ impl ArrayFiles {
             None => ((0..n_spectra).map(row_name).collect(), vec![f64::NAN; n_spectra]),
         };
         let columns = handed_on(&choice)?;
-        let rows = rows_of(&choice.only, &ids)?;
+        let rows = rows_of(&choice.only, &ids, &choice.flux)?;
         let whole = match pair.flux.has_rows_of_their_own() && pair.noise.has_rows_of_their_own() {
             true => None,
             false => {
@@ -105,15 +105,13 @@ impl ArrayFiles {
     /// Flux and noise of some rows, which ascend; rows that follow each other are read together.
     fn read_rows(&self, rows: &[usize], pixels: Pixels, warns: bool) -> Vec<Result<ReadSpectrum>> {
         let refused = |run: &[usize], err: Error| {
-            let of_row = |row: &usize| Err(Error::Mismatch { what: self.name_of_row(*row), detail: err.to_string() });
+            let of_row = |row: &usize| {
+                Err(Error::Mismatch { what: name_of_row(&self.choice.flux, *row), detail: err.to_string() })
+            };
             run.iter().map(of_row).collect()
         };
         let runs = rows.chunk_by(|a, b| *b == *a + 1);
         runs.flat_map(|run| self.read_run(run, pixels, warns).unwrap_or_else(|err| refused(run, err))).collect()
-    }
-
-    fn name_of_row(&self, row: usize) -> String {
-        format!("{}[{row}]", files::path_text(&self.choice.flux))
     }
 
     fn read_run(&self, run: &[usize], pixels: Pixels, warns: bool) -> Result<Vec<Result<ReadSpectrum>>> {
@@ -165,16 +163,31 @@ fn handed_on(choice: &ArrayChoice) -> Result<Vec<Vec<Value>>> {
     Ok(columns)
 }
 
-/// The rows of these stars, in the order of the rows; all where none is named.
-fn rows_of(only: &[String], ids: &[String]) -> Result<Vec<usize>> {
-    for wanted in only {
-        if !ids.contains(wanted) {
+/// The rows of these stars, in the order of the rows; all where none is named. A star has the name that `ids` gives it, and that of
+/// its row.
+fn rows_of(only: &[String], ids: &[String], flux: &Path) -> Result<Vec<usize>> {
+    let mut numbered = Vec::new();
+    for wanted in only.iter().filter(|wanted| !ids.contains(wanted)) {
+        let Some(row) = row_called(wanted, flux).filter(|row| *row < ids.len()) else {
             let near = nearest_name(wanted, ids.iter().map(String::as_str)).map(|id| format!("; {id} is"));
             let detail = format!("not among the {} stars{}", ids.len(), near.unwrap_or_default());
             return Err(Error::Mismatch { what: format!("star {wanted}"), detail });
-        }
+        };
+        numbered.push(row);
     }
-    Ok((0..ids.len()).filter(|row| only.is_empty() || only.contains(&ids[*row])).collect())
+    let is_wanted = |row: &usize| only.is_empty() || only.contains(&ids[*row]) || numbered.contains(row);
+    Ok((0..ids.len()).filter(is_wanted).collect())
+}
+
+/// What a row is called in messages, and in tables as the file of its spectrum: counted from 0.
+fn name_of_row(flux: &Path, row: usize) -> String {
+    format!("{}[{row}]", files::path_text(flux))
+}
+
+/// The row of a name that [`name_of_row`] gives, of which the brackets are enough.
+fn row_called(name: &str, flux: &Path) -> Option<usize> {
+    let (file, row) = name.strip_suffix(']')?.rsplit_once('[')?;
+    row.parse().ok().filter(|_| file.is_empty() || file == files::path_text(flux))
 }
 
 impl SpectrumSource for ArrayFiles {
@@ -183,7 +196,11 @@ impl SpectrumSource for ArrayFiles {
     }
 
     fn name(&self, spectrum: usize) -> String {
-        self.name_of_row(self.rows[spectrum])
+        name_of_row(&self.choice.flux, self.rows[spectrum])
+    }
+
+    fn id(&self, spectrum: usize) -> Option<String> {
+        Some(self.ids[self.rows[spectrum]].clone())
     }
 
     fn expect_alike(&self, model: &Path, preparation: &Preparation) -> Result<()> {
@@ -243,5 +260,25 @@ impl SpectrumSource for ArrayFiles {
 
     fn fingerprint(&self) -> Result<String> {
         self.files().map(|path| files::fingerprint(&split_key(path).0)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_has_the_names_that_tables_give_it() {
+        let (flux, ids) = (Path::new("a.fits[FLUX]"), ["s0", "s1", "[0]"].map(String::from));
+        let rows = |only: &[&str]| rows_of(&only.iter().map(ToString::to_string).collect::<Vec<_>>(), &ids, flux);
+        assert_eq!(rows(&[]).unwrap(), [0, 1, 2]);
+        assert_eq!(rows(&["s1", "a.fits[FLUX][2]"]).unwrap(), [1, 2]);
+        assert_eq!(name_of_row(flux, 2), "a.fits[FLUX][2]");
+        // What `ids` say comes first.
+        assert_eq!((rows(&["[1]"]).unwrap(), rows(&["[0]"]).unwrap()), (vec![1], vec![2]));
+        for absent in ["[3]", "b.npy[1]", "[-1]", "s2", "1"] {
+            let said = rows(&[absent]).unwrap_err().to_string();
+            assert!(said.contains(&format!("star {absent}: not among the 3 stars")), "{said}");
+        }
     }
 }

@@ -71,6 +71,11 @@ pub trait SpectrumSource: std::fmt::Debug + Send + Sync {
     /// What a spectrum is called in tables and messages; no two of a source are called alike.
     fn name(&self, spectrum: usize) -> String;
 
+    /// What the star of a spectrum is called by something beside the spectrum itself.
+    fn id(&self, _spectrum: usize) -> Option<String> {
+        None
+    }
+
     /// Refuses spectra that are not what a model was trained on, as far as can be told without reading them all.
     ///
     /// # Errors

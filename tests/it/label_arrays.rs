@@ -156,6 +156,9 @@ fn new_rows_get_the_labels_that_the_run_gave_them() {
     assert_eq!(one.keys().collect::<Vec<_>>(), ["s007"]);
     let row = label(folder, MODEL, "row", &["--flux", "flux.npy", "--error", "error.npy", "--star", "row0000008"]);
     assert_eq!(row["row0000008"]["teff_estimate"], one["s007"]["teff_estimate"]);
+    let named = row["row0000008"]["file"].as_str();
+    let row = label(folder, MODEL, "named", &["--flux", "flux.npy", "--error", "error.npy", "--star", named]);
+    assert_eq!(row.keys().collect::<Vec<_>>(), ["row0000008"]);
     let words = [
         &["posterior", "--model", MODEL, "--chains", "2", "--draws", "50", "--warmup", "50"],
         &arrays[..],
