@@ -240,8 +240,18 @@ impl SpectrumSource for ArrayFiles {
             Pixels { grid, places: &places, pixmask: &preparation.pixmask, are_normalized },
             true,
         );
-        let read = read.into_iter().collect::<Result<Vec<_>>>()?;
-        if are_normalized { prepare_checks::expect_normalized(&read, &self.choice.flux) } else { Ok(()) }
+        let (mut alike, mut refused) = (Vec::with_capacity(read.len()), None);
+        for read in read {
+            match read {
+                Ok(read) => alike.push(read),
+                Err(err) => _ = refused.get_or_insert(err),
+            }
+        }
+        // A few that cannot be used get a flag each.
+        if let Some(err) = refused.filter(|_| alike.is_empty()) {
+            return Err(err);
+        }
+        if are_normalized { prepare_checks::expect_normalized(&alike, &self.choice.flux) } else { Ok(()) }
     }
 
     fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>> {

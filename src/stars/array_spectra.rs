@@ -7,6 +7,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::array_noise;
+use super::prepare_checks;
 use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
 use crate::data::arrays::{self, Matrix, MatrixFile};
 use crate::data::catalogue::{Catalogue, Naming};
@@ -17,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::spectra::grid::{self, WavelengthGrid};
 use crate::spectra::pixmask;
 use crate::stars::settings::{ArrayData, StarSettings};
-use crate::training::checkpoint::Preparation;
 
 /// Where arrays of spectra are, and of what is known of their noise.
 #[derive(Debug, Clone, Copy)]
@@ -196,10 +196,6 @@ impl SpectrumSource for ArraySpectra {
         self.ids[spectrum].clone()
     }
 
-    fn expect_alike(&self, _model: &Path, _preparation: &Preparation) -> Result<()> {
-        Ok(())
-    }
-
     fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>> {
         // ivar = 0 is an infinite error: inside the chip, but no information.
         let error = |noise: &f32| if self.is_error { f64::from(*noise) } else { f64::from(*noise).sqrt().recip() };
@@ -208,6 +204,9 @@ impl SpectrumSource for ArraySpectra {
             let error: Vec<f64> = self.noise.row(*star).iter().map(|noise| error(noise) * self.unit).collect();
             let no_mask = vec![0; flux.len()];
             let (masked, quality) = pixmask::apply(&flux, &error, &no_mask, pixels.places, pixels.pixmask);
+            if pixels.are_normalized {
+                prepare_checks::expect_positive(&self.ids[*star], &masked)?;
+            }
             Ok(ReadSpectrum {
                 id: self.ids[*star].clone(),
                 is_identified: true,
@@ -219,10 +218,6 @@ impl SpectrumSource for ArraySpectra {
             })
         };
         spectra.par_iter().map(read).collect()
-    }
-
-    fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
-        Box::new(std::iter::empty())
     }
 
     fn fingerprint(&self) -> Result<String> {
@@ -260,6 +255,26 @@ fn grid_of(path: &Path, wavelength: Vec<f64>) -> Result<WavelengthGrid> {
 mod tests {
     use super::*;
     use ndarray::array;
+
+    #[test]
+    fn normalized_spectra_below_zero_are_refused_and_pixels_below_zero_are_noise() {
+        let flux = array![[1.0_f32, -0.1, 0.9, 1.1], [-0.2, -0.1, 1.0, -0.3], [0.0, 0.0, 0.0, 1.0]];
+        let noise = Array2::from_elem((3, 4), 0.1_f32);
+        let ids = ["a", "b", "c"].map(String::from).to_vec();
+        let spectra = ArraySpectra { flux, noise, is_error: true, unit: 1.0, ids, fingerprint: String::new() };
+        let (grid, pixmask) = (WavelengthGrid::from_pixel_numbers(4), pixmask::PixmaskSettings::default());
+        let places = [pixmask::Place::OnChip; 4];
+        let read = |are_normalized: bool| {
+            spectra.read(&[0, 1, 2], Pixels { grid: &grid, places: &places, pixmask: &pixmask, are_normalized })
+        };
+        let read_normalized = read(true);
+        assert_eq!(read_normalized[0].as_ref().unwrap().quality.n_good, 4);
+        for (star, id) in [(1, "b"), (2, "c")] {
+            let said = read_normalized[star].as_ref().unwrap_err().to_string();
+            assert!(said.contains(&format!("star {id}: flux is 0 or below in most of its measured pixels")), "{said}");
+        }
+        assert!(read(false).iter().all(Result::is_ok));
+    }
 
     #[test]
     fn pixels_that_no_star_has_are_gaps_and_those_of_some_are_not() {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::spectra::continuum::ContinuumMethod;
-use crate::spectra::pixmask::PixmaskSettings;
+use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings};
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
 use crate::stars::settings::StarSettings;
@@ -155,10 +155,7 @@ pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Res
 /// # Errors
 /// [`Error::Continuum`].
 pub(super) fn expect_normalized(spectra: &[ReadSpectrum], flux: &Path) -> Result<()> {
-    let levels = spectra.par_iter().map(|spectrum| {
-        let pixels = spectrum.masked.flux.iter().zip(&spectrum.masked.ivar).filter(|(_, ivar)| **ivar > 0.0);
-        median(&pixels.map(|(flux, _)| *flux).collect::<Vec<_>>())
-    });
+    let levels = spectra.par_iter().map(|spectrum| level_of(&spectrum.masked));
     let level = median(&levels.filter(|level| level.is_finite()).collect::<Vec<f64>>());
     if !level.is_finite() || NORMALIZED.contains(&level) {
         return Ok(());
@@ -170,6 +167,28 @@ pub(super) fn expect_normalized(spectra: &[ReadSpectrum], flux: &Path) -> Result
         NORMALIZED.start(),
         NORMALIZED.end()
     )))
+}
+
+/// Refuses a spectrum that should come normalized and lies at 0 or below: single pixels may, by their noise, but not most of them.
+///
+/// # Errors
+/// [`Error::Mismatch`].
+pub(super) fn expect_positive(id: &str, spectrum: &MaskedSpectrum) -> Result<()> {
+    let level = level_of(spectrum);
+    if level.is_nan() || level > 0.0 {
+        return Ok(());
+    }
+    let detail = format!(
+        "flux is 0 or below in most of its measured pixels (median {level:.4}), and normalized spectra lie near 1; divide it by its \
+         continuum, or give what was not measured an error of 0"
+    );
+    Err(Error::Mismatch { what: format!("star {id}"), detail })
+}
+
+/// Median flux of what is measured of a spectrum; NaN where nothing is.
+fn level_of(spectrum: &MaskedSpectrum) -> f64 {
+    let pixels = spectrum.flux.iter().zip(&spectrum.ivar).filter(|(_, ivar)| **ivar > 0.0);
+    median(&pixels.map(|(flux, _)| *flux).collect::<Vec<_>>())
 }
 
 /// Median flux of a star; NaN where nothing is measured.

@@ -80,7 +80,9 @@ pub trait SpectrumSource: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`crate::error::Error::Mismatch`] that names model and spectra, with the remedy.
-    fn expect_alike(&self, model: &Path, preparation: &Preparation) -> Result<()>;
+    fn expect_alike(&self, _model: &Path, _preparation: &Preparation) -> Result<()> {
+        Ok(())
+    }
 
     /// Reads some spectra: each, or why it cannot be read.
     fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>>;
@@ -98,8 +100,10 @@ pub trait SpectrumSource: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// All files that are read.
-    fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_>;
+    /// All files that are read; none where the spectra are in memory.
+    fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
+        Box::new(std::iter::empty())
+    }
 
     /// What tells these spectra from others of the same names; nothing where a name is a file's.
     ///

@@ -7,7 +7,7 @@ use ndarray::{Array2, s};
 use ndarray_npy::{NpzWriter, WriteNpyExt};
 
 use crate::labelling::killed;
-use crate::support::{real_data, refused, succeeded, truth};
+use crate::support::{maury, real_data, refused, succeeded, truth};
 
 const MODEL: &str = "experiments/own/latest/models/cannon";
 
@@ -220,6 +220,18 @@ fn spectra_that_are_not_the_models_are_refused_by_name() {
     .unwrap();
     let words = ["label", "--model", MODEL, "--out", "own", "--flux", "own.fits", "--error", "error.npy"];
     refused(folder, &words, 2, &["would replace one of the spectra"]);
+    // Single pixels below zero are noise, a star below zero is no normalized spectrum.
+    let mut below = flux.clone();
+    below.row_mut(3).mapv_inplace(|flux| -flux);
+    below[[4, 7]] = -0.01;
+    save(folder, "below.npy", &below);
+    let arrays = ["--flux", "below.npy", "--error", "error.npy", "--ids", "labels.csv"];
+    let output = maury(folder, &[&["label", "--model", MODEL, "--out", "below"], &arrays[..]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("star s003: flux is 0 or below in most"), "{said}");
+    let labelled = by_star(&folder.join("below.csv"));
+    let unreadable = |star: &str| labelled[star]["flags"].parse::<i64>().unwrap() & 128 != 0;
+    assert_eq!(["s002", "s003", "s004"].map(unreadable), [false, true, false]);
 }
 
 #[test]
