@@ -376,6 +376,14 @@ fn spectra_of_sdss_v_bring_their_identifiers_along() {
         assert!(fits.numbers(hdu, "teff", 0..1).unwrap()[0].is_finite());
     }
     open_in_specutils(&paths, 1);
+    // Of a visit's row nothing is the star's.
+    let visits = ["label", "--model", &model, "--nuisances", "fixed", "--out", "v", "--shape", "astra", "--visits"];
+    succeeded(here, &[&visits[..], &[&spectra[0]]].concat());
+    let mut of_visits = FitsReader::open(&here.join("v.fits")).unwrap();
+    for (name, expected) in [("min_mjd", [59_804, 59_805]), ("max_mjd", [59_804, 59_805]), ("n_visits", [1, 1])] {
+        assert_eq!(of_visits.integers(2, name, 0..2).unwrap(), expected, "{name}");
+    }
+    assert_eq!(of_visits.numbers(2, "v_rad", 0..2).unwrap(), [15.5, 15.5]);
     let wavelength = FitsReader::open(&paths[1]).unwrap().row_vector(4, "wavelength", 0, N_PIXELS).unwrap();
     assert!((wavelength[0] - 15_100.801_54).abs() < 0.001 && wavelength.len() == N_PIXELS);
 }
