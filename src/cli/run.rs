@@ -72,13 +72,10 @@ fn broken_off(folder: RunFolder, err: Error) -> Error {
     if again {
         folder.discard();
     } else if folder.can_be_resumed() {
-        if !matches!(err, Error::Interrupted { .. }) {
+        if !matches!(err, Error::Interrupted { kept: true }) {
             let place = folder.path().display();
             tracing::warn!("what was trained is kept in {place}; go on with the same command and --resume");
         }
-        folder.keep();
-    } else if folder.has_points() && matches!(err, Error::Interrupted { .. }) {
-        tracing::warn!("stopped{}", left_by_stop(folder.path()));
         folder.keep();
     }
     err

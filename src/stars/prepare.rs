@@ -333,7 +333,10 @@ pub fn prepare(
 }
 
 /// Identifies a prepared set: by the stars, their files, and those settings that change spectra.
-fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Result<String> {
+///
+/// # Errors
+/// [`Error::Io`] for a file that is no longer there.
+pub fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Result<String> {
     let training: Vec<&str> = if settings.continuum.finds_pixels() {
         training.iter().map(|n| source.stars.id[*n].as_str()).collect()
     } else {
