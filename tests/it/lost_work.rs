@@ -232,13 +232,28 @@ fn what_is_left_of_earlier_runs_is_listed_and_removed() {
     let folder = survey(24);
     succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
     let clean = |rest: &[&str]| succeeded(folder.path(), &[&["clean"][..], rest].concat());
-    assert!(clean(&[]).contains("0.0 MB  in 0 files and folders removed"));
+    let nothing = clean(&[]);
+    assert!(
+        nothing
+            .contains("0.0 MB  in 0 files and folders removed; looked through posterior, experiments, and into this")
+    );
+    refused(folder.path(), &["clean", "absent"], 2, &["absent: no such folder"]);
     let listed = clean(&["--dry-run", "--older-than", "0"]);
     assert!(listed.contains("(prepared set)") && listed.contains("in 1 files and folders can be removed"), "{listed}");
     assert_eq!(std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().count(), 1);
     assert!(clean(&["--older-than", "0"]).contains("in 1 files and folders removed"));
     assert_eq!(std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().count(), 0);
     assert!(folder.path().join("experiments/lab/latest/metrics.json").is_file());
+    // What a table, a posterior, and spectra elsewhere left when they were killed.
+    let left =
+        [".maury-a.part", "posterior/.maury-b.part", "other/deep/.maury-c.part"].map(|name| folder.path().join(name));
+    for path in &left {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = std::fs::File::create(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(48 * 3600)).unwrap();
+    }
+    assert!(clean(&[]).contains("in 2 files and folders removed") && left[2].is_file());
+    assert!(clean(&["other"]).contains("in 1 files and folders removed") && !left[2].exists());
 }
 
 #[cfg(unix)]
