@@ -89,6 +89,26 @@ fn a_mock_survey_that_is_stopped_leaves_nothing() {
 
 #[cfg(unix)]
 #[test]
+fn a_preparation_that_is_stopped_leaves_nothing_half_made() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.toml"), "labels = ['teff']\n[data.mock]\nstars = 3000\n").unwrap();
+    let child = start(folder.path(), &["prepare", "m.toml"]);
+    let cache = folder.path().join("experiments/.prepared");
+    let n_made = || std::fs::read_dir(&cache).map_or(0, Iterator::count);
+    let begun = Instant::now();
+    while n_made() == 0 && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("error: stopped as asked") && n_made() == 0, "{said}");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_posterior_that_is_stopped_in_the_middle_of_a_star_stops_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband").display().to_string();
