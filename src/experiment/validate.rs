@@ -52,7 +52,8 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
     check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
     check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;
-    check(config.comparison.suspect_sigma > 0.0, "comparison.suspect_sigma", "must be positive")?;
+    let suspect = config.comparison.suspect_sigma;
+    check((0.01..=1e9).contains(&suspect), "comparison.suspect_sigma", "must be 0.01 to 1e9")?;
     config.data.archive.check().map_err(|(key, problem)| (format!("data.archive.{key}"), problem.to_string()))?;
     let lab = config
         .lab
