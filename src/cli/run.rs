@@ -68,7 +68,7 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
 
 /// Keeps what training has left of a run that failed, and says so, unless the same would only happen again.
 fn broken_off(folder: RunFolder, err: Error) -> Error {
-    let again = matches!(err, Error::Training { .. } | Error::TooFewStars { .. } | Error::Config(_));
+    let again = matches!(err.root(), Error::Training { .. } | Error::TooFewStars { .. } | Error::Config(_));
     if again {
         folder.discard();
     } else if folder.can_be_resumed() {
