@@ -46,6 +46,14 @@ fn a_kind_of_ones_own_is_run_calibrated_compared_saved_loaded_and_labels() {
     assert!(refusal.contains("models.near.neighbours.count must be at least 2"), "{refusal}");
     let refusal = load(&["models.near.neighbours.cuont=3"]).unwrap_err().to_string();
     assert!(refusal.contains("did you mean `count`"), "{refusal}");
+    // The line of the mistake, not that of the table.
+    for (wrong, said) in [("cuont = 5", "did you mean `count`"), ("count = 'five'", "expected a whole number")] {
+        let text = format!("{lab}{}", MODELS.replace("count = 5", &format!("# Some\n{wrong}")));
+        let line = text.lines().position(|line| line == wrong).unwrap() + 1;
+        std::fs::write(root.join("wrong.toml"), text).unwrap();
+        let refusal = Experiment::load(&root.join("wrong.toml"), &[], None).unwrap_err().to_string();
+        assert!(refusal.contains(&format!("at line {line}, column")) && refusal.contains(said), "{refusal}");
+    }
     let refusal = load(&["models.other.neigbours.count=3"]).unwrap_err().to_string();
     assert!(refusal.contains("did you mean `neighbours`"), "{refusal}");
 
