@@ -56,7 +56,7 @@ impl Model for CombinationConfig {
         Ok(())
     }
 
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         let context = &job.context;
         let results: Vec<(&String, &FoldResult)> =
             self.of.iter().filter_map(|name| Some((name, job.earlier.get(name)?))).collect();

@@ -1,4 +1,7 @@
-//! What becomes of a trained model on its fold, whatever its kind: kept, asked for labels, held against stars it had not seen.
+//! What becomes of a model on a fold, whatever its kind: trained, kept, asked for labels, held against stars it had not seen.
+//!
+//! [`run_fold`] is asked by whoever runs an experiment. It asks the model ([`Model::train_and_label`]), which trains in its own way
+//! and, in nearly every kind, hands what it trained to [`label_test_stars`].
 
 use ndarray::Axis;
 
@@ -12,7 +15,7 @@ use crate::inference::posteriors::Posteriors;
 use crate::stars::prepare::spectra_of_rows;
 use crate::timings::Timings;
 
-/// Trains a model on a fold's training stars, keeps it where there is a place, labels the test stars, and calibrates its errors.
+/// Has a model train on a fold's training stars and label its test stars, and calibrates its errors.
 ///
 /// # Errors
 /// [`Error::TooFewStars`]; errors of training, fitting and writing.
@@ -25,7 +28,7 @@ pub fn run_fold(model: &dyn Model, job: &Job, timings: &mut Timings) -> Result<F
             remedy: "no star is left to test; widen the selection or use fewer folds".into(),
         });
     }
-    let mut result = model.run_fold(job, timings)?;
+    let mut result = model.train_and_label(job, timings)?;
     result.calibrated = calibrate(model, job, &result)?;
     Ok(result)
 }

@@ -53,7 +53,7 @@ impl Model for NetworkConfig {
         fits.map_err(|problem| architecture(format!("{problem}, or lower its descent.batch_rows")))
     }
 
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         label_test_stars(Box::new(NetworksOfStars::train(job, self, timings)?), job, timings)
     }
 

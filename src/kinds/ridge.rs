@@ -31,7 +31,7 @@ impl Model for RidgeConfig {
         RidgeConfig::check(self).map_err(|(field, problem)| subject.problem(field, problem))
     }
 
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         label_test_stars(Box::new(RidgeOfStars::train(job, self, timings)?), job, timings)
     }
 
