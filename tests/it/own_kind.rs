@@ -95,6 +95,24 @@ fn a_kind_of_ones_own_is_run_calibrated_compared_saved_loaded_and_labels() {
 }
 
 #[test]
+fn a_crate_of_ones_own_is_told_the_versions_that_maury_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let (guide, own) = (read("docs/add-a-network.md"), read("Cargo.toml").parse::<toml::Table>().unwrap());
+    let block = guide.lines().skip_while(|line| line.trim() != "[package]");
+    let block: Vec<&str> = block.take_while(|line| line.is_empty() || line.starts_with("    ")).collect();
+    let told = block.join("\n").parse::<toml::Table>().unwrap();
+    assert_eq!(told["package"]["edition"], own["package"]["edition"]);
+    let version = |table: &toml::Table, name: &str| {
+        let dependency = &table["dependencies"][name];
+        dependency.get("version").unwrap_or(dependency).as_str().unwrap().to_string()
+    };
+    for name in ["burn", "ndarray", "serde"] {
+        assert_eq!(version(&told, name), version(&own, name));
+    }
+}
+
+#[test]
 fn the_example_is_short() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/own_kind.rs");
     let text = std::fs::read_to_string(path).unwrap();
