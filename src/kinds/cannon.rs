@@ -101,7 +101,7 @@ impl CannonOfStars {
             );
         }
         tracing::info!(
-            "trained on {} stars: {} pixels ({} without information), {} parameters",
+            "{name}: trained on {} stars: {} pixels ({} without information), {} parameters",
             report.n_stars,
             report.n_valid_pixels,
             report.n_invalid_pixels,

@@ -134,7 +134,8 @@ impl NetworksOfStars {
             })?;
             let last = member.report.curve.last().map_or(f64::NAN, |epoch| epoch.training_loss);
             tracing::info!(
-                "network {} of {}: {} stars, {} epochs, the best is {}, last training loss {last:.4}",
+                "{}: network {} of {}: {} stars, {} epochs, the best is {}, last training loss {last:.4}",
+                job.name,
                 index + 1,
                 config.members,
                 member.report.n_training,

@@ -93,7 +93,8 @@ impl RidgeOfStars {
         trained.usual_variance = variance.columns().into_iter().map(|column| median(&column.to_vec())).collect();
         let freedom: Vec<String> = report.degrees_of_freedom.iter().map(|freedom| format!("{freedom:.0}")).collect();
         tracing::info!(
-            "trained on {} stars, {} parameters, of which {} are free (by label)",
+            "{}: trained on {} stars, {} parameters, of which {} are free (by label)",
+            job.name,
             rows.len(),
             trained.n_parameters(),
             freedom.join(", ")
