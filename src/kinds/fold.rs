@@ -9,7 +9,7 @@ use super::bad_fit::{flag_bad_fits, flag_unusual};
 use super::context::{CalibrationSettings, HeldOutByNetworks};
 use super::held_out::{ByParts, held_out};
 use super::kind::{Calibrated, FoldResult, Job, Model, Strangers, Trained};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inference::calibration::ErrorCalibration;
 use crate::inference::posteriors::Posteriors;
 use crate::stars::prepare::spectra_of_rows;
@@ -18,16 +18,8 @@ use crate::timings::Timings;
 /// Has a model train on a fold's training stars and label its test stars, and calibrates its errors.
 ///
 /// # Errors
-/// [`Error::TooFewStars`]; errors of training, fitting and writing.
+/// As [`Model::train_and_label`].
 pub fn run_fold(model: &dyn Model, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
-    if job.fold.test.is_empty() {
-        return Err(Error::TooFewStars {
-            stage: "split".into(),
-            n_stars: 0,
-            needed: 1,
-            remedy: "no star is left to test; widen the selection or use fewer folds".into(),
-        });
-    }
     let mut result = model.train_and_label(job, timings)?;
     result.calibrated = calibrate(model, job, &result)?;
     Ok(result)
@@ -96,7 +88,7 @@ fn posteriors(trained: &dyn Trained, job: &Job, timings: &mut Timings) -> Result
 /// Calibrates the errors of a fold's result with its held-out stars, and keeps the calibration beside the model.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`crate::error::Error::Io`].
 fn calibrate(model: &dyn Model, job: &Job, result: &FoldResult) -> Result<Option<Calibrated>> {
     let (context, fold) = (&job.context, job.fold);
     let set = context.set;
