@@ -22,7 +22,7 @@ impl Model for Neighbours {
         if self.count > 1 { Ok(()) } else { Err(subject.problem("count", "must be at least 2")) }
     }
 
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         label_test_stars(Box::new(timings.measure("train", || Sky::new(self, job))), job, timings)
     }
 }

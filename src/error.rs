@@ -117,6 +117,14 @@ pub enum Error {
     /// A posterior could not be sampled.
     #[error("sampling: {0}")]
     Sampling(String),
+    /// Something failed in what a model does on its stars.
+    #[error("model {model}: {source}")]
+    OfModel {
+        /// The model's name, and the fold where there are several.
+        model: String,
+        /// What failed.
+        source: Box<Error>,
+    },
     /// The user asked to stop.
     #[error("stopped as asked{}", if *.kept { "; go on with the same command and --resume" } else { "" })]
     Interrupted {
@@ -155,9 +163,25 @@ impl Error {
         Self::Format { path: path.to_path_buf(), detail: detail.into() }
     }
 
+    /// The same, and which model it happened to; who asked to stop needs no model.
+    pub fn of_model(self, model: impl Into<String>) -> Self {
+        match self {
+            Self::Interrupted { .. } => self,
+            source => Self::OfModel { model: model.into(), source: Box::new(source) },
+        }
+    }
+
+    /// What failed, whichever model it happened to.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::OfModel { source, .. } => source.root(),
+            _ => self,
+        }
+    }
+
     /// Process exit code: 2 when the user's request itself is wrong, 130 when asked to stop, 1 when carrying it out failed.
     pub fn exit_code(&self) -> u8 {
-        match self {
+        match self.root() {
             Self::Config(_) | Self::BackendNotCompiled { .. } => 2,
             // What shells give a program that Ctrl-C ended.
             Self::Interrupted { .. } => 130,
@@ -180,6 +204,14 @@ pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_keeps_its_kind_whichever_model_it_happened_to() {
+        let err = Error::Config("order must be 1".into()).of_model("net, fold 2 of 5");
+        assert_eq!((err.to_string().as_str(), err.exit_code()), ("model net, fold 2 of 5: order must be 1", 2));
+        assert!(matches!(err.root(), Error::Config(_)));
+        assert_eq!(Error::Interrupted { kept: false }.of_model("net").to_string(), "stopped as asked");
+    }
 
     #[test]
     fn nearest_name_finds_a_misspelling_and_rejects_a_stranger() {

@@ -1,26 +1,30 @@
-//! `maury clean`: removes what earlier runs left behind and nobody needs.
+//! `maury clean`: removes what earlier work left behind and nobody needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
-use super::say;
+use super::{posterior::POSTERIORS, say};
 use crate::error::Error;
 use crate::experiment::clean::leftovers;
 use crate::experiment::run_folder::KEPT_DAYS;
 
-/// Remove what is no longer needed: runs broken off, prepared sets and mock surveys not used of late.
+/// Remove what is no longer needed: runs and label jobs broken off, prepared sets and mock surveys not used of late, files that
+/// killed programs left under hidden names.
 ///
-/// Finished runs are never touched, nor is a run that is going on. A run that --resume can go on from stays as long as a prepared
-/// set does. What is removed is made again when it is needed.
+/// Looks through the folder of experiments, `posterior`, and FOLDERS, and into the current folder itself. Results are never
+/// touched, nor is a run that is going on. A run that --resume can go on from, and labels that the same `maury label` goes on from,
+/// stay as long as a prepared set does. What is removed is made again when it is needed.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: maury clean --dry-run")]
 pub struct CleanArgs {
+    /// Other folders that labels, posteriors, spectra or mock surveys were written into.
+    folders: Vec<PathBuf>,
     /// Only list what can go, and its size.
     #[arg(long)]
     dry_run: bool,
-    /// Days for which prepared sets, mock surveys and runs to be resumed are kept unused; 0 keeps none.
+    /// Days for which prepared sets, mock surveys, and runs and labels to go on with are kept unused; 0 keeps none.
     #[arg(long, value_name = "DAYS", default_value_t = KEPT_DAYS)]
     older_than: u64,
     /// Where experiments keep their runs.
@@ -29,14 +33,20 @@ pub struct CleanArgs {
 }
 
 pub fn execute(args: &CleanArgs) -> anyhow::Result<()> {
-    if !args.experiments.is_dir() {
-        let detail = "no such folder; name it by --experiments";
-        return Err(Error::Config(format!("{}: {detail}", args.experiments.display())).into());
+    let refuse = |folder: &Path, remedy: &str| {
+        Err(Error::Config(format!("{}: no such folder{remedy}", folder.display())).into())
+    };
+    if let Some(folder) = args.folders.iter().find(|folder| !folder.is_dir()) {
+        return refuse(folder, "");
     }
+    if args.folders.is_empty() && !args.experiments.is_dir() {
+        return refuse(&args.experiments, "; name it by --experiments");
+    }
+    let folders = [&args.folders[..], &[PathBuf::from(POSTERIORS)]].concat();
     let unused_for = Duration::from_secs(args.older_than.saturating_mul(24 * 3600));
     let mut text = String::new();
     let (mut bytes, mut count, mut failed) = (0, 0, None);
-    for leftover in leftovers(&args.experiments, unused_for) {
+    for leftover in leftovers(&args.experiments, Path::new("."), &folders, unused_for) {
         if !args.dry_run
             && let Err(err) = leftover.remove()
         {
@@ -49,7 +59,10 @@ pub fn execute(args: &CleanArgs) -> anyhow::Result<()> {
         text += &format!("{:>12}  {}  ({})\n", megabytes(leftover.bytes), leftover.path.display(), leftover.what);
     }
     let what = if args.dry_run { "can be removed" } else { "removed" };
-    say(&format!("{text}{:>12}  in {count} files and folders {what}\n", megabytes(bytes)))?;
+    let looked: Vec<String> =
+        folders.iter().chain([&args.experiments]).map(|path| path.display().to_string()).collect();
+    let looked = format!("looked through {}, and into this folder", looked.join(", "));
+    say(&format!("{text}{:>12}  in {count} files and folders {what}; {looked}\n", megabytes(bytes)))?;
     failed.map_or(Ok(()), |err| Err(err.into()))
 }
 

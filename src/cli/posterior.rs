@@ -23,6 +23,9 @@ use crate::report;
 use crate::spectra::star_table::write_table;
 use crate::stars::spectra::HandedOn;
 
+/// Where results go that are not told where to.
+pub const POSTERIORS: &str = "posterior";
+
 /// Sample the posterior of the labels of spectra, apStar files or rows of arrays: from raw flux to corner plots.
 ///
 /// Prints, for each spectrum, median and 68% interval of every label, whether the chains agree (R-hat), what they are worth (ESS),
@@ -50,7 +53,7 @@ pub struct PosteriorArgs {
     #[arg(long)]
     model: PathBuf,
     /// Folder for draws, summary and figures. Stars are added to what the same model and settings left there before.
-    #[arg(long, value_name = "FOLDER", default_value = "posterior")]
+    #[arg(long, value_name = "FOLDER", default_value = POSTERIORS)]
     out: PathBuf,
     /// Replace the posteriors in that folder, whatever model and settings made them.
     #[arg(long)]

@@ -68,17 +68,14 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
 
 /// Keeps what training has left of a run that failed, and says so, unless the same would only happen again.
 fn broken_off(folder: RunFolder, err: Error) -> Error {
-    let again = matches!(err, Error::Training { .. } | Error::TooFewStars { .. } | Error::Config(_));
+    let again = matches!(err.root(), Error::Training { .. } | Error::TooFewStars { .. } | Error::Config(_));
     if again {
         folder.discard();
     } else if folder.can_be_resumed() {
-        if !matches!(err, Error::Interrupted { .. }) {
+        if !matches!(err, Error::Interrupted { kept: true }) {
             let place = folder.path().display();
             tracing::warn!("what was trained is kept in {place}; go on with the same command and --resume");
         }
-        folder.keep();
-    } else if folder.has_points() && matches!(err, Error::Interrupted { .. }) {
-        tracing::warn!("stopped{}", left_by_stop(folder.path()));
         folder.keep();
     }
     err

@@ -1,4 +1,4 @@
-//! What earlier runs left behind and nobody needs: found, measured, and removed by `maury clean`.
+//! What earlier work left behind and nobody needs: found, measured, and removed by `maury clean`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::run_folder::abandoned;
 use crate::data::files;
 use crate::error::{Error, Result};
+use crate::labelling::journal;
 
 /// Folder, below the experiments', of prepared sets and mock surveys.
 pub const CACHE: &str = ".prepared";
@@ -24,43 +25,51 @@ pub struct Leftover {
 }
 
 /// What can go below the folder of experiments: runs that were broken off and that nobody fills, prepared sets and mock surveys
-/// not used for so long, files and folders that killed programs left under temporary names.
+/// not used for so long; and, there, in all of `folders` and in `here` itself, files and folders that killed programs left under
+/// temporary names, and labels that a job of `maury label` left on their way.
 ///
-/// A run that can be resumed stays for as long as a prepared set does.
-pub fn leftovers(experiments: &Path, unused_for: Duration) -> Vec<Leftover> {
-    let mut found = Vec::new();
-    let mut add = |path: PathBuf, what: &'static str| {
-        let bytes = size(&path);
-        found.push(Leftover { path, what, bytes });
-    };
-    let folders: Vec<PathBuf> = entries(experiments).into_iter().filter(|path| path.is_dir()).collect();
-    for folder in std::iter::once(experiments.to_path_buf()).chain(folders) {
-        abandoned(&folder, unused_for).into_iter().for_each(|path| add(path, "run broken off"));
-        for path in entries(&folder).into_iter().filter(|path| is_temporary(path) && age(path) > NOBODYS) {
-            add(path, "left by a killed program");
-        }
+/// A run that can be resumed, and labels on their way, stay for as long as a prepared set does.
+pub fn leftovers(experiments: &Path, here: &Path, folders: &[PathBuf], unused_for: Duration) -> Vec<Leftover> {
+    let mut found: Vec<(PathBuf, &'static str)> = Vec::new();
+    for folder in entries(experiments).iter().filter(|path| path.is_dir()) {
+        found.extend(abandoned(folder, unused_for).into_iter().map(|path| (path, "run broken off")));
     }
     for path in entries(&experiments.join(CACHE)).into_iter().filter(|path| age(path) >= unused_for) {
         match name(&path) {
-            name if name.starts_with("mock-") && path.is_dir() => add(path, "mock survey"),
-            name if name.ends_with(".fits") && !is_temporary(&path) => add(path, "prepared set"),
+            name if name.starts_with("mock-") && path.is_dir() => found.push((path, "mock survey")),
+            name if name.ends_with(".fits") && !is_temporary(&path) => found.push((path, "prepared set")),
             _ => {}
         }
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found.dedup();
-    found
+    let below = folders.iter().map(PathBuf::as_path).chain([experiments]).flat_map(all_below);
+    for path in below.chain(entries(here)) {
+        if is_temporary(&path) && age(&path) > NOBODYS {
+            found.push((path, "left by a killed program"));
+        } else if journal::is_journal(&path) && age(&path) >= unused_for {
+            found.push((path, "labels of a job broken off"));
+        }
+    }
+    // One folder may be named in several ways.
+    let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut found: Vec<_> = found.into_iter().map(|(path, what)| (whole(&path), path, what)).collect();
+    found.sort();
+    // What lies in a folder that goes, goes with it.
+    found.dedup_by(|(whole, ..), (kept, ..)| whole.starts_with(kept));
+    found.into_iter().map(|(_, path, what)| Leftover { bytes: size(&path), path, what }).collect()
 }
 
 impl Leftover {
-    /// Removes it.
+    /// Removes it; what is gone already is no trouble.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn remove(&self) -> Result<()> {
         let removed =
             if self.path.is_dir() { std::fs::remove_dir_all(&self.path) } else { std::fs::remove_file(&self.path) };
-        removed.map_err(Error::io(&self.path, "remove"))
+        match removed {
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(Error::io(&self.path, "remove")),
+        }
     }
 }
 
@@ -68,6 +77,13 @@ impl Leftover {
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink())).map(|entry| entry.path()).collect()
+}
+
+/// What lies below a folder, however deep.
+fn all_below(folder: &Path) -> Vec<PathBuf> {
+    let own = entries(folder);
+    let deeper: Vec<PathBuf> = own.iter().filter(|path| path.is_dir()).flat_map(|path| all_below(path)).collect();
+    [own, deeper].concat()
 }
 
 fn name(path: &Path) -> String {
@@ -98,22 +114,45 @@ mod tests {
     use crate::experiment::run_folder::RunFolder;
     use std::time::SystemTime;
 
+    /// A file of so many days, in folders of as many.
+    fn write_old(root: &Path, name: &str, days: u64) {
+        let path = root.join(name);
+        files::write_bytes(&path, "12345").unwrap();
+        let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        for path in path.ancestors().take_while(|path| *path != root) {
+            std::fs::File::open(path).unwrap().set_modified(then).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_results_elsewhere_left_behind_is_found_where_it_is_asked_for() {
+        let (experiments, results) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_old(results.path(), ".maury-unfinished-abc/flux.npy", 2);
+        write_old(results.path(), "deep/down/.maury-abc.part", 2);
+        write_old(results.path(), "old.unfinished.jsonl", 8);
+        write_old(results.path(), "new.unfinished.jsonl", 2);
+        write_old(results.path(), ".maury-abc.part", 0);
+        let found = |here: &str, folders: &[PathBuf]| -> Vec<String> {
+            let week = Duration::from_secs(7 * 24 * 3600);
+            let leftovers = leftovers(experiments.path(), &results.path().join(here), folders, week);
+            leftovers.iter().map(|l| l.path.strip_prefix(results.path()).unwrap().display().to_string()).collect()
+        };
+        assert_eq!(found("", &[]), [".maury-unfinished-abc", "old.unfinished.jsonl"]);
+        let all = [".maury-unfinished-abc", "deep/down/.maury-abc.part", "old.unfinished.jsonl"];
+        assert_eq!(found("none", &[results.path().to_path_buf()]), all);
+    }
+
     #[test]
     fn what_nobody_needs_is_found_and_the_rest_left_alone() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let write = |name: &str, days: u64| {
-            files::write_bytes(&at(name), "12345").unwrap();
-            let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
-            for path in at(name).ancestors().take_while(|path| *path != root.path()) {
-                std::fs::File::open(path).unwrap().set_modified(then).unwrap();
-            }
-        };
+        let write = |name: &str, days: u64| write_old(root.path(), name, days);
         write(".prepared/mock-9-stars-seed-1-v1/allStar.fits", 8);
         write("lab/.unfinished-dead/log.txt", 1);
         write("lab/.unfinished-resumable/training/net/epoch-000001/state.json", 3);
         write("lab/.unfinished-forgotten/training/net/epoch-000001/state.json", 30);
         write("lab/2026-01-01T00-00-00Z/metrics.json", 99);
+        write("lab/2026-01-01T00-00-00Z/figures/.maury-abc.part", 99);
         write(".prepared/old.fits", 8);
         write(".prepared/new.fits", 2);
         write(".prepared/.maury-abc.part", 2);
@@ -122,15 +161,16 @@ mod tests {
         // Who begins a run sweeps what is dead; here it is to be found.
         write("lab/.unfinished-dead/log.txt", 1);
         let found = |days: u64| -> Vec<String> {
-            let leftovers = leftovers(root.path(), Duration::from_secs(days * 24 * 3600));
+            let leftovers = leftovers(root.path(), Path::new("none"), &[], Duration::from_secs(days * 24 * 3600));
             leftovers.iter().map(|l| l.path.strip_prefix(root.path()).unwrap().display().to_string()).collect()
         };
         let [dead, mock] = ["lab/.unfinished-dead", ".prepared/mock-9-stars-seed-1-v1"];
-        assert_eq!(found(7), [".prepared/.maury-abc.part", mock, ".prepared/old.fits", dead]);
+        let part = "lab/2026-01-01T00-00-00Z/figures/.maury-abc.part";
+        assert_eq!(found(7), [".prepared/.maury-abc.part", mock, ".prepared/old.fits", dead, part]);
         let all = [".prepared/.maury-abc.part", mock, ".prepared/new.fits", ".prepared/old.fits", dead];
-        assert_eq!(found(0), [&all[..], &["lab/.unfinished-resumable"]].concat());
-        let leftovers = leftovers(root.path(), Duration::from_secs(7 * 24 * 3600));
-        assert_eq!(leftovers.iter().map(|leftover| leftover.bytes).sum::<u64>(), 20);
+        assert_eq!(found(0), [&all[..], &["lab/.unfinished-resumable", part]].concat());
+        let leftovers = leftovers(root.path(), Path::new("none"), &[], Duration::from_secs(7 * 24 * 3600));
+        assert_eq!(leftovers.iter().map(|leftover| leftover.bytes).sum::<u64>(), 25);
         leftovers.iter().for_each(|leftover| leftover.remove().unwrap());
         assert!(
             found(7).is_empty() && running.path().is_dir() && at("lab/2026-01-01T00-00-00Z/metrics.json").is_file()

@@ -121,8 +121,8 @@ pub fn emulate(
     for (name, model) in &config.models {
         let Some(settings) = model.emulator() else { continue };
         let place = folder.join("models").join(name);
-        let trained = timings.measure("train", || rows.train(settings, config, &grid, compute, progress))?;
-        let (mut model, loss_curve) = trained;
+        let trained = timings.measure("train", || rows.train(settings, config, &grid, compute, progress));
+        let (mut model, loss_curve) = trained.map_err(|err| err.of_model(name))?;
         // The errors are those of the emulator as it is shipped: in half precision.
         model.save(&place)?;
         model = TrainedPayne::load(&place, compute)?;

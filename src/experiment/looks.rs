@@ -56,12 +56,11 @@ impl<'a> Looks<'a> {
         if !self.place.keep_models {
             return Ok(());
         }
-        let (run, n_folds) = (self.place.folder, self.n_folds);
         if self.config.output.spectra {
+            let run = self.place.folder;
             let spectra =
                 self.spectra.get_or_insert_with(|| RunSpectra::new(self.config, &context.set.grid, run, self.n_test));
-            let places = |name: &str| ModelPlace::new(run, name, number, n_folds);
-            timings.measure("spectra", || spectra.add_fold(context, self.source, fold, places))?;
+            timings.measure("spectra", || spectra.add_fold(context, self.source, fold, results))?;
         }
         if let Some((examined, outliers)) = &mut self.outliers
             && let Some(result) = results.get(*examined)

@@ -84,7 +84,11 @@ pub fn run_on(
         for (name, model) in config.models_in_order() {
             let kept = place.keep_models.then(|| ModelPlace::new(place.folder, name, number, folds.len()));
             let job = Job { name, context, fold, earlier: &results, place: kept.as_ref() };
-            let result = run_fold(&**model, &job, gathered.timings_of(name)).map_err(blame)?;
+            let result = run_fold(&**model, &job, gathered.timings_of(name)).map_err(|err| {
+                let is_one_of =
+                    if folds.len() > 1 { format!(", fold {number} of {}", folds.len()) } else { String::new() };
+                blame(err).of_model(format!("{name}{is_one_of}"))
+            })?;
             results.insert(name.clone(), result);
         }
         looks.add_fold(&context, (number, fold), &results, &mut timings)?;

@@ -14,9 +14,6 @@ pub const COMPARISONS: &str = "compare";
 /// Link to the last run of an experiment, beside its runs.
 pub const LATEST: &str = "latest";
 
-/// Folder of the points of a sweep, in that of its run.
-pub const POINTS: &str = "points";
-
 /// How the names of unfinished folders begin.
 const UNFINISHED: &str = ".unfinished-";
 
@@ -46,7 +43,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// Whether training has kept a state below a run's folder.
+/// Whether training, or a point of a sweep that came to its end, has kept a state below a run's folder.
 fn has_state(run: &Path) -> bool {
     fn any_file(folder: &Path) -> bool {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -55,22 +52,11 @@ fn has_state(run: &Path) -> bool {
     any_file(&run.join(STATES))
 }
 
-/// Whether a sweep has come to the end of one of its points.
-fn has_points(run: &Path) -> bool {
-    let mut points = std::fs::read_dir(run.join(POINTS)).into_iter().flatten().flatten();
-    points.any(|point| point.path().join("metrics.json").is_file())
-}
-
 /// What is left, in words, of a run whose program ends before its folder is finished. One with nothing to go on from or to look at
 /// is removed.
 pub fn left_by_stop(run: &Path) -> String {
-    let place = run.display();
     if has_state(run) {
-        format!("; what was trained is kept in {place}; go on with the same command and --resume")
-    } else if has_points(run) {
-        format!(
-            "; the points that are finished stay in {place}/{POINTS} until this experiment is run again, which begins with the first"
-        )
+        format!("; what was trained is kept in {}; go on with the same command and --resume", run.display())
     } else {
         let _ = std::fs::remove_dir_all(run);
         "; nothing was trained that --resume could go on from, and nothing is left".to_string()
@@ -126,12 +112,7 @@ impl RunFolder {
         }))
     }
 
-    /// Whether a sweep has left the results of some of its points here.
-    pub fn has_points(&self) -> bool {
-        has_points(self.path())
-    }
-
-    /// Whether training has kept a state here that `--resume` can go on from.
+    /// Whether something is kept here that `--resume` can go on from.
     pub fn can_be_resumed(&self) -> bool {
         has_state(self.path())
     }
@@ -376,10 +357,7 @@ mod tests {
         assert!(left_by_stop(&bare).contains("nothing is left") && !bare.exists());
         let sweep = run();
         files::write_bytes(&sweep.join("points/01/experiment.toml"), "").unwrap();
-        assert!(!has_points(&sweep));
-        files::write_bytes(&sweep.join("points/01/metrics.json"), "{}").unwrap();
-        let words = left_by_stop(&sweep);
-        assert!(words.contains(&format!("{}/points", sweep.display())) && sweep.exists(), "{words}");
+        assert!(left_by_stop(&sweep).contains("nothing is left") && !sweep.exists());
         let trained = run();
         files::write_bytes(&trained.join(STATES).join("net/epoch-000001/state.json"), "{}").unwrap();
         let words = left_by_stop(&trained);

@@ -1,5 +1,6 @@
 //! Best fits of a run's test stars, pixel by pixel.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use ndarray::Array2;
@@ -7,10 +8,8 @@ use rayon::prelude::*;
 
 use super::config::ExperimentConfig;
 use crate::error::Result;
-use crate::inference::refine::RefineSettings;
 use crate::kinds::context::Context;
-use crate::kinds::place::ModelPlace;
-use crate::kinds::registry;
+use crate::kinds::kind::FoldResult;
 use crate::labelling::best_fits::{BestFits, SpectraFile, SpectraRows};
 use crate::models::{Estimated, Wanted};
 use crate::spectra::batch::SpectraBatch;
@@ -38,22 +37,22 @@ impl RunSpectra {
         Self { files }
     }
 
-    /// Adds a fold's test stars as its models fit them; `places` is where the models were kept.
+    /// Adds a fold's test stars as its models, trained, fit them.
     ///
     /// # Errors
-    /// Those of reading, fitting and writing.
+    /// Those of fitting and writing.
     pub fn add_fold(
         &mut self,
         context: &Context,
         source: &Source,
         fold: &Fold,
-        places: impl Fn(&str) -> ModelPlace,
+        results: &BTreeMap<String, FoldResult>,
     ) -> Result<()> {
         let Context { set, settings, compute, progress } = *context;
         let normalizer = Normalizer::new(&set.grid, &set.continuum_pixels, &settings.continuum)?;
         for (name, file) in &mut self.files {
-            let estimator =
-                registry::load(&places(name).model, &settings.fit, &RefineSettings::default(), compute)?.estimator;
+            let Some(trained) = results.get(name).and_then(|result| result.model.as_ref()) else { continue };
+            let estimator = trained.estimator(context);
             progress.start("spectra of best fits", fold.test.len());
             for rows in fold.test.chunks(settings.fit.batch_stars) {
                 let (flux, ivar) = spectra_of_rows(set, rows);

@@ -1,5 +1,7 @@
 //! Whether the values of an experiment make sense.
 
+use std::fmt::Display;
+
 use super::config::ExperimentConfig;
 use crate::kinds::kind::Subject;
 use crate::kinds::registry::ModelConfig;
@@ -32,7 +34,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     let is_single_run = config.data.library.is_none() && config.sweep.is_empty();
     check(!config.output.spectra || is_single_run, "output.spectra", "is for single runs on stars, not for sweeps")?;
     check(config.max_training_stars != 1, "max_training_stars", "must be 0 for no limit, or at least 2")?;
-    config.device.check().map_err(|(key, problem)| (format!("device.{key}"), problem.to_string()))?;
+    config.device.check().map_err(below("device"))?;
     for (name, model) in &config.models {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         check(plain, &format!("models.{name}"), "must be a name of letters, digits, `_` and `-`")?;
@@ -40,11 +42,11 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     }
     check((1..=100).contains(&config.fit.starts), "fit.starts", "must be 1 to 100")?;
     check(config.fit.max_steps > 0, "fit.max_steps", "must be at least 1")?;
-    config.fit.method.check().map_err(|(key, problem)| (format!("fit.method.{key}"), problem.to_string()))?;
+    config.fit.method.check().map_err(below("fit.method"))?;
     check(config.fit.batch_stars > 0, "fit.batch_stars", "must be at least 1")?;
     check(config.fit.tolerance > 0.0 && config.fit.tolerance <= 1.0, "fit.tolerance", "must be above 0 and at most 1")?;
     let posterior = config.posterior.as_ref().map_or(Ok(()), |posterior| posterior.check(labels));
-    posterior.map_err(|(key, problem)| (format!("posterior.{key}"), problem))?;
+    posterior.map_err(below("posterior"))?;
     check(config.calibration.folds != 1, "calibration.folds", "must be 0 for no calibration, or at least 2")?;
     check(config.calibration.folds <= 1000, "calibration.folds", "must be at most 1000")?;
     let odd = config.bad_fit.probability;
@@ -52,18 +54,17 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     check((1..=1_000_000).contains(&config.bootstrap.resamples), "bootstrap.resamples", "must be 1 to 1000000")?;
     check(config.bootstrap.level > 0.0 && config.bootstrap.level < 1.0, "bootstrap.level", "must lie between 0 and 1")?;
     check((1..=100).contains(&config.comparison.bins), "comparison.bins", "must be 1 to 100")?;
-    check(config.comparison.suspect_sigma > 0.0, "comparison.suspect_sigma", "must be positive")?;
-    config.data.archive.check().map_err(|(key, problem)| (format!("data.archive.{key}"), problem.to_string()))?;
-    let lab = config
-        .lab
-        .as_ref()
-        .map_or(Ok(()), |lab| lab.check(&config.labels, &config.flux_models(), config.data.arrays.is_none()));
-    lab.map_err(|(key, problem)| (format!("lab.{key}"), problem))?;
-    config.outliers.check().map_err(|(key, problem)| (format!("outliers.{key}"), problem.to_string()))?;
+    let suspect = config.comparison.suspect_sigma;
+    check((0.01..=1e9).contains(&suspect), "comparison.suspect_sigma", "must be 0.01 to 1e9")?;
+    config.data.archive.check().map_err(below("data.archive"))?;
+    let is_apogee = config.data.arrays.is_none();
+    let lab = config.lab.as_ref().map_or(Ok(()), |lab| lab.check(labels, &config.flux_models(), is_apogee));
+    lab.map_err(below("lab"))?;
+    config.outliers.check().map_err(below("outliers"))?;
     check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;
     check(config.continuum.clip_sigma > 0.0, "continuum.clip_sigma", "must be positive")?;
     check(config.continuum.emission_limit > 1.0, "continuum.emission_limit", "must be above 1, the continuum")?;
-    config.pixmask.check().map_err(|(key, problem)| (format!("pixmask.{key}"), problem.to_string()))?;
+    config.pixmask.check().map_err(below("pixmask"))?;
     let selection = &config.selection;
     for (key, bits) in
         [("starflag", &selection.reject_starflag_bits), ("aspcapflag", &selection.reject_aspcapflag_bits)]
@@ -82,6 +83,11 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     validate_data(&config.data, config.continuum.method, check)
 }
 
+/// A problem with a key of a table, told with the whole of its dotted key.
+fn below<K: Display, P: Into<String>>(table: &str) -> impl Fn((K, P)) -> (String, String) {
+    move |(key, problem)| (format!("{table}.{key}"), problem.into())
+}
+
 /// Whether `[data.columns]` and columns named elsewhere make sense.
 fn validate_columns(config: &ExperimentConfig) -> Result<(), (String, String)> {
     let (columns, arrays) = (&config.data.columns, &config.data.arrays);
@@ -93,7 +99,7 @@ fn validate_columns(config: &ExperimentConfig) -> Result<(), (String, String)> {
         return refuse("data.columns.id", "is named by data.arrays.id_column too; remove one of them");
     }
     let wanted = config.labels.iter().chain(config.selection.ranges.keys()).map(String::as_str);
-    columns.check(wanted).map_err(|(key, problem)| (format!("data.columns.{key}"), problem))?;
+    columns.check(wanted).map_err(below("data.columns"))?;
     let marks = &config.selection.reject_marked;
     if marks.iter().any(|mark| mark.trim().is_empty()) {
         return refuse("selection.reject_marked", "must name columns of yes or no");

@@ -16,6 +16,7 @@ use crate::spectra::quality::star_flags;
 use crate::stats::normal;
 use crate::stats::robust::{median, quantile};
 use crate::stats::trend::Trend;
+use crate::training::usual_spectra::MOST_COMPONENTS;
 
 /// The file, in a model's folder, that tells what misfit is usual.
 pub const FIT_QUALITY_FILE: &str = "fit_quality.json";
@@ -170,6 +171,12 @@ impl FitQuality {
         let failed = |detail: String| Error::Checkpoint { path: path.clone(), detail };
         let quality: Self = serde_json::from_str(&files::read_text(&path)?)
             .map_err(|err| failed(format!("not readable: {err}; train the model again")))?;
+        if quality.n_components > MOST_COMPONENTS {
+            let found = quality.n_components;
+            return Err(failed(format!(
+                "n_components = {found}: at most {MOST_COMPONENTS} are expected; was it edited?"
+            )));
+        }
         let is_consistent = quality.probability > 0.0
             && quality.probability < 1.0
             && quality.usual.iter().all(|usual| usual.width.0 > 0.0 && usual.width.1 > 0.0);
@@ -346,7 +353,12 @@ mod tests {
         let probabilities = |quality: &FitQuality| quality.probabilities(&misfit, &conditions, &n_pixels);
         assert_eq!((back.n_stars, probabilities(&back)), (100, probabilities(&quality)));
         std::fs::write(folder.path().join(FIT_QUALITY_FILE), "{}").unwrap();
-        assert!(FitQuality::load(folder.path()).unwrap_err().to_string().contains("train the model again"));
+        let refusal = || FitQuality::load(folder.path()).unwrap_err().to_string();
+        assert!(refusal().contains("train the model again"));
+        FitQuality { n_components: 1_000_000_000_000_000_000, ..quality }.save(folder.path()).unwrap();
+        let said = refusal();
+        let file = format!("{FIT_QUALITY_FILE}: n_components = 1000000000000000000: at most 20");
+        assert!(said.contains(&file), "{said}");
         let few = survey(9, 8);
         assert!(FitQuality::fit(&few.0, &few.1, &few.2, BadFitSettings::default()).is_none());
     }

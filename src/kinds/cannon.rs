@@ -32,7 +32,7 @@ impl Model for CannonConfig {
         CannonConfig::check(self, subject.labels).map_err(|(field, problem)| subject.problem(&field, problem))
     }
 
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         let train = |job: &Job, config: &CannonConfig| Ok(train_cannon(job, config)?.0);
         let (settled, choice) = timings.measure("train", || settle_nuisances(job, self, &train))?;
         let mut trained = timings.measure("train", || CannonOfStars::train(job, &settled))?;
@@ -101,7 +101,7 @@ impl CannonOfStars {
             );
         }
         tracing::info!(
-            "trained on {} stars: {} pixels ({} without information), {} parameters",
+            "{name}: trained on {} stars: {} pixels ({} without information), {} parameters",
             report.n_stars,
             report.n_valid_pixels,
             report.n_invalid_pixels,

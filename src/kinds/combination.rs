@@ -56,7 +56,7 @@ impl Model for CombinationConfig {
         Ok(())
     }
 
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         let context = &job.context;
         let results: Vec<(&String, &FoldResult)> =
             self.of.iter().filter_map(|name| Some((name, job.earlier.get(name)?))).collect();
@@ -97,7 +97,8 @@ impl Model for CombinationConfig {
             held_out_scatter: labels().map(|(k, label)| (label, scatter(k))).collect(),
         };
         let words: Vec<String> = label_names.iter().map(|label| report.words(label)).collect();
-        tracing::info!("combined on {} training stars held out: {}", report.n_held_out, words.join("; "));
+        let (name, n_held_out) = (job.name, report.n_held_out);
+        tracing::info!("{name}: combined on {n_held_out} training stars held out: {}", words.join("; "));
         Ok(FoldResult {
             model: None,
             n_train: results.iter().map(|(_, result)| result.n_train).max().unwrap_or(0),

@@ -1,4 +1,7 @@
-//! What becomes of a trained model on its fold, whatever its kind: kept, asked for labels, held against stars it had not seen.
+//! What becomes of a model on a fold, whatever its kind: trained, kept, asked for labels, held against stars it had not seen.
+//!
+//! [`run_fold`] is asked by whoever runs an experiment. It asks the model ([`Model::train_and_label`]), which trains in its own way
+//! and, in nearly every kind, hands what it trained to [`label_test_stars`].
 
 use ndarray::Axis;
 
@@ -6,26 +9,18 @@ use super::bad_fit::{flag_bad_fits, flag_unusual};
 use super::context::{CalibrationSettings, HeldOutByNetworks};
 use super::held_out::{ByParts, held_out};
 use super::kind::{Calibrated, FoldResult, Job, Model, Strangers, Trained};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inference::calibration::ErrorCalibration;
 use crate::inference::posteriors::Posteriors;
 use crate::stars::prepare::spectra_of_rows;
 use crate::timings::Timings;
 
-/// Trains a model on a fold's training stars, keeps it where there is a place, labels the test stars, and calibrates its errors.
+/// Has a model train on a fold's training stars and label its test stars, and calibrates its errors.
 ///
 /// # Errors
-/// [`Error::TooFewStars`]; errors of training, fitting and writing.
+/// As [`Model::train_and_label`].
 pub fn run_fold(model: &dyn Model, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
-    if job.fold.test.is_empty() {
-        return Err(Error::TooFewStars {
-            stage: "split".into(),
-            n_stars: 0,
-            needed: 1,
-            remedy: "no star is left to test; widen the selection or use fewer folds".into(),
-        });
-    }
-    let mut result = model.run_fold(job, timings)?;
+    let mut result = model.train_and_label(job, timings)?;
     result.calibrated = calibrate(model, job, &result)?;
     Ok(result)
 }
@@ -93,7 +88,7 @@ fn posteriors(trained: &dyn Trained, job: &Job, timings: &mut Timings) -> Result
 /// Calibrates the errors of a fold's result with its held-out stars, and keeps the calibration beside the model.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`crate::error::Error::Io`].
 fn calibrate(model: &dyn Model, job: &Job, result: &FoldResult) -> Result<Option<Calibrated>> {
     let (context, fold) = (&job.context, job.fold);
     let set = context.set;

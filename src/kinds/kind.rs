@@ -51,7 +51,7 @@ pub trait Model: Debug + Send + Sync + erased_serde::Serialize {
     ///
     /// # Errors
     /// [`crate::error::Error::TooFewStars`]; errors of training, fitting and writing.
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult>;
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult>;
 
     /// The models of the experiment that it is made of; they are trained before it.
     fn made_of(&self) -> &[String] {
@@ -113,7 +113,7 @@ pub trait Trained {
     /// The same model, what it chose among its settings included, trained on the fold of another job.
     ///
     /// # Errors
-    /// As [`Model::run_fold`].
+    /// As [`Model::train_and_label`].
     fn again(&self, job: &Job) -> Result<Box<dyn Trained>>;
 
     /// Writes it into a folder, `model.json` last.

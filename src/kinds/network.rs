@@ -53,7 +53,7 @@ impl Model for NetworkConfig {
         fits.map_err(|problem| architecture(format!("{problem}, or lower its descent.batch_rows")))
     }
 
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         label_test_stars(Box::new(NetworksOfStars::train(job, self, timings)?), job, timings)
     }
 
@@ -134,7 +134,8 @@ impl NetworksOfStars {
             })?;
             let last = member.report.curve.last().map_or(f64::NAN, |epoch| epoch.training_loss);
             tracing::info!(
-                "network {} of {}: {} stars, {} epochs, the best is {}, last training loss {last:.4}",
+                "{}: network {} of {}: {} stars, {} epochs, the best is {}, last training loss {last:.4}",
+                job.name,
                 index + 1,
                 config.members,
                 member.report.n_training,

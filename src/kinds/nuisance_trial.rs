@@ -41,7 +41,7 @@ pub(super) fn settle_nuisances(
     };
     let choice = try_nuisances(job, config, latent, &settled, train)?;
     if let Some(words) = choice.as_ref().and_then(|choice| NuisanceChoice::words(&[choice])) {
-        tracing::info!("{words}");
+        tracing::info!("{}: {words}", job.name);
     }
     Ok((settled(choice.as_ref().map_or(0, |choice| choice.chosen)), choice))
 }

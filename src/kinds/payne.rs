@@ -26,7 +26,7 @@ impl Model for EmulatorConfig {
         check_memory(8.0 * 4.0 * weights).map_err(|problem| subject.problem("hidden", problem))
     }
 
-    fn run_fold(&self, _job: &Job, _timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, _job: &Job, _timings: &mut Timings) -> Result<FoldResult> {
         Err(Error::Config("models of stars must not be emulators; those learn from data.library".into()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// The folder, below a run's, of the states of its networks in training.
+/// The folder, below a run's, of what `--resume` goes on from: states of networks in training, points of a sweep that are finished.
 pub const STATES: &str = "training";
 
 /// Where a model of one fold keeps what it makes.

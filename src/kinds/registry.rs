@@ -1,9 +1,11 @@
 //! Which kinds of models there are: those of maury, and those that were added.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, RwLock};
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -167,7 +169,7 @@ impl<'de> Visitor<'de> for ModelVisitor {
             A::Error::custom(format!("unknown variant `{kind}`, expected one of {}", known.join(", ")))
         };
         let entry = entries.iter().find(|entry| entry.name == kind).ok_or_else(unknown)?;
-        // Read by their types, those of maury keep the lines of their mistakes.
+        // Read by their types, those of maury keep the lines of their mistakes, however deep.
         let model = match entry.name {
             CannonConfig::NAME => ModelConfig::new(map.next_value::<CannonConfig>()?),
             EmulatorConfig::NAME => ModelConfig::new(map.next_value::<EmulatorConfig>()?),
@@ -190,7 +192,48 @@ impl<'de> DeserializeSeed<'de> for Settings<'_> {
     type Value = Arc<dyn Model>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        (self.0.settings)(&mut <dyn erased_serde::Deserializer>::erase(deserializer)).map_err(D::Error::custom)
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Settings<'_> {
+    type Value = Arc<dyn Model>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a table of settings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let refusal = RefCell::new(None);
+        let entries = MapAccessDeserializer::new(Entries { map, refusal: &refusal });
+        let read = (self.0.settings)(&mut <dyn erased_serde::Deserializer>::erase(entries));
+        read.map_err(|err| refusal.take().unwrap_or_else(|| A::Error::custom(err)))
+    }
+}
+
+/// The entries of a table, which keep what is said against one of them: an erased error has forgotten its line.
+struct Entries<'a, A, E> {
+    map: A,
+    refusal: &'a RefCell<Option<E>>,
+}
+
+impl<A, E: serde::de::Error> Entries<'_, A, E> {
+    fn keep(&self, err: E) -> E {
+        let told = E::custom(&err);
+        self.refusal.replace(Some(err));
+        told
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A, A::Error> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        self.map.next_key_seed(seed).map_err(|err| self.keep(err))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed).map_err(|err| self.keep(err))
     }
 }
 

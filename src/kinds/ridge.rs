@@ -31,7 +31,7 @@ impl Model for RidgeConfig {
         RidgeConfig::check(self).map_err(|(field, problem)| subject.problem(field, problem))
     }
 
-    fn run_fold(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
+    fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         label_test_stars(Box::new(RidgeOfStars::train(job, self, timings)?), job, timings)
     }
 
@@ -93,7 +93,8 @@ impl RidgeOfStars {
         trained.usual_variance = variance.columns().into_iter().map(|column| median(&column.to_vec())).collect();
         let freedom: Vec<String> = report.degrees_of_freedom.iter().map(|freedom| format!("{freedom:.0}")).collect();
         tracing::info!(
-            "trained on {} stars, {} parameters, of which {} are free (by label)",
+            "{}: trained on {} stars, {} parameters, of which {} are free (by label)",
+            job.name,
             rows.len(),
             trained.n_parameters(),
             freedom.join(", ")

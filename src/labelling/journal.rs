@@ -20,6 +20,11 @@ const ROWS: u32 = 2;
 /// Ending of the journal's name.
 const ENDING: &str = "unfinished.jsonl";
 
+/// Whether a file holds labels on their way, by its name.
+pub fn is_journal(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&format!(".{ENDING}")))
+}
+
 /// The rows written so far, beside the table they are to become: one JSON object a line below a line that says what made
 /// them. Before files are read, a line names them: a file that ends the program is known by it.
 #[derive(Debug)]

@@ -34,8 +34,7 @@ pub(super) fn lines(outcome: &SweepOutcome, reference: Reference) -> Vec<Vec<Str
     head.extend(["model", "train", "test"].map(String::from));
     head.extend(labels.iter().map(|label| format!("{} [{}]", label_title(label), unit(label)).replace(" []", "")));
     head.extend(["train s", "fit s"].map(String::from));
-    let robust =
-        |row: &Row, label: &str| row.label(label, reference).map_or(f64::NAN, |metrics| metrics.robust_scatter);
+    let robust = |row: &Row, label: &str| row.label(label, reference, "robust_scatter");
     let best: Vec<f64> =
         labels.iter().map(|label| rows.iter().map(|row| robust(row, label)).fold(f64::NAN, f64::min)).collect();
     let mut lines = vec![head];
@@ -43,19 +42,17 @@ pub(super) fn lines(outcome: &SweepOutcome, reference: Reference) -> Vec<Vec<Str
         let mut line = vec![row.point.name.clone()];
         line.extend(row.point.values.iter().map(value_text));
         line.push(row.model.to_string());
-        match (row.metrics(), &row.point.result) {
-            (Some(metrics), _) => {
-                line.extend([metrics.n_train, metrics.n_test].map(|count| count.to_string()));
+        match &row.point.result {
+            Ok(_) => {
+                line.extend(["n_train", "n_test"].map(|count| row.number(count).to_string()));
                 for (label, best) in labels.iter().zip(&best) {
                     let scatter = robust(row, label);
                     let mark = if scatter == *best { BEST } else { ' ' };
                     line.push(format!("{}{mark}", in_unit(scatter, unit(label))));
                 }
-                let seconds = |step| row.time(step).map_or("-".into(), |time| format!("{:.2}", time.wall_s));
-                line.extend(["train", "fit"].map(seconds));
+                line.extend(["train", "fit"].map(|step| format!("{:.2}", row.seconds(step, "wall_s"))));
             }
-            (None, Err(reason)) => line.push(format!("failed: {reason}")),
-            (None, Ok(_)) => {}
+            Err(reason) => line.push(format!("failed: {reason}")),
         }
         lines.push(line);
     }

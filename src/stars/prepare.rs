@@ -327,13 +327,23 @@ pub fn prepare(
     }
     let is_continuum = choose_continuum_pixels(source, settings, training, compute, progress)?;
     let set = normalize_all(source, settings, is_continuum, progress)?;
-    set.write(&path, &key)?;
+    // Whole or not at all: who asks to stop meanwhile waits.
+    progress.defer_interruption(true);
+    let written = set.write(&path, &key);
+    progress.defer_interruption(false);
+    written?;
     tracing::info!("{} stars prepared, kept in {}", set.n_stars(), path.display());
+    if progress.interrupted() {
+        return Err(Error::Interrupted { kept: false });
+    }
     Ok((set, path))
 }
 
 /// Identifies a prepared set: by the stars, their files, and those settings that change spectra.
-fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Result<String> {
+///
+/// # Errors
+/// [`Error::Io`] for a file that is no longer there.
+pub fn cache_key(source: &Source, settings: &StarSettings, training: &[usize]) -> Result<String> {
     let training: Vec<&str> = if settings.continuum.finds_pixels() {
         training.iter().map(|n| source.stars.id[*n].as_str()).collect()
     } else {

@@ -16,7 +16,7 @@ use crate::stats::robust::{median, robust_scatter};
 /// The file, in a model's folder, that holds them.
 pub const USUAL_SPECTRA_FILE: &str = "usual_spectra.safetensors";
 /// Components at most; labels, nuisances of stars and of the instrument.
-const MOST_COMPONENTS: usize = 20;
+pub const MOST_COMPONENTS: usize = 20;
 /// Stars per component at least.
 const STARS_PER_COMPONENT: usize = 4;
 /// Fewer stars teach nothing.
@@ -140,7 +140,7 @@ pub fn save(usual: &UsualSpectra, folder: &Path) -> Result<()> {
     weights::write_file(folder, USUAL_SPECTRA_FILE, usual, |store| store)
 }
 
-/// Reads them from a model's folder; `None` if it has none.
+/// Reads them from a model's folder; `None` if it has none. There are 1 to [`MOST_COMPONENTS`] components.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] if they are not of so many components and pixels, or damaged.
@@ -150,9 +150,6 @@ pub fn load(folder: &Path, n_components: usize, n_pixels: usize, compute: &Compu
         return Ok(None);
     }
     let failed = |detail: String| Error::Checkpoint { path: path.clone(), detail };
-    if !(1..=MOST_COMPONENTS).contains(&n_components) {
-        return Err(failed(format!("{n_components} components; 1 to {MOST_COMPONENTS} are expected")));
-    }
     let nil = vec![0.0; n_pixels];
     let mut usual = UsualSpectra::new(&nil, &vec![0.0; n_components * n_pixels], &nil, compute);
     let shapes = |usual: &UsualSpectra| (usual.mean.dims(), usual.components.dims(), usual.s2.dims());

@@ -307,7 +307,10 @@ fn failures_are_exit_code_1_with_a_remedy_and_leave_nothing() {
     refuse("labels=[\"teff\",\"zr_fe\"]", &["no column zr_fe", "name the labels"]);
     refuse("selection.ranges.snr.min=1e9", &["selection: 0 stars left", "snr >= 1000000000"]);
     refuse("selection.fields=[\"M99\"]", &["field is M99"]);
-    refuse("split.folds.k=2", &["training 10 coefficients per pixel: 6 stars left, at least 11 needed"]);
+    let few = "training 10 coefficients per pixel: 6 stars left, at least 11 needed";
+    refuse("split.folds.k=2", &[&format!("error: model cannon, fold 1 of 2: {few}")]);
+    let two = ["--set", "models.good.cannon.order=1", "--set", "models.worse.cannon.order=2"];
+    refused(folder.path(), &[&["run", "lab.toml"][..], &two].concat(), 1, &[&format!("error: model worse: {few}")]);
     refuse("continuum.pixels=absent.csv", &["absent.csv"]);
     std::fs::write(folder.path().join("cut.fits"), &std::fs::read(folder.path().join("allStar.fits")).unwrap()[..6000])
         .unwrap();

@@ -89,6 +89,26 @@ fn a_mock_survey_that_is_stopped_leaves_nothing() {
 
 #[cfg(unix)]
 #[test]
+fn a_preparation_that_is_stopped_leaves_nothing_half_made() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.toml"), "labels = ['teff']\n[data.mock]\nstars = 3000\n").unwrap();
+    let child = start(folder.path(), &["prepare", "m.toml"]);
+    let cache = folder.path().join("experiments/.prepared");
+    let n_made = || std::fs::read_dir(&cache).map_or(0, Iterator::count);
+    let begun = Instant::now();
+    while n_made() == 0 && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("error: stopped as asked") && n_made() == 0, "{said}");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_posterior_that_is_stopped_in_the_middle_of_a_star_stops_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband").display().to_string();
@@ -232,13 +252,28 @@ fn what_is_left_of_earlier_runs_is_listed_and_removed() {
     let folder = survey(24);
     succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
     let clean = |rest: &[&str]| succeeded(folder.path(), &[&["clean"][..], rest].concat());
-    assert!(clean(&[]).contains("0.0 MB  in 0 files and folders removed"));
+    let nothing = clean(&[]);
+    assert!(
+        nothing
+            .contains("0.0 MB  in 0 files and folders removed; looked through posterior, experiments, and into this")
+    );
+    refused(folder.path(), &["clean", "absent"], 2, &["absent: no such folder"]);
     let listed = clean(&["--dry-run", "--older-than", "0"]);
     assert!(listed.contains("(prepared set)") && listed.contains("in 1 files and folders can be removed"), "{listed}");
     assert_eq!(std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().count(), 1);
     assert!(clean(&["--older-than", "0"]).contains("in 1 files and folders removed"));
     assert_eq!(std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().count(), 0);
     assert!(folder.path().join("experiments/lab/latest/metrics.json").is_file());
+    // What a table, a posterior, and spectra elsewhere left when they were killed.
+    let left =
+        [".maury-a.part", "posterior/.maury-b.part", "other/deep/.maury-c.part"].map(|name| folder.path().join(name));
+    for path in &left {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = std::fs::File::create(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(48 * 3600)).unwrap();
+    }
+    assert!(clean(&[]).contains("in 2 files and folders removed") && left[2].is_file());
+    assert!(clean(&["other"]).contains("in 1 files and folders removed") && !left[2].exists());
 }
 
 #[cfg(unix)]

@@ -78,19 +78,69 @@ fn a_run_without_states_that_is_stopped_says_that_nothing_is_left() {
 
 #[cfg(unix)]
 #[test]
-fn a_sweep_that_is_stopped_says_where_its_points_are() {
+fn a_sweep_that_is_stopped_goes_on_behind_its_finished_points() {
     let folder = tempfile::tempdir().unwrap();
     arrays(folder.path());
-    let seeds: Vec<String> = (1..=250).map(|seed| seed.to_string()).collect();
+    let seeds: Vec<String> = (1..=40).map(|seed| seed.to_string()).collect();
     let sweep = format!("sweep.seed=[{}]", seeds.join(","));
     let words = ["run", "mine.toml", "--name", "net", "--set", &sweep];
-    let output = stop_once_there(folder.path(), &words, "points/002/metrics.json");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    let points = unfinished(folder.path()).expect("finished points stay").join("points");
-    let place = points.strip_prefix(folder.path()).unwrap().display().to_string();
-    assert!(said.contains("the points that are finished stay in ") && said.contains(&place), "{said}");
-    assert!(points.join("001/metrics.json").is_file());
+    let resume = [&words[..], &["--resume"]].concat();
+    let modified = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
+    let latest = || folder.path().join("experiments/net/latest").canonicalize().unwrap();
+    let log = || std::fs::read_to_string(latest().join("log.txt")).unwrap();
+    // The run's folder, and how many points were finished.
+    let stop = || {
+        let output = stop_once_there(folder.path(), &words, "training/points/02");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        let run = unfinished(folder.path()).expect("finished points stay");
+        let place = run.strip_prefix(folder.path()).unwrap().display().to_string();
+        assert!(
+            said.contains(&format!("what was trained is kept in {place}; go on with the same command and --resume"))
+        );
+        let states = std::fs::read_dir(run.join("training/points")).unwrap().flatten();
+        let n_finished = states.filter(|state| !state.file_name().to_string_lossy().starts_with('.')).count();
+        assert!((2..40).contains(&n_finished), "{n_finished}");
+        (run, n_finished)
+    };
+    let (run, n_finished) = stop();
+    let first = modified(&run.join("points/01/metrics.json"));
+    succeeded(folder.path(), &resume);
+    assert_eq!(log().matches("taken as it is").count(), n_finished, "{}", log());
+    assert!(modified(&latest().join("points/01/metrics.json")) == first && !latest().join("training").exists());
+    let gone_on = latest();
+
+    // Other data under the same names.
+    let (_, n_finished) = stop();
+    let flux = std::fs::File::options().append(true).open(folder.path().join("flux.npy")).unwrap();
+    flux.set_modified(std::time::SystemTime::now() + Duration::from_secs(9)).unwrap();
+    succeeded(folder.path(), &resume);
+    assert_eq!((log().matches("taken as it is").count(), log().matches("run again").count()), (0, n_finished));
+
+    // What was gone on with is what a sweep is that nobody stopped.
+    succeeded(folder.path(), &words);
+    let whole = latest();
+    let table = |run: &Path| -> Vec<Vec<String>> {
+        let mut reader = csv::Reader::from_path(run.join("sweep.csv")).unwrap();
+        let is_told = |name: &str| !name.ends_with("_s") && name != "peak_memory_mb";
+        let told: Vec<bool> = reader.headers().unwrap().iter().map(is_told).collect();
+        let rows = reader.records().map(|row| row.unwrap());
+        rows.map(|row| row.iter().zip(&told).filter(|(_, told)| **told).map(|(cell, _)| cell.into()).collect())
+            .collect()
+    };
+    assert_eq!(table(&gone_on), table(&whole));
+    assert_eq!(table(&whole).len(), 80);
+    for point in 1..=40 {
+        let file = format!("points/{point:02}/predictions.csv");
+        assert!(std::fs::read(gone_on.join(&file)).unwrap() == std::fs::read(whole.join(&file)).unwrap(), "{file}");
+    }
+    let models = |run: &Path| {
+        let metrics: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(run.join("metrics.json")).unwrap()).unwrap();
+        let points = metrics["points"].as_array().unwrap();
+        points.iter().map(|point| point["models"].clone()).collect::<Vec<_>>()
+    };
+    assert!(models(&gone_on) == models(&whole));
 }
 
 #[test]

@@ -46,6 +46,14 @@ fn a_kind_of_ones_own_is_run_calibrated_compared_saved_loaded_and_labels() {
     assert!(refusal.contains("models.near.neighbours.count must be at least 2"), "{refusal}");
     let refusal = load(&["models.near.neighbours.cuont=3"]).unwrap_err().to_string();
     assert!(refusal.contains("did you mean `count`"), "{refusal}");
+    // The line of the mistake, not that of the table.
+    for (wrong, said) in [("cuont = 5", "did you mean `count`"), ("count = 'five'", "expected a whole number")] {
+        let text = format!("{lab}{}", MODELS.replace("count = 5", &format!("# Some\n{wrong}")));
+        let line = text.lines().position(|line| line == wrong).unwrap() + 1;
+        std::fs::write(root.join("wrong.toml"), text).unwrap();
+        let refusal = Experiment::load(&root.join("wrong.toml"), &[], None).unwrap_err().to_string();
+        assert!(refusal.contains(&format!("at line {line}, column")) && refusal.contains(said), "{refusal}");
+    }
     let refusal = load(&["models.other.neigbours.count=3"]).unwrap_err().to_string();
     assert!(refusal.contains("did you mean `neighbours`"), "{refusal}");
 
@@ -84,6 +92,24 @@ fn a_kind_of_ones_own_is_run_calibrated_compared_saved_loaded_and_labels() {
     assert!(!refused.status.success() && said.contains("`neighbours`") && said.contains("cannon, payne"), "{said}");
     succeeded(root, &["label", "--model", "run/models/plain", "--out", "known", "spectra"]);
     assert!(root.join("known.csv").is_file());
+}
+
+#[test]
+fn a_crate_of_ones_own_is_told_the_versions_that_maury_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let (guide, own) = (read("docs/add-a-network.md"), read("Cargo.toml").parse::<toml::Table>().unwrap());
+    let block = guide.lines().skip_while(|line| line.trim() != "[package]");
+    let block: Vec<&str> = block.take_while(|line| line.is_empty() || line.starts_with("    ")).collect();
+    let told = block.join("\n").parse::<toml::Table>().unwrap();
+    assert_eq!(told["package"]["edition"], own["package"]["edition"]);
+    let version = |table: &toml::Table, name: &str| {
+        let dependency = &table["dependencies"][name];
+        dependency.get("version").unwrap_or(dependency).as_str().unwrap().to_string()
+    };
+    for name in ["burn", "ndarray", "serde"] {
+        assert_eq!(version(&told, name), version(&own, name));
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_sweep_leaves_one_folder_with_a_row_per_point() {
     let folder = survey(60);
     write_sweep(folder.path(), "max_training_stars = [5, 12, 0]\n\"models.cannon.cannon.order\" = [1, 2]");
     let table = succeeded(folder.path(), &["run", "sizes.toml", "--set", "data.truth=allStar.fits"]);
-    assert!(table.contains("failed: training 10 coefficients per pixel: 5 stars left"), "{table}");
+    assert!(table.contains("failed: model cannon: training 10 coefficients per pixel: 5 stars left"), "{table}");
     // Two tables, each with its remark and a best value for each of three labels.
     assert_eq!((table.matches('*').count(), table.lines().filter(|line| line.contains("cannon")).count()), (8, 12));
 
@@ -144,7 +144,9 @@ fn sweeps_that_cannot_succeed_end_in_an_error_and_leave_nothing() {
         folder.path(),
         &["run", "sizes.toml"],
         1,
-        &["all 2 points of the sweep failed; the first, models.cannon.cannon.order = 2: training 10 coefficients"],
+        &[
+            "all 2 points of the sweep failed; the first, models.cannon.cannon.order = 2: model cannon: training 10 coefficients",
+        ],
     );
     assert_eq!(std::fs::read_dir(folder.path().join("experiments/sizes")).unwrap().count(), 0);
     // What can be known beforehand is said before anything runs.

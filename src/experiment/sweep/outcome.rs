@@ -3,17 +3,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value as Json;
 use toml::Value;
 
 use super::value_text;
 use crate::data::files;
 use crate::data::fits::Column;
 use crate::error::Result;
-use crate::experiment::outcome::RunMetrics;
-use crate::findings::metrics::{LabelMetrics, ModelMetrics};
 use crate::spectra::labels::unit;
 use crate::spectra::star_table::write_table;
-use crate::timings::{StepTime, Timings};
+use crate::timings::Timings;
 
 /// What became of one point.
 #[derive(Debug, Clone)]
@@ -26,8 +25,8 @@ pub struct PointOutcome {
     pub models: Vec<String>,
     /// Its labels.
     pub labels: Vec<String>,
-    /// What its run found, or why it failed.
-    pub result: Result<RunMetrics, String>,
+    /// What its run found, as its `metrics.json` has it, or why it failed.
+    pub result: Result<Json, String>,
 }
 
 /// What became of a sweep.
@@ -62,23 +61,38 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// What the run found about the model; nothing if the point failed.
-    pub fn metrics(&self) -> Option<&'a ModelMetrics> {
-        Some(&self.point.result.as_ref().ok()?.models.get(self.model)?.metrics)
+    /// What the run found about the model, by its place below it in `metrics.json`, as in `labels/teff/bias`.
+    fn found(&self, place: &str) -> Option<&'a Json> {
+        self.point.result.as_ref().ok()?.pointer(&format!("/models/{}/{place}", self.model))
     }
 
-    /// Metrics of one label.
-    pub fn label(&self, label: &str, reference: Reference) -> Option<&'a LabelMetrics> {
-        let metrics = self.metrics()?;
-        match reference {
-            Reference::Catalogue => metrics.labels.get(label),
-            Reference::Truth => metrics.labels_vs_truth.get(label),
+    /// A number of the model's metrics, by its place below it in `metrics.json`; NaN where there is none.
+    pub fn number(&self, place: &str) -> f64 {
+        self.found(place).and_then(Json::as_f64).unwrap_or(f64::NAN)
+    }
+
+    /// A number of the metrics of one label, by its place below it; NaN where there is none.
+    pub fn label(&self, label: &str, reference: Reference, place: &str) -> f64 {
+        self.number(&format!("{}/{label}/{place}", reference.place()))
+    }
+
+    /// Seconds, `wall_s` or `cpu_s`, of one of the model's own steps; 0 of one that it does not have, NaN if the point failed.
+    pub fn seconds(&self, step: &str, clock: &str) -> f64 {
+        let of_step = |found: &Json| {
+            let seconds = found.pointer(&format!("/model_timings/{}/{step}/{clock}", self.model));
+            seconds.map_or(0.0, |seconds| seconds.as_f64().unwrap_or(f64::NAN))
+        };
+        self.point.result.as_ref().map_or(f64::NAN, of_step)
+    }
+}
+
+impl Reference {
+    /// Where a model's metrics have it.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Catalogue => "labels",
+            Self::Truth => "labels_vs_truth",
         }
-    }
-
-    /// Time of one of the model's own steps; nothing if the point failed.
-    pub fn time(&self, step: &str) -> Option<StepTime> {
-        Some(self.point.result.as_ref().ok()?.model_timings.get(self.model)?.step(step))
     }
 }
 
@@ -98,7 +112,7 @@ struct PointFile<'a> {
     values: BTreeMap<&'a str, &'a Value>,
     failed: Option<&'a str>,
     #[serde(flatten)]
-    metrics: Option<&'a RunMetrics>,
+    metrics: Option<&'a Json>,
 }
 
 impl SweepOutcome {
@@ -120,7 +134,7 @@ impl SweepOutcome {
 
     /// What estimates were compared with.
     pub fn references(&self) -> Vec<Reference> {
-        let knows_truth = |row: &Row| row.metrics().is_some_and(|metrics| !metrics.labels_vs_truth.is_empty());
+        let knows_truth = |row: &Row| row.found(Reference::Truth.place()).is_some();
         match self.rows().iter().any(knows_truth) {
             true => vec![Reference::Catalogue, Reference::Truth],
             false => vec![Reference::Catalogue],
@@ -129,7 +143,7 @@ impl SweepOutcome {
 
     /// Probability the intervals hold, if it is the same at all points.
     pub fn interval_level(&self) -> Option<f64> {
-        let mut levels = self.points.iter().filter_map(|point| Some(point.result.as_ref().ok()?.interval_level));
+        let mut levels = self.points.iter().filter_map(|point| point.result.as_ref().ok()?["interval_level"].as_f64());
         let first = levels.next()?;
         levels.all(|level| level == first).then_some(first)
     }
@@ -142,25 +156,24 @@ impl SweepOutcome {
             columns.push(value_column(key, rows.iter().map(|row| &row.point.values[k]).collect()));
         }
         columns.push(Column::text("model", rows.iter().map(|row| row.model.to_string()).collect()));
-        let count = |of: fn(&ModelMetrics) -> usize| {
-            rows.iter().map(|row| row.metrics().map_or(0, of) as i64).collect::<Vec<_>>()
-        };
-        columns.push(Column::i64("n_train", count(|metrics| metrics.n_train)));
-        columns.push(Column::i64("n_test", count(|metrics| metrics.n_test)));
-        columns.push(Column::i64("n_flagged", count(|metrics| metrics.n_flagged_any)));
-        let chi2 = rows.iter().map(|row| row.metrics().map_or(f64::NAN, |metrics| metrics.chi2_reduced_median));
-        columns.push(Column::f64("chi2_reduced_median", "", chi2.collect()));
+        let numbers = |place: &str| rows.iter().map(|row| row.number(place)).collect::<Vec<f64>>();
+        for (name, place) in [("n_train", "n_train"), ("n_test", "n_test"), ("n_flagged", "n_flagged_any")] {
+            columns.push(Column::i64(name, numbers(place).into_iter().map(|count| count as i64).collect()));
+        }
+        columns.push(Column::f64("chi2_reduced_median", "", numbers("chi2_reduced_median")));
         for label in self.labels() {
             for reference in self.references() {
                 columns.extend(label_columns(&rows, label, reference));
             }
         }
         for step in ["train", "fit"] {
-            let time = |of: fn(StepTime) -> f64| rows.iter().map(|row| row.time(step).map_or(f64::NAN, of)).collect();
-            columns.push(Column::f64(format!("{step}_wall_s"), "s", time(|time| time.wall_s)));
-            columns.push(Column::f64(format!("{step}_cpu_s"), "s", time(|time| time.cpu_s)));
+            for clock in ["wall_s", "cpu_s"] {
+                let seconds = rows.iter().map(|row| row.seconds(step, clock)).collect();
+                columns.push(Column::f64(format!("{step}_{clock}"), "s", seconds));
+            }
         }
-        let peak = rows.iter().map(|row| row.point.result.as_ref().map_or(f64::NAN, |run| run.peak_memory_mb));
+        let peak = |row: &Row| row.point.result.as_ref().ok()?["peak_memory_mb"].as_f64();
+        let peak = rows.iter().map(|row| peak(row).unwrap_or(f64::NAN));
         columns.push(Column::f64("peak_memory_mb", "", peak.collect()));
         let reasons = rows.iter().map(|row| row.point.result.as_ref().err().cloned().unwrap_or_default());
         columns.push(Column::text("failed", reasons.collect()));
@@ -195,26 +208,23 @@ fn number(name: &str) -> i64 {
     name.parse().unwrap_or(0)
 }
 
-/// Name of a column and what it holds of a label's metrics.
-type Quantity = (&'static str, fn(&LabelMetrics) -> f64);
-
 fn label_columns(rows: &[Row], label: &str, reference: Reference) -> Vec<Column> {
     let ending = if reference == Reference::Truth { "_vs_truth" } else { "" };
-    let quantities: [Quantity; 8] = [
-        ("bias", |metrics| metrics.bias),
-        ("scatter", |metrics| metrics.scatter),
-        ("scatter_low", |metrics| metrics.scatter_interval.0),
-        ("scatter_high", |metrics| metrics.scatter_interval.1),
-        ("robust_scatter", |metrics| metrics.robust_scatter),
-        ("robust_scatter_low", |metrics| metrics.robust_scatter_interval.0),
-        ("robust_scatter_high", |metrics| metrics.robust_scatter_interval.1),
-        ("median_abs_error", |metrics| metrics.median_abs_error),
+    let quantities = [
+        ("bias", "bias"),
+        ("scatter", "scatter"),
+        ("scatter_low", "scatter_interval/0"),
+        ("scatter_high", "scatter_interval/1"),
+        ("robust_scatter", "robust_scatter"),
+        ("robust_scatter_low", "robust_scatter_interval/0"),
+        ("robust_scatter_high", "robust_scatter_interval/1"),
+        ("median_abs_error", "median_abs_error"),
     ];
-    let column = |(name, of): Quantity| {
-        let values = rows.iter().map(|row| row.label(label, reference).map_or(f64::NAN, of)).collect();
+    let column = |(name, place): (&str, &str)| {
+        let values = rows.iter().map(|row| row.label(label, reference, place)).collect();
         Column::f64(format!("{label}_{name}{ending}"), unit(label), values)
     };
-    quantities.into_iter().map(column).collect()
+    quantities.map(column).to_vec()
 }
 
 /// Integers and numbers as such where all are, text otherwise.

@@ -4,19 +4,24 @@ use std::path::Path;
 
 use super::outcome::{PointOutcome, SweepOutcome};
 use super::points::{Point, place};
+use crate::data::files;
 use crate::device::{Compute, DeviceSettings};
 use crate::error::{Error, Result};
 use crate::experiment::config::ExperimentConfig;
 use crate::experiment::load::Experiment;
-use crate::experiment::outcome::RunMetrics;
 use crate::experiment::place::Place;
 use crate::experiment::run::run_on;
-use crate::experiment::run_folder::POINTS;
+use crate::findings::comparison::runs::read_metrics;
+use crate::kinds::place::STATES;
 use crate::progress::Progress;
-use crate::stars::prepare::Source;
+use crate::stars::prepare::{Source, cache_key};
 use crate::timings::{Timings, forget_peak_memory};
 
-/// Runs every point of a sweep: its files go into `folder/points/<NN>`, prepared sets into `cache`, shared.
+/// Folder of the points, in that of the run; below that of the states of training, what each that is finished was made of.
+const POINTS: &str = "points";
+
+/// Runs every point of a sweep: its files go into `folder/points/<NN>`, prepared sets into `cache`, shared. A point that is
+/// finished there, of the same settings and data, is taken as it is.
 ///
 /// Trained models are not kept: hundreds of points would leave gigabytes, and each point's `experiment.toml` trains its
 /// models again.
@@ -38,16 +43,11 @@ pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, progress: &dyn 
         let here = place(keys.iter().map(String::as_str), &point.values);
         tracing::info!("point {name} of {}: {here}", points.len());
         forget_peak_memory();
-        let folder = folder.join(POINTS).join(&name);
+        let [state, folder] = [folder.join(STATES), folder.to_path_buf()].map(|below| below.join(POINTS).join(&name));
         let result = timings.measure("points", || {
             let (_, compute) = devices.iter().find(|(settings, _)| *settings == point.config.device).expect("opened");
-            run_point(
-                &point.config,
-                &mut stars,
-                Place { name: "", folder: &folder, cache, keep_models: false },
-                compute,
-                progress,
-            )
+            let place = Place { name: "", folder: &folder, cache, keep_models: false };
+            run_point(&point.config, &mut stars, (place, &state), compute, progress)
         });
         let result = match result {
             // The user's word is no point's failure.
@@ -85,17 +85,39 @@ fn open_devices(points: &[Point]) -> Result<Vec<(DeviceSettings, Compute)>> {
     Ok(devices)
 }
 
+/// Runs a point, or takes what is in its place where `state` says that it was made of the same; its `metrics.json`.
 fn run_point(
     config: &ExperimentConfig,
     stars: &mut SharedStars,
-    place: Place,
+    (place, state): (Place, &Path),
     compute: &Compute,
     progress: &dyn Progress,
-) -> Result<RunMetrics> {
-    config.write_resolved(place.folder)?;
+) -> Result<serde_json::Value> {
     let mut timings = Timings::default();
-    let source = timings.measure("select", || stars.of(config, place.cache, progress))?;
-    run_on(source, config, timings, place, compute, progress)?.write(place.folder)
+    let source = timings.measure("select", || stars.of(config, place.cache, progress));
+    let ingredients = source.as_ref().map_or(Ok(String::new()), |source| ingredients(source, config))?;
+    if let Ok(before) = files::read_text(state) {
+        match read_metrics(place.folder) {
+            Ok(finished) if before == ingredients => {
+                tracing::info!("taken as it is: it was finished before the run was broken off");
+                return Ok(finished);
+            }
+            _ => tracing::info!("run again: its data or its files have changed since it was finished"),
+        }
+    }
+    // Of a point that was broken off nothing stays.
+    let _ = std::fs::remove_dir_all(place.folder);
+    config.write_resolved(place.folder)?;
+    let metrics = run_on(source?, config, timings, place, compute, progress)?.write(place.folder)?;
+    files::write_bytes(state, ingredients)?;
+    serde_json::to_value(metrics).map_err(|err| Error::format(place.folder, err.to_string()))
+}
+
+/// What identifies everything that a point's results follow from.
+fn ingredients(source: &Source, config: &ExperimentConfig) -> Result<String> {
+    let truth = source.truth.as_deref().map_or(Ok(String::new()), files::fingerprint)?;
+    // Who trains follows from the stars and the settings.
+    Ok(format!("{}\n{}\n{truth}\n", config.resolved()?, cache_key(source, &config.stars(), &[])?))
 }
 
 /// The stars of the last point, for points in a row that select alike: the catalogue is read once for them.

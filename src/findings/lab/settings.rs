@@ -79,7 +79,28 @@ impl LabSettings {
         }
         check((1..=1000).contains(&self.features), "features", "must be 1 to 1000")?;
         let tolerance = self.line_tolerance_pixels;
-        check(tolerance > 0.0 && tolerance <= 20.0, "line_tolerance_pixels", "must be above 0 and at most 20")?;
-        check(self.age_gyr > 0.0 && self.age_gyr < 20.0, "age_gyr", "must be above 0 and below 20")
+        check((0.01..=20.0).contains(&tolerance), "line_tolerance_pixels", "must be 0.01 to 20")?;
+        check((1e-4..=20.0).contains(&self.age_gyr), "age_gyr", "must be 0.0001 to 20, the ages of MIST's isochrones")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_nobody_means_are_refused_with_their_range() {
+        let labels = ["teff", "logg", "fe_h"].map(String::from);
+        let check = |settings: LabSettings| {
+            LabSettings { model: "cannon".into(), ..settings }.check(&labels, &["cannon"], true)
+        };
+        assert_eq!(check(LabSettings::default()), Ok(()));
+        for age_gyr in [1e-300, 1e300, -6.0, f64::NAN] {
+            let (key, problem) = check(LabSettings { age_gyr, ..LabSettings::default() }).unwrap_err();
+            assert!(key == "age_gyr" && problem.starts_with("must be 0.0001 to 20"), "{age_gyr}: {problem}");
+        }
+        let line_tolerance_pixels = 1e-300;
+        let refusal = check(LabSettings { line_tolerance_pixels, ..LabSettings::default() });
+        assert_eq!(refusal.unwrap_err().0, "line_tolerance_pixels");
     }
 }

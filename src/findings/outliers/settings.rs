@@ -31,8 +31,8 @@ impl OutlierSettings {
     /// # Errors
     /// Key and problem.
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        if !(self.sigma > 0.0 && self.sigma.is_finite()) {
-            return Err(("sigma", "must be positive"));
+        if !(0.01..=1e9).contains(&self.sigma) {
+            return Err(("sigma", "must be 0.01 to 1e9"));
         }
         if !(1..=500).contains(&self.starts) {
             return Err(("starts", "must be 1 to 500"));

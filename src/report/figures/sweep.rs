@@ -32,7 +32,7 @@ pub fn draw(outcome: &SweepOutcome, reference: Reference) -> Result<Figure> {
     let x = |row: &Row| -> f64 {
         let Some(value) = row.point.values.first() else { return f64::NAN };
         if is_size {
-            return row.metrics().map_or(f64::NAN, |metrics| metrics.n_train as f64);
+            return row.number("n_train");
         }
         let name = value_text(value);
         categories
@@ -81,11 +81,9 @@ pub fn draw(outcome: &SweepOutcome, reference: Reference) -> Result<Figure> {
 }
 
 fn measured(row: &Row, label: &str, reference: Reference, robust: bool, x: f64) -> Measured {
-    let nothing = Measured { x, value: f64::NAN, interval: (f64::NAN, f64::NAN) };
-    row.label(label, reference).map_or(nothing, |metrics| match robust {
-        false => Measured { x, value: metrics.scatter, interval: metrics.scatter_interval },
-        true => Measured { x, value: metrics.robust_scatter, interval: metrics.robust_scatter_interval },
-    })
+    let scatter = if robust { "robust_scatter" } else { "scatter" };
+    let end = |which: usize| row.label(label, reference, &format!("{scatter}_interval/{which}"));
+    Measured { x, value: row.label(label, reference, scatter), interval: (end(0), end(1)) }
 }
 
 /// Combinations of model and every key but the first, named, and which of them each row belongs to.
