@@ -109,7 +109,7 @@ impl Cells {
             Self::Texts(_) => Value::of_cells(&self.texts(rows)?),
             Self::Numbers(cells) => cells[rows].iter().map(|cell| Value::number(*cell)).collect(),
             Self::Integers(cells) => {
-                cells[rows].iter().map(|cell| cell.map_or(Value::Missing, Value::integer)).collect()
+                cells[rows].iter().map(|cell| cell.map_or(Value::Missing, Value::Integer)).collect()
             }
             Self::Booleans(cells) => {
                 let word = |cell: &Option<bool>| cell.map_or(Value::Missing, |yes| Value::text(yes.to_string()));

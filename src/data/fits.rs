@@ -134,13 +134,15 @@ impl FitsReader {
         }
     }
 
-    /// Rows `range` of a column that holds one value a row, of whatever type.
+    /// Rows `range` of a column that holds one value a row, of whatever type; missing where it is the survey's number for
+    /// nothing (-9999).
     ///
     /// # Errors
     /// [`Error::Format`] for an absent column and one of vectors; [`Error::Fits`] if the file ends early.
     pub fn values(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<Value>> {
         let n = range.len();
-        self.cells(hdu, name, range, false)?.values(0..n).map_err(|_| self.not_one(name, "value"))
+        let values = self.cells(hdu, name, range, false)?.values(0..n).map_err(|_| self.not_one(name, "value"))?;
+        Ok(values.into_iter().map(Value::known).collect())
     }
 
     /// Index of the first table HDU.

@@ -8,7 +8,7 @@ use super::fits::{FitsReader, find_column};
 use super::keyed_path::{FITS_ENDINGS, ends_in, hdu_name, named_hdu, split_key};
 use super::packed;
 use super::parquet_table::{self, ParquetTable};
-use super::sentinels::Remarks;
+use super::sentinels::{Remarks, known};
 use super::text_table::{HEADER_BYTES, TextTable};
 use super::value::Value;
 use super::votable::{self, VoTable};
@@ -16,9 +16,6 @@ use crate::error::{Error, Result};
 
 /// Rows per block: enough to amortise cfitsio's calls, small enough that a 4 GB table needs a few MB.
 const BLOCK_ROWS: usize = 8192;
-
-/// Values at or below this are "missing" in every SDSS release (-9999, -9999.99, ...).
-const MISSING_BELOW: f64 = -9990.0;
 
 /// A table opened for reading.
 pub struct Table {
@@ -189,18 +186,16 @@ impl Table {
         })
     }
 
-    /// A column of numbers, 1 and 0 for yes and no; NaN where the value is empty, `null`, not finite or -9999.
+    /// A column of numbers, 1 and 0 for yes and no; NaN where the value is empty, `null`, not finite or -9999 as surveys write
+    /// it (-9999.99, -99999). [`Table::say_remarks`] says how many are that.
     ///
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Format`] for text that is no number, with its row.
     pub fn numbers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
-        let mut values = self.read((column, rows), remedy, ("number", "not a number", true), Cells::numbers)?;
-        for value in &mut values {
-            if !value.is_finite() || *value <= MISSING_BELOW {
-                *value = f64::NAN;
-            }
-        }
-        Ok(values)
+        let wanted = ("number", "not a number", true);
+        let values = self.read((column, rows.clone()), remedy, wanted, Cells::numbers)?;
+        self.remarks.count_nothing(column, &rows, values.iter().copied());
+        Ok(values.into_iter().map(known).collect())
     }
 
     /// [`Table::numbers`] of a label: numbers written in nines alone, such as -999, are missing too where they lie far from
@@ -209,8 +204,8 @@ impl Table {
     /// # Errors
     /// As [`Table::numbers`].
     pub fn labels(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
-        let mut values = self.numbers(column, rows, remedy)?;
-        self.remarks.strike(column, &mut values);
+        let mut values = self.numbers(column, rows.clone(), remedy)?;
+        self.remarks.strike(column, &rows, &mut values);
         Ok(values)
     }
 
@@ -246,12 +241,14 @@ impl Table {
         self.read((column, rows), remedy, ("text or integer", "no text", false), Cells::texts)
     }
 
-    /// A column of whatever type.
+    /// A column of whatever type; missing where the value is empty or -9999, as [`Table::numbers`] has it.
     ///
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Format`] for a column of vectors.
     pub fn values(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<Value>> {
-        self.read((column, rows), remedy, ("value", "no value", false), Cells::values)
+        let values = self.read((column, rows.clone()), remedy, ("value", "no value", false), Cells::values)?;
+        self.remarks.count_nothing(column, &rows, values.iter().map(Value::as_f64));
+        Ok(values.into_iter().map(Value::known).collect())
     }
 }
 
@@ -309,6 +306,18 @@ mod tests {
         assert!(teff[1..].iter().all(|value| value.is_nan()));
         assert_eq!(table.flags("STARFLAG", 0..4).unwrap(), [3, 0, 0, 8]);
         assert_eq!(table.texts("apogee_id", 2..4, "").unwrap(), ["2M2", "2M3"]);
+    }
+
+    #[test]
+    fn numbers_that_no_survey_writes_for_nothing_stay_in_every_column() {
+        let mut table = csv("id,ra,x,n\na,99.99,-12345.6,-9999\nb,10.5,-9995,7\nc,99.99,-9999.99,-10500\n").unwrap();
+        assert_eq!(table.numbers("ra", 0..3, "").unwrap(), [99.99, 10.5, 99.99]);
+        let x = table.numbers("x", 0..3, "").unwrap();
+        assert!(x[..2] == [-12345.6, -9995.0] && x[2].is_nan(), "{x:?}");
+        let mut values = |column: &str| table.values(column, 0..3, "").unwrap();
+        assert_eq!(values("ra"), [99.99, 10.5, 99.99].map(Value::Number));
+        assert_eq!(values("x"), [Value::Number(-12345.6), Value::Integer(-9995), Value::Missing]);
+        assert_eq!(values("n"), [Value::Missing, Value::Integer(7), Value::Integer(-10500)]);
     }
 
     #[test]
