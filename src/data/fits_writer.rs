@@ -156,7 +156,7 @@ impl FitsWriter {
     /// # Errors
     /// [`Error::Fits`].
     pub fn comment(&mut self, text: &str) -> Result<()> {
-        self.file.comment(&ascii(text)).map_err(failed(&self.path))
+        self.file.remark(false, &ascii(text)).map_err(failed(&self.path))
     }
 
     /// Appends a HISTORY card to the header of the HDU made last.
@@ -164,7 +164,7 @@ impl FitsWriter {
     /// # Errors
     /// [`Error::Fits`].
     pub fn history(&mut self, text: &str) -> Result<()> {
-        self.file.history(&ascii(text)).map_err(failed(&self.path))
+        self.file.remark(true, &ascii(text)).map_err(failed(&self.path))
     }
 
     /// Appends an image of 32-bit floats, [n_rows, n_columns].

@@ -13,6 +13,7 @@ mod expression;
 pub mod fetch;
 pub mod files;
 pub mod fits;
+mod find_column;
 mod fits_column;
 mod fits_writer;
 pub mod healpix;
