@@ -65,8 +65,9 @@ impl Table {
     /// Of a FITS file or VOTable with several tables, the first that has rows is read, and the log says which;
     /// `FILE.fits[NAME]` and `FILE.vot[NAME]`, or a number in place of the name, pick one.
     ///
-    /// In text, values may be separated by commas, tabs or semicolons, in ECSV by what its header says. Lines that start with
-    /// `#` are skipped, as SkyServer puts `#Table1` first.
+    /// In text, values may be separated by commas, tabs or semicolons, by blanks where every row has as many as there are names,
+    /// in ECSV by what its header says. Lines that start with `#` are skipped, as SkyServer puts `#Table1` first, but for one of
+    /// names right above a row with numbers.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Fits`], or [`Error::Format`] for an answer that is an error text instead of a table, and for a
@@ -137,7 +138,9 @@ impl Table {
         let Source::Columns { file, cells } = &mut self.source else { return Ok(()) };
         let mut wanted: Vec<usize> = Vec::new();
         for column in columns {
-            let index = self.names.iter().position(|name| name.eq_ignore_ascii_case(column));
+            let is_alike = |name: &String| name.eq_ignore_ascii_case(column);
+            let index =
+                self.names.iter().position(|name| name == column).or_else(|| self.names.iter().position(is_alike));
             wanted.extend(index.filter(|index| cells[*index].is_none() && !wanted.contains(index)));
         }
         if !wanted.is_empty() && file.is_small() {
@@ -353,6 +356,17 @@ mod tests {
         std::fs::write(folder.path().join("b.fits"), "teff\n4500\n").unwrap();
         let said = Table::open(&folder.path().join("b.fits")).err().unwrap().to_string();
         assert!(said.contains("not a readable FITS file"), "{said}");
+    }
+
+    #[test]
+    fn of_columns_that_share_a_name_none_is_taken_for_the_other() {
+        let mut table = csv("id,teff,teff,SNR,snr\na,4500,4600,90,0.9\n").unwrap();
+        let said = table.numbers("teff", 0..1, "").unwrap_err().to_string();
+        assert!(said.contains("columns 2 (teff) and 3 (teff) share the name teff"), "{said}");
+        assert_eq!(table.numbers("SNR", 0..1, "").unwrap(), [90.0]);
+        assert_eq!(table.numbers("snr", 0..1, "").unwrap(), [0.9]);
+        let said = table.numbers("Snr", 0..1, "").unwrap_err().to_string();
+        assert!(said.contains("columns 4 (SNR) and 5 (snr) share the name Snr"), "{said}");
     }
 
     #[test]
