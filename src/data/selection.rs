@@ -27,7 +27,7 @@ pub struct Selection {
     pub reject_aspcapflag_bits: Vec<u8>,
     /// Keep stars that lack one of the labels (training skips them; they are labelled all the same).
     pub keep_missing_labels: bool,
-    /// Of several rows with one id, or one `sdss_id`, keep the one of highest SNR.
+    /// Of several rows with one id, or one `sdss_id`, keep the one of highest SNR; the first, where the table has no SNR.
     pub deduplicate: bool,
 }
 
@@ -146,7 +146,9 @@ pub fn select<'a>(
         let unique = highest_snr_of_each_star(&kept);
         let removed = kept.len() - unique.len();
         kept = kept.rows(&unique);
-        cuts.push(Cut { name: "one spectrum per star (highest SNR)".into(), removed, left: kept.len() });
+        let has_none = !kept.is_empty() && kept.snr.iter().all(|snr| snr.is_nan());
+        let by = if has_none { "the first, without SNR" } else { "highest SNR" };
+        cuts.push(Cut { name: format!("one spectrum per star ({by})"), removed, left: kept.len() });
     }
     Ok((kept, cuts))
 }
@@ -201,7 +203,7 @@ pub fn bit_mask(bits: &[u8]) -> i64 {
     bits.iter().filter(|bit| **bit < 63).fold(0, |mask, bit| mask | (1_i64 << bit))
 }
 
-/// Of the rows of each star the one of highest SNR. Rows are of one star if they share an `sdss_id`, or an id where one has none.
+/// Of the rows of each star the one of highest SNR, of equal ones and where none has any the first. Rows are of one star if they share an `sdss_id`, or an id where one has none.
 fn highest_snr_of_each_star(stars: &Catalogue) -> Vec<usize> {
     let by_id: HashMap<&str, i64> =
         (0..stars.len()).filter_map(|row| Some((stars.id[row].as_str(), stars.astra[row].sdss_id?))).collect();
@@ -249,6 +251,17 @@ mod tests {
         assert_eq!(stars.labels, [[4510.0]]);
         let counts: Vec<_> = cuts.iter().map(|cut| (cut.removed, cut.left)).collect();
         assert_eq!(counts, [(0, 7), (1, 6), (1, 5), (1, 4), (1, 3), (1, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn without_snr_the_first_row_of_a_star_stays_and_the_cut_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        std::fs::write(&path, "id,teff\na,4500\na,4510\nb,4600\n").unwrap();
+        let (stars, cuts) = select(&path, "", &["teff".to_string()], &Selection::default()).unwrap();
+        assert_eq!(stars.labels, [[4500.0], [4600.0]]);
+        let last = cuts.last().unwrap();
+        assert_eq!((last.name.as_str(), last.removed), ("one spectrum per star (the first, without SNR)", 1));
     }
 
     #[test]
