@@ -38,8 +38,7 @@ pub(super) enum ColumnKind {
 }
 
 /// How cfitsio reads the value of a key as text: file, key, value, comment, status.
-type ReadKey =
-    unsafe extern "C" fn(*mut sys::fitsfile, *const c_char, *mut c_char, *mut c_char, *mut c_int) -> c_int;
+type ReadKey = unsafe extern "C" fn(*mut sys::fitsfile, *const c_char, *mut c_char, *mut c_char, *mut c_int) -> c_int;
 
 /// Column and first row, from 0, and the number of values.
 type Place = (usize, usize, usize);

@@ -19,7 +19,8 @@ pub fn find_column<'a>(path: &Path, names: &'a [String], wanted: &str, remedy: &
         [(_, name)] => return Ok(name),
         several => {
             let places: Vec<String> = several.iter().map(|(n, name)| format!("{} ({name})", n + 1)).collect();
-            let detail = format!("columns {} share the name {wanted}; call all but one otherwise", places.join(" and "));
+            let detail =
+                format!("columns {} share the name {wanted}; call all but one otherwise", places.join(" and "));
             return Err(Error::format(path, detail));
         }
     }

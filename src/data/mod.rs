@@ -21,6 +21,7 @@ pub mod isochrone;
 mod isochrone_file;
 pub mod keyed_path;
 mod label_source;
+mod label_units;
 pub mod library;
 pub mod linelist;
 mod mwm;

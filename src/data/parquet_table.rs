@@ -174,7 +174,9 @@ fn of_group(group: &dyn RowGroupReader, leaf: usize, kind: &ColumnDescriptor) ->
     let whole = |values: Vec<Option<i64>>| match (calendar, decimal) {
         (Some(calendar), _) => calendar.cells(&values),
         (None, None) => Cells::Integers(values),
-        (None, Some(unit)) => Cells::Numbers(values.iter().map(|value| value.map_or(f64::NAN, |v| v as f64 / unit)).collect()),
+        (None, Some(unit)) => {
+            Cells::Numbers(values.iter().map(|value| value.map_or(f64::NAN, |v| v as f64 / unit)).collect())
+        }
     };
     let unsigned = kind.converted_type() == ConvertedType::UINT_32;
     let number = |value: Option<f64>| value.unwrap_or(f64::NAN);

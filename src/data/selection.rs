@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::{Catalogue, Naming, Wanted, column_of};
 use super::fits::find_column;
 use super::label_source::is_known;
+use super::label_units::LabelUnits;
 use super::table::Table;
 use crate::error::Result;
 
@@ -78,7 +79,8 @@ pub struct Cut {
 /// Memory holds one block of a FITS table, or the columns asked for of any other, and the stars kept so far.
 ///
 /// # Errors
-/// File errors; [`crate::error::Error::MissingColumn`].
+/// File errors; [`crate::error::Error::MissingColumn`]; [`crate::error::Error::Format`] where nearly all Teff or log g of the
+/// table, cut or not, are of no star: they are in another unit.
 pub fn select<'a>(
     path: &Path,
     naming: impl Into<Naming<'a>>,
@@ -121,10 +123,12 @@ pub fn select<'a>(
     };
     let steps = steps(selection, labels.len(), &columns);
     let mut removed = vec![0; steps.len()];
+    let mut units = LabelUnits::new(&columns);
     let mut kept = Catalogue::default();
     let n_rows = table.n_rows();
     for rows in table.blocks() {
         let block = Catalogue::read_block(&mut table, &wanted, rows)?;
+        block.labels.iter().for_each(|labels| units.add(labels));
         for row in 0..block.len() {
             match steps.iter().position(|(_, passes)| !passes(&block, row)) {
                 Some(step) => removed[step] += 1,
@@ -133,6 +137,7 @@ pub fn select<'a>(
         }
     }
     table.say_remarks();
+    units.expect_usual(table.path())?;
     kept.labels.iter_mut().chain(&mut kept.label_errors).for_each(|row| row.truncate(labels.len()));
     kept.marks.iter_mut().for_each(Vec::clear);
 
@@ -228,6 +233,7 @@ fn highest_snr_of_each_star(stars: &Catalogue) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::columns::ColumnNames;
 
     #[test]
     fn cuts_are_counted_one_after_the_other_and_the_best_duplicate_stays() {
@@ -251,6 +257,24 @@ mod tests {
         assert_eq!(stars.labels, [[4510.0]]);
         let counts: Vec<_> = cuts.iter().map(|cut| (cut.removed, cut.left)).collect();
         assert_eq!(counts, [(0, 7), (1, 6), (1, 5), (1, 4), (1, 3), (1, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn a_catalogue_in_kilokelvin_is_refused_whatever_its_cuts_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        let rows: String = (0..12).map(|row| format!("s{row},{}\n", 4.0 + 0.1 * f64::from(row))).collect();
+        std::fs::write(&path, format!("id,t\n{rows}")).unwrap();
+        let ranges = BTreeMap::from([("teff".to_string(), LabelRange { min: Some(4000.0), max: None })]);
+        let (labels, selection) = (["teff".to_string()], Selection { ranges, ..Selection::default() });
+        let select = |columns: &str| {
+            let columns: ColumnNames = toml::from_str(columns).unwrap();
+            select(&path, Naming { id_column: "", columns: &columns }, &labels, &selection)
+        };
+        let said = select("teff = \"t\"").unwrap_err().to_string();
+        assert!(said.contains("teff of 12 of 12 stars is below 100 K") && said.contains("\"1000 * teff\""), "{said}");
+        let (stars, _) = select("teff = \"1000 * t\"").unwrap();
+        assert_eq!((stars.len(), stars.labels[0][0]), (12, 4000.0));
     }
 
     #[test]

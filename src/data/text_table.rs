@@ -48,7 +48,9 @@ impl TextTable {
         if start.iter().take(4096).any(|byte| *byte == 0) {
             let detail = match start {
                 [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "text in UTF-16; `iconv -f utf-16 -t utf-8` turns it into UTF-8",
-                _ => "binary, and none of FITS, Parquet and VOTable; a table is one of these, or text (CSV, tabs, ECSV)",
+                _ => {
+                    "binary, and none of FITS, Parquet and VOTable; a table is one of these, or text (CSV, tabs, ECSV)"
+                }
             };
             return Err(malformed(detail.into()));
         }
@@ -309,9 +311,11 @@ mod tests {
 
     #[test]
     fn names_behind_a_hash_are_names_and_blanks_separate() {
-        for text in
-            ["# id teff\n\"a star\"  4500\nb 4600\n", "id    teff\n\"a star\" 4500\nb       4600\n", "#id,teff\na star,4500\nb,4600"]
-        {
+        for text in [
+            "# id teff\n\"a star\"  4500\nb 4600\n",
+            "id    teff\n\"a star\" 4500\nb       4600\n",
+            "#id,teff\na star,4500\nb,4600",
+        ] {
             let table = open(text).unwrap();
             assert_eq!((table.names.as_slice(), table.n_rows), (&["id", "teff"].map(String::from)[..], 2), "{text}");
             let cells = table.read(&[0, 1]).unwrap();
