@@ -174,9 +174,10 @@ impl SpectraFile {
         let writer = file.writer();
         writer.append_key("MODEL", self.model.as_str(), "the model that was fitted")?;
         writer.append_key(CREATOR.0, creator().as_str(), "")?;
-        writer
-            .comment("Every image has a row for each star, in the order of the table STARS, and a column for each")?;
-        writer.comment("pixel, whose wavelengths are in WAVELENGTH. Flux has no unit: it is divided by CONTINUUM.")?;
+        writer.comment(
+            "Every image has a row for each star, in the order of the table STARS, and a column for each pixel, whose \
+             wavelengths are in WAVELENGTH. Flux has no unit: it is divided by CONTINUUM.",
+        )?;
         for (name, meaning) in IMAGES {
             writer.image_to_fill(name, [self.n_stars, self.grid.n_pixels()])?;
             writer.comment(meaning)?;
