@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::cells::Cells;
@@ -141,35 +140,50 @@ struct Lines {
     length: usize,
     /// Makes one of blanks, where they separate values.
     blanks: Option<Blanks>,
+    /// What it made, to be read.
+    joined: io::Cursor<Vec<u8>>,
 }
 
 impl Lines {
     fn new(file: Box<dyn BufRead>, joins_blanks: bool) -> Self {
-        Self { file, length: 0, blanks: joins_blanks.then(Blanks::default) }
+        Self { file, length: 0, blanks: joins_blanks.then(Blanks::default), joined: io::Cursor::default() }
     }
 }
 
 impl Read for Lines {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(blanks) = &mut self.blanks else {
+            let n = self.file.read(buffer)?;
+            expect_end(&mut self.length, &buffer[..n])?;
+            return Ok(n);
+        };
         loop {
-            // One byte is left for a blank before the first.
-            let start = usize::from(self.blanks.is_some() && buffer.len() > 1);
-            let n = self.file.read(&mut buffer[start..])?;
-            self.length = match buffer[start..start + n].iter().rposition(|byte| *byte == b'\n') {
-                Some(end) => n - end - 1,
-                None => self.length + n,
-            };
-            if self.length > LONGEST_LINE {
-                let problem = "a line of more than 16 MB, as no table has them";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            let n = self.joined.read(buffer)?;
+            if n > 0 || buffer.is_empty() {
+                return Ok(n);
             }
-            let Some(blanks) = self.blanks.as_mut().filter(|_| n > 0) else { return Ok(n) };
-            // Nothing but blanks is not the end.
-            match blanks.join(buffer, start..start + n) {
-                0 => {}
-                kept => return Ok(kept),
+            // Nothing but blanks is not the end of the file.
+            let bytes = self.file.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(0);
             }
+            expect_end(&mut self.length, bytes)?;
+            self.joined = io::Cursor::new(blanks.join(bytes));
+            let n = bytes.len();
+            self.file.consume(n);
         }
+    }
+}
+
+/// Counts on the bytes since the last end of a line.
+fn expect_end(length: &mut usize, bytes: &[u8]) -> io::Result<()> {
+    *length = match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => bytes.len() - end - 1,
+        None => *length + bytes.len(),
+    };
+    match *length > LONGEST_LINE {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "a line of more than 16 MB, as no table has them")),
+        false => Ok(()),
     }
 }
 
@@ -187,29 +201,29 @@ struct Blanks {
 }
 
 impl Blanks {
-    /// Moves what counts of some bytes to the start of the buffer; how many these are. There must be room for one more.
-    fn join(&mut self, buffer: &mut [u8], bytes: Range<usize>) -> usize {
-        let mut kept = 0;
-        for at in bytes {
-            let byte = buffer[at];
+    /// These bytes with one blank between words, and none before and behind a line.
+    fn join(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut joined = Vec::with_capacity(bytes.len() + 1);
+        for byte in bytes {
             match byte {
                 b'\n' | b'\r' if !self.is_quoted => *self = Self::default(),
                 b' ' | b'\t' if !self.is_quoted => {
                     self.is_gap = self.is_begun;
                     continue;
                 }
-                b'"' if !self.is_remark => self.is_quoted = !self.is_quoted && (self.is_gap || !self.is_begun),
-                _ => self.is_remark |= byte == b'#' && !self.is_begun,
+                b'"' if !self.is_remark => {
+                    self.is_quoted = !self.is_quoted && (self.is_gap || !self.is_begun);
+                    self.is_begun = true;
+                }
+                _ => {
+                    self.is_remark |= *byte == b'#' && !self.is_begun;
+                    self.is_begun = true;
+                }
             }
-            if std::mem::take(&mut self.is_gap) {
-                buffer[kept] = b' ';
-                kept += 1;
-            }
-            self.is_begun |= !matches!(byte, b'\n' | b'\r') || self.is_quoted;
-            buffer[kept] = byte;
-            kept += 1;
+            joined.extend(std::mem::take(&mut self.is_gap).then_some(b' '));
+            joined.push(*byte);
         }
-        kept
+        joined
     }
 }
 
