@@ -11,7 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use super::fits::FitsReader;
 pub use super::raw_spectrum::RawSpectrum;
 use super::raw_spectrum::{
-    Format, KEY_LETTERS, MOST_BYTES, MOST_PIXELS, known, known_name, known_snr, log_wavelength, mark_bad_pixels, stem,
+    Format, KEY_LETTERS, MOST_BYTES, MOST_PIXELS, known_card, known_name, known_snr, log_wavelength, mark_bad_pixels,
+    stem,
 };
 use super::value::Value;
 use crate::error::{Error, Result};
@@ -48,7 +49,7 @@ pub(super) fn read_from(fits: &mut FitsReader, visit: Option<usize>) -> Result<R
         Some(visit) => visit_row(fits, visit, n_rows)?,
     };
     let is_sdss_v = is_sdss_v(fits);
-    let mut number = |key: &str| fits.key_f64(0, key).map_or(f64::NAN, known);
+    let mut number = |key: &str| fits.key_f64(0, key).map_or(f64::NAN, known_card);
     // SDSS-V calls VRAD what VHELIO was; in older headers VRAD is not barycentric.
     let velocity = if is_sdss_v { "VRAD" } else { "VHELIO" };
     // The row of a star that was visited once is its coadd: so is the header.

@@ -4,7 +4,9 @@
 //! fits; HDU 4 is the star's row of the catalogue. There is no mask. Data model: `aspcapStar`, DR17.
 
 use super::fits::FitsReader;
-use super::raw_spectrum::{Format, MOST_PIXELS, RawSpectrum, known, known_name, known_snr, log_wavelength, stem};
+use super::raw_spectrum::{
+    Format, MOST_PIXELS, RawSpectrum, known, known_card, known_name, known_snr, log_wavelength, stem,
+};
 use crate::error::{Error, Result};
 
 /// The HDU with the star's row of the catalogue.
@@ -54,7 +56,7 @@ pub(super) fn read_from(fits: &mut FitsReader) -> Result<RawSpectrum> {
         }
     };
     let number = |fits: &mut FitsReader, key: &str, column: &str| -> Result<f64> {
-        match fits.key_f64(0, key).map_or(f64::NAN, known) {
+        match fits.key_f64(0, key).map_or(f64::NAN, known_card) {
             nothing if nothing.is_nan() && has(column) => Ok(known(fits.numbers(TABLE, column, 0..1)?[0])),
             found => Ok(found),
         }

@@ -30,6 +30,30 @@ pub(super) enum Odd {
 }
 
 impl Cells {
+    /// Unsigned integers: as such, or as their digits where one is too large for that.
+    pub fn of_unsigned(cells: Vec<Option<u64>>) -> Self {
+        match cells.iter().map(|cell| cell.map(i64::try_from).transpose()).collect() {
+            Ok(cells) => Self::Integers(cells),
+            // Only as digits they are whole.
+            Err(_) => Self::Texts(cells.iter().map(|cell| cell.map_or_else(String::new, |n| n.to_string())).collect()),
+        }
+    }
+
+    /// These cells and those of the rows behind them: integers become their digits where others had to.
+    pub fn and(self, more: Self) -> Self {
+        match (self, more) {
+            (Self::Texts(cells), Self::Texts(more)) => Self::Texts([cells, more].concat()),
+            (Self::Numbers(cells), Self::Numbers(more)) => Self::Numbers([cells, more].concat()),
+            (Self::Integers(cells), Self::Integers(more)) => Self::Integers([cells, more].concat()),
+            (Self::Booleans(cells), Self::Booleans(more)) => Self::Booleans([cells, more].concat()),
+            (Self::Others(what), _) | (_, Self::Others(what)) => Self::Others(what),
+            (cells, more) => match (cells.texts(0..cells.len()), more.texts(0..more.len())) {
+                (Ok(cells), Ok(more)) => Self::Texts([cells, more].concat()),
+                _ => Self::Others("values of several types".into()),
+            },
+        }
+    }
+
     /// Number of cells; none where they hold no single values.
     pub fn len(&self) -> usize {
         match self {
@@ -109,7 +133,7 @@ impl Cells {
             Self::Texts(_) => Value::of_cells(&self.texts(rows)?),
             Self::Numbers(cells) => cells[rows].iter().map(|cell| Value::number(*cell)).collect(),
             Self::Integers(cells) => {
-                cells[rows].iter().map(|cell| cell.map_or(Value::Missing, Value::integer)).collect()
+                cells[rows].iter().map(|cell| cell.map_or(Value::Missing, Value::Integer)).collect()
             }
             Self::Booleans(cells) => {
                 let word = |cell: &Option<bool>| cell.map_or(Value::Missing, |yes| Value::text(yes.to_string()));
@@ -181,6 +205,11 @@ mod tests {
         assert_eq!(Cells::Integers(vec![Some(long), None]).texts(0..2).unwrap(), [long.to_string(), String::new()]);
         assert!(matches!(Cells::Numbers(vec![1.5]).texts(0..1), Err(Odd::Column(_))));
         assert_eq!(texts(&["a", "x"]).numbers(0..2), Err(Odd::Cell(0, "a".into())));
+        let unsigned = Cells::of_unsigned(vec![Some(u64::MAX - 1), None, Some(7)]);
+        assert_eq!(unsigned, texts(&["18446744073709551614", "", "7"]));
+        let narrow = Cells::of_unsigned(vec![Some(7), None]);
+        assert_eq!(narrow, Cells::Integers(vec![Some(7), None]));
+        assert_eq!(narrow.and(unsigned), texts(&["7", "", "18446744073709551614", "", "7"]));
         let vectors = Cells::Others("57 values a row".into());
         assert_eq!(vectors.flags(0..1), Err(Odd::Column("57 values a row".into())));
     }

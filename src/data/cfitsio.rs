@@ -37,6 +37,15 @@ pub(super) enum ColumnKind {
     Other,
 }
 
+/// How cfitsio reads the value of a key as text: file, key, value, comment, status.
+type ReadKey = unsafe extern "C" fn(*mut sys::fitsfile, *const c_char, *mut c_char, *mut c_char, *mut c_int) -> c_int;
+
+/// Column and first row, from 0, and the number of values.
+type Place = (usize, usize, usize);
+/// How cfitsio reads a column: file, column, row, element, number, what undefined ones become, values, whether any is, status.
+type ReadColumn<T> =
+    unsafe extern "C" fn(*mut sys::fitsfile, c_int, i64, i64, i64, T, *mut T, *mut c_int, *mut c_int) -> c_int;
+
 /// A file open for reading.
 pub(super) struct Handle(*mut sys::fitsfile);
 
@@ -219,36 +228,38 @@ impl Handle {
 
     /// `n` numbers of a column, counted on from the first of a row; NaN where undefined.
     pub(super) fn numbers(&mut self, index: usize, row: usize, n: usize) -> Result<Vec<f64>, String> {
-        let mut values = vec![0.0; n];
-        let (mut any, mut status) = (0, 0);
-        let (column, first, n) = (index as c_int + 1, row as i64 + 1, n as i64);
-        // SAFETY: `values` has room for `n` numbers.
-        unsafe { sys::ffgcvd(self.0, column, first, 1, n, f64::NAN, values.as_mut_ptr(), &mut any, &mut status) };
-        succeed(status).map(|()| values)
+        self.column(sys::ffgcvd, (index, row, n), f64::NAN)
     }
 
     /// Rows of a column with one integer each; none where undefined.
     pub(super) fn integers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<i64>>, String> {
-        let mut values = vec![0_i64; rows.len()];
-        let (mut any, mut status) = (0, 0);
-        let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
         // The smallest integer stands for an undefined one: tables have no other use for it.
-        let undefined = i64::MIN;
-        // SAFETY: `values` has room for one integer per row.
-        unsafe { sys::ffgcvjj(self.0, column, first, 1, n, undefined, values.as_mut_ptr(), &mut any, &mut status) };
-        succeed(status).map(|()| values.into_iter().map(|value| (value != undefined).then_some(value)).collect())
+        let values = self.column(sys::ffgcvjj, (index, rows.start, rows.len()), i64::MIN)?;
+        Ok(values.into_iter().map(|value| (value != i64::MIN).then_some(value)).collect())
+    }
+
+    /// Rows of a column with one unsigned integer of 64 bits each; none where undefined.
+    pub(super) fn unsigned(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<u64>>, String> {
+        // As the smallest of those with a sign, the largest stands for an undefined one.
+        let values = self.column(sys::ffgcvujj, (index, rows.start, rows.len()), u64::MAX)?;
+        Ok(values.into_iter().map(|value| (value != u64::MAX).then_some(value)).collect())
     }
 
     /// Rows of a column with one logical value each; `None` where undefined.
     pub(super) fn logicals(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<bool>>, String> {
         const UNDEFINED: c_char = 2;
-        let mut values = vec![UNDEFINED; rows.len()];
-        let (mut any, mut status) = (0, 0);
-        let (column, first, n) = (index as c_int + 1, rows.start as i64 + 1, rows.len() as i64);
-        // SAFETY: `values` has room for one byte per row.
-        unsafe { sys::ffgcvl(self.0, column, first, 1, n, UNDEFINED, values.as_mut_ptr(), &mut any, &mut status) };
-        succeed(status)?;
+        let values = self.column(sys::ffgcvl, (index, rows.start, rows.len()), UNDEFINED)?;
         Ok(values.into_iter().map(|value| [Some(false), Some(true)].get(value as usize).copied().flatten()).collect())
+    }
+
+    /// `n` values of a column, counted on from the first of a row; undefined ones as said.
+    fn column<T: Copy>(&mut self, read: ReadColumn<T>, place: Place, undefined: T) -> Result<Vec<T>, String> {
+        let mut values = vec![undefined; place.2];
+        let (mut any, mut status) = (0, 0);
+        let (column, first, n) = (place.0 as c_int + 1, place.1 as i64 + 1, place.2 as i64);
+        // SAFETY: `values` has room for `n` of what the function of cfitsio writes.
+        unsafe { read(self.0, column, first, 1, n, undefined, values.as_mut_ptr(), &mut any, &mut status) };
+        succeed(status).map(|()| values)
     }
 
     /// Rows of a column with one text each, up to the terminating NUL.
@@ -272,22 +283,20 @@ impl Handle {
 
     /// A text key of the current header.
     pub(super) fn key_text(&mut self, key: &str) -> Option<String> {
-        let key = c_text(key).ok()?;
-        // 71 bytes are the documented most (FLEN_VALUE); cfitsio may not be trusted to count.
-        let (mut value, mut status) = (vec![0 as c_char; 256], 0);
-        // SAFETY: `key` is terminated, `value` longer than any card.
-        unsafe { sys::ffgkys(self.0, key.as_ptr(), value.as_mut_ptr(), std::ptr::null_mut(), &mut status) };
-        let bytes: Vec<u8> = value.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
-        (status == 0).then(|| String::from_utf8_lossy(&bytes).trim().to_string())
+        self.key(sys::ffgkys, key)
     }
 
     /// The value of a key of the current header as the card has it, texts in their quotes.
     pub(super) fn key_as_written(&mut self, key: &str) -> Option<String> {
+        self.key(sys::ffgkey, key)
+    }
+
+    fn key(&mut self, read: ReadKey, key: &str) -> Option<String> {
         let key = c_text(key).ok()?;
-        // 71 bytes are the documented most (FLEN_VALUE).
+        // 71 bytes are the documented most (FLEN_VALUE); cfitsio may not be trusted to count.
         let (mut value, mut status) = (vec![0 as c_char; 256], 0);
-        // SAFETY: `key` is terminated, `value` longer than any card.
-        unsafe { sys::ffgkey(self.0, key.as_ptr(), value.as_mut_ptr(), std::ptr::null_mut(), &mut status) };
+        // SAFETY: `key` is terminated, `value` longer than any card; both of cfitsio's functions write no more than one.
+        unsafe { read(self.0, key.as_ptr(), value.as_mut_ptr(), std::ptr::null_mut(), &mut status) };
         let bytes: Vec<u8> = value.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
         (status == 0).then(|| String::from_utf8_lossy(&bytes).trim().to_string())
     }
@@ -353,10 +362,7 @@ impl NewFile {
         // SAFETY: `lengths` holds as many numbers as there are axes.
         unsafe { sys::ffcrimll(self.0, bitpix, shape.len() as c_int, lengths.as_mut_ptr(), &mut status) };
         succeed(status)?;
-        if shape.is_empty() {
-            return Ok(());
-        }
-        if values.is_empty() {
+        if shape.is_empty() || values.is_empty() {
             return Ok(());
         }
         assert_eq!(shape.iter().product::<usize>(), values.len(), "an image has as many pixels as its axes say");
@@ -450,19 +456,12 @@ impl NewFile {
         succeed(status)
     }
 
-    /// Appends a COMMENT card.
-    pub(super) fn comment(&mut self, text: &str) -> Result<(), String> {
+    /// Appends a card of text: COMMENT, or HISTORY.
+    pub(super) fn remark(&mut self, is_history: bool, text: &str) -> Result<(), String> {
         let (text, mut status) = (c_text(text)?, 0);
+        let write = if is_history { sys::ffphis } else { sys::ffpcom };
         // SAFETY: a terminated string.
-        unsafe { sys::ffpcom(self.0, text.as_ptr(), &mut status) };
-        succeed(status)
-    }
-
-    /// Appends a HISTORY card.
-    pub(super) fn history(&mut self, text: &str) -> Result<(), String> {
-        let (text, mut status) = (c_text(text)?, 0);
-        // SAFETY: a terminated string.
-        unsafe { sys::ffphis(self.0, text.as_ptr(), &mut status) };
+        unsafe { write(self.0, text.as_ptr(), &mut status) };
         succeed(status)
     }
 

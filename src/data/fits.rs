@@ -8,17 +8,21 @@ use super::cells::Cells;
 pub use super::cfitsio::Element;
 use super::cfitsio::{ColumnKind, Handle, Pixel};
 use super::files;
+pub use super::find_column::find_column;
 pub use super::fits_column::{Column, ColumnValues};
 pub use super::fits_writer::{FitsWriter, KeyValue, UnfinishedFits, write, write_in_place};
 use super::packed;
 use super::value::Value;
-use crate::error::{Error, Result, nearest_name};
+use crate::error::{Error, Result};
 
 /// A compressed file that expands to more bytes than this must be unpacked by hand: it is read into memory as a whole. Astra's
 /// largest table of DR19 has 2.3 GB.
 const MOST_EXPANDED: u64 = 4 << 30;
 /// An image of compressed tiles expands to at most this many times its file: deflate packs 1032 to 1 at best.
 const MOST_PACKED: u64 = 1032;
+
+/// TZERO of unsigned integers of 64 bits, as the FITS standard has it: 2^63.
+const OF_UNSIGNED: f64 = 9_223_372_036_854_775_808.0;
 
 /// An open FITS file, read-only. Not `Send`: one per thread.
 pub struct FitsReader {
@@ -136,13 +140,15 @@ impl FitsReader {
         }
     }
 
-    /// Rows `range` of a column that holds one value a row, of whatever type.
+    /// Rows `range` of a column that holds one value a row, of whatever type; missing where it is the survey's number for
+    /// nothing (-9999).
     ///
     /// # Errors
     /// [`Error::Format`] for an absent column and one of vectors; [`Error::Fits`] if the file ends early.
     pub fn values(&mut self, hdu: usize, name: &str, range: Range<usize>) -> Result<Vec<Value>> {
         let n = range.len();
-        self.cells(hdu, name, range, false)?.values(0..n).map_err(|_| self.not_one(name, "value"))
+        let values = self.cells(hdu, name, range, false)?.values(0..n).map_err(|_| self.not_one(name, "value"))?;
+        Ok(values.into_iter().map(Value::known).collect())
     }
 
     /// Index of the first table HDU.
@@ -299,9 +305,12 @@ impl FitsReader {
         }
         // Integers that stand for others.
         let mut key = |name: &str| self.file.key_f64(&format!("{name}{}", index + 1));
-        let is_scaled =
-            key("TSCAL").is_some_and(|scale| scale != 1.0) || key("TZERO").is_some_and(|zero| zero.fract() != 0.0);
+        let (scale, zero) = (key("TSCAL").unwrap_or(1.0), key("TZERO").unwrap_or(0.0));
+        let is_scaled = scale != 1.0 || zero.fract() != 0.0;
         let cells = match kind {
+            ColumnKind::Integer if !as_numbers && !is_scaled && zero == OF_UNSIGNED => {
+                self.file.unsigned(index, range).map(Cells::of_unsigned)
+            }
             ColumnKind::Text => self.file.texts(index, range).map(|texts| {
                 Cells::Texts(texts.iter().map(|bytes| String::from_utf8_lossy(bytes).trim().to_string()).collect())
             }),
@@ -368,28 +377,6 @@ fn not_fits(path: &Path, reason: &str) -> Error {
     Error::Fits { path: path.to_path_buf(), detail }
 }
 
-/// The column of `names` spelt `wanted` in any case, or an error naming the columns nearest to it.
-///
-/// # Errors
-/// [`Error::MissingColumn`].
-pub fn find_column<'a>(path: &Path, names: &'a [String], wanted: &str, remedy: &'static str) -> Result<&'a str> {
-    if let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(wanted)) {
-        return Ok(name);
-    }
-    let mut found: Vec<&str> = names.iter().map(String::as_str).take(8).collect();
-    if let Some(near) = nearest_name(wanted, names.iter().map(String::as_str)) {
-        found.retain(|name| *name != near);
-        found.insert(0, near);
-    }
-    let more = if names.len() > found.len() { ", ..." } else { "" };
-    Err(Error::MissingColumn {
-        path: path.to_path_buf(),
-        column: wanted.into(),
-        found: found.join(", ") + more,
-        remedy,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -453,21 +440,28 @@ mod tests {
     }
 
     #[test]
+    fn unsigned_integers_of_64_bits_keep_their_digits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.fits");
+        write(&path, |fits| {
+            fits.table("T", &[Column::i64("source_id", vec![i64::MIN + 5, i64::MIN + (1 << 60), 7])])?;
+            fits.append_key("TZERO1", OF_UNSIGNED, "")
+        })
+        .unwrap();
+        let mut fits = FitsReader::open(&path).unwrap();
+        assert_eq!(fits.texts(1, "source_id", 0..3).unwrap(), ["5", "1152921504606846976", "9223372036854775815"]);
+        assert_eq!(fits.integers(1, "source_id", 0..2).unwrap(), [5, 1 << 60]);
+        assert_eq!(fits.numbers(1, "source_id", 2..3).unwrap(), [OF_UNSIGNED]);
+        let values = fits.values(1, "source_id", 0..3).unwrap();
+        assert_eq!(values[2], Value::Text("9223372036854775815".into()));
+    }
+
+    #[test]
     fn a_text_file_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("not.fits");
         std::fs::write(&path, "hello").unwrap();
         let message = FitsReader::open(&path).err().unwrap().to_string();
         assert!(message.contains("not.fits") && message.contains("not a readable FITS file"), "{message}");
-    }
-
-    #[test]
-    fn a_missing_column_names_its_neighbours() {
-        let names = ["FE_H_ERR", "M_H", "TEFF"].map(String::from);
-        let message = find_column(Path::new("allStar.fits"), &names, "FE_H", "is this an allStar table?")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(message, "allStar.fits: no column FE_H (it has FE_H_ERR, M_H, TEFF); is this an allStar table?");
-        assert_eq!(find_column(Path::new("x"), &names, "teff", "").unwrap(), "TEFF");
     }
 }

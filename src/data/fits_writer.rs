@@ -9,6 +9,13 @@ use super::files::{self, Unfinished};
 use super::fits_column::{Column, ColumnValues};
 use crate::error::{Error, Result};
 
+/// Bytes of a header's card.
+const CARD_BYTES: usize = 80;
+/// Bytes of them for its name.
+const NAME_BYTES: usize = 8;
+/// Bytes of the longest floating-point number: -1.2345678901234567E-308.
+const LONGEST_NUMBER: usize = 24;
+
 /// The value of a header key.
 #[derive(Debug, Clone, Copy)]
 pub enum KeyValue<'a> {
@@ -139,34 +146,44 @@ impl FitsWriter {
     }
 
     /// Appends a key to the header of the HDU made last (the primary one, where none was made yet). Floating-point
-    /// values come back to the last bit.
+    /// values come back to the last bit. A comment for which a long value leaves no room is left out: half of one misleads.
     ///
     /// # Errors
     /// [`Error::Fits`]; a number that is not finite has no place in a header and is refused.
     pub fn append_key<'a>(&mut self, key: &str, value: impl Into<KeyValue<'a>>, comment: &str) -> Result<()> {
+        let beside = |length: usize| if comment.len() <= room_beside(length) { ascii(comment) } else { String::new() };
         match value.into() {
-            KeyValue::Text(value) => self.file.key_text(key, &ascii(value), &ascii(comment)),
-            KeyValue::Integer(value) => self.file.key_i64(key, value, &ascii(comment)),
-            KeyValue::Number(value) if value.is_finite() => self.file.key_f64(key, value, &ascii(comment)),
+            KeyValue::Text(value) => {
+                let value = ascii(value);
+                let quoted = value.len() + value.matches('\'').count() + 2;
+                self.file.key_text(key, &value, &beside(quoted))
+            }
+            KeyValue::Integer(value) => self.file.key_i64(key, value, &beside(value.to_string().len())),
+            KeyValue::Number(value) if value.is_finite() => self.file.key_f64(key, value, &beside(LONGEST_NUMBER)),
             KeyValue::Number(value) => Err(format!("key {key} is {value}, which FITS headers cannot say")),
         }
         .map_err(failed(&self.path))
     }
 
-    /// Appends a COMMENT card to the header of the HDU made last.
+    /// Appends a text to the header of the HDU made last, in as many COMMENT cards as it needs.
     ///
     /// # Errors
     /// [`Error::Fits`].
     pub fn comment(&mut self, text: &str) -> Result<()> {
-        self.file.comment(&ascii(text)).map_err(failed(&self.path))
+        self.remark(false, text)
     }
 
-    /// Appends a HISTORY card to the header of the HDU made last.
+    /// Appends a text to the header of the HDU made last, in as many HISTORY cards as it needs.
     ///
     /// # Errors
     /// [`Error::Fits`].
     pub fn history(&mut self, text: &str) -> Result<()> {
-        self.file.history(&ascii(text)).map_err(failed(&self.path))
+        self.remark(true, text)
+    }
+
+    fn remark(&mut self, is_history: bool, text: &str) -> Result<()> {
+        let mut cards = lines(&ascii(text), CARD_BYTES - NAME_BYTES).into_iter();
+        cards.try_for_each(|card| self.file.remark(is_history, &card)).map_err(failed(&self.path))
     }
 
     /// Appends an image of 32-bit floats, [n_rows, n_columns].
@@ -193,6 +210,7 @@ impl FitsWriter {
     /// [`Error::Fits`].
     pub fn table(&mut self, name: &str, columns: &[Column]) -> Result<()> {
         let n_rows = columns.first().map_or(0, Column::len);
+        columns.iter().for_each(|column| self.say_lost_letters(column));
         let layout: Vec<_> = columns.iter().map(|column| (ascii(&column.name), column.form())).collect();
         self.file.table(n_rows, &layout).map_err(failed(&self.path))?;
         self.call(name)?;
@@ -242,6 +260,21 @@ impl FitsWriter {
         Ok(())
     }
 
+    /// Says on the log what a column loses because FITS knows no letters but those of ASCII.
+    fn say_lost_letters(&self, column: &Column) {
+        let (path, name) = (self.path.display(), &column.name);
+        if !column.name.is_ascii() {
+            tracing::warn!("{path}: column {name} is called {}, as FITS knows ASCII alone", ascii(name));
+        }
+        let ColumnValues::Text(values) = &column.values else { return };
+        let n = values.iter().filter(|value| !value.is_ascii()).count();
+        if n > 0 {
+            tracing::warn!(
+                "{path}: column {name}: {n} texts have `?` for letters that are not ASCII, as FITS knows no others"
+            );
+        }
+    }
+
     fn go_to(&mut self, name: &str) -> Result<()> {
         let hdu = self.names.iter().position(|known| known == name);
         let hdu = hdu.ok_or_else(|| Error::format(&self.path, format!("no HDU called {name}")))?;
@@ -252,6 +285,25 @@ impl FitsWriter {
         self.names.push(name.to_string());
         if name.is_empty() { Ok(()) } else { self.append_key("EXTNAME", name, "name of this extension") }
     }
+}
+
+/// Bytes that are left for a comment beside a value of so many, and the slash before it. Values end no sooner than a card's
+/// thirtieth byte.
+fn room_beside(length: usize) -> usize {
+    (CARD_BYTES - 3).saturating_sub((NAME_BYTES + 2 + length).max(30))
+}
+
+/// A text in lines of at most `width` bytes, broken between words; only a word that is longer is broken itself.
+fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= width => *line += &format!(" {word}"),
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
 }
 
 /// FITS text is printable ASCII; anything else becomes `?`.
@@ -321,6 +373,32 @@ mod tests {
         assert!((1..4).all(|hdu| fits.has_key(hdu, "CHECKSUM") && fits.has_key(hdu, "DATASUM")));
         // The text goes on in the next card.
         assert!(fits.key_text(3, "LONG").unwrap().starts_with("xxx") && fits.has_key(3, "CONTINUE"));
+    }
+
+    #[test]
+    fn comments_are_whole_or_not_there_and_remarks_break_between_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.fits");
+        let remark =
+            "Every image has a row for each star, in the order of the table STARS, and a column for each pixel.";
+        write(&path, |fits| {
+            fits.append_key("HASH", "a".repeat(64).as_str(), "hash of model and spectra")?;
+            fits.append_key("SHORT", "a", "x".repeat(47).as_str())?;
+            fits.append_key("WIDE", 1, "y".repeat(48).as_str())?;
+            fits.append_key("NUMBER", -1.234_567_890_123_456_7e-300, "z".repeat(43).as_str())?;
+            fits.comment(remark)
+        })
+        .unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let cards: Vec<String> =
+            bytes.chunks(80).map(|card| String::from_utf8_lossy(card).trim().to_string()).collect();
+        let card = |key: &str| cards.iter().find(|card| card.starts_with(key)).unwrap();
+        assert!(!card("HASH").contains('/') && !card("WIDE").contains('y'), "{cards:?}");
+        assert!(card("SHORT").ends_with(&format!("/ {}", "x".repeat(47))), "{cards:?}");
+        assert!(card("NUMBER").ends_with(&format!("/ {}", "z".repeat(43))), "{cards:?}");
+        let remarks: Vec<&str> = cards.iter().filter_map(|card| card.strip_prefix("COMMENT ")).collect();
+        let told = remarks.iter().position(|line| line.starts_with("Every image")).unwrap();
+        assert_eq!(remarks[told..told + 2].join(" "), remark);
     }
 
     #[test]

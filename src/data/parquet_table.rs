@@ -4,7 +4,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use parquet::basic::ConvertedType;
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
@@ -108,25 +108,75 @@ fn column(reader: &SerializedFileReader<File>, leaf: usize) -> Result<Cells, Par
     for index in 0..reader.num_row_groups() {
         let group = reader.get_row_group(index)?;
         let more = of_group(group.as_ref(), leaf, &kind)?;
-        match (&mut cells, more) {
-            (None, more) => cells = Some(more),
-            (Some(Cells::Texts(cells)), Cells::Texts(more)) => cells.extend(more),
-            (Some(Cells::Numbers(cells)), Cells::Numbers(more)) => cells.extend(more),
-            (Some(Cells::Integers(cells)), Cells::Integers(more)) => cells.extend(more),
-            (Some(Cells::Booleans(cells)), Cells::Booleans(more)) => cells.extend(more),
-            (Some(_), _) => {}
-        }
+        cells = Some(match cells {
+            None => more,
+            Some(cells) => cells.and(more),
+        });
     }
     Ok(cells.unwrap_or(Cells::Numbers(Vec::new())))
+}
+
+/// What whole numbers stand for that are no numbers.
+#[derive(Debug, Clone, Copy)]
+enum Calendar {
+    /// Days since 1970-01-01.
+    Days,
+    /// So many nanoseconds each since 1970-01-01, in UTC or on a clock that does not say where it stands.
+    Ticks { nanoseconds: i64, in_utc: bool },
+}
+
+impl Calendar {
+    fn of(kind: &ColumnDescriptor) -> Option<Self> {
+        let ticks = |nanoseconds, in_utc| Some(Self::Ticks { nanoseconds, in_utc });
+        match (kind.logical_type_ref(), kind.converted_type()) {
+            (Some(LogicalType::Date), _) | (_, ConvertedType::DATE) => Some(Self::Days),
+            (Some(LogicalType::Timestamp(time)), _) => {
+                let nanoseconds = match time.unit {
+                    TimeUnit::MILLIS => 1_000_000,
+                    TimeUnit::MICROS => 1000,
+                    TimeUnit::NANOS => 1,
+                };
+                ticks(nanoseconds, time.is_adjusted_to_u_t_c)
+            }
+            (_, ConvertedType::TIMESTAMP_MILLIS) => ticks(1_000_000, true),
+            (_, ConvertedType::TIMESTAMP_MICROS) => ticks(1000, true),
+            _ => None,
+        }
+    }
+
+    /// As ISO 8601 has it: `2026-11-29`, `2026-11-29T14:05:00Z`; none beyond the years that it knows.
+    fn written(self, value: i64) -> Option<String> {
+        match self {
+            Self::Days => {
+                let days = jiff::Span::new().try_days(value).ok()?;
+                Some(jiff::civil::date(1970, 1, 1).checked_add(days).ok()?.to_string())
+            }
+            Self::Ticks { nanoseconds, in_utc } => {
+                let time = jiff::Timestamp::from_nanosecond(i128::from(value) * i128::from(nanoseconds)).ok()?;
+                let on_a_clock = || time.to_zoned(jiff::tz::TimeZone::UTC).datetime().to_string();
+                Some(if in_utc { time.to_string() } else { on_a_clock() })
+            }
+        }
+    }
+
+    fn cells(self, values: &[Option<i64>]) -> Cells {
+        let cell = |value: &Option<i64>| value.map_or(Some(String::new()), |value| self.written(value));
+        let texts: Option<Vec<String>> = values.iter().map(cell).collect();
+        texts.map_or_else(|| Cells::Others("dates that no calendar has".into()), Cells::Texts)
+    }
 }
 
 fn of_group(group: &dyn RowGroupReader, leaf: usize, kind: &ColumnDescriptor) -> Result<Cells, ParquetError> {
     let n_rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
     let optional = kind.max_def_level() > 0;
     let decimal = (kind.converted_type() == ConvertedType::DECIMAL).then(|| 10_f64.powi(kind.type_scale()));
-    let whole = |values: Vec<Option<i64>>| match decimal {
-        None => Cells::Integers(values),
-        Some(unit) => Cells::Numbers(values.iter().map(|value| value.map_or(f64::NAN, |v| v as f64 / unit)).collect()),
+    let calendar = Calendar::of(kind);
+    let whole = |values: Vec<Option<i64>>| match (calendar, decimal) {
+        (Some(calendar), _) => calendar.cells(&values),
+        (None, None) => Cells::Integers(values),
+        (None, Some(unit)) => {
+            Cells::Numbers(values.iter().map(|value| value.map_or(f64::NAN, |v| v as f64 / unit)).collect())
+        }
     };
     let unsigned = kind.converted_type() == ConvertedType::UINT_32;
     let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
@@ -138,13 +188,11 @@ fn of_group(group: &dyn RowGroupReader, leaf: usize, kind: &ColumnDescriptor) ->
         }
         ColumnReader::Int64ColumnReader(mut reader) => {
             let values: Vec<Option<i64>> = values(&mut reader, n_rows, optional)?;
-            let is_beyond = kind.converted_type() == ConvertedType::UINT_64 && values.iter().flatten().any(|n| *n < 0);
-            match is_beyond {
-                // Only as digits they are whole.
-                true => Cells::Texts(
-                    values.iter().map(|n| n.map_or_else(String::new, |n| (n as u64).to_string())).collect(),
-                ),
-                false => whole(values),
+            match kind.converted_type() {
+                ConvertedType::UINT_64 => {
+                    Cells::of_unsigned(values.into_iter().map(|value| value.map(|n| n as u64)).collect())
+                }
+                _ => whole(values),
             }
         }
         ColumnReader::FloatColumnReader(mut reader) => Cells::Numbers(
@@ -196,7 +244,7 @@ mod tests {
     use std::sync::Arc;
 
     use parquet::basic::Compression;
-    use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
+    use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
@@ -256,6 +304,34 @@ mod tests {
             assert_eq!(cells[3].flags(0..4).unwrap(), [0, 1 << 40, 2, 1 << 40]);
             assert_eq!(cells[4], Cells::Others("lists or groups".into()));
         }
+    }
+
+    #[test]
+    fn dates_and_times_are_written_as_such() {
+        const TIMES: &str = "message t { optional int32 day (DATE); required int64 at (TIMESTAMP(MICROS,true));
+            required int64 local (TIMESTAMP(MILLIS,false)); required int64 plain; }";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let schema = Arc::new(parse_message_type(TIMES).unwrap());
+        let mut writer =
+            SerializedFileWriter::new(File::create(file.path()).unwrap(), schema, Default::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int32Type>().write_batch(&[20_000], Some(&[1, 0]), None).unwrap();
+        column.close().unwrap();
+        for values in [[1_700_000_000_500_000, -1_000_000], [1_700_000_000_000, 0], [20_000, 7]] {
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<Int64Type>().write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+        let cells = ParquetTable::open(file.path()).unwrap().read(&[0, 1, 2, 3]).unwrap();
+        let texts = |texts: [&str; 2]| Cells::Texts(texts.map(String::from).to_vec());
+        assert_eq!(cells[0], texts(["2024-10-04", ""]));
+        assert_eq!(cells[1], texts(["2023-11-14T22:13:20.5Z", "1969-12-31T23:59:59Z"]));
+        assert_eq!(cells[2], texts(["2023-11-14T22:13:20", "1970-01-01T00:00:00"]));
+        assert_eq!(cells[3], Cells::Integers(vec![Some(20_000), Some(7)]));
+        assert_eq!(Calendar::Days.cells(&[Some(i64::MAX)]), Cells::Others("dates that no calendar has".into()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::{Catalogue, Naming, Wanted, column_of};
 use super::fits::find_column;
 use super::label_source::is_known;
+use super::label_units::LabelUnits;
 use super::table::Table;
 use crate::error::Result;
 
@@ -27,7 +28,7 @@ pub struct Selection {
     pub reject_aspcapflag_bits: Vec<u8>,
     /// Keep stars that lack one of the labels (training skips them; they are labelled all the same).
     pub keep_missing_labels: bool,
-    /// Of several rows with one id, or one `sdss_id`, keep the one of highest SNR.
+    /// Of several rows with one id, or one `sdss_id`, keep the one of highest SNR; the first, where the table has no SNR.
     pub deduplicate: bool,
 }
 
@@ -78,7 +79,8 @@ pub struct Cut {
 /// Memory holds one block of a FITS table, or the columns asked for of any other, and the stars kept so far.
 ///
 /// # Errors
-/// File errors; [`crate::error::Error::MissingColumn`].
+/// File errors; [`crate::error::Error::MissingColumn`]; [`crate::error::Error::Format`] where nearly all Teff or log g of the
+/// table, cut or not, are of no star: they are in another unit.
 pub fn select<'a>(
     path: &Path,
     naming: impl Into<Naming<'a>>,
@@ -121,10 +123,12 @@ pub fn select<'a>(
     };
     let steps = steps(selection, labels.len(), &columns);
     let mut removed = vec![0; steps.len()];
+    let mut units = LabelUnits::new(&columns);
     let mut kept = Catalogue::default();
     let n_rows = table.n_rows();
     for rows in table.blocks() {
         let block = Catalogue::read_block(&mut table, &wanted, rows)?;
+        block.labels.iter().for_each(|labels| units.add(labels));
         for row in 0..block.len() {
             match steps.iter().position(|(_, passes)| !passes(&block, row)) {
                 Some(step) => removed[step] += 1,
@@ -133,6 +137,7 @@ pub fn select<'a>(
         }
     }
     table.say_remarks();
+    units.expect_usual(table.path())?;
     kept.labels.iter_mut().chain(&mut kept.label_errors).for_each(|row| row.truncate(labels.len()));
     kept.marks.iter_mut().for_each(Vec::clear);
 
@@ -146,7 +151,9 @@ pub fn select<'a>(
         let unique = highest_snr_of_each_star(&kept);
         let removed = kept.len() - unique.len();
         kept = kept.rows(&unique);
-        cuts.push(Cut { name: "one spectrum per star (highest SNR)".into(), removed, left: kept.len() });
+        let has_none = !kept.is_empty() && kept.snr.iter().all(|snr| snr.is_nan());
+        let by = if has_none { "the first, without SNR" } else { "highest SNR" };
+        cuts.push(Cut { name: format!("one spectrum per star ({by})"), removed, left: kept.len() });
     }
     Ok((kept, cuts))
 }
@@ -207,7 +214,7 @@ pub fn bit_mask(bits: &[u8]) -> i64 {
     bits.iter().filter(|bit| **bit < 63).fold(0, |mask, bit| mask | (1_i64 << bit))
 }
 
-/// Of the rows of each star the one of highest SNR. Rows are of one star if they share an `sdss_id`, or an id where one has none.
+/// Of the rows of each star the one of highest SNR, of equal ones and where none has any the first. Rows are of one star if they share an `sdss_id`, or an id where one has none.
 fn highest_snr_of_each_star(stars: &Catalogue) -> Vec<usize> {
     let by_id: HashMap<&str, i64> =
         (0..stars.len()).filter_map(|row| Some((stars.id[row].as_str(), stars.astra[row].sdss_id?))).collect();
@@ -232,6 +239,7 @@ fn highest_snr_of_each_star(stars: &Catalogue) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::columns::ColumnNames;
 
     #[test]
     fn cuts_are_counted_one_after_the_other_and_the_best_duplicate_stays() {
@@ -255,6 +263,35 @@ mod tests {
         assert_eq!(stars.labels, [[4510.0]]);
         let counts: Vec<_> = cuts.iter().map(|cut| (cut.removed, cut.left)).collect();
         assert_eq!(counts, [(0, 7), (1, 6), (1, 5), (1, 4), (1, 3), (1, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn a_catalogue_in_kilokelvin_is_refused_whatever_its_cuts_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        let rows: String = (0..12).map(|row| format!("s{row},{}\n", 4.0 + 0.1 * f64::from(row))).collect();
+        std::fs::write(&path, format!("id,t\n{rows}")).unwrap();
+        let ranges = BTreeMap::from([("teff".to_string(), LabelRange { min: Some(4000.0), max: None })]);
+        let (labels, selection) = (["teff".to_string()], Selection { ranges, ..Selection::default() });
+        let select = |columns: &str| {
+            let columns: ColumnNames = toml::from_str(columns).unwrap();
+            select(&path, Naming { id_column: "", columns: &columns }, &labels, &selection)
+        };
+        let said = select("teff = \"t\"").unwrap_err().to_string();
+        assert!(said.contains("teff of 12 of 12 stars is below 100 K") && said.contains("\"1000 * teff\""), "{said}");
+        let (stars, _) = select("teff = \"1000 * t\"").unwrap();
+        assert_eq!((stars.len(), stars.labels[0][0]), (12, 4000.0));
+    }
+
+    #[test]
+    fn without_snr_the_first_row_of_a_star_stays_and_the_cut_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        std::fs::write(&path, "id,teff\na,4500\na,4510\nb,4600\n").unwrap();
+        let (stars, cuts) = select(&path, "", &["teff".to_string()], &Selection::default()).unwrap();
+        assert_eq!(stars.labels, [[4500.0], [4600.0]]);
+        let last = cuts.last().unwrap();
+        assert_eq!((last.name.as_str(), last.removed), ("one spectrum per star (the first, without SNR)", 1));
     }
 
     #[test]

@@ -1,6 +1,10 @@
-//! Numbers that stand for "not measured" in tables of stars (-999, 99.99, ...), and values too odd to pass without a word.
+//! Numbers that stand for "not measured" in tables of stars, and values too odd to pass without a word.
+//!
+//! In any column -9999 is none, as surveys write it; in columns of labels other numbers of nines are none (-999, 99.99, 9999)
+//! where they lie far from the others. How many is said of both. Every other number is one, whatever its size.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::stats::robust::{median, robust_scatter};
@@ -10,35 +14,72 @@ const AMONG_OTHERS: f64 = 6.0;
 /// Further off than this a value is odd, whatever it is.
 const ODD: f64 = 30.0;
 
-/// A value of a header or table; NaN for what the survey writes where it has none: NaN, -9999.99, 99.99 (as f32).
+/// What is looked for in every column.
+const NOTHING: &str = "-9999";
+/// What is looked for in columns of labels.
+const NINES: &str = "nines";
+
+/// Whether surveys write this number where they have none, in any column: -9999, with whatever stands behind the point (-9999.99,
+/// -9999.990234375 in single precision), or more nines before it (-99999).
+pub(super) fn is_nothing(value: f64) -> bool {
+    value <= -9999.0 && (value > -10_000.0 || nines(value).is_some())
+}
+
+/// A value of any column; NaN where it is not finite, and for what [`is_nothing`].
 pub(super) fn known(value: f64) -> f64 {
-    let is_missing = !value.is_finite() || value < -9990.0 || value as f32 == 99.99_f32;
-    if is_missing { f64::NAN } else { value }
+    if value.is_finite() && !is_nothing(value) { value } else { f64::NAN }
+}
+
+/// A value of a header key of the survey's spectra, whose other number for nothing is 99.99 in single precision, written to the
+/// last bit of that.
+pub(super) fn known_card(value: f64) -> f64 {
+    if value == f64::from(99.99_f32) { f64::NAN } else { known(value) }
 }
 
 /// What was noticed in the columns of a table, to be said once.
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
+    /// Rows of each column that were looked through, by what was looked for: a column may be read several times.
+    seen: BTreeMap<(String, &'static str), usize>,
+    nothing: BTreeMap<String, (usize, f64)>,
     missing: BTreeMap<(String, String), usize>,
     odd: BTreeMap<String, (usize, f64)>,
     byte_texts: BTreeMap<String, usize>,
 }
 
 impl Remarks {
-    /// Makes the sentinels of a column NaN: values written in nines alone (-99, -999.99, 9999, 99.9) that lie far from the
-    /// others.
-    pub fn strike(&mut self, column: &str, values: &mut [f64]) {
+    /// Whether these rows of a column are looked through for the first time; blocks come in the order of the table.
+    fn is_first_look(&mut self, column: &str, sought: &'static str, rows: &Range<usize>) -> bool {
+        let end = self.seen.entry((column.to_string(), sought)).or_default();
+        let is_first = rows.start >= *end;
+        *end = rows.end.max(*end);
+        is_first
+    }
+
+    /// Counts the values of some rows of a column that stand for nothing.
+    pub fn count_nothing(&mut self, column: &str, rows: &Range<usize>, values: impl Iterator<Item = f64>) {
+        if self.is_first_look(column, NOTHING, rows) {
+            for value in values.filter(|value| is_nothing(*value)) {
+                self.nothing.entry(column.to_string()).or_insert((0, value)).0 += 1;
+            }
+        }
+    }
+
+    /// Makes the sentinels in some rows of a column NaN: values written in nines alone (-99, -999.99, 9999, 99.9) that lie far
+    /// from the others.
+    pub fn strike(&mut self, column: &str, rows: &Range<usize>, values: &mut [f64]) {
+        let is_first = usize::from(self.is_first_look(column, NINES, rows));
         let others: Vec<f64> = values.iter().copied().filter(|v| v.is_finite() && nines(*v).is_none()).collect();
         let (middle, scatter) = (median(&others), robust_scatter(&others));
         let is_far = |value: f64, limit: f64| others.len() < 3 || (value - middle).abs() > limit * scatter;
         for value in values.iter_mut().filter(|value| value.is_finite()) {
             match nines(*value) {
                 Some(text) if is_far(*value, AMONG_OTHERS) => {
-                    *self.missing.entry((column.to_string(), text)).or_default() += 1;
+                    *self.missing.entry((column.to_string(), text)).or_default() += is_first;
                     *value = f64::NAN;
                 }
                 None if others.len() >= 10 && scatter > 0.0 && is_far(*value, ODD) => {
-                    self.odd.entry(column.to_string()).or_insert((0, *value)).0 += 1;
+                    self.odd.entry(column.to_string()).or_insert((0, *value)).0 += is_first;
                 }
                 _ => {}
             }
@@ -59,10 +100,17 @@ impl Remarks {
     /// Says on the log what was noticed, and forgets it.
     pub fn say(&mut self, path: &Path) {
         let path = path.display();
-        for ((column, value), n) in std::mem::take(&mut self.missing) {
-            tracing::warn!("{path}: column {column}: {n} values of {value} are taken for missing");
+        for (column, (n, value)) in std::mem::take(&mut self.nothing) {
+            let (value, of) = (written(value), self.seen.get(&(column.clone(), NOTHING)).copied().unwrap_or(n));
+            tracing::info!("{path}: column {column}: {n} of {of} values are {value} and count as missing");
         }
-        for (column, (n, value)) in std::mem::take(&mut self.odd) {
+        for ((column, value), n) in std::mem::take(&mut self.missing).into_iter().filter(|(_, n)| *n > 0) {
+            let of = self.seen.get(&(column.clone(), NINES)).copied().unwrap_or(n);
+            tracing::warn!(
+                "{path}: column {column}: {n} of {of} values are {value}, far from the others, and count as missing"
+            );
+        }
+        for (column, (n, value)) in std::mem::take(&mut self.odd).into_iter().filter(|(_, (n, _))| *n > 0) {
             tracing::warn!(
                 "{path}: column {column}: {n} values lie more than {ODD} standard deviations off the others (such as {value}); cut them out with [selection.ranges] if they are no measurements"
             );
@@ -73,11 +121,15 @@ impl Remarks {
     }
 }
 
+/// A number with the digits of the precision that it has: a single-precision 99.99 is not written in nines in double precision.
+fn written(value: f64) -> String {
+    let narrow = value as f32;
+    if f64::from(narrow) == value { narrow.to_string() } else { value.to_string() }
+}
+
 /// A number's digits, if they are two nines or more and nothing else.
 fn nines(value: f64) -> Option<String> {
-    // A single-precision 99.99 is not written in nines in double precision.
-    let narrow = value as f32;
-    let text = if f64::from(narrow) == value { narrow.to_string() } else { value.to_string() };
+    let text = written(value);
     let digits = text.trim_start_matches('-');
     (value.abs() >= 90.0 && digits.chars().all(|c| c == '9' || c == '.')).then_some(text)
 }
@@ -88,8 +140,36 @@ mod tests {
 
     fn struck(values: &[f64]) -> (Vec<usize>, Remarks) {
         let (mut values, mut remarks) = (values.to_vec(), Remarks::default());
-        remarks.strike("x", &mut values);
+        remarks.strike("x", &(0..values.len()), &mut values);
         (values.iter().enumerate().filter(|(_, value)| value.is_nan()).map(|(row, _)| row).collect(), remarks)
+    }
+
+    #[test]
+    fn only_what_surveys_write_for_nothing_is_nothing_in_any_column() {
+        for nothing in [-9999.0, f64::from(-9999.99_f32), -9999.99, -9999.9902, -99999.0, -999_999.0] {
+            assert!(is_nothing(nothing) && known(nothing).is_nan() && known_card(nothing).is_nan(), "{nothing}");
+        }
+        for number in [-9990.5, -9998.0, -10_000.0, -12_345.6, -1e6, -999.0, 99.99, f64::from(99.99_f32), 9999.0, 0.0] {
+            assert_eq!(known(number), number);
+        }
+        assert!(known_card(f64::from(99.99_f32)).is_nan() && known(f64::INFINITY).is_nan());
+        assert_eq!(known_card(99.99), 99.99, "a right ascension is one");
+    }
+
+    #[test]
+    fn what_counts_as_missing_is_counted_once_however_often_it_is_read() {
+        let mut remarks = Remarks::default();
+        for rows in [0..3, 0..3, 3..5] {
+            remarks.count_nothing("ra", &rows, [-9999.0, 1.0, -9999.5].into_iter().take(rows.len()));
+            remarks.strike("ra", &rows, &mut [0.1, 0.2, 0.15, 0.1, 99.9][..rows.len()]);
+        }
+        assert_eq!(remarks.nothing["ra"], (3, -9999.0));
+        assert_eq!(remarks.seen[&("ra".to_string(), NOTHING)], 5);
+        let labels = [0.1, 0.2, 0.15, 0.1, 99.9];
+        for _ in 0..2 {
+            remarks.strike("fe_h", &(0..5), &mut labels.clone());
+        }
+        assert_eq!(remarks.missing[&("fe_h".to_string(), "99.9".to_string())], 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::fits::{FitsReader, find_column};
 use super::keyed_path::{FITS_ENDINGS, ends_in, hdu_name, named_hdu, split_key};
 use super::packed;
 use super::parquet_table::{self, ParquetTable};
-use super::sentinels::Remarks;
+use super::sentinels::{Remarks, known};
 use super::text_table::{HEADER_BYTES, TextTable};
 use super::value::Value;
 use super::votable::{self, VoTable};
@@ -16,9 +16,6 @@ use crate::error::{Error, Result};
 
 /// Rows per block: enough to amortise cfitsio's calls, small enough that a 4 GB table needs a few MB.
 const BLOCK_ROWS: usize = 8192;
-
-/// Values at or below this are "missing" in every SDSS release (-9999, -9999.99, ...).
-const MISSING_BELOW: f64 = -9990.0;
 
 /// A table opened for reading.
 pub struct Table {
@@ -68,8 +65,9 @@ impl Table {
     /// Of a FITS file or VOTable with several tables, the first that has rows is read, and the log says which;
     /// `FILE.fits[NAME]` and `FILE.vot[NAME]`, or a number in place of the name, pick one.
     ///
-    /// In text, values may be separated by commas, tabs or semicolons, in ECSV by what its header says. Lines that start with
-    /// `#` are skipped, as SkyServer puts `#Table1` first.
+    /// In text, values may be separated by commas, tabs or semicolons, by blanks where every row has as many as there are names,
+    /// in ECSV by what its header says. Lines that start with `#` are skipped, as SkyServer puts `#Table1` first, but for one of
+    /// names right above a row with numbers.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Fits`], or [`Error::Format`] for an answer that is an error text instead of a table, and for a
@@ -140,7 +138,9 @@ impl Table {
         let Source::Columns { file, cells } = &mut self.source else { return Ok(()) };
         let mut wanted: Vec<usize> = Vec::new();
         for column in columns {
-            let index = self.names.iter().position(|name| name.eq_ignore_ascii_case(column));
+            let is_alike = |name: &String| name.eq_ignore_ascii_case(column);
+            let index =
+                self.names.iter().position(|name| name == column).or_else(|| self.names.iter().position(is_alike));
             wanted.extend(index.filter(|index| cells[*index].is_none() && !wanted.contains(index)));
         }
         if !wanted.is_empty() && file.is_small() {
@@ -189,18 +189,16 @@ impl Table {
         })
     }
 
-    /// A column of numbers, 1 and 0 for yes and no; NaN where the value is empty, `null`, not finite or -9999.
+    /// A column of numbers, 1 and 0 for yes and no; NaN where the value is empty, `null`, not finite or -9999 as surveys write
+    /// it (-9999.99, -99999). [`Table::say_remarks`] says how many are that.
     ///
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Format`] for text that is no number, with its row.
     pub fn numbers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
-        let mut values = self.read((column, rows), remedy, ("number", "not a number", true), Cells::numbers)?;
-        for value in &mut values {
-            if !value.is_finite() || *value <= MISSING_BELOW {
-                *value = f64::NAN;
-            }
-        }
-        Ok(values)
+        let wanted = ("number", "not a number", true);
+        let values = self.read((column, rows.clone()), remedy, wanted, Cells::numbers)?;
+        self.remarks.count_nothing(column, &rows, values.iter().copied());
+        Ok(values.into_iter().map(known).collect())
     }
 
     /// [`Table::numbers`] of a label: numbers written in nines alone, such as -999, are missing too where they lie far from
@@ -209,8 +207,8 @@ impl Table {
     /// # Errors
     /// As [`Table::numbers`].
     pub fn labels(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
-        let mut values = self.numbers(column, rows, remedy)?;
-        self.remarks.strike(column, &mut values);
+        let mut values = self.numbers(column, rows.clone(), remedy)?;
+        self.remarks.strike(column, &rows, &mut values);
         Ok(values)
     }
 
@@ -246,12 +244,14 @@ impl Table {
         self.read((column, rows), remedy, ("text or integer", "no text", false), Cells::texts)
     }
 
-    /// A column of whatever type.
+    /// A column of whatever type; missing where the value is empty or -9999, as [`Table::numbers`] has it.
     ///
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Format`] for a column of vectors.
     pub fn values(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<Value>> {
-        self.read((column, rows), remedy, ("value", "no value", false), Cells::values)
+        let values = self.read((column, rows.clone()), remedy, ("value", "no value", false), Cells::values)?;
+        self.remarks.count_nothing(column, &rows, values.iter().map(Value::as_f64));
+        Ok(values.into_iter().map(Value::known).collect())
     }
 }
 
@@ -312,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_survey_writes_for_nothing_stay_in_every_column() {
+        let mut table = csv("id,ra,x,n\na,99.99,-12345.6,-9999\nb,10.5,-9995,7\nc,99.99,-9999.99,-10500\n").unwrap();
+        assert_eq!(table.numbers("ra", 0..3, "").unwrap(), [99.99, 10.5, 99.99]);
+        let x = table.numbers("x", 0..3, "").unwrap();
+        assert!(x[..2] == [-12345.6, -9995.0] && x[2].is_nan(), "{x:?}");
+        let mut values = |column: &str| table.values(column, 0..3, "").unwrap();
+        assert_eq!(values("ra"), [99.99, 10.5, 99.99].map(Value::Number));
+        assert_eq!(values("x"), [Value::Number(-12345.6), Value::Integer(-9995), Value::Missing]);
+        assert_eq!(values("n"), [Value::Missing, Value::Integer(7), Value::Integer(-10500)]);
+    }
+
+    #[test]
     fn the_first_table_with_rows_is_read_and_a_key_picks_another() {
         use super::super::fits::{Column, write};
         let folder = tempfile::tempdir().unwrap();
@@ -344,6 +356,17 @@ mod tests {
         std::fs::write(folder.path().join("b.fits"), "teff\n4500\n").unwrap();
         let said = Table::open(&folder.path().join("b.fits")).err().unwrap().to_string();
         assert!(said.contains("not a readable FITS file"), "{said}");
+    }
+
+    #[test]
+    fn of_columns_that_share_a_name_none_is_taken_for_the_other() {
+        let mut table = csv("id,teff,teff,SNR,snr\na,4500,4600,90,0.9\n").unwrap();
+        let said = table.numbers("teff", 0..1, "").unwrap_err().to_string();
+        assert!(said.contains("columns 2 (teff) and 3 (teff) share the name teff"), "{said}");
+        assert_eq!(table.numbers("SNR", 0..1, "").unwrap(), [90.0]);
+        assert_eq!(table.numbers("snr", 0..1, "").unwrap(), [0.9]);
+        let said = table.numbers("Snr", 0..1, "").unwrap_err().to_string();
+        assert!(said.contains("columns 4 (SNR) and 5 (snr) share the name Snr"), "{said}");
     }
 
     #[test]

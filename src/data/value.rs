@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::fits_column::Column;
-use super::sentinels::known;
+use super::sentinels::{is_nothing, known_card};
 
 /// A value of a header key or of a table's cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// None, or what the survey writes where it has none.
+    /// None.
     #[default]
     Missing,
     /// An integer, to its last digit: identifiers are longer than floating-point numbers are.
@@ -21,14 +21,19 @@ pub enum Value {
 }
 
 impl Value {
-    /// A number; missing where it is not finite, or one of the survey's numbers for nothing (-9999.99, 99.99).
+    /// A number; missing where it is not finite.
     pub fn number(value: f64) -> Self {
-        if known(value).is_nan() { Self::Missing } else { Self::Number(value) }
+        if value.is_finite() { Self::Number(value) } else { Self::Missing }
     }
 
-    /// An integer; missing where it is one of the survey's numbers for nothing (-9999).
-    pub fn integer(value: i64) -> Self {
-        if known(value as f64).is_nan() { Self::Missing } else { Self::Integer(value) }
+    /// Whether it is a number that surveys write where they have none, in any column (-9999).
+    pub(super) fn is_nothing(&self) -> bool {
+        is_nothing(self.as_f64())
+    }
+
+    /// As it is, but missing where it [`Value::is_nothing`].
+    pub(super) fn known(self) -> Self {
+        if self.is_nothing() { Self::Missing } else { self }
     }
 
     /// A text; missing where it is blank or says NaN.
@@ -41,12 +46,14 @@ impl Value {
         }
     }
 
-    /// The value of a card that has no quotes: a number, or T and F as texts.
+    /// The value of a card that has no quotes: a number, or T and F as texts; missing for the survey's numbers for nothing
+    /// (-9999.99, and 99.99 in single precision).
     pub(super) fn of_card(written: &str) -> Self {
         if let Ok(integer) = written.parse::<i64>() {
-            return Self::integer(integer);
+            return Self::Integer(integer).known();
         }
-        written.replace(['D', 'd'], "E").parse().map_or_else(|_| Self::text(written), Self::number)
+        let number = written.replace(['D', 'd'], "E").parse().map(known_card);
+        number.map_or_else(|_| Self::text(written), Self::number)
     }
 
     /// Cells of a CSV table: numbers where every cell that is not empty is one and would be written so, texts otherwise.
@@ -63,7 +70,7 @@ impl Value {
                 cell if is_empty(cell) => Some(Self::Missing),
                 cell if !is_plain(cell) => None,
                 cell => match cell.parse::<i64>() {
-                    Ok(_) => Some(Self::of_card(cell)),
+                    Ok(integer) => Some(Self::Integer(integer)),
                     // Digits that no number keeps.
                     Err(_) if cell.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) => None,
                     Err(_) => cell.parse().ok().map(Self::number),
@@ -148,6 +155,9 @@ mod tests {
             ("T", Value::Text("T".into())),
             ("-9999", Value::Missing),
             ("-9999.990234375", Value::Missing),
+            ("99.98999786376953", Value::Missing),
+            ("99.99", Value::Number(99.99)),
+            ("-12345.5", Value::Number(-12345.5)),
             ("", Value::Missing),
         ] {
             assert_eq!(Value::of_card(written), expected, "{written}");

@@ -125,7 +125,7 @@ impl AstraTable {
     pub fn write(&self, file: &mut FitsWriter, keys: impl FnOnce(&mut FitsWriter) -> Result<()>) -> Result<()> {
         let created = created();
         let common = |file: &mut FitsWriter| {
-            file.append_key("PIPELINE", "maury", "what measured this, in the layout of SDSS's Astra")?;
+            file.append_key("PIPELINE", "maury", "what measured this, in the layout of Astra")?;
             file.append_key("V_MAURY", env!("CARGO_PKG_VERSION"), "version of maury")?;
             file.append_key("CREATED", created.as_str(), "UTC, yy-mm-dd hh:mm:ss")
         };

@@ -55,13 +55,10 @@ const IMAGES: [(&str, &str); 5] = [
 ];
 /// What a model adds to the noise, [n_models, n_pixels].
 const SCATTER: &str = "SCATTER";
-/// How chi^2 of a star follows from the images: lines of a header.
-const CHI_SQUARED: [&str; 4] = [
-    "chi^2 has the model's own scatter in it beside the noise:",
-    "chi^2 = sum of RESIDUAL^2 / (1 / IVAR + SCATTER^2) of pixels that have a",
-    "RESIDUAL. A model with nuisance spectra adds the squares of their",
-    "amplitudes.",
-];
+/// How chi^2 of a star follows from the images.
+const CHI_SQUARED: &str = "chi^2 has the model's own scatter in it beside the noise: \
+    chi^2 = sum of RESIDUAL^2 / (1 / IVAR + SCATTER^2) of pixels that have a RESIDUAL. A model with nuisance spectra adds the \
+    squares of their amplitudes.";
 
 /// Whether a file is one of best fits, whatever model and spectra it is of.
 pub fn is_best_fits(path: &Path) -> bool {
@@ -178,10 +175,11 @@ impl SpectraFile {
         let writer = file.writer();
         writer.append_key("MODEL", self.model.as_str(), "the model that was fitted")?;
         writer.append_key(CREATOR.0, creator().as_str(), "")?;
-        writer
-            .comment("Every image has a row for each star, in the order of the table STARS, and a column for each")?;
-        writer.comment("pixel, whose wavelengths are in WAVELENGTH. Flux has no unit: it is divided by CONTINUUM.")?;
-        CHI_SQUARED.iter().try_for_each(|line| writer.comment(line))?;
+        writer.comment(
+            "Every image has a row for each star, in the order of the table STARS, and a column for each pixel, whose \
+             wavelengths are in WAVELENGTH. Flux has no unit: it is divided by CONTINUUM.",
+        )?;
+        writer.comment(CHI_SQUARED)?;
         for (name, meaning) in IMAGES {
             writer.image_to_fill(name, [self.n_stars, self.grid.n_pixels()])?;
             writer.comment(meaning)?;

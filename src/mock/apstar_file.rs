@@ -102,7 +102,7 @@ fn primary_header(fits: &mut FitsWriter, content: &Content) -> Result<()> {
     let Content { star, colours: [j, h, k], entry, velocities, coadd, visits, .. } = content;
     let (longitude, latitude) = galactic(star.ra, star.dec);
     let known = |value: f64| if value.is_finite() { value } else { MISSING };
-    fits.append_key("CRVAL1", 4.179, "log10 of the first wavelength [Angstrom, vacuum]")?;
+    fits.append_key("CRVAL1", 4.179, "log10 of the first vacuum wavelength [A]")?;
     fits.append_key("CDELT1", 6e-6, "step of log10 wavelength")?;
     fits.append_key("CRPIX1", 1, "pixel of the first wavelength")?;
     fits.append_key("CTYPE1", "LOG-LINEAR", "wavelength scale of the images")?;

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::grid::WavelengthGrid;
+use super::grid::{WavelengthGrid, span};
 use super::quality::{N_MASK_BITS, Quality};
 use crate::data::selection::bit_mask;
+use crate::error::{Error, Result};
 use crate::stats::robust::median;
 
 /// `[pixmask]` of an experiment.
@@ -58,6 +59,35 @@ impl PixmaskSettings {
         let problem = "must be pairs [from, to] of ascending wavelengths";
         refuse(!self.exclude.iter().all(is_range), "exclude", problem)?;
         refuse(!self.include.iter().all(is_range), "include", problem)
+    }
+
+    /// Refuses a range of wavelengths in which a grid has no pixel: it is of another grid, or in another unit.
+    ///
+    /// # Errors
+    /// [`Error::Config`], with the remedy.
+    pub fn expect_on(&self, grid: &WavelengthGrid) -> Result<()> {
+        let holds = |[from, to]: [f64; 2]| grid.wavelength.iter().any(|wavelength| (from..=to).contains(wavelength));
+        let is_numbered = *grid == WavelengthGrid::from_pixel_numbers(grid.n_pixels());
+        for (key, ranges) in [("exclude", &self.exclude), ("include", &self.include)] {
+            let Some(range) = ranges.iter().find(|range| !holds(**range)) else { continue };
+            let times = |factor: f64| range.map(|wavelength| wavelength * factor);
+            let unit =
+                [(10.0, "nanometres"), (1e4, "micrometres")].into_iter().find(|(factor, _)| holds(times(*factor)));
+            let detail = match unit {
+                _ if is_numbered => format!(
+                    "{range:?} holds none of the pixels 0 to {}: the spectra came without wavelengths, and their pixels are numbered",
+                    grid.n_pixels().saturating_sub(1)
+                ),
+                None => format!("{range:?} is in Å, and holds no pixel of spectra of {}", span(&grid.wavelength)),
+                Some((factor, unit)) => format!(
+                    "{range:?} is in Å, and holds no pixel of spectra of {}; if these are {unit}, write {:?}",
+                    span(&grid.wavelength),
+                    times(factor)
+                ),
+            };
+            return Err(Error::Config(format!("pixmask.{key}: {detail}")));
+        }
+        Ok(())
     }
 
     /// The places of a grid's pixels, of which `on_chip` can lie in no gap.
@@ -209,6 +239,26 @@ mod tests {
         assert_eq!(settings(&[[2.0, 1.0]], &[]).check().unwrap_err().0, "exclude");
         assert_eq!(settings(&[], &[[f64::NAN, 1.0]]).check().unwrap_err().0, "include");
         assert!(settings(&[[1.0, 2.0]], &[]).check().is_ok());
+    }
+
+    #[test]
+    fn ranges_without_a_pixel_are_refused_and_units_named() {
+        let numbered = WavelengthGrid::from_pixel_numbers(30);
+        let said = |exclude: [f64; 2], grid: &WavelengthGrid| {
+            let settings = PixmaskSettings { exclude: vec![exclude], ..PixmaskSettings::default() };
+            settings.expect_on(grid).map_or_else(|err| err.to_string(), |()| String::new())
+        };
+        let apogee = WavelengthGrid::apogee();
+        assert_eq!(said([15_600.0, 15_650.0], &apogee), "");
+        let in_nm = said([1560.0, 1565.0], &apogee);
+        assert!(in_nm.contains("pixmask.exclude: [1560.0, 1565.0] is in Å, and holds no pixel of spectra of 15100.80"));
+        assert!(in_nm.contains("if these are nanometres, write [15600.0, 15650.0]"), "{in_nm}");
+        assert!(said([1.56, 1.565], &apogee).contains("if these are micrometres"));
+        assert!(said([4000.0, 5000.0], &apogee).ends_with("16999.81 Angstrom"));
+        assert!(said([15_600.0, 15_650.0], &numbered).contains("none of the pixels 0 to 29"));
+        let settings =
+            PixmaskSettings { include: vec![[15_600.0, 15_650.0], [1.0, 2.0]], ..PixmaskSettings::default() };
+        assert!(settings.expect_on(&apogee).unwrap_err().to_string().contains("pixmask.include: [1.0, 2.0]"));
     }
 
     #[test]

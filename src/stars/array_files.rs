@@ -160,6 +160,7 @@ fn handed_on(choice: &ArrayChoice) -> Result<Vec<Vec<Value>>> {
         let values = if table.has(column) { table.values(column, all.clone(), "").ok() } else { None };
         columns.push(values.unwrap_or_default());
     }
+    table.say_remarks();
     Ok(columns)
 }
 

@@ -99,6 +99,7 @@ impl Source {
     ) -> Result<Self> {
         let pixmask = settings.pixmask.clone();
         let are_normalized = settings.continuum.method == ContinuumMethod::None;
+        pixmask.expect_on(&grid)?;
         let places = pixmask.places(&grid, on_chip);
         let source = Self { stars, cuts, grid, truth: None, spectra, places, pixmask, are_normalized, missing: None };
         let (n_left_out, n_pixels) = (source.n_left_out(), source.places.len());

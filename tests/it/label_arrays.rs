@@ -264,8 +264,10 @@ fn wavelengths_left_out_matter_to_no_model() {
         table.replace(flux, "")
     };
     assert_eq!(label_by("garbage.npy", "a"), label_by("flux.npy", "b"));
-    let nothing = ["run", "own.toml", "--set", "pixmask.include=[[100, 200]]"];
+    let nothing = ["run", "own.toml", "--set", "pixmask.exclude=[[8000, 9000]]"];
     refused(folder, &nothing, 2, &["leave nothing of spectra of 8500.00 to 8514.50 Angstrom"]);
+    let nowhere = ["run", "own.toml", "--set", "pixmask.include=[[850.5, 851]]"];
+    refused(folder, &nowhere, 2, &["no pixel of spectra of 8500.00 to 8514.50", "nanometres, write [8505.0, 8510.0]"]);
     refused(folder, &["check", "own.toml", "--set", "pixmask.exclude=[[2, 1]]"], 2, &["pixmask.exclude", "ascending"]);
 }
 

@@ -79,7 +79,7 @@ fn primary_header(fits: &mut FitsWriter, content: &Content, identity: &Identity)
     let Content { star, colours, entry, velocities, coadd, visits, .. } = content;
     let (longitude, latitude) = galactic(star.ra, star.dec);
     let last = star.visits.last().map_or(0, |plan| calendar::mjd(plan.jd)).to_string();
-    fits.append_key("CRVAL1", 4.179, "log10 of the first wavelength [Angstrom, vacuum]")?;
+    fits.append_key("CRVAL1", 4.179, "log10 of the first vacuum wavelength [A]")?;
     fits.append_key("CDELT1", 6e-6, "step of log10 wavelength")?;
     fits.append_key("CRPIX1", 1, "pixel of the first wavelength")?;
     fits.append_key("CTYPE1", "LOG-LINEAR", "wavelength scale of the images")?;
