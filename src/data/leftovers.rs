@@ -68,8 +68,7 @@ pub(super) fn hidden_folder(beside: &Path) -> Result<(TempDir, Option<File>)> {
     Ok((folder, held))
 }
 
-/// What killed programs left in a folder.
-pub fn left_in(folder: &Path) -> Vec<PathBuf> {
+fn left_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.filter(|path| is_left(path)).collect()
 }
@@ -81,7 +80,8 @@ pub fn sweep(folder: &Path) {
     }
 }
 
-fn is_left(path: &Path) -> bool {
+/// Whether a killed program left this: a temporary name, and nobody holds it.
+pub fn is_left(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let of_file = || name.strip_suffix(PART.1)?.strip_prefix(PART.0);
     let Some(rest) = name.strip_prefix(UNFINISHED).or_else(of_file) else { return false };

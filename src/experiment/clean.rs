@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::run_folder::abandoned;
-use crate::data::files;
+use crate::data::leftovers::is_left;
 use crate::error::{Error, Result};
 use crate::labelling::journal;
 
 /// Folder, below the experiments', of prepared sets and mock surveys.
 pub const CACHE: &str = ".prepared";
-/// Age from which a file under a temporary name is nobody's.
-const NOBODYS: Duration = Duration::from_secs(24 * 3600);
 
 /// Something that can go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +35,13 @@ pub fn leftovers(experiments: &Path, here: &Path, folders: &[PathBuf], unused_fo
     for path in entries(&experiments.join(CACHE)).into_iter().filter(|path| age(path) >= unused_for) {
         match name(&path) {
             name if name.starts_with("mock-") && path.is_dir() => found.push((path, "mock survey")),
-            name if name.ends_with(".fits") && !is_temporary(&path) => found.push((path, "prepared set")),
+            name if name.ends_with(".fits") => found.push((path, "prepared set")),
             _ => {}
         }
     }
     let below = folders.iter().map(PathBuf::as_path).chain([experiments]).flat_map(all_below);
     for path in below.chain(entries(here)) {
-        if is_temporary(&path) && age(&path) > NOBODYS {
+        if is_left(&path) {
             found.push((path, "left by a killed program"));
         } else if journal::is_journal(&path) && age(&path) >= unused_for {
             found.push((path, "labels of a job broken off"));
@@ -90,11 +88,6 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn is_temporary(path: &Path) -> bool {
-    let name = name(path);
-    name.starts_with(files::UNFINISHED) || (name.starts_with(".maury-") && name.ends_with(".part"))
-}
-
 fn age(path: &Path) -> Duration {
     let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     modified.and_then(|modified| modified.elapsed().ok()).unwrap_or_default()
@@ -111,6 +104,7 @@ fn size(path: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::files;
     use crate::experiment::run_folder::RunFolder;
     use std::time::SystemTime;
 
