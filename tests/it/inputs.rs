@@ -240,7 +240,7 @@ fn what_a_file_claims_is_held_against_what_it_holds() {
     assert!(said(&bomb).contains("expands to more than 256 MB"), "{}", said(&bomb));
     let said_of_table = Table::open(&bomb).err().unwrap().to_string();
     assert!(
-        said_of_table.contains("expands to more than 256 MB, no file of its kind and size does"),
+        said_of_table.contains("expands to more than") && said_of_table.contains("no file of its kind and size does"),
         "{said_of_table}"
     );
     let table = folder.path().join("t.fits");
