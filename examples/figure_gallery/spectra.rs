@@ -123,8 +123,10 @@ fn sequences(mock: &MockSpectra) -> Result<Vec<(&'static str, Figure)>> {
     let metals = |fe_h: f64| mock.flux([1.3 * 10_f64.powf(0.45 * fe_h), 2.0 * 10_f64.powf(0.6 * fe_h), 1.0]);
     let gravity = |logg: f64| mock.flux([1.0 - 0.06 * (logg - 2.0), 2.2 - 0.5 * logg, 1.0 - 0.2 * (logg - 2.0)]);
     let draw = |title: &str, label, unit, remark, fluxes: &[(f64, Vec<f64>)]| {
-        let spectra: Vec<SequenceSpectrum> =
-            fluxes.iter().map(|(value, flux)| SequenceSpectrum { value: *value, flux }).collect();
+        let spectra: Vec<SequenceSpectrum> = fluxes
+            .iter()
+            .map(|(value, flux)| SequenceSpectrum { value: *value, flux, is_extrapolated: *value > 0.4 })
+            .collect();
         let window = (16_000.0, 16_200.0);
         sequence(
             title,

@@ -40,6 +40,8 @@ pub struct SequenceSpectrum<'a> {
     pub value: f64,
     /// Normalized flux, `[n_pixels]`; NaN where there is none.
     pub flux: &'a [f64],
+    /// Whether the label lies where the model only extrapolates: drawn broken.
+    pub is_extrapolated: bool,
 }
 
 /// More spectra than this are told apart by the bar of colours alone.
@@ -49,6 +51,9 @@ const STEP_HEIGHT: f64 = 34.0;
 const MOST_HEIGHT: f64 = 420.0;
 /// From one spectrum to the next as a fraction of the depth of the strong lines.
 const STEP: f64 = 0.6;
+const SPECTRUM_WIDTH: f64 = 0.9;
+const EXTRAPOLATED_DASH: Option<(f64, f64)> = Some((3.0, 1.6));
+const EXTRAPOLATED: &str = "broken: beyond the training labels, where the model extrapolates";
 const CONTINUUM: Stroke = Stroke::solid(Color::new(215, 215, 215), 0.5);
 
 /// Draws the figure.
@@ -92,6 +97,9 @@ pub fn sequence(title: &str, data: &SequenceData) -> Result<Figure> {
 
 fn entries<'a>(data: &SequenceData<'a>, step: &'a str) -> Vec<Entry<'a>> {
     let mut entries = line_names::entries(data.lines, &[data.window], (&[], ""));
+    let extrapolated = Stroke { dash: EXTRAPOLATED_DASH, ..Stroke::solid(BLACK, SPECTRUM_WIDTH) };
+    let has_broken = data.spectra.iter().any(|spectrum| spectrum.is_extrapolated);
+    entries.extend(has_broken.then_some(Entry::Line(extrapolated, EXTRAPOLATED)));
     entries.extend([step, data.remark].into_iter().filter(|words| !words.is_empty()).map(Entry::Words));
     entries
 }
@@ -150,7 +158,8 @@ fn draw_panel(
         let color = map.color(spectrum.value);
         axes.line(canvas, &[(axes.x.0, 1.0 + offset), (axes.x.1, 1.0 + offset)], CONTINUUM);
         let raised: Vec<f64> = spectrum.flux.iter().map(|flux| flux + offset).collect();
-        let stroke = Stroke::solid(color, 0.9);
+        let dash = EXTRAPOLATED_DASH.filter(|_| spectrum.is_extrapolated);
+        let stroke = Stroke { dash, ..Stroke::solid(color, SPECTRUM_WIDTH) };
         draw_spectrum(canvas, &axes, data.wavelength, &raised, section.pixels.clone(), stroke);
         if is_written {
             let at = (frame.right() + 7.0, axes.place((0.0, 1.0 + offset)).1);
@@ -199,11 +208,19 @@ mod tests {
     }
 
     fn draw(fluxes: &[Vec<f64>], window: (f64, f64)) -> Result<Figure> {
+        draw_with(fluxes, window, &[])
+    }
+
+    fn draw_with(fluxes: &[Vec<f64>], window: (f64, f64), extrapolated: &[usize]) -> Result<Figure> {
         let wavelength = wavelengths();
         let spectra: Vec<SequenceSpectrum> = fluxes
             .iter()
             .enumerate()
-            .map(|(index, flux)| SequenceSpectrum { value: -1.0 + 0.25 * index as f64, flux })
+            .map(|(index, flux)| SequenceSpectrum {
+                value: -1.0 + 0.25 * index as f64,
+                flux,
+                is_extrapolated: extrapolated.contains(&index),
+            })
             .collect();
         let lines = [MarkedLine { species: "Si I".into(), wavelength: 16_050.0, strength: 1.0, is_band: false }];
         let (label, unit, remark) = ("[Fe/H]", "dex", "Teff 4500 K");
@@ -232,12 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn extrapolated_spectra_are_broken_and_the_legend_says_why() {
+        let lines = |extrapolated: &[usize]| {
+            let svg = draw_with(&fluxes(7), (16_000.0, 16_100.0), extrapolated).expect("draws").svg;
+            (svg.matches("<polyline").count(), svg.contains(EXTRAPOLATED))
+        };
+        let (whole, one, two) = (lines(&[]), lines(&[0]), lines(&[0, 6]));
+        assert!(!whole.1 && one.1 && two.1);
+        assert!(whole.0 + 20 < one.0 && one.0 + 20 < two.0, "{whole:?} {one:?} {two:?}");
+    }
+
+    #[test]
     fn steps_are_round_and_values_short() {
         let steps = [0.13, 0.2, 0.21, 0.6, 3.4e-5].map(round_step);
         assert_eq!(steps, [0.15, 0.2, 0.25, 0.75, 4e-5]);
         assert_eq!((round_step(0.0), round_step(f64::NAN)), (0.1, 0.1));
         let decimals_of = |values: &[f64]| {
-            let spectrum = |&value: &f64| SequenceSpectrum { value, flux: &[] };
+            let spectrum = |&value: &f64| SequenceSpectrum { value, flux: &[], is_extrapolated: false };
             decimals(&values.iter().map(spectrum).collect::<Vec<_>>())
         };
         let told = [&[4500.0, -5.0][..], &[0.5, 1.0], &[0.25, f64::NAN], &[1.0 / 3.0]].map(decimals_of);

@@ -22,7 +22,7 @@ pub use gradients::{GradientSpectrum, Gradients};
 pub use kiel::{IsochroneAgreement, Kiel, KielDiagram, MetallicityTrend};
 pub use mystery::{Mystery, MysteryPosterior, NamedPosterior};
 pub use scatter::Scatter;
-pub use sequences::{Sequence, SequenceSpectra, Sequences};
+pub use sequences::{LineChanges, Sequence, SequenceSpectra, Sequences};
 pub use settings::LabSettings;
 pub use stars::{FittedStar, LookAlikePair, ShownStar};
 

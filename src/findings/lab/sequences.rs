@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::kiel::isochrone_at;
 use super::stars::{flux_at, scaled};
 use super::subject::Subject;
+use crate::data::linelist::{AtomicLine, atomic_lines};
 use crate::error::Result;
 use crate::inference::hull::Hull;
 use crate::spectra::labels::LabelScaler;
@@ -12,6 +13,8 @@ use crate::stats::correlation::pearson;
 
 /// [Fe/H] along the sequence of metallicity.
 const METALLICITIES: [f64; 7] = [-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5];
+/// Lines that are named where they grow shallower, at most.
+const MOST_NAMED: usize = 5;
 /// log g along the giant branch.
 const GRAVITIES: [f64; 7] = [3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5];
 
@@ -24,6 +27,8 @@ pub struct SequenceSpectra {
     pub values: Vec<f64>,
     /// Model spectra, `[n_values][n_pixels]`; NaN where the model knows nothing.
     pub flux: Vec<Vec<f64>>,
+    /// Whether the labels lie outside those of the training stars.
+    pub is_outside: Vec<bool>,
 }
 
 /// The numbers of both sequences.
@@ -33,6 +38,10 @@ pub struct Sequences {
     pub window: (f64, f64),
     /// [Fe/H] from low to high at fixed Teff and log g.
     pub metallicity: Sequence,
+    /// Lines from the first to the last of its members inside the labels of the training stars; none where there are no two.
+    pub lines_within: Option<LineChanges>,
+    /// Lines from there to its last member; none where that is not outside.
+    pub lines_beyond: Option<LineChanges>,
     /// log g from high to low along the isochrone of the Sun's metallicity.
     pub giant_branch: Sequence,
     /// Correlation, over all pixels, of what the whole sequence of metallicity changes with what the giant branch changes.
@@ -65,6 +74,54 @@ pub struct Member {
     pub absorption: f64,
     /// Whether the labels lie outside those of the training stars.
     pub is_outside: bool,
+}
+
+/// What the strong atomic lines of the window do from one spectrum to another.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LineChanges {
+    /// The label of the first spectrum.
+    pub from: f64,
+    /// The label of the second one.
+    pub to: f64,
+    /// Lines whose pixels both spectra have.
+    pub n_lines: usize,
+    /// Those that are shallower in the second spectrum, and those that are not.
+    pub n_shallower: usize,
+    /// See `n_shallower`.
+    pub n_deeper: usize,
+    /// The strongest of the shallower ones, by species and vacuum wavelength in Angstrom: "Si I 16099".
+    pub shallower: Vec<String>,
+}
+
+impl LineChanges {
+    /// Of lines in a window, between two spectra, each with its label; flux `[n_pixels]`, one by the continuum.
+    fn new(
+        lines: &[AtomicLine],
+        wavelength: &[f64],
+        (low, high): (f64, f64),
+        [(from, first), (to, second)]: [(f64, &[f64]); 2],
+    ) -> Self {
+        let nearest = |line: &AtomicLine| {
+            let right = wavelength.partition_point(|at| *at < line.wavelength);
+            let sides = [right.saturating_sub(1), right].into_iter().filter(|pixel| *pixel < wavelength.len());
+            let distance = |pixel: &usize| (wavelength[*pixel] - line.wavelength).abs();
+            sides.min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        };
+        let change = |line: &AtomicLine| nearest(line).map(|pixel| second[pixel] - first[pixel]);
+        let inside = lines.iter().filter(|line| (low..=high).contains(&line.wavelength));
+        let known = inside.filter_map(|line| Some((line, change(line).filter(|change| change.is_finite())?)));
+        let (mut shallower, deeper): (Vec<_>, Vec<_>) = known.partition(|(_, change)| *change > 0.0);
+        shallower.sort_by(|(a, _), (b, _)| b.strength.total_cmp(&a.strength));
+        let name = |(line, _): &(&AtomicLine, f64)| format!("{} {:.0}", line.species, line.wavelength);
+        Self {
+            from,
+            to,
+            n_lines: shallower.len() + deeper.len(),
+            n_shallower: shallower.len(),
+            n_deeper: deeper.len(),
+            shallower: shallower.iter().take(MOST_NAMED).map(name).collect(),
+        }
+    }
 }
 
 /// Makes both sequences; labels other than Teff, log g and [Fe/H] are those of the mean training star.
@@ -116,15 +173,39 @@ pub(super) fn make(subject: &Subject) -> Result<(Sequences, SequenceSpectra, Seq
     };
     let ((of_metallicity, metal_flux), (of_branch, branch_flux)) = (make(&metallicity)?, make(&branch)?);
     let (metals, gravity) = (difference(&metal_flux), difference(&branch_flux));
+    let lines = atomic_lines()?;
+    let (wavelength, window) = (&subject.context.set.grid.wavelength, subject.settings.sequence_window);
+    let changes = |members: [usize; 2]| {
+        let spectra = members.map(|member| (METALLICITIES[member], metal_flux[member].as_slice()));
+        LineChanges::new(&lines, wavelength, window, spectra)
+    };
+    let inside: Vec<usize> =
+        (0..METALLICITIES.len()).filter(|member| !of_metallicity.members[*member].is_outside).collect();
+    let last = METALLICITIES.len() - 1;
+    let ends = inside.first().zip(inside.last());
+    let outside = |members: &[Member]| members.iter().map(|member| member.is_outside).collect::<Vec<bool>>();
+    let (metals_outside, branch_outside) = (outside(&of_metallicity.members), outside(&of_branch.members));
     let sequences = Sequences {
-        window: subject.settings.sequence_window,
+        window,
+        lines_within: ends.filter(|(first, last)| first < last).map(|(first, last)| changes([*first, *last])),
+        lines_beyond: inside.last().filter(|member| **member < last).map(|member| changes([*member, last])),
         metallicity: of_metallicity,
         giant_branch: of_branch,
         likeness: if metals.len() == gravity.len() { pearson(&metals, &gravity) } else { f64::NAN },
     };
-    let spectra = |label: &str, values: Vec<f64>, flux| SequenceSpectra { label: label.into(), values, flux };
-    let gravities = giants.iter().map(|(gravity, _)| *gravity).collect();
-    Ok((sequences, spectra("fe_h", METALLICITIES.to_vec(), metal_flux), spectra("logg", gravities, branch_flux)))
+    let metals = SequenceSpectra {
+        label: "fe_h".into(),
+        values: METALLICITIES.to_vec(),
+        flux: metal_flux,
+        is_outside: metals_outside,
+    };
+    let branch = SequenceSpectra {
+        label: "logg".into(),
+        values: giants.iter().map(|(gravity, _)| *gravity).collect(),
+        flux: branch_flux,
+        is_outside: branch_outside,
+    };
+    Ok((sequences, metals, branch))
 }
 
 fn is_outside(hull: &Hull, scaler: &LabelScaler, labels: &[f64]) -> bool {
@@ -144,4 +225,37 @@ fn absorption(subject: &Subject, flux: &[f64]) -> f64 {
 fn difference(flux: &[Vec<f64>]) -> Vec<f64> {
     let (Some(first), Some(last)) = (flux.first(), flux.last()) else { return Vec::new() };
     first.iter().zip(last).map(|(first, last)| last - first).filter(|change| change.is_finite()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_grow_shallower_are_named_the_strongest_first() {
+        let line = |species: &str, wavelength: f64, strength: f64| AtomicLine {
+            species: species.into(),
+            wavelength,
+            strength,
+        };
+        let lines = [
+            line("Fe I", 16_001.2, 1.0),
+            line("Si I", 16_002.9, 2.0),
+            line("Ca I", 16_004.0, 3.0),
+            line("Ni I", 16_005.0, 4.0),
+            line("outside", 16_006.0, 5.0),
+        ];
+        let wavelength: Vec<f64> = (0..8).map(|pixel| 16_000.0 + f64::from(pixel)).collect();
+        let first = [1.0, 0.9, 1.0, 0.6, 0.7, 0.8, 0.5, 1.0];
+        // Deeper, shallower, shallower, unknown.
+        let second = [1.0, 0.7, 1.0, 0.7, 0.8, f64::NAN, 0.9, 1.0];
+        let found = LineChanges::new(&lines, &wavelength, (16_000.0, 16_005.5), [(0.0, &first), (0.5, &second)]);
+        assert_eq!((found.from, found.to, found.n_lines, found.n_shallower, found.n_deeper), (0.0, 0.5, 3, 2, 1));
+        assert_eq!(found.shallower, ["Ca I 16004", "Si I 16003"]);
+        let many: Vec<AtomicLine> = (0..9).map(|_| line("Fe I", 16_003.0, 1.0)).collect();
+        let found = LineChanges::new(&many, &wavelength, (16_000.0, 16_005.5), [(0.0, &first), (0.5, &second)]);
+        assert_eq!((found.n_shallower, found.shallower.len()), (9, MOST_NAMED));
+        let none = LineChanges::new(&many, &[], (16_000.0, 16_005.5), [(0.0, &[]), (0.5, &[])]);
+        assert_eq!((none.n_lines, none.shallower.len()), (0, 0));
+    }
 }

@@ -178,8 +178,9 @@ fn scatter_spectrum(pictures: &Pictures, lines: &[MarkedLine]) -> Result<Figure>
 
 /// Model spectra along a label.
 fn sequence_of(pictures: &Pictures, of: &SequenceSpectra, lines: &[MarkedLine]) -> Result<Figure> {
-    let spectra: Vec<SequenceSpectrum> =
-        of.values.iter().zip(&of.flux).map(|(value, flux)| SequenceSpectrum { value: *value, flux }).collect();
+    let spectra: Vec<SequenceSpectrum> = (of.values.iter().zip(&of.flux).zip(&of.is_outside))
+        .map(|((value, flux), is_outside)| SequenceSpectrum { value: *value, flux, is_extrapolated: *is_outside })
+        .collect();
     let data = SequenceData {
         wavelength: &pictures.grid.wavelength,
         window: pictures.sequence_window,

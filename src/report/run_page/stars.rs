@@ -1,6 +1,6 @@
 //! Sections on stars: which were selected, where they stand beside isochrones, sequences, and the mystery.
 
-use super::{Run, in_table, listed, quantity};
+use super::{Facts, Run, in_table, listed, quantity};
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
 
@@ -168,7 +168,9 @@ pub(super) fn sequences(page: &mut Page, run: &Run) {
         &facts,
         &[
             "From one end of the first sequence to the other flux changes by {lab.sequences.metallicity.flux_change:.3} \
-             (root mean square over all pixels): with more metals all their lines grow deeper.",
+             (root mean square over all pixels).",
+            &lines_within(&facts),
+            &lines_beyond(&facts),
             "Up the giant branch it changes by {lab.sequences.giant_branch.flux_change:.3}, but there gravity does not act \
              alone: stars grow cooler as they climb, and molecules form. The correlation of the two changes over all pixels \
              is {lab.sequences.likeness:+.2}.",
@@ -184,8 +186,47 @@ pub(super) fn sequences(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &["Of these spectra {lab.sequences.metallicity.n_outside} and {lab.sequences.giant_branch.n_outside} lie outside the \
-           labels of the training stars, where the polynomial extrapolates."],
+           labels of the training stars, where the polynomial extrapolates; they are drawn broken."],
     );
+}
+
+/// What the strong lines do with more metals, as far as training stars tell.
+fn lines_within(facts: &Facts) -> String {
+    let of = "lab.sequences.lines_within";
+    match facts.number(&format!("{of}.n_shallower")) {
+        None => String::new(),
+        Some(0.0) => format!(
+            "All {{{of}.n_lines}} strong atomic lines of the window are deeper at [Fe/H] {{{of}.to}} than at {{{of}.from}}, \
+             the ends within the labels of the training stars."
+        ),
+        Some(_) => format!(
+            "Of {{{of}.n_lines}} strong atomic lines of the window {{{of}.n_deeper}} are deeper at [Fe/H] {{{of}.to}} than \
+             at {{{of}.from}}, the ends within the labels of the training stars; shallower are {}.",
+            shallower(facts, of)
+        ),
+    }
+}
+
+/// What they do beyond, where nobody was there to tell.
+fn lines_beyond(facts: &Facts) -> String {
+    let of = "lab.sequences.lines_beyond";
+    match facts.number(&format!("{of}.n_shallower")) {
+        None => String::new(),
+        Some(0.0) => format!("Beyond, all are deeper still at {{{of}.to}}, where the polynomial extrapolates."),
+        Some(_) => format!(
+            "Beyond, where the polynomial extrapolates, {{{of}.n_shallower}} of {{{of}.n_lines}} are shallower at {{{of}.to}} \
+             than at {{{of}.from}} ({}): no star of the training set vouches for that.",
+            shallower(facts, of)
+        ),
+    }
+}
+
+/// The lines that grow shallower, or the strongest of them.
+fn shallower(facts: &Facts, of: &str) -> String {
+    let n_named = facts.count(&format!("{of}.shallower"));
+    let names: Vec<String> = (0..n_named).map(|index| format!("{{{of}.shallower.{index}}}")).collect();
+    let are_more = facts.number(&format!("{of}.n_shallower")).is_some_and(|n| n > n_named as f64);
+    format!("{}{}", listed(&names), if are_more { " among them" } else { "" })
 }
 
 /// Placeholders for the first and the last member of a list.
@@ -352,6 +393,38 @@ mod tests {
         let mut page = Page::new("mystery");
         which_error_holds(&mut page, &run, "cannon");
         page.finish()
+    }
+
+    #[test]
+    fn lines_that_grow_shallower_with_more_metals_are_named() {
+        let json = json!({ "lab": { "sequences": {
+            "lines_within": {
+                "from": -0.5, "to": 0.0, "n_lines": 20, "n_shallower": 1, "n_deeper": 19, "shallower": ["Si I 16099"],
+            },
+            "lines_beyond": {
+                "from": 0.0, "to": 0.5, "n_lines": 20, "n_shallower": 3, "n_deeper": 17, "shallower": ["Si I 16064", "Fe I 16011"],
+            },
+        } } });
+        let facts = Facts::new(&json);
+        assert_eq!(
+            facts.plain(&lines_within(&facts)).unwrap(),
+            "Of 20 strong atomic lines of the window 19 are deeper at [Fe/H] 0 than at \u{2212}0.5, the ends within the labels \
+             of the training stars; shallower are Si I 16099."
+        );
+        assert_eq!(
+            facts.plain(&lines_beyond(&facts)).unwrap(),
+            "Beyond, where the polynomial extrapolates, 3 of 20 are shallower at 0.5 than at 0 (Si I 16064 and Fe I 16011 among \
+             them): no star of the training set vouches for that."
+        );
+        let change =
+            json!({ "from": -1.0, "to": 0.5, "n_lines": 20, "n_shallower": 0, "n_deeper": 20, "shallower": [] });
+        let json = json!({ "lab": { "sequences": { "lines_within": change, "lines_beyond": null } } });
+        let facts = Facts::new(&json);
+        let within = facts.plain(&lines_within(&facts)).unwrap();
+        assert!(
+            within.starts_with("All 20 strong atomic lines of the window are deeper at [Fe/H] 0.5 than at \u{2212}1,")
+        );
+        assert_eq!(lines_beyond(&facts), "");
     }
 
     #[test]
