@@ -225,6 +225,24 @@ fn no_files_import_each_other_in_a_circle() {
     assert_eq!(circles(&programs), Vec::<String>::new());
 }
 
+/// A `\` that went missing at the end of a line leaves its indentation in the middle of a sentence.
+#[test]
+fn no_sentence_of_a_page_has_a_gap() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report"), &mut files);
+    let is_of_a_page =
+        |file: &PathBuf| ["_page", "posterior", "saturation"].iter().any(|part| file.to_string_lossy().contains(part));
+    files.retain(is_of_a_page);
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (index, line) in text.lines().enumerate() {
+            let gap = line.trim_start().contains("    ");
+            assert!(!gap, "{}, line {}: blanks in the middle of {}", file.display(), index + 1, line.trim());
+        }
+    }
+}
+
 #[test]
 fn circles_are_seen() {
     let program = |place: &str, text: &str| (place.split("::").map(String::from).collect(), text.to_string());

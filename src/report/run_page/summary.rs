@@ -110,7 +110,8 @@ fn not_described(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &[&format!(
-            "Flagged BAD_FIT are test stars that a model does not describe, by the fits of stars held out of training              (probability below {{settings.bad_fit.probability:e}}): {}. No error quoted for them holds.",
+            "Flagged BAD_FIT are test stars that a model does not describe, by the fits of stars held out of training \
+             (probability below {{settings.bad_fit.probability:e}}): {}. No error quoted for them holds.",
             listed(&concerned)
         )],
     );
