@@ -71,7 +71,7 @@ pub fn against(title: &str, sides: Sides, panels: &[OneToOnePanel]) -> Result<Fi
     let labels: Vec<Sample> = panels.iter().map(|panel| Sample::new(panel, budget, count_cell)).collect();
     let words = [
         format!("\u{394} = {} \u{2212} {}", sides.y, sides.x),
-        format!("\u{b1} standard deviation, un{}", sides.highlighted),
+        "\u{b1} standard deviation of all stars".to_owned(),
         format!("{} only", sides.highlighted),
     ];
     let legend = Legend::new(entries(&labels, &words, sides.highlighted), grid.width - 20.0);
@@ -205,7 +205,9 @@ mod tests {
             for name in &names[..count] {
                 assert!(figure.svg.contains(&format!("catalogue {name} [K]")), "{name}");
             }
-            assert!(figure.svg.contains("Cannon &amp; &lt;friends&gt;") && figure.svg.contains("scatter 1 K"));
+            for words in ["Cannon &amp; &lt;friends&gt;", "scatter 1 K", "standard deviation of all stars"] {
+                assert!(figure.svg.contains(words), "{words}");
+            }
             let (pixels, _) = decoded(&figure.png);
             let inked = pixels.iter().filter(|&&value| value < 128).count();
             assert!(inked > pixels.len() / 500 && inked < pixels.len() / 4);

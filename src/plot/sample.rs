@@ -45,7 +45,7 @@ pub(super) struct Sample<'a> {
     pub(super) range: (f64, f64),
     /// Of the residuals, on either side of zero.
     pub(super) residual_range: f64,
-    /// Standard deviation of the residuals of stars not set apart.
+    /// Standard deviation of the residuals of all stars.
     pub(super) scatter: Option<f64>,
     /// Side of the cells in which stars are counted, if there are too many for symbols.
     pub(super) cell: Option<f64>,
@@ -70,9 +70,9 @@ impl<'a> Sample<'a> {
         let sizes = ascending(stars.iter().map(|star| star.residual().abs()));
         let typical = 1.2 * quantile(&sizes, 0.995);
         let residual_range = if typical > 1e-12 * (range.1 - range.0) { typical } else { 0.1 * (range.1 - range.0) };
-        let plain: Vec<f64> = stars.iter().filter(|star| !star.highlighted).map(Star::residual).collect();
+        let residuals: Vec<f64> = stars.iter().map(Star::residual).collect();
         let cell = (stars.len() > budget).then_some(cell);
-        Self { panel, range, residual_range, scatter: deviation(&plain), cell, stars }
+        Self { panel, range, residual_range, scatter: deviation(&residuals), cell, stars }
     }
 
     /// Whether a star lies beyond the range of the panels.
@@ -85,11 +85,11 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// Standard deviation; none for fewer than two values or for equal ones.
+/// Standard deviation about the mean (n in the denominator); none for fewer than two values or for equal ones.
 fn deviation(values: &[f64]) -> Option<f64> {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
     (values.len() > 1 && variance > 0.0).then(|| variance.sqrt())
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scatter_is_that_of_the_stars_not_set_apart() {
+    fn scatter_is_that_of_all_stars() {
         let panel = OneToOnePanel {
             name: "log g",
             unit: "dex",
@@ -107,7 +107,9 @@ mod tests {
             highlighted: &[false, false, false, true, false],
             caption: String::new(),
         };
-        assert_eq!(Sample::new(&panel, 10, 3.0).scatter, Some(1.0));
+        // 1, -1, 0 and 98.
+        let scatter = Sample::new(&panel, 10, 3.0).scatter.unwrap();
+        assert!((scatter - 1801.25_f64.sqrt()).abs() < 1e-9, "{scatter}");
         assert_eq!(deviation(&[3.0]), None);
     }
 
