@@ -7,7 +7,7 @@ use super::canvas::Canvas;
 use super::draws::{ascending, quantile};
 use super::legend::Entry;
 use super::marks::{Marker, Stroke};
-use super::palette::{BLACK, Color};
+use super::palette::Color;
 use super::ticks::padded_range;
 
 /// Pixels of a spectrum that fall on less than this width of the page are drawn as their lowest and their highest.
@@ -78,12 +78,30 @@ pub fn flux_range(flux: impl Iterator<Item = f64>) -> (f64, f64) {
     padded_range([deepest, high], 0.1)
 }
 
-/// What the legend says of the triangles of [`mark_cut`].
-pub const CUT: Entry = Entry::Symbol(Marker::Down, BLACK, "reaches beyond the frame");
+/// On which sides values reach beyond the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cut {
+    above: bool,
+    below: bool,
+}
 
-/// Whether any value lies above or below a range.
-pub fn is_cut(mut values: impl Iterator<Item = f64>, (low, high): (f64, f64)) -> bool {
-    values.any(|value| value < low || value > high)
+impl Cut {
+    /// Of values in a frame of this range.
+    pub fn of(values: impl Iterator<Item = f64>, (low, high): (f64, f64)) -> Self {
+        values.fold(Self::default(), |cut, value| cut.or(Self { above: value > high, below: value < low }))
+    }
+
+    /// Of these and others.
+    pub fn or(self, other: Self) -> Self {
+        Self { above: self.above || other.above, below: self.below || other.below }
+    }
+
+    /// What the legend says of the triangles of [`mark_cut`] in this colour: nothing where there are none.
+    pub fn entries<'t>(self, color: Color) -> impl Iterator<Item = Entry<'t>> {
+        let above = self.above.then_some(Entry::Symbol(Marker::Up, color, "reaches above the frame"));
+        let below = self.below.then_some(Entry::Symbol(Marker::Down, color, "reaches below the frame"));
+        above.into_iter().chain(below)
+    }
 }
 
 /// Marks where a spectrum reaches beyond the frame: a triangle for each run of pixels that lie above or below it.
@@ -171,6 +189,7 @@ pub(super) fn runs(pixels: Range<usize>, holds: impl Fn(usize) -> bool) -> Vec<R
 mod tests {
     use super::*;
     use crate::plot::marks::Rect;
+    use crate::plot::palette::{BLACK, BLUE};
 
     /// One unit of the page to one of wavelength.
     fn axes(width: f64) -> Axes {
@@ -199,7 +218,8 @@ mod tests {
         (flux[70], flux[500]) = (0.1, 9.0);
         let range = flux_range(flux.iter().copied());
         assert!(range.0 < 0.1 && range.1 < 2.0, "{range:?}");
-        assert!(is_cut(flux.iter().copied(), range) && !is_cut(flux[..500].iter().copied(), range));
+        let cut = |flux: &[f64]| Cut::of(flux.iter().copied(), range);
+        assert_eq!((cut(&flux), cut(&flux[..500])), (Cut { above: true, below: false }, Cut::default()));
         // No line is deeper than all the light; noise may be.
         flux[900] = -50.0;
         let range = flux_range(flux.iter().copied());
@@ -212,12 +232,27 @@ mod tests {
         flux[501] = 8.0;
         let marks = |pixels: Range<usize>| {
             let figure = crate::plot::canvas::render("cut", (100.0, 100.0), |canvas| {
-                mark_cut(canvas, &Axes { y: range, ..axes(100.0) }, &wavelength, &flux, pixels, BLACK);
+                let axes = Axes { y: range, ..axes(100.0) };
+                mark_cut(canvas, &axes, &wavelength, &flux, pixels, BLACK);
             });
             // The page is one more.
             figure.expect("renders").svg.matches("<polygon").count() - 1
         };
         assert_eq!((marks(0..8000), marks(0..900), marks(0..400)), (2, 1, 0));
+    }
+
+    #[test]
+    fn the_legend_shows_the_triangles_that_are_drawn() {
+        let symbols = |values: &[f64]| -> Vec<(Marker, Color)> {
+            let entries = Cut::of(values.iter().copied(), (0.0, 1.0)).entries(BLUE);
+            entries
+                .filter_map(|entry| if let Entry::Symbol(of, color, _) = entry { Some((of, color)) } else { None })
+                .collect()
+        };
+        assert_eq!(symbols(&[0.5, 2.0]), [(Marker::Up, BLUE)]);
+        assert_eq!(symbols(&[-0.5, 0.2]), [(Marker::Down, BLUE)]);
+        assert_eq!(symbols(&[-0.5, 7.0]), [(Marker::Up, BLUE), (Marker::Down, BLUE)]);
+        assert_eq!(symbols(&[0.5, f64::NAN]), []);
     }
 
     #[test]

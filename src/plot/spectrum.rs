@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles};
 use super::canvas::{Canvas, render};
-use super::chips::{CUT, Section, draw_between, draw_spectrum, flux_range, is_cut, mark_cut, runs, sections, span};
+use super::chips::{Cut, Section, draw_between, draw_spectrum, flux_range, mark_cut, runs, sections, span};
 use super::draws::{ascending, quantile};
 use super::grid::draw_reason;
 use super::legend::{Entry, Legend};
@@ -178,9 +178,9 @@ fn entries<'a>(
     }
     entries.extend(line_names::entries(data.lines, spans, (&[], "")));
     let of = |values: &'a [f64]| unmasked(data, rows).map(|pixel| values[pixel]);
-    let is_marked = data.spectra.iter().any(|spectrum| is_cut(of(spectrum.flux), flux_range))
-        || first_differences(data).is_some_and(|values| is_cut(of(values), (-reach, reach)));
-    entries.extend(is_marked.then_some(CUT));
+    let fluxes = data.spectra.iter().map(|spectrum| Cut::of(of(spectrum.flux), flux_range));
+    let differences = first_differences(data).map(|values| Cut::of(of(values), (-reach, reach)));
+    entries.extend(fluxes.chain(differences).fold(Cut::default(), Cut::or).entries(FLUX.color));
     entries.extend((!data.remark.is_empty()).then_some(Entry::Words(data.remark)));
     entries
 }
@@ -369,7 +369,7 @@ mod tests {
             let spectra = [NamedSpectrum { name: "star", flux }];
             let data = SpectrumData { windows: &[(16_000.0, 16_900.0)], ..data(&wavelength, &spectra) };
             let rows = sections(&wavelength, &[], data.windows, |_| true);
-            (ranges(&data, &rows).0, spectrum(&data).expect("draws").svg.contains("reaches beyond the frame"))
+            (ranges(&data, &rows).0, spectrum(&data).expect("draws").svg.contains("reaches above the frame"))
         };
         let ((low, _), is_told) = legend(&flux);
         assert!(low < 300.0 && !is_told, "{low}");

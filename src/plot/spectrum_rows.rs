@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, TITLE_SIZE, Titles, linear};
 use super::canvas::{Canvas, render};
-use super::chips::{CUT, Section, draw_spectrum, is_cut, mark_cut, sections};
+use super::chips::{Cut, Section, draw_spectrum, mark_cut, sections};
 use super::draws::{ascending, quantile};
 use super::grid::{draw_reason, draw_title};
 use super::legend::{Entry, Legend};
@@ -98,8 +98,10 @@ pub fn spectrum_rows(title: &str, data: &SpectrumRows) -> Result<Figure> {
     let preferred: Vec<String> = rows.iter().flat_map(|row| row.highlighted.iter().cloned()).collect();
     let ranges: Vec<(f64, f64)> = rows.iter().map(|row| range(row, &columns)).collect();
     let mut entries = entries(data, rows);
-    let is_cut = |(row, range): (&SpectrumRow, &(f64, f64))| is_cut(drawn(row, &columns), *range);
-    entries.extend(rows.iter().zip(&ranges).any(is_cut).then_some(CUT));
+    let cuts = rows.iter().zip(&ranges).map(|(row, range)| Cut::of(drawn(row, &columns), *range));
+    let has_reference = rows.iter().any(|row| row.reference.is_some());
+    let mark = if has_reference { BLACK } else { SPECTRUM.color };
+    entries.extend(cuts.fold(Cut::default(), Cut::or).entries(mark));
     entries.extend(line_names::entries(data.lines, &spans, (&preferred, data.highlighted_meaning)));
     entries.extend([left_out.as_str(), data.remark].into_iter().filter(|words| !words.is_empty()).map(Entry::Words));
     let legend = Legend::new(entries, PAGE_WIDTH - 20.0);
@@ -367,9 +369,9 @@ mod tests {
         let mut wild = SpectrumRow { values: vec![0.01; 2000], ..row("", None) };
         wild.values[7] = -5.0;
         let all = [Section { pixels: 0..2000, span: (0.0, 1.0) }];
-        assert!(range(&wild, &all).0 > -0.1 && is_cut(drawn(&wild, &all), range(&wild, &all)));
+        assert!(range(&wild, &all).0 > -0.1 && Cut::of(drawn(&wild, &all), range(&wild, &all)) != Cut::default());
         wild.values[7] = 0.02;
-        assert!(!is_cut(drawn(&wild, &all), range(&wild, &all)));
+        assert_eq!(Cut::of(drawn(&wild, &all), range(&wild, &all)), Cut::default());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::plot::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Titles, linear};
 use crate::plot::canvas::render;
-use crate::plot::chips::{CUT, flux_range, is_cut, known, mark_cut};
+use crate::plot::chips::{Cut, flux_range, known, mark_cut};
 use crate::plot::legend::{Entry, Legend};
 use crate::plot::marks::{Lettering, Marker, Rect, Stroke};
 use crate::plot::palette::{BLUE, GREY, VERMILLION};
@@ -28,14 +28,16 @@ pub fn draw(star: &StarSpectrum) -> Result<Figure> {
     let raw_title = if star.raw_unit.is_empty() { "flux".to_string() } else { format!("flux [{}]", star.raw_unit) };
     let rows = [(star.raw_flux.as_slice(), raw_title.as_str()), (star.flux.as_slice(), "normalized flux")];
     let ranges = rows.map(|(values, _)| flux_range(values.iter().copied()));
-    let is_cut = rows.iter().zip(ranges).any(|((values, _), range)| is_cut(values.iter().copied(), range));
+    let drawn = |values: &[f64]| chips.iter().cloned().flatten().map(|pixel| values[pixel]).collect::<Vec<f64>>();
+    let cuts = rows.iter().zip(ranges).map(|((values, _), range)| Cut::of(drawn(values).into_iter(), range));
+    let cut = cuts.fold(Cut::default(), Cut::or);
     render(&format!("spectrum of {}", star.id), (PAGE_WIDTH, HEIGHT), |canvas| {
         canvas.text((PAGE_WIDTH / 2.0, TOP / 2.0), &star.id, Lettering::new(13.0).centred());
         let mut entries = vec![
             Entry::Line(Stroke::solid(VERMILLION, 1.4), "pseudo-continuum"),
             Entry::Symbol(Marker::Dot, VERMILLION, "continuum pixels"),
         ];
-        entries.extend(is_cut.then_some(CUT));
+        entries.extend(cut.entries(BLUE));
         entries.push(Entry::Words("masked pixels are left out"));
         let legend = Legend::new(entries, PAGE_WIDTH);
         let height = (HEIGHT - TOP - BOTTOM_MARGIN - GAP - legend.height()) / 2.0;
