@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::groups::{HEALTHY, groups};
 use super::predictions::Predictions;
 use crate::findings::pulls::Pulls;
+use crate::stats::bootstrap::{Resampling, Sample, Wanted, central};
 use crate::stats::normal::normal_cdf;
-use crate::stats::robust::{median, quantile_of_sorted, robust_scatter};
+use crate::stats::robust::{median, quantile_of_sorted};
 
 /// Probabilities of the central intervals whose coverage is counted.
 pub const LEVELS: [f64; 19] =
@@ -41,6 +42,8 @@ pub struct SnrBin {
     pub snr: f64,
     /// Robust scatter of estimate - reference.
     pub scatter: f64,
+    /// Its bootstrap interval; none in runs of older versions.
+    pub scatter_interval: Option<(f64, f64)>,
     /// Median formal error; none where there is none.
     pub formal: Option<f64>,
     /// Median calibrated error; none where there is no calibration.
@@ -77,6 +80,7 @@ pub const HEALTHY_TRUTH: &str = "healthy_truth";
 /// One star's residual with the errors it is compared with, reference's own included.
 #[derive(Debug, Clone, Copy)]
 struct Compared {
+    star: usize,
     snr: f64,
     residual: f64,
     formal: f64,
@@ -99,16 +103,18 @@ impl ErrorCheck {
     }
 }
 
-/// Every check that the predictions allow.
-pub fn error_checks(predictions: &Predictions) -> ErrorChecks {
+/// Every check that the predictions allow; intervals hold a fraction `level` of the resamples of the stars.
+pub fn error_checks(predictions: &Predictions, resampling: &Resampling, level: f64) -> ErrorChecks {
     let all: Vec<usize> = (0..predictions.n_stars()).collect();
     let (catalogue, errors) = (&predictions.catalogue, &predictions.catalogue_errors);
     let exact = Array2::zeros(catalogue.raw_dim());
     let healthy = groups(predictions).and_then(|mut groups| groups.remove(HEALTHY));
     let mut checks = ErrorChecks::new();
     let mut add = |name: &str, references: &Array2<f64>, errors: &Array2<f64>, stars: &[usize]| {
-        let label =
-            |(k, label): (usize, &String)| (label.clone(), check_label(predictions, references, errors, stars, k));
+        let label = |(k, label): (usize, &String)| {
+            let compared = compared(predictions, references, errors, stars, k);
+            (label.clone(), check_label(&compared, resampling, level))
+        };
         checks.insert(name.to_string(), predictions.label_names.iter().enumerate().map(label).collect());
     };
     add(CATALOGUE, catalogue, errors, &all);
@@ -122,40 +128,50 @@ pub fn error_checks(predictions: &Predictions) -> ErrorChecks {
     checks
 }
 
-fn check_label(
+/// The stars that have an estimate of a label and a reference.
+fn compared(
     predictions: &Predictions,
     references: &Array2<f64>,
     reference_errors: &Array2<f64>,
     stars: &[usize],
     k: usize,
-) -> LabelErrorCheck {
+) -> Vec<Compared> {
     let compared = |star: &usize| {
         let own = reference_errors[[*star, k]];
         let with_own = |error: f64| if own.is_finite() { error.hypot(own) } else { error };
         Compared {
+            star: *star,
             snr: predictions.snr[*star],
             residual: predictions.estimates.labels[[*star, k]] - references[[*star, k]],
             formal: with_own(predictions.estimates.error(*star, k)),
             calibrated: with_own(predictions.calibrated_errors[[*star, k]]),
         }
     };
-    let compared: Vec<Compared> = stars.iter().map(compared).filter(|star| star.residual.is_finite()).collect();
+    stars.iter().map(compared).filter(|star| star.residual.is_finite()).collect()
+}
+
+fn check_label(compared: &[Compared], resampling: &Resampling, level: f64) -> LabelErrorCheck {
     LabelErrorCheck {
         formal: ErrorCheck::new(compared.iter().map(|star| (star.residual, star.formal))),
         calibrated: ErrorCheck::new(compared.iter().map(|star| (star.residual, star.calibrated))),
-        along_snr: along_snr(&compared),
+        along_snr: along_snr(compared, resampling, level),
     }
 }
 
 /// Quantile bins of about as many stars each.
-fn along_snr(stars: &[Compared]) -> Vec<SnrBin> {
+fn along_snr(stars: &[Compared], resampling: &Resampling, level: f64) -> Vec<SnrBin> {
     let mut stars: Vec<&Compared> = stars.iter().filter(|star| star.snr.is_finite()).collect();
     stars.sort_by(|a, b| a.snr.total_cmp(&b.snr));
     // One SNR for all makes no bins.
     let varies = stars.first().zip(stars.last()).is_some_and(|(first, last)| first.snr < last.snr);
     let n_bins = if varies { SNR_BINS.min(stars.len() / STARS_PER_BIN) } else { 0 };
+    let bins: Vec<&[&Compared]> =
+        (0..n_bins).map(|bin| &stars[bin * stars.len() / n_bins..(bin + 1) * stars.len() / n_bins]).collect();
+    let samples: Vec<Sample> =
+        bins.iter().map(|stars| Sample::new(stars.iter().map(|star| (star.star, star.residual)))).collect();
+    let resamples = resampling.summaries(&samples, Wanted::Medians);
     let bin = |index: usize| {
-        let stars = &stars[index * stars.len() / n_bins..(index + 1) * stars.len() / n_bins];
+        let stars = bins[index];
         let of = |value: fn(&Compared) -> f64| -> Vec<f64> { stars.iter().map(|star| value(star)).collect() };
         let finite = |values: Vec<f64>| median(&values.into_iter().filter(|v| v.is_finite()).collect::<Vec<f64>>());
         let known = |value: f64| value.is_finite().then_some(value);
@@ -165,7 +181,8 @@ fn along_snr(stars: &[Compared]) -> Vec<SnrBin> {
         SnrBin {
             n_stars: stars.len(),
             snr: quantile_of_sorted(&of(|star| star.snr), 0.5),
-            scatter: robust_scatter(&of(|star| star.residual)),
+            scatter: samples[index].summary().robust_scatter,
+            scatter_interval: Some(central(resamples[index].iter().map(|summary| summary.robust_scatter), level)),
             formal: known(finite(of(|star| star.formal))),
             calibrated: known(finite(of(|star| star.calibrated))),
             formal_pull: width(|star| star.formal),
@@ -210,9 +227,13 @@ mod tests {
         }
     }
 
+    fn checked(predictions: &Predictions) -> ErrorChecks {
+        error_checks(predictions, &Resampling { n_stars: predictions.n_stars(), n_resamples: 200, seed: 3 }, 0.95)
+    }
+
     #[test]
     fn honest_errors_pass_every_check_and_bold_ones_fail_them() {
-        let checks = error_checks(&predictions(20_000));
+        let checks = checked(&predictions(20_000));
         for (group, n_stars) in [(TRUTH, 20_000), (HEALTHY_TRUTH, 18_000), (CATALOGUE, 20_000)] {
             let LabelErrorCheck { formal, calibrated, along_snr } = &checks[group]["teff"];
             let (formal, calibrated) = (formal.as_ref().unwrap(), calibrated.as_ref().unwrap());
@@ -231,6 +252,13 @@ mod tests {
             assert!(formal.coverage[9] < calibrated.coverage[9] && formal.pit[0] > calibrated.pit[0]);
             assert_eq!((along_snr.len(), along_snr.iter().map(|bin| bin.n_stars).sum::<usize>()), (6, n_stars));
             assert!(along_snr.windows(2).all(|pair| pair[0].snr < pair[1].snr));
+            // 1.17 / sqrt(3000) = 0.021 on either side, twice for 95%; the interval is known to a tenth of that.
+            for bin in along_snr {
+                let (low, high) = bin.scatter_interval.unwrap();
+                assert!(low < bin.scatter && bin.scatter < high, "{group}: {bin:?}");
+                let half_width = (high - low) / (2.0 * bin.scatter);
+                assert!((0.02..0.08).contains(&half_width), "{group}: {half_width}");
+            }
         }
     }
 
@@ -242,7 +270,7 @@ mod tests {
         assert_eq!(too_high.coverage, too_low.coverage);
         let mut biased = predictions(2000);
         biased.estimates.labels += 10.0;
-        let pit = error_checks(&biased)[TRUTH]["teff"].calibrated.clone().unwrap().pit;
+        let pit = checked(&biased)[TRUTH]["teff"].calibrated.clone().unwrap().pit;
         let half = |bins: &[usize]| bins.iter().sum::<usize>();
         // Phi(1) = 0.84 of the references lie below their estimates.
         let below = half(&pit[..PIT_BINS / 2]) as f64 / 2000.0;
@@ -256,7 +284,7 @@ mod tests {
         some.calibrated_errors.fill(f64::NAN);
         some.catalogue_errors.fill(f64::NAN);
         some.snr.fill(f64::NAN);
-        let checks = error_checks(&some);
+        let checks = checked(&some);
         assert_eq!(checks.keys().collect::<Vec<_>>(), [CATALOGUE]);
         let check = &checks[CATALOGUE]["teff"];
         assert!(check.formal.is_some() && check.calibrated.is_none() && check.along_snr.is_empty());

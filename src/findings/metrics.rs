@@ -178,7 +178,7 @@ pub fn summarize(
         labels_vs_truth: predictions.truth.as_ref().map(|truth| against(&truth.labels, &all)).unwrap_or_default(),
         by_pathology,
         saturation: saturation(predictions, settings.level),
-        error_checks: error_checks(predictions),
+        error_checks: error_checks(predictions, &resampling, settings.level),
         n_train,
         n_test: predictions.n_stars(),
         chi2_reduced_median: median(&chi2),

@@ -67,6 +67,8 @@ const NOT_A_CROWD: usize = 4;
 const MOST_NAMED: usize = 12;
 const TOP_MARGIN: f64 = 10.0;
 const ASPECT: f64 = 0.78;
+/// What the legend says of [`step_aside`].
+const ASIDE: &str = "points side by side belong to one value";
 const ZERO: Stroke = Stroke::solid(GREY.faded(0.6), 0.8);
 
 /// Draws the panels. Numbers of very different size make an axis logarithmic.
@@ -78,7 +80,8 @@ pub fn line_panels(figure: &LineFigure, panels: &[LinePanel]) -> Result<Figure> 
         return Err(Error::Figure { figure: "lines".to_owned(), detail: "no quantity to draw".to_owned() });
     }
     let grid = PanelGrid::new(figure.title, panels.len(), TOP_MARGIN, |side| ASPECT * side);
-    let legend = Legend::new(entries(figure), grid.width - 20.0);
+    let is_aside = panels.iter().any(|panel| panel.curves.len() > 1);
+    let legend = Legend::new(entries(figure, is_aside), grid.width - 20.0);
     let height = grid.height + legend.height() + 6.0;
     render("lines", (grid.width, height), |canvas| {
         grid.draw_title(canvas, figure.title);
@@ -185,7 +188,7 @@ fn style(is_second: bool, color: Color) -> (Stroke, Marker) {
     }
 }
 
-fn entries<'a>(figure: &LineFigure<'a>) -> Vec<Entry<'a>> {
+fn entries<'a>(figure: &LineFigure<'a>, is_aside: bool) -> Vec<Entry<'a>> {
     let kinds = figure.kinds;
     let line = |index: usize| Entry::Line(Stroke::solid(kind(index, kinds.len()), 2.2), kinds[index].as_str());
     let mut entries = if kinds.len() > 1 { Entry::of_kinds(kinds.len(), MOST_NAMED, line) } else { Vec::new() };
@@ -195,6 +198,7 @@ fn entries<'a>(figure: &LineFigure<'a>) -> Vec<Entry<'a>> {
         entries.push(Entry::Track(stroke, marker, words));
     }
     entries.push(Entry::Words(figure.remark));
+    entries.extend(is_aside.then_some(Entry::Words(ASIDE)));
     entries
 }
 
@@ -258,6 +262,7 @@ mod tests {
         for words in ["scatter of Teff [K]", "continuum.order", "linear", "quadratic", "robust", "bars: intervals"] {
             assert!(svg.contains(words), "{words}");
         }
+        assert!(svg.contains(ASIDE));
         for tick in [">\n1\n<", ">\n2\n<", ">\n3\n<"] {
             assert!(svg.contains(tick), "{tick:?} in {svg}");
         }
@@ -271,6 +276,7 @@ mod tests {
             without_bars.points.iter_mut().for_each(|point| point.interval = (f64::NAN, f64::NAN));
             let panel = LinePanel { title: String::new(), curves: vec![without_bars] };
             let svg = line_panels(&figure(&[], &[]), &[panel]).expect("draws").svg;
+            assert!(!svg.contains(ASIDE), "one curve has nothing to step aside from");
             (svg.matches("stroke-width=\"13\"").count(), svg.contains("no values"))
         };
         // One more in the legend.

@@ -34,7 +34,7 @@ pub fn write(experiment: &Experiment, outcome: &Outcome, folder: &Path) -> Resul
     let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
     let comparison = outcome.comparison.as_ref().map(|comparison| figures::comparison::draw(comparison, &contestants));
     let lab = outcome.lab.as_ref().map(figures::lab::draw);
-    let drawn = [Some(figures::calibration::draw(&outcome.models)), comparison, lab];
+    let drawn = [Some(figures::calibration::draw(&outcome.models, experiment.config.bootstrap.level)), comparison, lab];
     let drawn = drawn.into_iter().flatten().map(as_far_as_it_can_be).collect::<Result<Vec<_>>>()?;
     for (name, figure) in drawn.into_iter().flatten() {
         figures::write(&place, &name, &figure)?;

@@ -10,11 +10,12 @@ use crate::plot::snr::{SnrBin, SnrPanel, errors_against_snr};
 use crate::report::{label_title, title_with_unit};
 
 /// Coverage curves and PIT histograms of all models together, and for each calibrated one its errors along SNR. Held against
-/// the truth of healthy stars where that is known, else against the catalogue. None without calibrated errors.
+/// the truth of healthy stars where that is known, else against the catalogue. None without calibrated errors. Bootstrap intervals
+/// hold a fraction `level` of the resamples.
 ///
 /// # Errors
 /// [`crate::error::Error::Figure`].
-pub fn draw(models: &[ModelOutcome]) -> Result<Vec<NamedFigure>> {
+pub fn draw(models: &[ModelOutcome], level: f64) -> Result<Vec<NamedFigure>> {
     let models: Vec<&ModelOutcome> = models.iter().filter(|model| !model.calibration.is_empty()).collect();
     let Some(first) = models.first() else { return Ok(Vec::new()) };
     let has = |name: &&str| models.iter().all(|model| model.metrics.error_checks.contains_key(*name));
@@ -65,13 +66,14 @@ pub fn draw(models: &[ModelOutcome]) -> Result<Vec<NamedFigure>> {
         ("coverage".to_string(), coverage("Stars within central intervals", &data)?),
         ("pit".to_string(), pit_histograms("Claimed probability of a label below the reference", &pit)?),
     ];
+    let along_snr_words = format!("{words}; bars: {:.0}% bootstrap interval", 100.0 * level);
     for model in &models {
         let panel = |label: &String| {
             let bins = of(model, label).map(|check| check.along_snr).unwrap_or_default();
             let bin = |bin: &crate::findings::error_check::SnrBin| SnrBin {
                 snr: bin.snr,
                 scatter: bin.scatter,
-                scatter_interval: (f64::NAN, f64::NAN),
+                scatter_interval: bin.scatter_interval.unwrap_or((f64::NAN, f64::NAN)),
                 formal: bin.formal.unwrap_or(f64::NAN),
                 calibrated: bin.calibrated.unwrap_or(f64::NAN),
             };
@@ -79,7 +81,7 @@ pub fn draw(models: &[ModelOutcome]) -> Result<Vec<NamedFigure>> {
         };
         let panels: Vec<SnrPanel> = labels.iter().map(panel).filter(|panel| !panel.bins.is_empty()).collect();
         if !panels.is_empty() {
-            let figure = errors_against_snr(&format!("{}: errors along SNR", model.name), &panels, words)?;
+            let figure = errors_against_snr(&format!("{}: errors along SNR", model.name), &panels, &along_snr_words)?;
             figures.push((format!("errors_along_snr-{}", model.name), figure));
         }
     }

@@ -74,6 +74,7 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
                      residuals below; {{models.{model}.n_flagged_any}} stars carry a flag and are drawn in another \
                      colour."
                 ),
+                "Broken lines are one standard deviation, of all these stars, on either side of equality.",
                 &format!(
                     "In Teff the bias is {{{}:+.1}} K and the scatter {{{}:.1}} K (robust {{{}:.1}} K).",
                     of("bias"),
@@ -168,7 +169,11 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
         run.show(
             page,
             &format!("errors_along_snr-{model}"),
-            &[&format!("{model}: scatter of the test stars along SNR, beside formal and calibrated errors.")],
+            &[
+                &format!("{model}: scatter of the test stars along SNR, beside formal and calibrated errors."),
+                "Bars are bootstrap intervals of {interval_level:%0}. The points of each bin stand side by side, and belong \
+                 to one SNR.",
+            ],
         );
     }
     combinations(page, run);
