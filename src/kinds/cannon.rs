@@ -34,6 +34,7 @@ impl Model for CannonConfig {
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
         let train = |job: &Job, config: &CannonConfig| Ok(train_cannon(job, config)?.0);
+        // How many nuisance spectra there are, where that was left to stars held out; the plain Cannon has none to settle.
         let (settled, choice) = timings.measure("train", || settle_nuisances(job, self, &train))?;
         let mut trained = timings.measure("train", || CannonOfStars::train(job, &settled))?;
         trained.report.nuisance_choice = choice;
@@ -157,6 +158,20 @@ impl Trained for CannonOfStars {
     }
 }
 
+/// What is to be feared where training stars are few for the coefficients of a pixel, and whether gravely. Quadratics bear fewer stars
+/// than cubics, whose ends swing.
+fn few_stars(n_stars: usize, n_terms: usize, order: usize) -> Option<(bool, &'static str)> {
+    if (n_terms + 1..2 * n_terms).contains(&n_stars) {
+        let grave = "hardly determine them: labels will have several minima; lower the order, or give more stars";
+        return Some((true, grave));
+    }
+    let are_few = order > 2 && (2 * n_terms..10 * n_terms).contains(&n_stars);
+    are_few.then_some((
+        false,
+        "are few: with less than some ten times as many a lower order is often better; compare both",
+    ))
+}
+
 /// A Cannon of the training stars that have all their labels.
 pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedCannon, CannonReport)> {
     let Context { set, settings, compute, progress } = job.context;
@@ -166,13 +181,11 @@ pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedC
     let (flux, ivar) = spectra_of_rows(set, &trainable);
     let scaled = scaler.scale(labels.view());
     let n_terms = Vectorizer::new(set.label_names.len(), config.order).n_terms();
-    if (n_terms + 1..2 * n_terms).contains(&trainable.len()) {
-        tracing::warn!(
-            "{}: {} training stars for {n_terms} coefficients per pixel hardly determine them: labels will have several \
-             minima; lower the order, or give more stars",
-            job.name,
-            trainable.len()
-        );
+    // Of the parts of the training stars that are held out it is said once, of all of them.
+    let doubt =
+        few_stars(trainable.len(), n_terms, config.order).filter(|(is_grave, _)| *is_grave || job.place.is_some());
+    if let Some((_, words)) = doubt {
+        tracing::warn!("{}: {} training stars for {n_terms} coefficients per pixel {words}", job.name, trainable.len());
     }
     let preparation = job.context.preparation();
     if let Some(latent) = &config.latent {
@@ -206,4 +219,20 @@ pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedC
     };
     let latent_labels = Array2::zeros((labels.nrows(), 0));
     Ok((TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels }, report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_stars_for_a_cubic_are_told_and_the_ordinary_quadratic_is_not_scolded() {
+        let grave = |n_stars, n_terms, order| few_stars(n_stars, n_terms, order).map(|(is_grave, _)| is_grave);
+        // The quickstart, and a fold of its calibration.
+        assert_eq!((grave(200, 21, 2), grave(133, 21, 2)), (None, None));
+        assert_eq!((grave(200, 56, 3), grave(559, 56, 3), grave(560, 56, 3)), (Some(false), Some(false), None));
+        assert_eq!((grave(111, 56, 3), grave(112, 56, 3), grave(30, 21, 2)), (Some(true), Some(false), Some(true)));
+        // Training refuses these itself.
+        assert_eq!(grave(21, 21, 2), None);
+    }
 }
