@@ -1,5 +1,6 @@
 //! The guides in `docs`, followed to the letter: their files are written, their commands run, in a folder like a clone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -62,6 +63,43 @@ fn follow(name: &str) -> tempfile::TempDir {
     folder
 }
 
+/// What the commands and files of a guide call runs and folders.
+fn names_taken(guide: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for Block { language, text } in blocks(guide) {
+        let first = text.lines().next().unwrap_or_default();
+        if let Some(file) = first.strip_suffix(".toml").filter(|_| language == "toml") {
+            names.extend(file.rsplit(['/', ' ']).next().map(String::from));
+        }
+        let joined = text.replace("\\\n", " ");
+        for command in joined.lines().filter(|line| language == "sh" && line.starts_with("maury ")) {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let given = words.windows(2).filter(|pair| ["--name", "--out"].contains(&pair[0]));
+            names.extend(given.map(|pair| pair[1].to_string()));
+            assert!(words[1] != "posterior" || words.contains(&"--out"), "the folder that all share: {command}");
+        }
+    }
+    names
+}
+
+/// A reader may follow them all in one clone.
+#[test]
+fn no_two_guides_call_their_runs_or_folders_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut guides = vec![root.join("README.md")];
+    guides.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut owners: BTreeMap<String, &Path> = BTreeMap::new();
+    for guide in &guides {
+        for name in names_taken(&std::fs::read_to_string(guide).unwrap()) {
+            let owner = *owners.entry(name.clone()).or_insert(guide.as_path());
+            assert_eq!(owner, guide.as_path(), "{name} is in both");
+        }
+    }
+    assert!(
+        ["lines", "layers", "first-orders", "posterior-first", "cubic"].iter().all(|name| owners.contains_key(*name))
+    );
+}
+
 #[test]
 fn the_first_hour_goes_as_written() {
     let folder = follow("your-first-hour.md");
@@ -69,7 +107,7 @@ fn the_first_hour_goes_as_written() {
     let report = std::fs::read_to_string(here.join("experiments/first/latest/report.html")).unwrap();
     assert!(report.contains("The mystery star") && report.contains("2M21235315+1244123"));
     assert!(here.join("figures/spectrum-2M21235315+1244123.svg").is_file());
-    assert!(here.join("posterior/summary.csv").is_file());
+    assert!(here.join("posterior-first/summary.csv").is_file());
 }
 
 #[test]
@@ -79,7 +117,7 @@ fn another_survey_goes_as_written() {
         return;
     }
     let folder = follow("your-own-survey.md");
-    let metrics = std::fs::read_to_string(folder.path().join("experiments/mine/latest/metrics.json")).unwrap();
+    let metrics = std::fs::read_to_string(folder.path().join("experiments/lines/latest/metrics.json")).unwrap();
     let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
     // Lines that follow the labels give them back, if only four: the labels' own spread is 346 K.
     let scatter = metrics["models"]["cannon"]["labels"]["teff"]["robust_scatter"].as_f64().unwrap();
@@ -103,7 +141,7 @@ fn label_transfer_goes_as_written() {
 #[test]
 fn a_new_network_goes_as_written() {
     let folder = follow("add-a-network.md");
-    for file in ["mine/latest/report.html", "longer/latest/report.html", "sweep/latest/sweep.csv"] {
+    for file in ["layers/latest/report.html", "longer/latest/report.html", "sweep/latest/sweep.csv"] {
         assert!(folder.path().join("experiments").join(file).is_file(), "{file}");
     }
 }
