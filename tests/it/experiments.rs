@@ -20,6 +20,27 @@ fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {
     assert_eq!(experiment.config.models.keys().collect::<Vec<_>>(), ["cubic", "quadratic"]);
 }
 
+/// Those that are only a part are a part of one that extends the mock lab.
+#[test]
+fn every_toml_in_the_readme_is_a_valid_experiment() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("configs")).unwrap();
+    for preset in ["mock.toml", "apogee.toml"].map(|name| format!("configs/{name}")) {
+        std::fs::copy(root.join(&preset), folder.path().join(&preset)).unwrap();
+    }
+    let path = folder.path().join("block.toml");
+    let blocks: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() > 5, "{blocks:?}");
+    for block in blocks {
+        let whole = block.contains("extends = ");
+        let text = if whole { block.to_string() } else { format!("extends = \"configs/mock.toml\"\n{block}") };
+        std::fs::write(&path, &text).unwrap();
+        Experiment::load(&path, &[], None).unwrap_or_else(|err| panic!("{err} in\n{text}"));
+    }
+}
+
 #[test]
 fn the_network_in_the_readme_is_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
