@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::comparison::{agreements_with_best, signed};
 use super::figures::comparison::NamedFigure;
 use super::html::{Cell, Page};
-use super::{in_unit, label_title, percent, plain, title_with_unit};
+use super::{counted, in_unit, label_title, percent, plain, title_with_unit};
 use crate::findings::comparison::Comparison;
 use crate::findings::comparison::across_runs::ComparedRun;
 use crate::findings::comparison::contestant::Contestant;
@@ -105,9 +105,9 @@ fn summary(comparison: &Comparison, contestants: &[Contestant]) -> String {
     let in_order = comparison.labels.iter().filter_map(|label| best.metrics.labels.get_key_value(label));
     let scatters: Vec<String> = in_order.map(scatter).collect();
     let mut text = format!(
-        "{} models, {} test stars. {} has the smallest robust scatter over the labels ({}).",
-        contestants.len(),
-        comparison.n_stars,
+        "{}, {}. {} has the smallest robust scatter over the labels ({}).",
+        counted(contestants.len(), "model"),
+        counted(comparison.n_stars, "test star"),
         best.name,
         scatters.join(", ")
     );
