@@ -14,6 +14,7 @@ use crate::findings::groups::HEALTHY;
 use crate::findings::metrics::LabelMetrics;
 use crate::findings::pulls::EXPECTED_WITHIN;
 use crate::spectra::labels::unit;
+use crate::stars::truth::in_table;
 
 /// Stars that speak against the catalogue shown on the page; the JSON has all.
 const MOST_SUSPECTS: usize = 40;
@@ -386,7 +387,10 @@ fn suspects(page: &mut Page, subject: &Subject) {
                 Cell::number(number(suspect.catalogue)),
                 Cell::words(models.collect::<Vec<_>>().join(", ")),
                 Cell::number(suspect.truth.map_or("-".into(), number)),
-                Cell::words(suspect.pathology.as_deref().unwrap_or_default()),
+                Cell::words(match suspect.pathology.as_deref().unwrap_or_default() {
+                    word if word == in_table("") => HEALTHY,
+                    word => word,
+                }),
             ]
         })
         .collect();
