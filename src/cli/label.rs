@@ -279,7 +279,8 @@ mod tests {
         let text = table(&[star, unread], &["teff".to_string()]);
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(cells[6..], ["12345.7", "±", "0.1", "939408000.28", "BAD_FIT", "star.fits"], "{text}");
-        let ends = |word: &str| text.lines().find_map(|line| Some(line[..line.find(word)? + word.len()].chars().count()));
+        let ends =
+            |word: &str| text.lines().find_map(|line| Some(line[..line.find(word)? + word.len()].chars().count()));
         assert_eq!(ends("chi2_red"), ends("939408000.28"), "{text}");
         let files: Vec<usize> = text.lines().take(3).map(|line| line.rfind(' ').unwrap()).collect();
         assert!(text.lines().nth(2).unwrap().contains("- ± -") && files[1] == files[2], "{text}");
