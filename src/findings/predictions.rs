@@ -276,7 +276,7 @@ mod tests {
         let predictions = Predictions {
             ids: ["a", "b", "c"].map(String::from).to_vec(),
             label_names: vec!["teff".into()],
-            catalogue: array![[4512.345_703_125], [4500.0], [4500.0]],
+            catalogue: array![[4_512.345_703_125], [4500.0], [4500.0]],
             catalogue_errors: Array2::from_elem((3, 1), 20.0),
             calibrated_errors: Array2::from_elem((3, 1), 45.123_456_789),
             truth: Some(Truth {
@@ -285,7 +285,7 @@ mod tests {
             }),
             snr: vec![80.512_345_678; 3],
             estimates: LabelEstimates {
-                labels: Array2::from_elem((3, 1), 4505.512_345_678_912),
+                labels: Array2::from_elem((3, 1), 4_505.512_345_678_912),
                 covariance: Array3::from_elem((3, 1, 1), 25.0),
                 chi2: vec![100.0; 3],
                 n_pixels: vec![298; 3],
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(rows[0], "a,4512.3457,4505.51,5.0,45.123,49.357,4510.25,80.512,0.3367,0,none");
         assert!(rows[1].ends_with(",0,binary") && rows[2].ends_with(",0,"), "{text}");
         let back = Predictions::read(&folder.path().join("predictions.fits")).unwrap();
-        assert_eq!((back.estimates.labels[[0, 0]], back.snr[0]), (4505.512_345_678_912, 80.512_345_678));
+        assert_eq!((back.estimates.labels[[0, 0]], back.snr[0]), (4_505.512_345_678_912, 80.512_345_678));
         assert_eq!(back.truth.unwrap().pathology, predictions.truth.unwrap().pathology);
     }
 
