@@ -66,7 +66,8 @@ pub fn execute(args: &CleanArgs) -> anyhow::Result<()> {
         }
     }
     let looked = format!("looked through {}, and into this folder", looked.join(", "));
-    say(&format!("{text}{:>12}  in {count} files and folders {what}; {looked}\n", megabytes(bytes)))?;
+    let things = if count == 1 { "file or folder" } else { "files and folders" };
+    say(&format!("{text}{:>12}  in {count} {things} {what}; {looked}\n", megabytes(bytes)))?;
     failed.map_or(Ok(()), |err| Err(err.into()))
 }
 
