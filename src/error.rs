@@ -58,7 +58,7 @@ pub enum Error {
         detail: String,
     },
     /// A selection or split left too few stars to go on.
-    #[error("{stage}: {n_stars} stars left, at least {needed} needed; {remedy}")]
+    #[error("{stage}: {n_stars} star{} left, at least {needed} needed; {remedy}", if *n_stars == 1 { "" } else { "s" })]
     TooFewStars {
         /// Where the stars ran out.
         stage: String,

@@ -59,10 +59,15 @@ pub fn execute(args: &CleanArgs) -> anyhow::Result<()> {
         text += &format!("{:>12}  {}  ({})\n", megabytes(leftover.bytes), leftover.path.display(), leftover.what);
     }
     let what = if args.dry_run { "can be removed" } else { "removed" };
-    let looked: Vec<String> =
-        folders.iter().chain([&args.experiments]).map(|path| path.display().to_string()).collect();
+    let mut looked: Vec<String> = Vec::new();
+    for folder in folders.iter().chain([&args.experiments]).map(|path| path.display().to_string()) {
+        if !looked.contains(&folder) {
+            looked.push(folder);
+        }
+    }
     let looked = format!("looked through {}, and into this folder", looked.join(", "));
-    say(&format!("{text}{:>12}  in {count} files and folders {what}; {looked}\n", megabytes(bytes)))?;
+    let things = if count == 1 { "file or folder" } else { "files and folders" };
+    say(&format!("{text}{:>12}  in {count} {things} {what}; {looked}\n", megabytes(bytes)))?;
     failed.map_or(Ok(()), |err| Err(err.into()))
 }
 

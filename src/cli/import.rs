@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::say;
+use crate::data::files;
 use crate::device::{Compute, DeviceSettings};
 use crate::error::Error;
+use crate::report::counted;
 use crate::spectra::continuum::{ContinuumSettings, MOST_ORDER};
 use crate::training::import::{ForeignCannon, import};
 
@@ -39,7 +41,7 @@ pub struct ImportArgs {
     /// `shipped`, or a list of continuum pixels.
     #[arg(long, default_value_t = ContinuumSettings::default().pixels)]
     continuum_pixels: String,
-    /// The model folder to make.
+    /// The model folder to make: a new one, or an empty one.
     out: PathBuf,
 }
 
@@ -60,15 +62,19 @@ pub fn execute(args: &ImportArgs) -> anyhow::Result<()> {
         training_labels: args.training_labels.clone(),
         continuum,
     };
-    let model = import(&foreign, &compute)?;
-    model.save(&args.out)?;
+    // Beside what an earlier model left (its calibration, say) this would be quoted as that one is.
+    let model = files::fill_folder(&args.out, |folder| {
+        let model = import(&foreign, &compute)?;
+        model.save(folder).map(|()| model)
+    })?;
     let valid = model.cannon.valid_pixels().into_iter().filter(|valid| *valid).count();
     say(&format!(
-        "{}: {} labels ({}), {} terms, {valid} pixels, {} training stars\n",
+        "{}: {} ({}), {}, {}, {}\n",
         args.out.display(),
-        model.scaler.n_labels(),
+        counted(model.scaler.n_labels(), "label"),
         model.scaler.names.join(", "),
-        model.cannon.vectorizer().n_terms(),
-        model.training_labels.nrows()
+        counted(model.cannon.vectorizer().n_terms(), "term"),
+        counted(valid, "pixel"),
+        counted(model.training_labels.nrows(), "training star")
     ))
 }

@@ -18,7 +18,7 @@ use crate::labelling::journal::{LabelJournal, Trust, foreign_table};
 use crate::labelling::label_table::TableForm;
 use crate::labelling::labeller::{LabelledStar, Labeller};
 use crate::progress::Progress;
-use crate::report::{in_unit, label_title};
+use crate::report::{in_unit, label_title, plain};
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
 use crate::stars::spectra::SpectrumSource;
@@ -223,28 +223,66 @@ fn discard_empty(journal: Option<LabelJournal>) -> Result<()> {
     journal.filter(LabelJournal::is_empty).map_or(Ok(()), LabelJournal::discard)
 }
 
-/// The first rows of the labels, for people.
+/// The first rows of the labels, for people: columns as wide as what stands in them, and never less than a blank apart.
 fn table(stars: &[LabelledStar], label_names: &[String]) -> String {
-    let mut text = format!("{:<24}", "id");
-    for label in label_names {
-        text += &format!("{:>20}", format!("{} [{}]", label_title(label), unit(label)));
-    }
-    let flags: Vec<String> = stars.iter().map(|star| star_flags::describe(star.flags)).collect();
-    let width = flags.iter().map(String::len).max().unwrap_or_default().max("flags".len());
-    text += &format!("{:>10}  {:<width$}  file\n", "chi2_red", "flags");
-    for (star, flags) in stars.iter().zip(&flags) {
-        text += &format!("{:<24}", star.id);
+    let head = label_names.iter().map(|label| format!("{} [{}]", label_title(label), unit(label)));
+    let head = ["id".to_string()].into_iter().chain(head).chain(["chi2_red", "flags", "file"].map(String::from));
+    let row = |star: &LabelledStar| {
         // Calibrated errors are the ones to believe.
         let errors = if star.calibrated_errors.is_empty() { &star.errors } else { &star.calibrated_errors };
-        for ((label, value), error) in label_names.iter().zip(&star.labels).zip(errors) {
-            let number = |value: f64| in_unit(value, unit(label));
-            text += &format!("{:>20}", format!("{} ± {}", number(*value), number(*error)));
-        }
-        let chi2 = if star.chi2_reduced.is_nan() { "-".into() } else { format!("{:.2}", star.chi2_reduced) };
-        text += &format!("{chi2:>10}  {flags:<width$}  {}\n", star.file);
+        let measured = label_names.iter().enumerate().map(|(k, label)| {
+            // What could not be read has none.
+            let number = |values: &[f64]| in_unit(values.get(k).copied().unwrap_or(f64::NAN), unit(label));
+            format!("{} ± {}", number(&star.labels), number(errors))
+        });
+        let end = [plain(star.chi2_reduced, 2), star_flags::describe(star.flags), star.file.clone()];
+        [star.id.clone()].into_iter().chain(measured).chain(end).collect::<Vec<String>>()
+    };
+    let rows: Vec<Vec<String>> = [head.collect()].into_iter().chain(stars.iter().map(row)).collect();
+    let least = [24].into_iter().chain(label_names.iter().map(|_| 19)).chain([9, 0, 0]);
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = least.enumerate().map(|(column, least)| least.max(widest(column))).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let [id, measured @ .., flags, file] = &row[..] else { continue };
+        text += &format!("{id:<0$}", widths[0]);
+        measured.iter().zip(&widths[1..]).for_each(|(cell, width)| text += &format!(" {cell:>width$}"));
+        text += &format!("  {flags:<0$}  {file}\n", widths[widths.len() - 2]);
     }
     if stars.iter().any(|star| star.flags & star_flags::BAD_FIT != 0) {
         text += "BAD_FIT: the model does not describe the star; no error quoted for it holds\n";
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_the_table_never_run_together() {
+        let star = LabelledStar {
+            file: "star.fits".into(),
+            id: "an identifier of some thirty letters".into(),
+            snr: 80.0,
+            labels: vec![12345.678],
+            errors: vec![0.0738],
+            covariances: Vec::new(),
+            calibrated_errors: Vec::new(),
+            chi2: 0.0,
+            chi2_reduced: 939_408_000.28,
+            fraction_masked: 0.0,
+            flags: star_flags::BAD_FIT,
+            values: Vec::new(),
+        };
+        let unread = LabelledStar { labels: Vec::new(), errors: Vec::new(), chi2_reduced: f64::NAN, ..star.clone() };
+        let text = table(&[star, unread], &["teff".to_string()]);
+        let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(cells[6..], ["12345.7", "±", "0.1", "939408000.28", "BAD_FIT", "star.fits"], "{text}");
+        let ends =
+            |word: &str| text.lines().find_map(|line| Some(line[..line.find(word)? + word.len()].chars().count()));
+        assert_eq!(ends("chi2_red"), ends("939408000.28"), "{text}");
+        let files: Vec<usize> = text.lines().take(3).map(|line| line.rfind(' ').unwrap()).collect();
+        assert!(text.lines().nth(2).unwrap().contains("- ± -") && files[1] == files[2], "{text}");
+    }
 }

@@ -57,7 +57,7 @@ pub fn execute(args: &MockArgs, bars: &Bars) -> anyhow::Result<()> {
     let (files, fields) = match args.format {
         MockFormat::Dr17 => ("allStar.fits, spectra/", ""),
         // SDSS-V has none.
-        MockFormat::SdssV => ("spectro/, apogee/", " --set selection.fields=[]"),
+        MockFormat::SdssV => ("spectro/, apogee/", " --set 'selection.fields=[]'"),
     };
     let catalogue = survey::catalogue(&args.out, args.format);
     let (spectra, truth) = (survey::spectra(&args.out, args.format), survey::truth(&args.out));

@@ -40,9 +40,10 @@ pub const POSTERIORS: &str = "posterior";
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  maury posterior --model checkpoints/payne-hband tests/data/apStar-dr17-2M19485057+5005279.fits\n  \
-    maury posterior --model MODEL --prior teff=normal:4500:200 --prior logg=uniform:0:4 star.fits\n  \
-    maury posterior --model MODEL --priors priors.toml --sampler nuts star.fits\n  \
-    maury posterior --model MODEL --flux flux.npy --error error.npy --ids stars.csv --star star007\n\n\
+    maury posterior --model MODEL --prior teff=normal:4500:200 --prior logg=uniform:0:4 --out cool star.fits\n  \
+    maury posterior --model MODEL --priors priors.toml --sampler nuts --out nuts star.fits\n  \
+    maury posterior --model MODEL --flux flux.npy --error error.npy --ids stars.csv --star star007 --out mine\n\n\
+    A folder holds what one model and the same settings made: others need one of their own (--out), or --overwrite.\n\n\
     A file of priors holds what [posterior] of an experiment does:\n  \
     prior.joint = \"training\"\n  prior.labels.teff.normal = { mean = 4500, sigma = 200 }\n  nuisances.noise_inflation = 1.0"
 )]

@@ -11,8 +11,8 @@ use crate::data::selection::Selection;
 use crate::device::Compute;
 use crate::experiment::folds::folds;
 use crate::findings::look_alikes;
-use crate::report::figures;
 use crate::report::tables::cuts_table;
+use crate::report::{counted, figures};
 use crate::spectra::labels::sun_like_logg;
 use crate::spectra::prepared::PreparedSet;
 use crate::stars::prepare::{Source, prepare};
@@ -81,7 +81,8 @@ fn masking(set: &PreparedSet, masked_bits: &[u8]) -> String {
     }
     let lost = set.quality.iter().filter(|quality| quality.chips_lost > 0).count();
     let unusable = set.quality.iter().filter(|quality| quality.n_good == 0).count();
-    text += &format!("{lost} stars lost a chip, {unusable} have no usable pixel\n");
+    let have = if unusable == 1 { "has" } else { "have" };
+    text += &format!("{} lost a chip, {unusable} {have} no usable pixel\n", counted(lost, "star"));
     let residuals: Vec<f64> = set.quality.iter().map(|q| q.continuum_residual).filter(|r| r.is_finite()).collect();
     if !residuals.is_empty() {
         let typical = quantile(&residuals, 0.5);

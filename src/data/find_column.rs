@@ -32,10 +32,18 @@ pub fn find_column<'a>(path: &Path, names: &'a [String], wanted: &str, remedy: &
     let more = if names.len() > found.len() { ", ..." } else { "" };
     Err(Error::MissingColumn {
         path: path.to_path_buf(),
-        column: wanted.into(),
+        column: spelt_as(names, wanted),
         found: found.join(", ") + more,
         remedy,
     })
+}
+
+/// A name that is shouted where the table's own are not, as those would be spelt.
+fn spelt_as(names: &[String], wanted: &str) -> String {
+    let is_quiet = |name: &str| !name.chars().any(|c| c.is_ascii_uppercase());
+    let is_shouted = !wanted.chars().any(|c| c.is_ascii_lowercase());
+    let all_quiet = !names.is_empty() && names.iter().all(|name| is_quiet(name));
+    if is_shouted && all_quiet { wanted.to_lowercase() } else { wanted.into() }
 }
 
 #[cfg(test)]
@@ -50,5 +58,9 @@ mod tests {
             .to_string();
         assert_eq!(message, "allStar.fits: no column FE_H (it has FE_H_ERR, M_H, TEFF); is this an allStar table?");
         assert_eq!(find_column(Path::new("x"), &names, "teff", "").unwrap(), "TEFF");
+        let quiet = ["teff", "logg"].map(String::from);
+        let message = |wanted: &str| find_column(Path::new("x"), &quiet, wanted, "").unwrap_err().to_string();
+        assert!(message("SNR").contains("no column snr (it has"), "{}", message("SNR"));
+        assert!(message("SnR").contains("no column SnR"), "{}", message("SnR"));
     }
 }

@@ -275,11 +275,13 @@ fn choose_hdu(fits: &mut FitsReader, key: Option<&str>) -> Result<usize> {
     let Some(&(hdu, n_rows)) = filled.first() else { return fits.first_table() };
     if tables.len() > 1 {
         let (path, name) = (fits.path().display().to_string(), hdu_name(fits, hdu));
+        let name = if name == hdu.to_string() { String::new() } else { format!(" ({name})") };
         let others = match filled.len() {
             1 => "no other table has any".to_string(),
+            2 => format!("1 more table has some; {path}[NAME] or [NUMBER] picks one"),
             n => format!("{} more tables have some; {path}[NAME] or [NUMBER] picks one", n - 1),
         };
-        tracing::info!("{path}: HDU {hdu} ({name}) is read, {n_rows} rows; {others}");
+        tracing::info!("{path}: HDU {hdu}{name} is read, {n_rows} rows; {others}");
     }
     Ok(hdu)
 }

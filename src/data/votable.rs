@@ -58,10 +58,13 @@ impl VoTable {
         if key.is_none() && filled.len() > 1 {
             let path = path.display();
             tracing::info!(
-                "{path}: table {} is read, {} rows; {} more tables have some; {path}[NAME] or [NUMBER] picks one",
+                "{path}: table {} is read, {} rows; {}; {path}[NAME] or [NUMBER] picks one",
                 names[index],
                 tables[index].n_rows,
-                filled.len() - 1
+                match filled.len() - 1 {
+                    1 => "1 more table has some".to_string(),
+                    n => format!("{n} more tables have some"),
+                }
             );
         }
         let Some(table) = tables.into_iter().nth(index) else {

@@ -1,9 +1,13 @@
 //! What an experiment file says, defaults filled in.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::run_folder::RESOLVED;
 use super::sweep::Sweep;
@@ -57,8 +61,8 @@ pub struct ExperimentConfig {
     pub models: BTreeMap<String, ModelConfig>,
     /// How labels are fitted.
     pub fit: FitSettings,
-    /// Posteriors of all test stars, for models with a likelihood; none unless named.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Posteriors of all test stars, for models with a likelihood; none unless named, or `false`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "unless_false")]
     pub posterior: Option<PosteriorSettings>,
     /// How errors are held against stars that trained.
     pub calibration: CalibrationSettings,
@@ -70,8 +74,8 @@ pub struct ExperimentConfig {
     pub comparison: ComparisonSettings,
     /// Which stars are outliers, and how they are looked into.
     pub outliers: OutlierSettings,
-    /// What the classic lab asks of a run beside the comparison of models; nothing unless named.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What the classic lab asks of a run beside the comparison of models; nothing unless named, or `false`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "unless_false")]
     pub lab: Option<LabSettings>,
     /// What TensorBoard is told of networks in training.
     pub tensorboard: TensorBoardSettings,
@@ -82,6 +86,27 @@ pub struct ExperimentConfig {
     /// Keys that take several values each, every combination of which is run.
     #[serde(skip_serializing_if = "Sweep::is_empty")]
     pub sweep: Sweep,
+}
+
+/// A table of settings, or `false`, which takes back what another file names.
+fn unless_false<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    struct Named<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Named<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+            formatter.write_str("a table of settings, or false")
+        }
+
+        fn visit_bool<E: serde::de::Error>(self, is_named: bool) -> Result<Option<T>, E> {
+            if is_named { Err(E::invalid_value(Unexpected::Bool(true), &self)) } else { Ok(None) }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(Named(PhantomData))
 }
 
 impl Default for ExperimentConfig {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::Table;
 
+use super::advice::{advice, plain, read};
 use crate::data::files;
 use crate::error::{Error, Result, nearest_name};
 
@@ -28,7 +29,7 @@ impl Layers {
     /// # Errors
     /// [`Error::Io`]; [`Error::Config`] naming file, line and the nearest valid name.
     pub fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<Self> {
-        let own = Layer { name: path.display().to_string(), text: files::read_text(path)?, is_file: true };
+        let own = Layer { name: path.display().to_string(), text: read(path)?, is_file: true };
         own.check::<T>()?;
         let mut layers = Vec::new();
         if let Some(base) = own.table()?.get("extends").and_then(toml::Value::as_str) {
@@ -136,25 +137,24 @@ impl Layers {
 
 impl Layer {
     fn table(&self) -> Result<Table> {
-        self.text.parse().map_err(|err| self.error(&err))
+        self.text.parse().map_err(|err: toml::de::Error| Error::Config(self.told(&err, &hint(err.message()))))
     }
 
     /// Another layer may give what is missing in this one.
     fn check<T: DeserializeOwned>(&self) -> Result<()> {
         match toml::from_str::<T>(&self.text) {
-            Err(err) if !err.message().starts_with("missing field") => Err(self.error(&err)),
+            Err(err) if !err.message().starts_with("missing field") => {
+                let advice = advice::<T>(&self.text, err.span(), err.message()).map(|advice| format!("\n{advice}"));
+                Err(Error::Config(self.told(&err, &advice.unwrap_or_else(|| hint(err.message())))))
+            }
             _ => Ok(()),
         }
     }
 
-    fn error(&self, err: &toml::de::Error) -> Error {
-        let message = plain(err.message());
-        let hint = hint(&message);
-        if !self.is_file {
-            return Error::Config(format!("{}: {message}{hint}", self.name));
-        }
+    fn told(&self, err: &toml::de::Error, advice: &str) -> String {
         // toml's own text draws the line with a caret.
-        Error::Config(format!("{}: {}{hint}", self.name, plain(err.to_string().trim_end())))
+        let message = if self.is_file { err.to_string() } else { err.message().to_string() };
+        format!("{}: {}{advice}", self.name, plain(message.trim_end()))
     }
 
     /// Line (from 1) where a dotted key gets its value here. Its parts may be tables, or quoted dots inside one key.
@@ -177,24 +177,6 @@ impl Layer {
             };
         }
     }
-}
-
-/// What TOML's reader says, in words of people who write no Rust.
-pub(super) fn plain(message: &str) -> String {
-    const WHOLE: &str = "expected a whole number, 0 or more";
-    let words = [
-        ("expected usize", WHOLE),
-        ("expected u64", WHOLE),
-        ("expected u32", WHOLE),
-        ("expected u8", WHOLE),
-        ("expected i64", "expected a whole number"),
-        ("expected f64", "expected a number"),
-        ("expected f32", "expected a number"),
-        ("expected a boolean", "expected true or false"),
-        ("wanted exactly 1 element, more than 1 element", "two kinds are named where one is to be chosen"),
-        ("wanted exactly 1 element, found 0 elements", "no kind is named where one is to be chosen"),
-    ];
-    words.iter().fold(message.to_string(), |text, (from, to)| text.replace(from, to))
 }
 
 /// What `T` has against a table.

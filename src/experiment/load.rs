@@ -112,6 +112,56 @@ mod tests {
     }
 
     #[test]
+    fn natural_mistakes_are_answered_with_what_to_write() {
+        for (set, said) in [
+            ("split.folds=5", "write split.folds.k = 5"),
+            ("split=folds", "`folds` has settings of its own: write split.folds.k = VALUE"),
+            ("models.b.network.architecture=mlp", "write models.b.network.architecture.mlp = {} for its defaults"),
+            ("models.b.network.architecture=residual-cnn", "write models.b.network.architecture.residual-cnn = {}"),
+            ("models.cannon.order=3", "did you mean `models.cannon.cannon.order`?"),
+            ("models.cubic.order=3", "did you mean `models.cubic.cannon.order`?"),
+            ("models.mine=ridge", "write models.mine.ridge = {} for its defaults"),
+            ("labels=teff,logg", "write labels = [\"teff\", \"logg\"]"),
+            ("labels=[teff,logg]", "write labels = [\"teff\", \"logg\"]"),
+            ("continuum=3", "write continuum.NAME = VALUE, where NAME is one of "),
+            ("models.b.network.architecture=5", "where NAME is one of linear, mlp, "),
+            ("lab=1", "expected a table of settings, or false\nwrite lab.NAME = VALUE"),
+        ] {
+            let told = refusal("", &[set]);
+            assert!(told.contains(said) && told.contains(&format!("--set '{set}'")), "{set}: {told}");
+            assert!(!told.contains("struct") && !told.contains("variant,") && !told.contains("sequence"), "{told}");
+        }
+        assert_eq!(load(DATA, &["models.b.network.architecture=linear"]).unwrap().config.models.len(), 1);
+        // In a file the line is told as well.
+        let told = refusal("seed = 1\nlabels = \"teff\"\n[split]\nfolds = { k = 3 }", &[]);
+        assert!(told.contains("line 2") && told.contains("write labels = [\"teff\"]"), "{told}");
+        let told = refusal("seed = 1\n[models.b.network]\narchitecture = \"starnet\"", &[]);
+        assert!(told.contains("write models.b.network.architecture.starnet = {} for its defaults"), "{told}");
+    }
+
+    #[test]
+    fn what_a_file_names_can_be_taken_back() {
+        let text = format!("[lab]\nfeatures = 10\n[posterior.sampler]\ndraws = 100\n{DATA}");
+        let taken = load(&text, &["lab=false", "posterior=false"]).unwrap().config;
+        assert!(taken.lab.is_none() && taken.posterior.is_none());
+        let told = load(&text, &["posterior=true", "lab=false"]).unwrap_err().to_string();
+        assert!(told.contains("expected a table of settings, or false"), "{told}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_has_its_namesakes_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("quickstart.toml"), DATA).unwrap();
+        let told = |name: &str| Experiment::load(&folder.path().join(name), &[], None).unwrap_err().to_string();
+        let right = folder.path().join("quickstart.toml").display().to_string();
+        for wrong in ["quickstart", "quikstart.toml"] {
+            let told = told(wrong);
+            assert!(told.contains("no such file; did you mean ") && told.contains(&format!("{right}?")), "{told}");
+        }
+        assert!(told("zzz.toml").contains("zzz.toml: cannot read"), "{}", told("zzz.toml"));
+    }
+
+    #[test]
     fn combinations_name_models_of_the_experiment_and_come_after_them() {
         let ridge = "[models.ridge.ridge]\n[models.latent.cannon]\n";
         let of = |of: &str, rest: &str| format!("{rest}{ridge}[models.both.combination]\nof = {of}\n{DATA}");

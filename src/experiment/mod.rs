@@ -1,5 +1,6 @@
 //! One TOML file to one outcome: settings, cross-validation, sweeps, outliers and the lab, and the run's folder.
 
+mod advice;
 pub mod clean;
 pub mod config;
 pub mod emulate;

@@ -180,12 +180,11 @@ impl Outcome {
     /// [`crate::error::Error::Io`], [`crate::error::Error::Fits`].
     pub fn write(&self, folder: &Path) -> Result<RunMetrics> {
         for (index, model) in self.models.iter().enumerate() {
-            let columns = model.predictions.columns();
             if index == 0 {
-                write_table(&folder.join("predictions"), "PREDICTIONS", &columns)?;
+                model.predictions.write(&folder.join("predictions"))?;
             }
             if self.models.len() > 1 {
-                write_table(&folder.join(format!("predictions-{}", model.name)), "PREDICTIONS", &columns)?;
+                model.predictions.write(&folder.join(format!("predictions-{}", model.name)))?;
             }
             if let Some(Posteriors { stars, .. }) = &model.posteriors {
                 let Predictions { ids, label_names, flags, .. } = &model.predictions;

@@ -7,9 +7,11 @@ use ndarray::{Array1, Array2, Array3, Axis, Zip, s};
 use crate::data::fits::Column;
 use crate::data::table::Table;
 use crate::error::{Error, Result};
+use crate::labelling::digits::{Digits, cell};
 use crate::models::LabelEstimates;
 use crate::spectra::labels::{pairs, unit};
-use crate::stars::truth::Truth;
+use crate::spectra::star_table::{name_flags, write_both};
+use crate::stars::truth::{Truth, of_table};
 
 /// Estimated labels beside the catalogue's, one row per star.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,7 +115,7 @@ impl Predictions {
         let (snr, chi2) = (optional("snr")?, optional("chi2_reduced")?);
         let flags = if table.has("flags") { table.flags("flags", rows.clone())? } else { vec![0; rows.len()] };
         let pathology = match table.has("pathology") {
-            true => Some(table.texts("pathology", rows.clone(), remedy)?),
+            true => Some(table.texts("pathology", rows.clone(), remedy)?.into_iter().map(of_table).collect()),
             false => None,
         };
         let n_labels = label_names.len();
@@ -137,6 +139,19 @@ impl Predictions {
             if square > 0.0 { square.sqrt() } else { f64::NAN }
         });
         Ok(Self { ids, label_names, catalogue, catalogue_errors, truth, snr, estimates, calibrated_errors, flags })
+    }
+
+    /// Writes `<stem>.fits`, which holds every digit, and `<stem>.csv`, which holds those that mean something: both or none.
+    ///
+    /// # Errors
+    /// Those of [`write_both`].
+    pub fn write(&self, stem: &Path) -> Result<()> {
+        let columns = self.columns();
+        let digits: Vec<Digits> = columns.iter().map(|column| digits_of(&column.name, &columns)).collect();
+        write_both(stem, &columns, &|column, row| cell(&columns, &digits, column, row), |file| {
+            file.table("PREDICTIONS", &columns)?;
+            name_flags(file, "flags")
+        })
     }
 
     /// The columns of `predictions.fits` and `.csv`.
@@ -169,10 +184,22 @@ impl Predictions {
             columns.push(Column::f64(name, unit, self.estimates.covariance.slice(s![.., a, b]).to_vec()));
         }
         columns.push(Column::i64("flags", self.flags.clone()));
-        if let Some(pathology) = self.truth.as_ref().and_then(|truth| truth.pathology.clone()) {
-            columns.push(Column::text("pathology", pathology));
+        if let Some(truth) = self.truth.as_ref().filter(|truth| truth.pathology.is_some()) {
+            let word = |star: usize| truth.pathology_in_table(star).unwrap_or_default().to_string();
+            columns.push(Column::text("pathology", (0..self.n_stars()).map(word).collect()));
         }
         columns
+    }
+}
+
+/// How a column is written in CSV: what was measured by what it means, what was given as it came.
+fn digits_of(name: &str, columns: &[Column]) -> Digits {
+    let error_of = |label: &str| columns.iter().position(|column| column.name == format!("{label}_error"));
+    let is_given = name.ends_with("_truth") || name.ends_with("_catalogue") && !name.ends_with("_against_catalogue");
+    match name.strip_suffix("_estimate").and_then(error_of) {
+        Some(error) => Digits::OfError(error),
+        None if is_given => Digits::Given,
+        None => Digits::Significant,
     }
 }
 
@@ -242,6 +269,40 @@ mod tests {
             let second = back.select(&[1], &[0]);
             assert_eq!((second.ids, second.estimates.chi2_reduced(0)), (vec!["b".to_string()], 2.0));
         }
+    }
+
+    #[test]
+    fn text_has_the_digits_that_mean_something_and_names_the_healthy() {
+        let predictions = Predictions {
+            ids: ["a", "b", "c"].map(String::from).to_vec(),
+            label_names: vec!["teff".into()],
+            catalogue: array![[4_512.345_703_125], [4500.0], [4500.0]],
+            catalogue_errors: Array2::from_elem((3, 1), 20.0),
+            calibrated_errors: Array2::from_elem((3, 1), 45.123_456_789),
+            truth: Some(Truth {
+                labels: array![[4510.25], [4600.0], [f64::NAN]],
+                pathology: Some(["", "binary", ""].map(String::from).to_vec()),
+            }),
+            snr: vec![80.512_345_678; 3],
+            estimates: LabelEstimates {
+                labels: Array2::from_elem((3, 1), 4_505.512_345_678_912),
+                covariance: Array3::from_elem((3, 1, 1), 25.0),
+                chi2: vec![100.0; 3],
+                n_pixels: vec![298; 3],
+                flags: vec![0; 3],
+            },
+            flags: vec![0; 3],
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("predictions");
+        predictions.write(&stem).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("predictions.csv")).unwrap();
+        let rows: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(rows[0], "a,4512.3457,4505.51,5.0,45.123,49.357,4510.25,80.512,0.3367,0,none");
+        assert!(rows[1].ends_with(",0,binary") && rows[2].ends_with(",0,"), "{text}");
+        let back = Predictions::read(&folder.path().join("predictions.fits")).unwrap();
+        assert_eq!((back.estimates.labels[[0, 0]], back.snr[0]), (4_505.512_345_678_912, 80.512_345_678));
+        assert_eq!(back.truth.unwrap().pathology, predictions.truth.unwrap().pathology);
     }
 
     #[test]

@@ -229,6 +229,25 @@ impl ScaledPrior {
             && !self.hull.as_ref().is_some_and(|hull| hull.is_outside(labels))
     }
 
+    /// By how many standard deviations, of prior and fit together, the two disagree about the label that they disagree about most; 0
+    /// where the prior is flat. Of a mixture the nearest Gaussian counts, and walls do not.
+    ///
+    /// `best` are the labels of the fit, and `covariance`, [n_labels, n_labels], is theirs.
+    pub fn disagreement(&self, best: &[f64], covariance: &DMatrix<f64>) -> f64 {
+        let from = |precision: &DMatrix<f64>, pull: &DVector<f64>| {
+            let told: Vec<usize> = (0..self.n_labels()).filter(|k| precision[(*k, *k)] > 0.0).collect();
+            let factor = precision.select_rows(&told).select_columns(&told).cholesky().filter(|_| !told.is_empty());
+            let Some(factor) = factor else { return 0.0 };
+            let (mean, spread) = (factor.solve(&pull.select_rows(&told)), factor.inverse());
+            let sigmas = |(row, k): (usize, &usize)| {
+                (best[*k] - mean[row]).abs() / (covariance[(*k, *k)] + spread[(row, row)]).sqrt()
+            };
+            told.iter().enumerate().map(sigmas).fold(0.0, f64::max)
+        };
+        let of_mixture = self.mixture.iter().map(|c| from(&c.precision, &(&c.precision * &c.mean))).reduce(f64::min);
+        from(&self.precision, &self.pull).max(of_mixture.unwrap_or(0.0))
+    }
+
     /// How fast the prior falls off about some labels: a positive semidefinite matrix, for the mass of a sampler. Walls count
     /// as the Gaussian of their extent.
     pub fn curvature(&self, labels: &DVector<f64>) -> DMatrix<f64> {
@@ -299,6 +318,22 @@ mod tests {
         assert!((prior.curvature(&DVector::zeros(2))[(1, 1)] - 12.0 / 16.0).abs() < 1e-12);
         let words = settings(text).words(&scaler().names, 60).join("; ");
         assert_eq!(words, "teff: normal, 4600 K +- 100 K; logg: uniform from 1 dex to 3 dex");
+    }
+
+    #[test]
+    fn disagreement_is_told_in_errors_of_prior_and_fit_together() {
+        let covariance = DMatrix::from_diagonal(&DVector::from_column_slice(&[0.09, 0.01]));
+        let about = |text: &str, best: &[f64]| {
+            settings(text).scaled(&scaler(), training().view()).unwrap().disagreement(best, &covariance)
+        };
+        // 4600 K is 0.5 and 80 K are 0.4; with the fit's 0.3 that is 0.5.
+        let normal = "labels.teff.normal = { mean = 4600, sigma = 80 }";
+        assert!((about(normal, &[3.0, 9.0]) - 5.0).abs() < 1e-9, "{}", about(normal, &[3.0, 9.0]));
+        assert_eq!(about("labels.logg.uniform = { min = 1, max = 3 }", &[3.0, 9.0]), 0.0);
+        // log g of the training stars is 2 by some 0.4.
+        for joint in ["joint = \"training\"", "joint.mixture.components = 2"] {
+            assert!(about(joint, &[0.0, 0.0]) < 4.0 && about(joint, &[0.0, 9.0]) > 5.0, "{joint}");
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::device::{Compute, to_f64};
 /// Scaled standard deviations beyond which nothing is known of a label: the posterior has no bounds worth the name.
 const UNBOUNDED: f64 = 1e3;
 
+/// Standard deviations, of prior and fit together, beyond which the two contradict each other about a label.
+pub const CONTRADICTION: f64 = 5.0;
+
 /// ln of the posterior, up to a constant, as a function of each star's parameters.
 ///
 /// ```text
@@ -62,8 +65,8 @@ pub struct Approximation {
     pub centre: Vec<f64>,
     /// Lower triangular root of its covariance.
     pub root: DMatrix<f64>,
-    /// Whether the best fit lay beyond a wall of the prior.
-    pub was_excluded: bool,
+    /// Whether the best fit lay beyond a wall of the prior, or farther than [`CONTRADICTION`] from what it says of a label.
+    pub is_against_prior: bool,
 }
 
 /// Why a star has no posterior.
@@ -325,18 +328,23 @@ impl<C: ChiSquare> Posterior<C> {
             centre.push(t);
             precision[(n_inputs, n_inputs)] = half_n + pull;
         }
-        let labels = DVector::from_column_slice(&centre[..n_labels]);
-        let mut of_labels = precision.view_mut((0, 0), (n_labels, n_labels));
-        of_labels += self.prior.curvature(&labels);
         if let Some(penalty) = &self.penalty {
             let mut of_inputs = precision.view_mut((0, 0), (n_inputs, n_inputs));
             of_inputs += &penalty.precision;
         }
+        // A fit that does not hold its labels contradicts nothing.
+        let contradicts = root_of_inverse(&precision).is_some_and(|root| {
+            let of_labels = root.rows(0, n_labels);
+            self.prior.disagreement(&best[..n_labels], &(of_labels * of_labels.transpose())) > CONTRADICTION
+        });
+        let labels = DVector::from_column_slice(&centre[..n_labels]);
+        let mut of_labels = precision.view_mut((0, 0), (n_labels, n_labels));
+        of_labels += self.prior.curvature(&labels);
         let root = root_of_inverse(&precision).ok_or(Unsampled::Unbounded)?;
         if (0..root.nrows()).any(|row| root.row(row).norm() > UNBOUNDED) {
             return Err(Unsampled::Unbounded);
         }
-        Ok(Approximation { centre, root, was_excluded })
+        Ok(Approximation { centre, root, is_against_prior: was_excluded || contradicts })
     }
 
     /// Moves every centre by a Newton step where that is uphill and allowed; drops stars whose density is not finite.

@@ -114,7 +114,7 @@ impl StarPosterior {
     }
 
     /// What draws of labels in their own units say.
-    pub fn of(draws: &Draws, n_labels: usize, inflates_noise: bool, was_excluded: bool) -> Self {
+    pub fn of(draws: &Draws, n_labels: usize, inflates_noise: bool, is_against_prior: bool) -> Self {
         let marginals = draws.marginals(n_labels);
         let last = draws.values.ncols() - 1;
         let noise = inflates_noise.then(|| draws.marginal(last));
@@ -130,7 +130,7 @@ impl StarPosterior {
         if draws.divergences() as f64 > TOLERATED_DIVERGENCES * draws.values.nrows() as f64 {
             flags |= star_flags::DIVERGENT;
         }
-        if was_excluded {
+        if is_against_prior {
             flags |= star_flags::PRIOR_AGAINST_DATA;
         }
         Self {
@@ -306,11 +306,11 @@ impl<S: Samplable> Likelihood for S {
         let started = Instant::now();
         let draws = draw_star(&prepared, 0, sampler, &settings.sampler, &label_scaler(self), seed, progress)?;
         let approximation = &prepared.approximations[0];
-        let excluded = approximation.as_ref().is_ok_and(|approximation| approximation.was_excluded);
+        let contradicts = approximation.as_ref().is_ok_and(|approximation| approximation.is_against_prior);
         let (n_labels, inflates) = (self.n_labels(), prepared.posterior.inflates_noise());
         let posterior = draws.as_ref().map_or_else(
             || StarPosterior::none(n_labels),
-            |draws| StarPosterior::of(draws, n_labels, inflates, excluded),
+            |draws| StarPosterior::of(draws, n_labels, inflates, contradicts),
         );
         let (reason, sampling_s) = (approximation.as_ref().err().copied(), started.elapsed().as_secs_f64());
         Ok(Sampled { estimates: prepared.estimates, draws, reason, posterior, fit_s, sampling_s })
@@ -341,11 +341,11 @@ impl<S: Samplable> Likelihood for S {
             let seed = seed.wrapping_add(start as u64);
             let sampled =
                 hmc::sample(&prepared.posterior, &approximations, &settings.sampler, seed, progress, |star, draws| {
-                    let excluded =
-                        approximations[star].as_ref().is_some_and(|approximation| approximation.was_excluded);
+                    let contradicts =
+                        approximations[star].as_ref().is_some_and(|approximation| approximation.is_against_prior);
                     let draws = draws.unscaled(&scaler.pivot, &scaler.scale);
                     progress.advance(1);
-                    StarPosterior::of(&draws, n_labels, inflates, excluded)
+                    StarPosterior::of(&draws, n_labels, inflates, contradicts)
                 })?;
             let none = || StarPosterior::none(n_labels);
             let flagged = sampled.into_iter().zip(prepared.estimates.flags).map(|(sampled, flags)| {

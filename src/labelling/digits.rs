@@ -9,9 +9,11 @@ const OF_ERROR: f64 = 1e-3;
 
 /// How a column is written in CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Digits {
+pub enum Digits {
     /// As it is, to the last bit.
     All,
+    /// As it was given: a number of 32 bits with the digits that tell it from the next one.
+    Given,
     /// To five digits.
     Significant,
     /// To five digits, and to so many that rounding is less than a thousandth of the error, which the column at this place holds.
@@ -19,13 +21,17 @@ pub(super) enum Digits {
 }
 
 /// The cell of a row.
-pub(super) fn cell(columns: &[Column], digits: &[Digits], column: usize, row: usize) -> String {
+pub fn cell(columns: &[Column], digits: &[Digits], column: usize, row: usize) -> String {
     let Some(value) = number(&columns[column], row).filter(|value| value.is_finite() && *value != 0.0) else {
         return columns[column].cell(row);
     };
     let significant = SIGNIFICANT - 1 - value.abs().log10().floor() as i32;
     let decimals = match digits.get(column) {
         None | Some(Digits::All) => None,
+        Some(Digits::Given) => {
+            let short = value as f32;
+            return if f64::from(short) == value { format!("{short:?}") } else { columns[column].cell(row) };
+        }
         Some(Digits::Significant) => Some(significant),
         Some(Digits::OfError(error)) => match number(&columns[*error], row) {
             Some(error) if error > 0.0 && error.is_finite() => {
@@ -81,6 +87,8 @@ mod tests {
         let third = 1.0 / 3.0;
         let columns =
             [Column::f64("a", "", vec![third]), Column::i64("n", vec![123_456_789]), Column::f32("b", "", vec![0.1])];
+        let given = [Column::f64("c", "", vec![f64::from(-0.2345679_f32), third])];
+        assert_eq!([0, 1].map(|row| cell(&given, &[Digits::Given], 0, row)), ["-0.2345679", "0.3333333333333333"]);
         let digits = [Digits::All, Digits::Significant, Digits::Significant];
         assert_eq!(
             [0, 1, 2].map(|column| cell(&columns, &digits, column, 0)),

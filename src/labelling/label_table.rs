@@ -163,7 +163,7 @@ impl LabelTable {
             measured.extend(calibrated.map(|column| (column, Digits::Significant)));
         }
         measured.push((Column::f64("chi2_reduced", "", chi2_reduced), Digits::Significant));
-        measured.push((Column::f64("fraction_masked", "", fraction_masked), Digits::All));
+        measured.push((Column::f64("fraction_masked", "", fraction_masked), Digits::Significant));
         let covariances = std::mem::take(&mut self.numbers).into_iter().skip(N_HEAD + 3 * self.label_names.len());
         for ((_, _, name, unit), values) in pairs(&self.label_names).into_iter().zip(covariances) {
             measured.push((Column::f64(name, unit, values), Digits::Significant));

@@ -3,7 +3,7 @@
 pub mod astra;
 mod astra_table;
 pub mod best_fits;
-mod digits;
+pub mod digits;
 pub mod journal;
 pub mod label_table;
 pub mod labeller;

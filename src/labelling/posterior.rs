@@ -35,7 +35,7 @@ pub struct PosteriorSampler {
 /// What one spectrum gave.
 #[derive(Debug, Clone)]
 pub struct SampledStar {
-    /// The spectrum, and the labels of its best fit.
+    /// The spectrum, the labels of its best fit, and chi^2 with the spectrum's own errors, the same that `maury label` gives.
     pub star: LabelledStar,
     /// The draws, labels in their own units; `None` if it could not be sampled.
     pub draws: Option<Draws>,
@@ -115,14 +115,16 @@ impl PosteriorSampler {
         }
         let spectra = SpectraBatch::new(batch.flux.view(), batch.ivar.view(), &self.compute);
         // Whether the model describes the star is asked without the nuisances of the posterior, as `maury label` asks it.
-        let judged = self.judge.estimate_labels(&spectra)?.flags[0] & star_flags::BAD_FIT;
+        let judged = self.judge.estimate_labels(&spectra)?;
         let read_s = started.elapsed().as_secs_f64();
         let grid = self.spectra.grid();
         let Sampled { estimates, draws, reason, posterior, fit_s, sampling_s } =
             self.model.likelihood.sample_star(&spectra, grid, &prior, settings, sampler, seed, progress)?;
         let mut star = batch.stars.remove(0);
         star.set_estimates(&estimates, 0);
-        star.flags |= judged | posterior.flags;
+        // What is sampled may have errors that make room for a misfit, which is then seen in no chi^2.
+        (star.chi2, star.chi2_reduced) = (judged.chi2[0], judged.chi2_reduced(0));
+        star.flags |= judged.flags[0] & star_flags::BAD_FIT | posterior.flags;
         Ok(SampledStar { star, draws, reason, posterior, fit_s: read_s + fit_s, sampling_s })
     }
 }

@@ -11,6 +11,9 @@ use super::ticks::padded_range;
 use super::{Figure, PAGE_WIDTH};
 use crate::error::{Error, Result};
 
+/// Beyond this an R-hat is not written out: of chains that stand still apart from each other it grows without bound.
+pub const MOST_R_HAT: f64 = 100.0;
+
 /// Chains of a sampler and what was found out about them.
 #[derive(Debug, Clone, Copy)]
 pub struct TraceData<'a> {
@@ -99,7 +102,10 @@ pub(super) fn longest(data: &TraceData) -> usize {
 
 /// R-hat of a label.
 pub(super) fn r_hat(data: &TraceData, label: usize) -> String {
-    format!("R-hat {}", number(data.r_hat[label], 3))
+    match data.r_hat[label] {
+        r_hat if r_hat > MOST_R_HAT => format!("R-hat >{MOST_R_HAT}"),
+        r_hat => format!("R-hat {}", number(r_hat, 3)),
+    }
 }
 
 /// All that is known of a label's chains.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{in_unit, label_title, percent, plain, title_with_unit};
+use super::{counted, in_unit, label_title, percent, plain, title_with_unit};
 use crate::findings::comparison::Comparison;
 use crate::findings::comparison::agreement::AgreedLabel;
 use crate::findings::comparison::contestant::Contestant;
@@ -140,7 +140,7 @@ fn suspects(comparison: &Comparison) -> String {
         .collect();
     format!(
         "  {} on which models agree with each other and not with the catalogue ({}): against_catalogue in the JSON\n",
-        if ids.len() == 1 { "1 star".to_string() } else { format!("{} stars", ids.len()) },
+        counted(ids.len(), "star"),
         counts.join(", ")
     )
 }
@@ -149,9 +149,9 @@ fn suspects(comparison: &Comparison) -> String {
 pub fn metrics(comparison: &Comparison, contestants: &[Contestant]) -> String {
     let name_width = contestants.iter().map(|of| of.name.chars().count()).max().unwrap_or(0) + 2;
     let mut text = format!(
-        "{} models on {} test stars, estimate - catalogue, {:.0}% intervals\n",
-        contestants.len(),
-        comparison.n_stars,
+        "{} on {}, estimate - catalogue, {:.0}% intervals\n",
+        counted(contestants.len(), "model"),
+        counted(comparison.n_stars, "test star"),
         100.0 * comparison.interval_level
     );
     let _ = writeln!(

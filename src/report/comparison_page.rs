@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::comparison::{agreements_with_best, signed};
 use super::figures::comparison::NamedFigure;
 use super::html::{Cell, Page};
-use super::{in_unit, label_title, percent, plain, title_with_unit};
+use super::{counted, in_unit, label_title, percent, plain, title_with_unit};
 use crate::findings::comparison::Comparison;
 use crate::findings::comparison::across_runs::ComparedRun;
 use crate::findings::comparison::contestant::Contestant;
@@ -14,6 +14,7 @@ use crate::findings::groups::HEALTHY;
 use crate::findings::metrics::LabelMetrics;
 use crate::findings::pulls::EXPECTED_WITHIN;
 use crate::spectra::labels::unit;
+use crate::stars::truth::in_table;
 
 /// Stars that speak against the catalogue shown on the page; the JSON has all.
 const MOST_SUSPECTS: usize = 40;
@@ -105,9 +106,9 @@ fn summary(comparison: &Comparison, contestants: &[Contestant]) -> String {
     let in_order = comparison.labels.iter().filter_map(|label| best.metrics.labels.get_key_value(label));
     let scatters: Vec<String> = in_order.map(scatter).collect();
     let mut text = format!(
-        "{} models, {} test stars. {} has the smallest robust scatter over the labels ({}).",
-        contestants.len(),
-        comparison.n_stars,
+        "{}, {}. {} has the smallest robust scatter over the labels ({}).",
+        counted(contestants.len(), "model"),
+        counted(comparison.n_stars, "test star"),
         best.name,
         scatters.join(", ")
     );
@@ -386,7 +387,10 @@ fn suspects(page: &mut Page, subject: &Subject) {
                 Cell::number(number(suspect.catalogue)),
                 Cell::words(models.collect::<Vec<_>>().join(", ")),
                 Cell::number(suspect.truth.map_or("-".into(), number)),
-                Cell::words(suspect.pathology.as_deref().unwrap_or_default()),
+                Cell::words(match suspect.pathology.as_deref().unwrap_or_default() {
+                    word if word == in_table("") => HEALTHY,
+                    word => word,
+                }),
             ]
         })
         .collect();

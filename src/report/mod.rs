@@ -42,7 +42,22 @@ pub fn plain(value: f64, decimals: usize) -> String {
     if value.is_finite() { format!("{value:.decimals$}") } else { "-".into() }
 }
 
+/// So many things, one of them named `thing`: `1 star`, `2 stars`.
+pub fn counted(n: usize, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A fraction as a whole percentage; `-` if there is none.
 pub fn percent(fraction: f64) -> String {
     if fraction.is_finite() { format!("{:.0}%", 100.0 * fraction) } else { "-".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thing_is_no_several() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "test star")), ["0 test stars", "1 test star", "2 test stars"]);
+    }
 }

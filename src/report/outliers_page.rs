@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::html::{Cell, Page};
-use super::{in_unit, percent, plain, title_with_unit};
+use super::{counted, in_unit, percent, plain, title_with_unit};
 use crate::findings::outliers::{Effect, FaultySpectrum, NOT_LISTED, Outlier, Outliers, Score, Spread, Verdict};
 use crate::plot::Figure;
 use crate::spectra::labels::unit;
@@ -56,11 +56,16 @@ pub fn page(name: &str, outliers: &Outliers, figures: &BTreeMap<usize, Figure>) 
 fn summary(outliers: &Outliers) -> String {
     let n = outliers.stars.len();
     let mut text = format!(
-        "Of {} test stars that {} labelled, {n} deviate from the catalogue by {} robust scatters or more in some label{}.",
-        outliers.n_stars,
+        "Of {} that {} labelled, {n} {} from the catalogue by {} robust scatters or more in some label{}.",
+        counted(outliers.n_stars, "test star"),
         outliers.model,
+        if n == 1 { "deviates" } else { "deviate" },
         outliers.sigma,
-        if n > 0 { " and are judged here, the farthest first" } else { "" }
+        match n {
+            0 => "",
+            1 => " and is judged here",
+            _ => " and are judged here, the farthest first",
+        }
     );
     let counts: Vec<String> = Verdict::ALL
         .iter()

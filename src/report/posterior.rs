@@ -10,7 +10,7 @@ use crate::inference::posteriors::PosteriorMetrics;
 use crate::labelling::posterior::{SampledStar, reason};
 use crate::plot::corner::{CornerData, DrawSet, Population, corner};
 use crate::plot::ranks::rank_plots;
-use crate::plot::traces::{TraceData, traces};
+use crate::plot::traces::{MOST_R_HAT, TraceData, traces};
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
 
@@ -22,7 +22,7 @@ pub fn star_table(sampled: &SampledStar, label_names: &[String]) -> String {
         return text + &format!("no posterior: {}\n", reason(unsampled));
     }
     text += &format!(
-        "S/N {}, reduced chi^2 of the best fit {}{}\n",
+        "S/N {}, reduced chi^2 of the best fit by the spectrum's own errors {}{}\n",
         plain(star.snr, 0),
         plain(star.chi2_reduced, 2),
         if star.flags == 0 { String::new() } else { format!(", flagged {}", star_flags::describe(star.flags)) }
@@ -39,7 +39,7 @@ pub fn star_table(sampled: &SampledStar, label_names: &[String]) -> String {
             text += &format!(" {:>9}", in_unit(value, unit));
         }
         text +=
-            &format!(" {:>9} {:>9} {:>9}\n", plain(found.r_hat, 4), plain(found.ess_bulk, 0), plain(found.ess_tail, 0));
+            &format!(" {:>9} {:>9} {:>9}\n", r_hat(found.r_hat), plain(found.ess_bulk, 0), plain(found.ess_tail, 0));
     };
     for ((name, marginal), best) in label_names.iter().zip(&posterior.marginals).zip(&star.labels) {
         let title = format!("{} [{}]", label_title(name), unit(name));
@@ -65,6 +65,10 @@ pub fn star_table(sampled: &SampledStar, label_names: &[String]) -> String {
     text
 }
 
+fn r_hat(r_hat: f64) -> String {
+    if r_hat > MOST_R_HAT { format!(">{MOST_R_HAT}") } else { plain(r_hat, 4) }
+}
+
 /// The priors, a line each.
 pub fn priors(words: &[String]) -> String {
     words.iter().map(|words| format!("  prior: {words}\n")).collect()
@@ -78,7 +82,7 @@ pub fn model_lines(name: &str, metrics: &PosteriorMetrics) -> String {
         metrics.n_sampled,
         metrics.n_without,
         percent(metrics.fraction_mixed),
-        plain(metrics.r_hat_max, 4),
+        r_hat(metrics.r_hat_max),
         plain(metrics.ess_bulk_min, 0),
         plain(metrics.ess_bulk_median, 0),
         plain(metrics.ess_tail_min, 0),
@@ -134,4 +138,14 @@ fn chains(draws: &Draws, n_labels: usize) -> Vec<Vec<Vec<f64>>> {
     let draw =
         |chain: usize, draw: usize| draws.values.row(chain * n_draws + draw).iter().take(n_labels).copied().collect();
     (0..draws.n_chains).map(|chain| (0..n_draws).map(|i| draw(chain, i)).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_r_hat_without_bound_has_its_column_too() {
+        assert_eq!([1.00123, 99.5, 359_553_713_057_219.7, f64::NAN].map(r_hat), ["1.0012", "99.5000", ">100", "-"]);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{in_unit, label_title, percent, plain, saturation};
+use super::{counted, in_unit, label_title, percent, plain, saturation};
 use crate::data::selection::Cut;
 use crate::experiment::emulate::Emulation;
 use crate::experiment::model_outcome::ModelOutcome;
@@ -27,9 +27,9 @@ pub fn metrics_table(outcome: &Outcome) -> String {
         let metrics = &model.metrics;
         let _ = writeln!(
             text,
-            "{}: trained on {} stars, tested on {}{}, median reduced chi^2 {}",
+            "{}: trained on {}, tested on {}{}, median reduced chi^2 {}",
             model.name,
-            metrics.n_train,
+            counted(metrics.n_train, "star"),
             metrics.n_test,
             if outcome.settings.split == Split::All { " of the same: a check, and no result" } else { "" },
             plain(metrics.chi2_reduced_median, 2)
@@ -49,7 +49,7 @@ pub fn metrics_table(outcome: &Outcome) -> String {
         }
         text += &saturation::lines(metrics, &model.predictions.label_names);
         for (flag, count) in &metrics.n_flagged {
-            let _ = writeln!(text, "  {count} test stars flagged {flag}");
+            let _ = writeln!(text, "  {} flagged {flag}", counted(*count, "test star"));
         }
     }
     let has_errors = |model: &ModelOutcome| model.metrics.labels.values().any(|label| label.pulls.is_some());

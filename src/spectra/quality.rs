@@ -49,7 +49,8 @@ pub mod star_flags {
     pub const BAD_FIT: i64 = 1 << 8;
     /// The posterior could not be sampled: no data, no finite model, or nothing that holds the labels.
     pub const NO_POSTERIOR: i64 = 1 << 16;
-    /// The best fit lies where the prior says it cannot.
+    /// The best fit lies beyond a wall of the prior, or more than five standard deviations, of prior and fit together, from what the
+    /// prior says of a label.
     pub const PRIOR_AGAINST_DATA: i64 = 1 << 17;
     /// More than one draw in a thousand diverged.
     pub const DIVERGENT: i64 = 1 << 18;

@@ -15,6 +15,16 @@ const PATHOLOGY: &str = "pathology";
 /// What it says of stars with which nothing is.
 const HEALTHY: &str = "none";
 
+/// What is wrong with a star as tables say it: `none` where nothing is.
+pub fn in_table(tag: &str) -> &str {
+    if tag.is_empty() { HEALTHY } else { tag }
+}
+
+/// The tag of what a table says.
+pub fn of_table(word: String) -> String {
+    if word == HEALTHY { String::new() } else { word }
+}
+
 /// The truth about some stars, in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Truth {
@@ -62,12 +72,19 @@ impl Truth {
         }
         let pathology = tells.then(|| {
             let words = rows.iter().map(|row| row.map_or("", |known| known.1.as_str()));
-            words.map(|word| if word == HEALTHY { "" } else { word }.to_string()).collect()
+            words.map(|word| of_table(word.to_string())).collect()
         });
         let labels = Array2::from_shape_fn((stars.len(), settings.labels.len()), |(n, k)| {
             rows[n].map_or(f64::NAN, |(labels, _)| labels[k])
         });
         Ok(Self { labels, pathology })
+    }
+
+    /// What tables say is wrong with a star, empty where nothing is known of it; `None` where the truth does not tell of any.
+    pub fn pathology_in_table(&self, star: usize) -> Option<&str> {
+        let tag = self.pathology.as_ref()?[star].as_str();
+        let is_known = !tag.is_empty() || self.labels.row(star).iter().any(|label| label.is_finite());
+        Some(if is_known { in_table(tag) } else { "" })
     }
 
     /// The truth about the stars at these positions.

@@ -20,7 +20,8 @@ use crate::spectra::pixmask::PixmaskSettings;
 /// The tables of a foreign model on the apStar grid.
 #[derive(Debug, Clone)]
 pub struct ForeignCannon {
-    /// One row per pixel: `pix8575` (or `pixel`), `scatter` (standard deviation), and a column per coefficient.
+    /// One row per pixel: `pix8575` (or `pixel`), `scatter` (standard deviation), and a column per coefficient. Beside these only
+    /// pixel numbers, wavelengths and chips may stand there.
     pub coefficients: PathBuf,
     /// Columns `coefficient` (a column above) and `term`: `1`, `teff`, `teff*logg`, ... of labels minus their pivot.
     pub terms: PathBuf,
@@ -34,6 +35,9 @@ pub struct ForeignCannon {
 
 /// Coefficients at or above this are no fluxes; f32 could not square them.
 const LARGEST: f64 = 1e12;
+
+/// How the columns begin that stand beside coefficients: numbers of pixels (of a table without its index, too), places, scatter.
+const BESIDE: [&str; 6] = ["pix", "scatter", "chip", "wave", "lambda", "unnamed:"];
 
 /// Spread assumed for a label when the training labels are not given: only the conditioning depends on it.
 fn usual_scale(label: &str) -> f64 {
@@ -65,6 +69,7 @@ pub fn import(foreign: &ForeignCannon, compute: &Compute) -> Result<TrainedCanno
     let mut table = Table::open(&foreign.coefficients)?;
     let rows = 0..table.n_rows();
     let remedy = "one row per pixel: pix8575, scatter, and the coefficients named in the table of terms";
+    expect_coefficients(&table, foreign, &columns)?;
     let pixel_column = if table.has("pixel") { "pixel" } else { "pix8575" };
     let pixels = table.numbers(pixel_column, rows.clone(), remedy)?;
     let scatter = table.numbers("scatter", rows.clone(), remedy)?;
@@ -137,6 +142,30 @@ fn read_pivot(path: &Path) -> Result<(Vec<String>, Vec<f64>)> {
     Ok((names, pivot))
 }
 
+/// Refuses coefficients that no term is told of, and terms whose coefficients are not there: either would be another model.
+fn expect_coefficients(table: &Table, foreign: &ForeignCannon, columns: &[(String, usize)]) -> Result<()> {
+    let absent: Vec<&str> =
+        columns.iter().map(|(column, _)| column.as_str()).filter(|column| !table.has(column)).collect();
+    if !absent.is_empty() {
+        let terms = foreign.terms.display();
+        let detail = format!("no column `{}`, which {terms} names as a coefficient", absent.join("`, `"));
+        return Err(Error::format(&foreign.coefficients, detail));
+    }
+    let is_beside = |name: &str| name.is_empty() || BESIDE.iter().any(|start| name.to_lowercase().starts_with(start));
+    let has_term = |name: &str| columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name));
+    let names = table.names().iter().map(|name| name.trim());
+    let untold: Vec<&str> = names.filter(|name| !is_beside(name) && !has_term(name)).collect();
+    if !untold.is_empty() {
+        let detail = format!(
+            "no term for column `{}` of {}; say what each coefficient multiplies, and take out columns that are none",
+            untold.join("`, `"),
+            foreign.coefficients.display()
+        );
+        return Err(Error::format(&foreign.terms, detail));
+    }
+    Ok(())
+}
+
 /// Vectorizer of the highest degree named, and for each coefficient column the term it belongs to.
 fn read_terms(path: &Path, names: &[String]) -> Result<(Vectorizer, Vec<(String, usize)>)> {
     let mut table = Table::open(path)?;
@@ -158,11 +187,68 @@ fn read_terms(path: &Path, names: &[String]) -> Result<(Vectorizer, Vec<(String,
     let vectorizer = Vectorizer::new(names.len(), order);
     let positions = products.iter().map(|labels| vectorizer.position(labels).expect("all products up to the order"));
     let columns: Vec<(String, usize)> = columns.into_iter().zip(positions).collect();
-    let named = |term: usize| columns.iter().filter(|(_, position)| *position == term).count();
-    if let Some(term) = (0..vectorizer.n_terms()).find(|term| named(*term) != 1) {
-        let name = &vectorizer.term_names(names)[term];
-        let detail = format!("term `{name}` has {} coefficients, 1 expected", named(term));
+    if let Some((column, _)) = columns.iter().enumerate().find_map(|(n, column)| {
+        columns[..n].iter().any(|(before, _)| before.eq_ignore_ascii_case(&column.0)).then_some(column)
+    }) {
+        return Err(Error::format(path, format!("coefficient `{column}` stands here twice; each has one term")));
+    }
+    let named = |term: &usize| columns.iter().filter(|(_, position)| position == term).count();
+    let names = vectorizer.term_names(names);
+    if let Some(term) = (0..names.len()).find(|term| named(term) > 1) {
+        let detail = format!("term `{}` has {} coefficients, 1 expected", names[term], named(&term));
+        return Err(Error::format(path, detail));
+    }
+    let absent: Vec<&str> = (0..names.len()).filter(|term| named(term) == 0).map(|term| names[term].as_str()).collect();
+    if !absent.is_empty() {
+        let detail = format!(
+            "no coefficient for `{}`; a polynomial of degree {order} has all products of its labels, and a coefficient of 0 is one",
+            absent.join("`, `")
+        );
         return Err(Error::format(path, detail));
     }
     Ok((vectorizer, columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Precision;
+
+    const TERMS: &str = "coefficient,term\nc0,1\nc1,teff\nc2,teff*teff\n";
+
+    fn imported(coefficients: &str, terms: &str) -> Result<TrainedCannon> {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let foreign = ForeignCannon {
+            coefficients: write("coefficients.csv", coefficients),
+            terms: write("terms.csv", terms),
+            pivot: write("pivot.csv", "label,pivot\nteff,4500\n"),
+            training_labels: None,
+            continuum: ContinuumSettings::default(),
+        };
+        import(&foreign, &Compute::flex(Precision::F64))
+    }
+
+    #[test]
+    fn coefficients_and_terms_belong_together_one_to_one() {
+        let row = "300,blue,15168.1,0.011,0.973,6.0e-5,-3.0e-8\n";
+        let head = "pix8575,chip,wavelength_vac,scatter,c0,c1,c2\n";
+        let whole = format!("{head}{row}");
+        assert_eq!(imported(&whole, TERMS).unwrap().cannon.vectorizer().n_terms(), 3);
+        let without = |line: &str| TERMS.replace(line, "");
+        let refused = |coefficients: &str, terms: &str, said: &[&str]| {
+            let err = imported(coefficients, terms).unwrap_err().to_string();
+            said.iter().for_each(|words| assert!(err.contains(words), "`{words}` not in: {err}"));
+        };
+        // The highest term left out is a whole polynomial of the next degree, and another model.
+        refused(&whole, &without("c2,teff*teff\n"), &["terms.csv", "no term for column `c2` of", "coefficients.csv"]);
+        refused(&whole, &without("c1,teff\n"), &["terms.csv", "no coefficient for `teff`; a polynomial of degree 2"]);
+        refused(&whole, &TERMS.replace("c1,", "c3,"), &["coefficients.csv", "no column `c3`, which", "terms.csv"]);
+        refused(&whole, &TERMS.replace("c1,", "c0,"), &["coefficient `c0` stands here twice"]);
+        refused(&whole, &format!("{TERMS}c3,teff\n"), &["term `teff` has 2 coefficients"]);
+    }
 }

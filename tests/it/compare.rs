@@ -230,12 +230,14 @@ fn what_is_no_finished_run_is_refused_with_a_remedy() {
     refused(place, &["compare", "a", "b"], 1, &["comparing b/b", "no finite estimate"]);
     // One star alone is no sample; a few without an estimate are no obstacle.
     std::fs::write(&path, whole.lines().take(2).collect::<Vec<_>>().join("\n") + "\n").unwrap();
-    refused(place, &["compare", "a", "b", "--allow-different-stars"], 1, &["1 stars left, at least 2 needed"]);
+    refused(place, &["compare", "a", "b", "--allow-different-stars"], 1, &["1 star left, at least 2 needed"]);
     edited(&|index, line| if index < 4 { without_estimates(index, line) } else { line.to_string() });
     let compared = succeeded(place, &["compare", "a", "b"]);
     assert!(compared.contains("2 models on 20 test stars"), "{compared}");
     let pair = &json(&latest(place, "compare").join("comparison.json"))["comparison"]["paired"][0]["labels"]["teff"];
-    assert_eq!((pair["n_stars"].as_u64(), pair["scatter"]["value"].as_f64()), (Some(17), Some(0.0)));
+    // The text has the digits that mean something, and the other run's table has all.
+    let difference = pair["scatter"]["value"].as_f64().unwrap();
+    assert!(pair["n_stars"].as_u64() == Some(17) && difference.abs() < 0.05, "{pair}");
     std::fs::remove_file(&path).unwrap();
     refused(place, &["compare", "a", "b"], 1, &["no predictions.fits or .csv"]);
 }

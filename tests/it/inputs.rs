@@ -43,7 +43,7 @@ fn estimates(folder: &Path, sets: &[&str]) -> Vec<f64> {
     let mut arguments = vec!["run", "own.toml"];
     sets.iter().for_each(|set| arguments.extend(["--set", set]));
     succeeded(folder, &arguments);
-    let mut table = Table::open(&folder.join("experiments/own/latest/predictions.csv")).unwrap();
+    let mut table = Table::open(&folder.join("experiments/own/latest/predictions.fits")).unwrap();
     let rows = 0..table.n_rows();
     table.numbers("teff_estimate", rows, "").unwrap()
 }
@@ -123,7 +123,7 @@ fn spectra_that_are_not_normalized_and_errors_that_are_none_are_refused() {
     one.row_mut(0).fill(0.01);
     save(folder, "one.npy", &one);
     let find = ["data.arrays.error=one.npy", find[1], find[2], "split=all"];
-    refuse(folder, &find, &["finding continuum pixels: 1 stars left", "119 of 120 training stars", "no usable pixel"]);
+    refuse(folder, &find, &["finding continuum pixels: 1 star left", "119 of 120 training stars", "no usable pixel"]);
     save(folder, "huge.npy", &truth.flux.mapv(|_| 1e5_f32));
     refuse(folder, &["data.arrays.error=huge.npy"], &["usable pixels: 0 stars left", "inverse variances"]);
     save(folder, "large.npy", &truth.flux.mapv(|_| 100.0_f32));
@@ -292,7 +292,7 @@ fn spectra_that_are_not_on_disk_are_blamed_for_the_stars_that_are_too_few() {
     let place = folder.path().join("spectra/apo25m/M15");
     let remove = |star: usize| std::fs::remove_file(place.join(format!("apStar-dr17-2M{star:08}+1234567.fits")));
     (1..12).for_each(|star| remove(star).unwrap());
-    let said = ["stars left", "11 of 12 spectra were not found below spectra", "apStar-dr17-2M00000001+1234567.fits"];
+    let said = ["1 star left", "11 of 12 spectra were not found below spectra", "apStar-dr17-2M00000001+1234567.fits"];
     refused(folder.path(), &["run", "lab.toml"], 1, &said);
     remove(0).unwrap();
     let said = ["selection: 0 stars left", "12 of 12 spectra were not found", "maury fetch"];

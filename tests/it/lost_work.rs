@@ -257,11 +257,14 @@ fn what_is_left_of_earlier_runs_is_listed_and_removed() {
         nothing
             .contains("0.0 MB  in 0 files and folders removed; looked through posterior, experiments, and into this")
     );
+    // A folder that is named again is told once.
+    let said = clean(&["--dry-run", "experiments"]);
+    assert!(said.contains("looked through experiments, posterior, and into this folder"), "{said}");
     refused(folder.path(), &["clean", "absent"], 2, &["absent: no such folder"]);
     let listed = clean(&["--dry-run", "--older-than", "0"]);
-    assert!(listed.contains("(prepared set)") && listed.contains("in 1 files and folders can be removed"), "{listed}");
+    assert!(listed.contains("(prepared set)") && listed.contains("in 1 file or folder can be removed"), "{listed}");
     assert_eq!(std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().count(), 1);
-    assert!(clean(&["--older-than", "0"]).contains("in 1 files and folders removed"));
+    assert!(clean(&["--older-than", "0"]).contains("in 1 file or folder removed"));
     assert_eq!(std::fs::read_dir(folder.path().join("experiments/.prepared")).unwrap().count(), 0);
     assert!(folder.path().join("experiments/lab/latest/metrics.json").is_file());
     // What a table, a posterior, and spectra elsewhere left when they were killed.
@@ -273,7 +276,7 @@ fn what_is_left_of_earlier_runs_is_listed_and_removed() {
         file.set_modified(std::time::SystemTime::now() - Duration::from_secs(48 * 3600)).unwrap();
     }
     assert!(clean(&[]).contains("in 2 files and folders removed") && left[2].is_file());
-    assert!(clean(&["other"]).contains("in 1 files and folders removed") && !left[2].exists());
+    assert!(clean(&["other"]).contains("in 1 file or folder removed") && !left[2].exists());
 }
 
 #[cfg(unix)]

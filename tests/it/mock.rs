@@ -267,4 +267,6 @@ fn an_experiment_makes_its_survey_once_and_tells_the_healthy_apart() {
     assert_eq!(std::fs::metadata(&survey).unwrap().modified().unwrap(), made);
     let table = std::fs::read_to_string(root.path().join("experiments/again/latest/predictions.csv")).unwrap();
     assert!(table.lines().next().unwrap().ends_with(",pathology"));
+    let n_healthy = table.lines().filter(|row| row.ends_with(",none")).count() as u64;
+    assert_eq!(n_healthy, groups["healthy"]["n_test"].as_u64().unwrap());
 }

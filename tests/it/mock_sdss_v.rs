@@ -349,6 +349,7 @@ fn the_same_seed_gives_the_same_bytes() {
 fn the_format_is_named_on_the_command_line_and_in_experiments() {
     let root = tempfile::tempdir().unwrap();
     let said = succeeded(root.path(), &["mock", "--stars", "1", "--format", "sdss-v", "new"]);
+    assert!(said.contains(" --set 'selection.fields=[]'"), "a shell takes brackets for names of files: {said}");
     let table = "new/spectro/astra/0.6.0/summary/astraAllStarASPCAP-0.6.0.fits.gz";
     assert!(said.contains(&format!("data.apstar.catalogue={table}")) && root.path().join(table).is_file(), "{said}");
     assert!(said.contains("data.apstar.spectra=new --set data.truth=new/truth.csv"), "{said}");

@@ -166,5 +166,10 @@ fn the_tables_in_the_help_of_import_make_a_model() {
     let example = example.collect::<String>().replace('\\', " ");
     let arguments: Vec<&str> = example.split_whitespace().skip(1).collect();
     let said = succeeded(folder.path(), &arguments);
-    assert!(said.contains("elsewhere: 1 labels (teff), 3 terms, 2 pixels, 3 training stars"), "{said}");
+    assert!(said.contains("elsewhere: 1 label (teff), 3 terms, 2 pixels, 3 training stars"), "{said}");
+    // What is there stays, and nothing of two models comes together.
+    let model = std::fs::read(folder.path().join("elsewhere/model.json")).unwrap();
+    std::fs::write(folder.path().join("elsewhere/calibration.json"), "{}").unwrap();
+    refused(folder.path(), &arguments, 1, &["elsewhere", "this folder is not empty", "name a new one"]);
+    assert_eq!(std::fs::read(folder.path().join("elsewhere/model.json")).unwrap(), model);
 }

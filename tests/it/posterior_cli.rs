@@ -106,6 +106,26 @@ fn a_second_star_joins_the_first_and_another_model_does_not() {
 }
 
 #[test]
+fn chi2_is_that_of_the_label_and_a_prior_far_from_the_fit_is_flagged() {
+    let work = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband").display().to_string();
+    std::fs::copy(apstar_fixture(), work.path().join("a.fits")).unwrap();
+    let labelled = succeeded(work.path(), &["label", "--model", &model, "--precision", "f64", "a.fits"]);
+    let row = labelled.lines().find(|line| line.starts_with("2M19485057+5005279")).unwrap();
+    // After the identifier, and value, sign and error of five labels.
+    let chi2 = row.split_whitespace().nth(16).unwrap();
+    let short = ["posterior", "--model", &model, "--draws", "200", "--warmup", "100", "a.fits"];
+    let free = succeeded(work.path(), &short);
+    assert!(
+        free.contains(&format!("reduced chi^2 of the best fit by the spectrum's own errors {chi2}")),
+        "{row}\n{free}"
+    );
+    assert!(!free.contains("PRIOR_AGAINST_DATA"), "{free}");
+    let held = succeeded(work.path(), &[&short[..], &["--prior", "teff=normal:3000:50", "--out", "held"]].concat());
+    assert!(held.contains("PRIOR_AGAINST_DATA"), "{held}");
+}
+
+#[test]
 fn requests_that_make_no_sense_are_refused() {
     let work = tempfile::tempdir().unwrap();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband").display().to_string();

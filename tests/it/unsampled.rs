@@ -145,6 +145,11 @@ fn a_batch_with_an_empty_star_and_a_prior_against_the_data_is_sampled_to_its_end
     let posteriors = run("sampler.draws = 200\nprior.labels.l0.uniform = { min = 5, max = 6 }", 1);
     assert_ne!(posteriors[0].flags & star_flags::PRIOR_AGAINST_DATA, 0);
     assert!((5.0..5.2).contains(&posteriors[0].marginals[0].mean), "{:?}", posteriors[0].marginals[0]);
+    // A wall is not needed for a contradiction.
+    let posteriors = run("sampler.draws = 200\nprior.labels.l0.normal = { mean = 5, sigma = 0.2 }", 1);
+    assert_ne!(posteriors[0].flags & star_flags::PRIOR_AGAINST_DATA, 0);
+    let posteriors = run("sampler.draws = 200\nprior.labels.l0.normal = { mean = 0, sigma = 2 }", 1);
+    assert_eq!(posteriors[0].flags & star_flags::PRIOR_AGAINST_DATA, 0);
     let posteriors = run("sampler.draws = 200\nprior.within_hull = true", 1);
     assert!(posteriors[0].marginals[0].mean.is_finite());
 }

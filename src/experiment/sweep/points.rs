@@ -4,8 +4,9 @@ use toml::{Table, Value};
 
 use super::value_text;
 use crate::error::{Result, nearest_name};
+use crate::experiment::advice::plain;
 use crate::experiment::config::ExperimentConfig;
-use crate::experiment::layers::{Layers, hint, plain};
+use crate::experiment::layers::{Layers, hint};
 use crate::experiment::validate::validate;
 
 /// More points than this are a slip of the pen, or work for a cluster.

@@ -55,7 +55,7 @@ pub struct Suspect {
     /// The true value, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truth: Option<f64>,
-    /// What is wrong with the star, where that is known; empty for nothing.
+    /// What is wrong with the star, where that is known; `none` for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pathology: Option<String>,
     /// The models that agree.
@@ -138,7 +138,7 @@ pub(super) fn suspects(contestants: &[Contestant], least_sigma: f64) -> Vec<Susp
                 label: label.clone(),
                 catalogue,
                 truth: truth.map(|truth| truth.labels[[star, k]]),
-                pathology: truth.and_then(|truth| Some(truth.pathology.as_ref()?[star].clone())),
+                pathology: truth.and_then(|truth| truth.pathology_in_table(star)).map(String::from),
                 models: agreeing
                     .iter()
                     .map(|model| (contestants[*model].name.to_string(), deviations[*model][star]))

@@ -229,7 +229,7 @@ mod tests {
         assert!(warnings[1].contains("16 common stars of 20"), "{warnings:?}");
         let nothing = [first.select(&[0, 1], &[0]), first.select(&[1, 2], &[0])];
         let refusal = try_matching(&nothing, true).0.unwrap_err().to_string();
-        assert!(refusal.contains("1 stars left, at least 2 needed"), "{refusal}");
+        assert!(refusal.contains("1 star left, at least 2 needed"), "{refusal}");
     }
 
     #[test]

@@ -45,6 +45,9 @@ impl Default for LabSettings {
     }
 }
 
+/// What to do where there can be no lab.
+const WITHOUT: &str = "--set lab=false leaves the lab out, the rest of the report stays";
+
 impl LabSettings {
     /// Whether the values make sense beside the labels and the plain Cannons of an experiment, on spectra of APOGEE or not; if not,
     /// the key of the first that does not, and what is wrong with it.
@@ -63,11 +66,13 @@ impl LabSettings {
         check(
             plain_cannons.contains(&self.model.as_str()),
             "model",
-            "must be a Cannon of the experiment, one without latent causes; its name, or nothing",
+            &format!("must be a Cannon of the experiment, one without latent causes; its name, or nothing; {WITHOUT}"),
         )?;
-        check(is_apogee, "model", "is for APOGEE spectra; leave [lab] out, the rest of the report stays")?;
+        check(is_apogee, "model", &format!("is for APOGEE spectra; {WITHOUT}"))?;
         for label in ["teff", "logg", "fe_h"] {
-            let problem = format!("needs {label} among the labels; leave [lab] out, the rest of the report stays");
+            let near = labels.iter().find(|known| known.eq_ignore_ascii_case(label));
+            let hint = near.map_or(String::new(), |near| format!(" (did you mean `{label}` by `{near}`?)"));
+            let problem = format!("needs {label} among the labels{hint}; {WITHOUT}");
             check(labels.iter().any(|known| known == label), "model", &problem)?;
         }
         for (key, (low, high)) in [("window", self.window), ("sequence_window", self.sequence_window)] {
@@ -95,6 +100,12 @@ mod tests {
             LabSettings { model: "cannon".into(), ..settings }.check(&labels, &["cannon"], true)
         };
         assert_eq!(check(LabSettings::default()), Ok(()));
+        let named = |names: [&str; 2]| {
+            let settings = LabSettings { model: "cannon".into(), ..LabSettings::default() };
+            settings.check(&names.map(String::from), &["cannon"], true).unwrap_err().1
+        };
+        assert_eq!(named(["teff", "logg"]), format!("needs fe_h among the labels; {WITHOUT}"));
+        assert!(named(["Teff", "logg"]).contains("needs teff among the labels (did you mean `teff` by `Teff`?)"));
         for age_gyr in [1e-300, 1e300, -6.0, f64::NAN] {
             let (key, problem) = check(LabSettings { age_gyr, ..LabSettings::default() }).unwrap_err();
             assert!(key == "age_gyr" && problem.starts_with("must be 0.0001 to 20"), "{age_gyr}: {problem}");

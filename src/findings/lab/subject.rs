@@ -33,6 +33,6 @@ pub(super) fn no_star(what: &str) -> Error {
         stage: format!("lab: {what}"),
         n_stars: 0,
         needed: 1,
-        remedy: "no star has all its labels; check masks and selection, or leave [lab] out".into(),
+        remedy: "no star has all its labels; check masks and selection, or leave the lab out (--set lab=false)".into(),
     }
 }

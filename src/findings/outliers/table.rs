@@ -3,6 +3,7 @@
 use super::{Evidence, OtherFits, Outlier, Outliers};
 use crate::data::fits::Column;
 use crate::spectra::labels::unit;
+use crate::stars::truth::in_table;
 
 impl Outliers {
     /// The columns of `outliers.fits` and `.csv`.
@@ -73,7 +74,8 @@ impl Outliers {
             text("reason", &|star| star.reason.clone()),
         ]);
         if self.stars.iter().any(|star| star.planted.is_some()) {
-            columns.push(text("pathology", &|star| star.planted.clone().unwrap_or_default()));
+            columns
+                .push(text("pathology", &|star| star.planted.as_deref().map(in_table).unwrap_or_default().to_string()));
         }
         columns
     }
