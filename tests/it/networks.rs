@@ -321,6 +321,35 @@ fn a_killed_run_goes_on_to_the_very_same_result() {
 }
 
 #[test]
+fn a_killed_run_whose_labels_have_changed_is_trained_on_the_new_ones() {
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let network = "architecture.mlp = { hidden = [16] }\nmembers = 1\ndescent = { epochs = 300, batch_rows = 8 }";
+    for folder in [&whole, &broken] {
+        project(folder.path(), network);
+    }
+    let mut child = start(broken.path(), &["run", "net.toml"]);
+    wait_for_epoch(broken.path(), "member1", 2);
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    for folder in [&whole, &broken] {
+        let labels = folder.path().join("labels.csv");
+        let text = std::fs::read_to_string(&labels).unwrap();
+        let change = |line: &str| match line.split(',').collect::<Vec<_>>()[..] {
+            [id, _, error, logg] if id.len() == 2 && id != "id" => format!("{id},1.25,{error},{logg}\n"),
+            _ => format!("{line}\n"),
+        };
+        std::fs::write(&labels, text.lines().map(change).collect::<String>()).unwrap();
+    }
+    let resumed = maury(broken.path(), &["run", "net.toml", "--resume"]);
+    let said = String::from_utf8_lossy(&resumed.stderr);
+    assert!(resumed.status.success() && said.contains("trained from the start"), "{said}");
+    succeeded(whole.path(), &["run", "net.toml"]);
+    for file in ["predictions.csv", "models/net/weights.safetensors"] {
+        assert!(of_run(whole.path(), file) == of_run(broken.path(), file), "{file} differs");
+    }
+}
+
+#[test]
 fn ctrl_c_keeps_the_epoch_and_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     project(folder.path(), LONG);
