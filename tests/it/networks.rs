@@ -389,8 +389,13 @@ fn mistakes_in_a_network_are_answered_with_advice() {
     refuse("architecture.layers = [{ dense = { width = 3, depth = 1 } }]", 2, &["depth"]);
     refuse("loss.huber.delta = -1.0", 2, &["models.net.network.loss.huber.delta must be positive"]);
     refuse("descent.epochs = 0", 2, &["models.net.network.descent.epochs must be 1 to 1000000000"]);
+    refuse("descent.learning_rate = 1e-300", 2, &["models.net.network.descent.learning_rate must be 1e-8 to 1"]);
     refuse("validation = 0.0\ndescent.patience = 3", 2, &["descent.patience waits"]);
-    refuse("architecture.starnet.kernel = 500", 2, &["layers of the network", "does not fit into 120 pixels"]);
+    refuse(
+        "architecture.starnet.kernel = 500",
+        2,
+        &["models.net.network.architecture cannot be built: ", "does not fit into 120 pixels"],
+    );
     refuse("input.components.count = 150", 1, &["input.components.count", "stars left, at least 151 needed"]);
     assert!(unfinished(folder.path()).is_none(), "a failed run leaves nothing");
 }
