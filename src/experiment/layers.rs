@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use crate::data::files;
-use crate::error::{Error, Result, nearest_name};
+use crate::error::{Error, Result, nearest_name, short_number};
 
 /// One source of settings. Later layers override earlier ones.
 #[derive(Debug, Clone)]
@@ -194,7 +194,18 @@ pub(super) fn plain(message: &str) -> String {
         ("wanted exactly 1 element, more than 1 element", "two kinds are named where one is to be chosen"),
         ("wanted exactly 1 element, found 0 elements", "no kind is named where one is to be chosen"),
     ];
-    words.iter().fold(message.to_string(), |text, (from, to)| text.replace(from, to))
+    words.iter().fold(with_short_numbers(message), |text, (from, to)| text.replace(from, to))
+}
+
+/// A message of serde's, its floating-point number as people write it.
+fn with_short_numbers(message: &str) -> String {
+    const NUMBER: &str = "floating point `";
+    let short = || {
+        let (before, rest) = message.split_once(NUMBER)?;
+        let (number, after) = rest.split_once('`')?;
+        Some(format!("{before}{NUMBER}{}`{after}", short_number(number)))
+    };
+    short().unwrap_or_else(|| message.to_string())
 }
 
 /// What `T` has against a table.
@@ -349,7 +360,9 @@ mod tests {
         assert!(missing.contains("missing field `depth`"), "{missing}");
         for (text, said) in [
             ("a.plain.size = -1", "expected a whole number, 0 or more"),
-            ("a.plain.size = 1.5", "expected a whole number, 0 or more"),
+            ("a.plain.size = 1.5", "floating point `1.5`, expected a whole number, 0 or more"),
+            ("a.plain.size = 1e-300", "floating point `1e-300`, expected a whole number, 0 or more"),
+            ("a.plain.size = -1e300", "floating point `-1e300`, expected a whole number, 0 or more"),
         ] {
             let message = settings(&[text]).unwrap_err().to_string();
             assert!(message.contains(said) && !message.contains("usize"), "{message}");
