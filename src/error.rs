@@ -201,6 +201,18 @@ pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// A number as people write it: neither three hundred zeros nor as many digits.
+pub fn number_text(value: f64) -> String {
+    let is_plain = value == 0.0 || (1e-5..1e15).contains(&value.abs());
+    if is_plain { value.to_string() } else { format!("{value:e}") }
+}
+
+/// The same of a number that is written out already: only what is too long to read changes.
+pub fn short_number(text: &str) -> String {
+    let long = text.parse::<f64>().ok().filter(|_| text.len() > 24);
+    long.map_or_else(|| text.to_string(), number_text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +223,17 @@ mod tests {
         assert_eq!((err.to_string().as_str(), err.exit_code()), ("model net, fold 2 of 5: order must be 1", 2));
         assert!(matches!(err.root(), Error::Config(_)));
         assert_eq!(Error::Interrupted { kept: false }.of_model("net").to_string(), "stopped as asked");
+    }
+
+    #[test]
+    fn numbers_are_told_in_few_digits() {
+        let texts = [0.0, 1000.0, -1e300, 1e-300, f64::INFINITY].map(number_text);
+        assert_eq!(texts, ["0", "1000", "-1e300", "1e-300", "inf"]);
+        assert_eq!(short_number(&format!("{:.1}", 1e300)), "1e300");
+        assert_eq!(
+            ["1.0", "[0.5, 1.0, 2.0, 4.0, 8.0, 16.0]"].map(short_number),
+            ["1.0", "[0.5, 1.0, 2.0, 4.0, 8.0, 16.0]"]
+        );
     }
 
     #[test]

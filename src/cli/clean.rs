@@ -14,7 +14,7 @@ use crate::experiment::run_folder::KEPT_DAYS;
 /// killed programs left under hidden names.
 ///
 /// Looks through the folder of experiments, `posterior`, and FOLDERS, and into the current folder itself. Results are never
-/// touched, nor is a run that is going on. A run that --resume can go on from, and labels that the same `maury label` goes on from,
+/// touched, nor is a run or a label job that is going on. A run that --resume can go on from, and labels that the same `maury label` goes on from,
 /// stay as long as a prepared set does. What is removed is made again when it is needed.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: maury clean --dry-run")]

@@ -1,6 +1,6 @@
 //! Which spectra are meant: files, or rows of arrays.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::data::files;
 use crate::data::spectrum_file::{Part, expect_part, split_part};
 use crate::error::{Error, Result};
-use crate::labelling::best_fits::is_result;
+use crate::labelling::best_fits::{is_best_fits, is_result};
 use crate::labelling::spectra_folder::STAR_FILE;
 use crate::stars::array_files::{ArrayChoice, ArrayFiles};
 use crate::stars::spectra::{HandedOn, SpectrumSource};
@@ -18,6 +18,7 @@ use crate::stars::spectrum_files::SpectrumFiles;
 #[derive(Debug, Args)]
 pub(super) struct SpectraArgs {
     /// apStar, mwmStar or mwmVisit files, or folders of them; `'FILE[visit 2]'` and `'FILE[APOGEE/LCO]'` name one spectrum of several.
+    /// Best fits that lie below a folder, in one of their own, are passed over.
     #[arg(required_unless_present_any = ["list", "flux"])]
     spectra: Vec<PathBuf>,
     /// A text file with one spectrum's path a line.
@@ -28,23 +29,24 @@ pub(super) struct SpectraArgs {
     visits: bool,
     /// In place of files: flux of any survey, [stars, pixels], treated as that the model was trained on. FILE.npy, FILE.npz:KEY or
     /// FILE.fits[NAME].
+    // Options that require it exclude files themselves: clap does not ask for what files exclude.
     #[arg(long, value_name = "ARRAY", conflicts_with_all = ["spectra", "list"], help_heading = "Arrays")]
     flux: Option<PathBuf>,
     /// Error of the flux, [stars, pixels].
-    #[arg(long, value_name = "ARRAY", requires = "flux", conflicts_with = "ivar", help_heading = "Arrays")]
+    #[arg(long, value_name = "ARRAY", requires = "flux", conflicts_with_all = ["ivar", "spectra", "list"], help_heading = "Arrays")]
     error: Option<PathBuf>,
     /// Inverse variance of the flux, in place of its error.
-    #[arg(long, value_name = "ARRAY", requires = "flux", help_heading = "Arrays")]
+    #[arg(long, value_name = "ARRAY", requires = "flux", conflicts_with_all = ["spectra", "list"], help_heading = "Arrays")]
     ivar: Option<PathBuf>,
     /// Wavelengths of the pixels, vacuum Angstrom, to be held against the model's.
-    #[arg(long, value_name = "ARRAY", requires = "flux", help_heading = "Arrays")]
+    #[arg(long, value_name = "ARRAY", requires = "flux", conflicts_with_all = ["spectra", "list"], help_heading = "Arrays")]
     wavelengths: Option<PathBuf>,
     /// A table with a row for each spectrum that names the stars; rows are numbered without it.
-    #[arg(long, value_name = "TABLE", requires = "flux", help_heading = "Arrays")]
+    #[arg(long, value_name = "TABLE", requires = "flux", conflicts_with_all = ["spectra", "list"], help_heading = "Arrays")]
     ids: Option<PathBuf>,
     /// Only this star of the arrays, by its `id` (without --ids `row0000001` is the first) or by its row as the column `file` has it,
     /// counted from 0: `flux.npy[0]`, or `[0]`. May be given again.
-    #[arg(long = "star", value_name = "ID", requires = "flux", help_heading = "Arrays")]
+    #[arg(long = "star", value_name = "ID", requires = "flux", conflicts_with_all = ["spectra", "list"], help_heading = "Arrays")]
     stars: Vec<String>,
 }
 
@@ -85,6 +87,7 @@ impl SpectraArgs {
             named.extend(files::read_text(list)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(PathBuf::from));
         }
         let (mut spectra, mut n_visit_files, mut results) = (Vec::with_capacity(named.len()), 0, Vec::new());
+        let mut best_fits = Vec::new();
         for path in &named {
             expect_part(path)?;
             let (file, part) = split_part(path);
@@ -100,6 +103,7 @@ impl SpectraArgs {
                         n_visit_files += n_found - found.len();
                     }
                     if path.is_dir() {
+                        best_fits.extend(take_best_fits(&mut found, &file));
                         results.extend(found.extract_if(.., |path| !is_called_as_spectrum(path) && is_result(path)));
                     }
                     spectra.extend(found.into_iter().map(|path| (path, Part::default())));
@@ -113,6 +117,12 @@ impl SpectraArgs {
             let (n, first) = (results.len(), first.display());
             tracing::info!(
                 "{n} files that maury wrote and that hold no spectra are passed over: tables, best fits ({first})"
+            );
+        }
+        if let Some(first) = best_fits.first() {
+            let (n, first) = (best_fits.len(), first.display());
+            tracing::info!(
+                "{n} best fits that maury wrote beside spectra are passed over ({first}); name their folder to read them"
             );
         }
         let mut known = HashSet::with_capacity(spectra.len());
@@ -135,6 +145,23 @@ fn is_of_visits(path: &Path) -> bool {
 fn is_called_as_spectrum(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     ["apStar", "asStar", "stStar", "mwm", "aspcapStar", STAR_FILE].iter().any(|begins| name.starts_with(begins))
+}
+
+/// Takes out of what was found below a folder the best fits of single stars that are not right in it: they are copies of spectra
+/// that lie elsewhere. A folder is known by the first of them.
+fn take_best_fits(found: &mut Vec<PathBuf>, named: &Path) -> Vec<PathBuf> {
+    let mut folders: HashMap<PathBuf, bool> = HashMap::new();
+    let is_best_fit = |path: &mut PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(folder) = path.parent().filter(|folder| *folder != named && name.starts_with(STAR_FILE)) else {
+            return false;
+        };
+        match folders.get(folder) {
+            Some(known) => *known,
+            None => *folders.entry(folder.to_path_buf()).or_insert(is_best_fits(path)),
+        }
+    };
+    found.extract_if(.., is_best_fit).collect()
 }
 
 /// Nothing could be read.

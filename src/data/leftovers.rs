@@ -75,9 +75,31 @@ fn left_in(folder: &Path) -> Vec<PathBuf> {
 
 /// Removes what killed programs left in a folder, as far as that can be.
 pub fn sweep(folder: &Path) {
-    for path in left_in(folder) {
-        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    left_in(folder).iter().for_each(|path| _ = remove(path));
+}
+
+/// Removes a file or a folder; what is gone already is no trouble.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove(path: &Path) -> Result<()> {
+    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(Error::io(path, "remove")),
     }
+}
+
+/// Whether somebody writes a file that its writer locks; where there are no locks, whether it is younger than a day.
+pub fn is_in_use(path: &Path) -> bool {
+    match try_lock(path) {
+        Ok(_) => false,
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(_)) => fs::symlink_metadata(path).is_ok_and(|metadata| age(&metadata) <= NOBODYS),
+    }
+}
+
+fn age(metadata: &fs::Metadata) -> Duration {
+    metadata.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default()
 }
 
 /// Whether a killed program left this: a temporary name, and nobody holds it.
@@ -88,7 +110,7 @@ pub fn is_left(path: &Path) -> bool {
     let Some(metadata) = fs::symlink_metadata(path).ok().filter(|metadata| !metadata.is_symlink()) else {
         return false;
     };
-    let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+    let age = age(&metadata);
     let is_of_here = !MACHINE.is_empty() && rest.starts_with(&held_name(""));
     match try_lock(path) {
         Ok(_) if is_of_here => age > MOMENT,

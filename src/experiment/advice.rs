@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
 use crate::data::files;
-use crate::error::{Error, Result, nearest_name};
+use crate::error::{Error, Result, nearest_name, short_number};
 
 /// What TOML's reader says of a value where settings should stand.
 const TABLE_WANTED: [&str; 4] = ["expected struct", "expected a table", "expected a map", "wanted string or table"];
@@ -148,13 +148,24 @@ pub(super) fn plain(message: &str) -> String {
         ("wanted exactly 1 element, more than 1 element", "two kinds are named where one is to be chosen"),
         ("wanted exactly 1 element, found 0 elements", "no kind is named where one is to be chosen"),
     ];
-    let text = words.iter().fold(message.to_string(), |text, (from, to)| text.replace(from, to));
+    let text = words.iter().fold(with_short_numbers(message), |text, (from, to)| text.replace(from, to));
     // The name of a type ends its line.
     let line = |line: &str| match line.split_once("expected struct ") {
         Some((before, _)) => format!("{before}expected a table of settings"),
         None => line.to_string(),
     };
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A message of serde's, its floating-point number as people write it.
+fn with_short_numbers(message: &str) -> String {
+    const NUMBER: &str = "floating point `";
+    let short = || {
+        let (before, rest) = message.split_once(NUMBER)?;
+        let (number, after) = rest.split_once('`')?;
+        Some(format!("{before}{NUMBER}{}`{after}", short_number(number)))
+    };
+    short().unwrap_or_else(|| message.to_string())
 }
 
 /// Reads an experiment's file; of one that is not there the name most like it is told, of those beside it and those of maury's own

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::run_folder::abandoned;
-use crate::data::leftovers::is_left;
-use crate::error::{Error, Result};
+use crate::data::leftovers::{is_in_use, is_left, remove};
+use crate::error::Result;
 use crate::labelling::journal;
 
 /// Folder, below the experiments', of prepared sets and mock surveys.
@@ -26,7 +26,7 @@ pub struct Leftover {
 /// not used for so long; and, there, in all of `folders` and in `here` itself, files and folders that killed programs left under
 /// temporary names, and labels that a job of `maury label` left on their way.
 ///
-/// A run that can be resumed, and labels on their way, stay for as long as a prepared set does.
+/// A run that can be resumed, and labels on their way, stay for as long as a prepared set does, and while a job goes on with them.
 pub fn leftovers(experiments: &Path, here: &Path, folders: &[PathBuf], unused_for: Duration) -> Vec<Leftover> {
     let mut found: Vec<(PathBuf, &'static str)> = Vec::new();
     for folder in entries(experiments).iter().filter(|path| path.is_dir()) {
@@ -43,7 +43,7 @@ pub fn leftovers(experiments: &Path, here: &Path, folders: &[PathBuf], unused_fo
     for path in below.chain(entries(here)) {
         if is_left(&path) {
             found.push((path, "left by a killed program"));
-        } else if journal::is_journal(&path) && age(&path) >= unused_for {
+        } else if age(&path) >= unused_for && journal::is_journal(&path) && !is_in_use(&path) {
             found.push((path, "labels of a job broken off"));
         }
     }
@@ -60,14 +60,9 @@ impl Leftover {
     /// Removes it; what is gone already is no trouble.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`crate::error::Error::Io`].
     pub fn remove(&self) -> Result<()> {
-        let removed =
-            if self.path.is_dir() { std::fs::remove_dir_all(&self.path) } else { std::fs::remove_file(&self.path) };
-        match removed {
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(Error::io(&self.path, "remove")),
-        }
+        remove(&self.path)
     }
 }
 
@@ -106,12 +101,14 @@ mod tests {
     use super::*;
     use crate::data::files;
     use crate::experiment::run_folder::RunFolder;
+    use crate::labelling::journal::LabelJournal;
     use std::time::SystemTime;
 
     /// A file of so many days, in folders of as many.
     fn write_old(root: &Path, name: &str, days: u64) {
         let path = root.join(name);
-        files::write_bytes(&path, "12345").unwrap();
+        let is_journal = name.ends_with(".unfinished.jsonl");
+        files::write_bytes(&path, if is_journal { "{\"labels_by\":\"model\",\"rows\":2}\n" } else { "12345" }).unwrap();
         let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
         for path in path.ancestors().take_while(|path| *path != root) {
             std::fs::File::open(path).unwrap().set_modified(then).unwrap();
@@ -134,6 +131,24 @@ mod tests {
         assert_eq!(found("", &[]), [".maury-unfinished-abc", "old.unfinished.jsonl"]);
         let all = [".maury-unfinished-abc", "deep/down/.maury-abc.part", "old.unfinished.jsonl"];
         assert_eq!(found("none", &[results.path().to_path_buf()]), all);
+    }
+
+    #[test]
+    fn labels_that_a_job_is_writing_and_files_that_are_only_called_so_stay() {
+        let (root, nowhere) = (tempfile::tempdir().unwrap(), Path::new("none"));
+        let stem = root.path().join("lab");
+        std::fs::write(root.path().join("notes.unfinished.jsonl"), "{\"note\":\"mine\"}\n").unwrap();
+        std::fs::write(root.path().join("empty.unfinished.jsonl"), "").unwrap();
+        let journal = LabelJournal::open(&stem, "model A").unwrap();
+        let found = || leftovers(nowhere, root.path(), &[], Duration::ZERO);
+        assert!(found().is_empty(), "{:?}", found());
+        let path = journal.path().to_path_buf();
+        drop(journal);
+        let left = found();
+        assert_eq!(left.iter().map(|left| left.path.clone()).collect::<Vec<_>>(), std::slice::from_ref(&path));
+        // Whoever is faster, it is gone.
+        (0..2).for_each(|_| left[0].remove().unwrap());
+        assert!(!path.exists() && root.path().join("notes.unfinished.jsonl").is_file());
     }
 
     #[test]

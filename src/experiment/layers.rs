@@ -331,7 +331,9 @@ mod tests {
         assert!(missing.contains("missing field `depth`"), "{missing}");
         for (text, said) in [
             ("a.plain.size = -1", "expected a whole number, 0 or more"),
-            ("a.plain.size = 1.5", "expected a whole number, 0 or more"),
+            ("a.plain.size = 1.5", "floating point `1.5`, expected a whole number, 0 or more"),
+            ("a.plain.size = 1e-300", "floating point `1e-300`, expected a whole number, 0 or more"),
+            ("a.plain.size = -1e300", "floating point `-1e300`, expected a whole number, 0 or more"),
         ] {
             let message = settings(&[text]).unwrap_err().to_string();
             assert!(message.contains(said) && !message.contains("usize"), "{message}");

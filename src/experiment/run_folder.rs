@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::data::files;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, short_number};
 use crate::kinds::place::STATES;
 
 /// Folder of the comparisons of runs, beside those of the experiments.
@@ -214,7 +214,7 @@ fn flatten(key: &str, value: &toml::Value, values: &mut BTreeMap<String, String>
                 flatten(&if key.is_empty() { part.clone() } else { format!("{key}.{part}") }, value, values);
             }
         }
-        value => _ = values.insert(key.to_string(), value.to_string()),
+        value => _ = values.insert(key.to_string(), short_number(&value.to_string())),
     }
 }
 

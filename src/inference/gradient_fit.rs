@@ -71,8 +71,8 @@ impl FitMethod {
         let (steps, other) = match self {
             Self::LevenbergMarquardt => return Ok(()),
             Self::Adam(adam) => {
-                let rate = adam.learning_rate > 0.0 && adam.learning_rate.is_finite();
-                (("adam.steps", adam.steps), ("adam.learning_rate", rate, "must be positive"))
+                let rate = (1e-6..=1e6).contains(&adam.learning_rate);
+                (("adam.steps", adam.steps), ("adam.learning_rate", rate, "must be 1e-6 to 1e6"))
             }
             Self::Lbfgs(lbfgs) => {
                 (("lbfgs.steps", lbfgs.steps), ("lbfgs.history", lbfgs.history > 0, "must be at least 1"))
@@ -387,7 +387,10 @@ mod tests {
         assert_eq!(parsed("[method.adam]\nsteps = 7").unwrap(), adam);
         assert!(parsed("method.adam = { history = 7 }").is_err());
         assert_eq!(parsed("method.lbfgs.steps = 0").unwrap().check().unwrap_err().0, "lbfgs.steps");
-        assert_eq!(parsed("method.adam.learning_rate = -1.0").unwrap().check().unwrap_err().0, "adam.learning_rate");
+        for rate in ["-1.0", "1e-300", "1e300"] {
+            let refused = parsed(&format!("method.adam.learning_rate = {rate}")).unwrap().check().unwrap_err();
+            assert_eq!(refused, ("adam.learning_rate", "must be 1e-6 to 1e6"));
+        }
         let written = toml::to_string(&FitSettings { method: adam.clone(), ..FitSettings::default() }).unwrap();
         assert_eq!(parsed(&written).unwrap(), adam);
     }

@@ -38,7 +38,8 @@ impl Model for NetworkConfig {
         NetworkConfig::check(self).map_err(|(field, problem)| subject.problem(&field, problem))?;
         let architecture = |problem: String| subject.problem("architecture", problem);
         let n_labels = subject.labels.len();
-        self.size(subject.n_pixels.unwrap_or(LONG), n_labels).map_err(architecture)?;
+        let size = self.size(subject.n_pixels.unwrap_or(LONG), n_labels);
+        size.map_err(|problem| architecture(format!("cannot be built: {problem}")))?;
         let bytes = subject.n_pixels.and_then(|n_pixels| self.memory(n_pixels, n_labels, 1));
         bytes.map_or(Ok(()), check_memory).map_err(architecture)
     }
@@ -46,8 +47,7 @@ impl Model for NetworkConfig {
     fn check_size(&self, subject: &Subject, n_pixels: usize, n_training: usize) -> Result<(), (String, String)> {
         let architecture = |problem: String| subject.problem("architecture", problem);
         let n_labels = subject.labels.len();
-        let size = self.size(n_pixels, n_labels);
-        size.map_err(|problem| architecture(format!(": layers of the network: {problem}")))?;
+        self.size(n_pixels, n_labels).map_err(|problem| architecture(format!("cannot be built: {problem}")))?;
         let bytes = self.memory(n_pixels, n_labels, n_training);
         let fits = bytes.map_or(Ok(()), check_memory);
         fits.map_err(|problem| architecture(format!("{problem}, or lower its descent.batch_rows")))

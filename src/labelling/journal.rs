@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::data::fits::FitsReader;
@@ -20,9 +20,12 @@ const ROWS: u32 = 2;
 /// Ending of the journal's name.
 const ENDING: &str = "unfinished.jsonl";
 
-/// Whether a file holds labels on their way, by its name.
+/// Whether a file holds labels on their way: by its name and by its first line.
 pub fn is_journal(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&format!(".{ENDING}")))
+    let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&format!(".{ENDING}")));
+    let first = || BufReader::new(files::open(path).ok()?.take(1 << 20)).lines().next()?.ok();
+    let header = || serde_json::from_str::<serde_json::Value>(&first()?).ok();
+    is_named && header().is_some_and(|header| header.get("labels_by").is_some())
 }
 
 /// The rows written so far, beside the table they are to become: one JSON object a line below a line that says what made
@@ -216,7 +219,7 @@ impl LabelJournal {
     /// # Errors
     /// [`Error::Io`].
     pub fn discard(self) -> Result<()> {
-        std::fs::remove_file(&self.path).map_err(Error::io(&self.path, "remove"))
+        leftovers::remove(&self.path)
     }
 
     /// Where it is.
@@ -261,7 +264,7 @@ impl LabelJournal {
         }
         let origin = origin(&self.fingerprint, spectra);
         table_files::write(&self.stem, table, form, (ORIGIN, &origin))?;
-        std::fs::remove_file(&self.path).map_err(Error::io(&self.path, "remove"))?;
+        leftovers::remove(&self.path)?;
         Ok(spectra.len())
     }
 }

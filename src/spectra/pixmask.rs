@@ -51,9 +51,9 @@ impl PixmaskSettings {
         let is_range = |range: &[f64; 2]| range[0].is_finite() && range[1].is_finite() && range[0] < range[1];
         let refuse = |refused: bool, key, problem| if refused { Err((key, problem)) } else { Ok(()) };
         refuse(
-            self.max_relative_error.is_nan() || self.max_relative_error <= 0.0,
+            self.max_relative_error.is_nan() || self.max_relative_error <= 1.0,
             "max_relative_error",
-            "must be positive",
+            "must be above 1: this many times the median flux is too much for errors and fluxes alike",
         )?;
         refuse(self.bits.iter().any(|bit| *bit >= 63), "bits", "must be bit numbers below 63")?;
         let problem = "must be pairs [from, to] of ascending wavelengths";
@@ -239,6 +239,10 @@ mod tests {
         assert_eq!(settings(&[[2.0, 1.0]], &[]).check().unwrap_err().0, "exclude");
         assert_eq!(settings(&[], &[[f64::NAN, 1.0]]).check().unwrap_err().0, "include");
         assert!(settings(&[[1.0, 2.0]], &[]).check().is_ok());
+        for none in [1e-300, 1.0, f64::NAN] {
+            let settings = PixmaskSettings { max_relative_error: none, ..PixmaskSettings::default() };
+            assert_eq!(settings.check().unwrap_err().0, "max_relative_error");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number_text};
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings};
 use crate::spectra::prepared::PreparedSet;
@@ -112,7 +112,7 @@ pub(super) fn expect_usable<'a>(
         (_, 0) => "every pixel carries a bit of pixmask.bits, or no information".into(),
         (_, n_bad) => format!(
             "{n_bad} of {n_inside} pixels have errors below 0, or above pixmask.max_relative_error = {} times the flux; are they errors, or inverse variances given as data.arrays.error?",
-            settings.max_relative_error
+            number_text(settings.max_relative_error)
         ),
     };
     Err(Error::TooFewStars { stage: "usable pixels".into(), n_stars: 0, needed: 1, remedy })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::descent_settings::DescentSettings;
+use super::descent_settings::{DescentSettings, LEARNING_RATES, NO_LEARNING_RATE};
 
 use super::nuisance_choice::NuisanceCount;
 use super::optimizer::{OptimizerSettings, Schedule};
@@ -166,8 +166,8 @@ impl CannonConfig {
                 .settings()
                 .check()
                 .and_then(|()| {
-                    let rate = descent.learning_rate > 0.0 && descent.learning_rate <= 1.0;
-                    if rate { Ok(()) } else { Err(("learning_rate", "must be above 0 and at most 1")) }
+                    let rate = LEARNING_RATES.contains(&descent.learning_rate);
+                    if rate { Ok(()) } else { Err(("learning_rate", NO_LEARNING_RATE)) }
                 })
                 .map_err(|(key, problem)| (format!("training.descent.{key}"), problem.to_string())),
         }
@@ -246,7 +246,10 @@ mod tests {
         assert_eq!(refusal("censor.mg_fe = [[1.0, 2.0]]").0, "censor.mg_fe");
         assert_eq!(refusal("censor.fe_h = [[2.0, 1.0]]").0, "censor.fe_h");
         assert_eq!(refusal("training.descent.epochs = 0").0, "training.descent.epochs");
-        assert_eq!(refusal("training.descent.learning_rate = 0.0").0, "training.descent.learning_rate");
+        for rate in ["0.0", "1e-300", "1e300", "nan"] {
+            let (key, problem) = refusal(&format!("training.descent.learning_rate = {rate}"));
+            assert_eq!((key.as_str(), problem.as_str()), ("training.descent.learning_rate", "must be 1e-8 to 1"));
+        }
     }
 
     #[test]

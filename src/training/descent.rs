@@ -1,8 +1,7 @@
 //! Gradient descent for any Burn module: one loop of shuffled batches, watched, checkpointed and resumable.
 
 use super::descent_settings::DescentSettings;
-use super::descent_state::{EpochRecord, LossCurve};
-use std::path::Path;
+use super::descent_state::{EpochRecord, LossCurve, StatePlace};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -39,7 +38,7 @@ pub struct Company<'a> {
     /// Told after every epoch.
     pub observer: &'a mut dyn Observer,
     /// Where the state after every epoch is kept, and found again; none to keep nothing.
-    pub state: Option<&'a Path>,
+    pub state: Option<StatePlace>,
     /// Told that it goes on; asked whether to stop.
     pub progress: &'a dyn Progress,
 }
@@ -78,7 +77,7 @@ pub fn descend<M: Module>(
     };
     let steps_per_epoch = n_rows.div_ceil(batch_rows);
     let average_from = settings.epochs - (settings.epochs as f64 * settings.average_last).round() as usize;
-    let saved = company.state.map(|folder| SavedDescent::new(folder, settings, seed, n_rows, &module));
+    let saved = company.state.map(|place| SavedDescent::new(place, settings, seed, &module));
     let resumed = saved.as_ref().map(|saved| saved.load(&module)).transpose()?.flatten();
     let mut rate = match settings.optimizer {
         // The line search begins with the full step, which is nearly always right.
@@ -310,10 +309,17 @@ mod tests {
     }
 
     fn descended(settings: &DescentSettings, made_up: Option<Vec<f64>>) -> Result<Descended<Point>> {
+        descended_with(settings, made_up, Company { observer: &mut Unwatched, state: None, progress: &Silent })
+    }
+
+    fn descended_with(
+        settings: &DescentSettings,
+        made_up: Option<Vec<f64>>,
+        company: Company,
+    ) -> Result<Descended<Point>> {
         let recording = Compute::flex(Precision::F64).autodiff();
         let parameter = |value: f64| Param::from_tensor(recording.tensor(&[value; 3], [3]));
         let point = Point { place: parameter(0.0), unit: parameter(1.0).set_require_grad(false) };
-        let company = Company { observer: &mut Unwatched, state: None, progress: &Silent };
         let objective = Nearness { n_rows: 20, made_up, calls: std::cell::Cell::new(0) };
         descend(point, &objective, settings, 1, company)
     }
@@ -362,5 +368,38 @@ mod tests {
         let single: Vec<f64> = (1..=8).map(|epochs| place(epochs, 0.0)).collect();
         let mean = single[4..].iter().sum::<f64>() / 4.0;
         assert!((place(8, 0.5) - mean).abs() < 1e-12);
+    }
+
+    /// Counts the epochs it is told of.
+    struct Counting(usize);
+
+    impl Observer for Counting {
+        fn epoch(&mut self, _report: &EpochReport) -> Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_state_of_other_data_is_not_gone_on_from() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("member1");
+        let epochs_passed = |epochs: usize, data: &str| {
+            let settings = DescentSettings { epochs, ..DescentSettings::default() };
+            let mut counting = Counting(0);
+            let state = Some(StatePlace { folder: folder.clone(), data: data.into() });
+            let made_up = Some((0..epochs).map(|epoch| 9.0 - epoch as f64).collect());
+            let company = Company { observer: &mut counting, state, progress: &Silent };
+            let found = descended_with(&settings, made_up, company);
+            found.map(|found| (counting.0, found.curve.len())).map_err(|err| err.to_string())
+        };
+        let kept =
+            || -> Vec<_> { std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect() };
+        assert_eq!(epochs_passed(4, "a"), Ok((4, 4)));
+        assert_eq!(epochs_passed(4, "a"), Ok((0, 4)));
+        assert_eq!(epochs_passed(4, "b"), Ok((4, 4)));
+        assert!(epochs_passed(3, "b").unwrap_err().contains("of another training"));
+        // No later epoch of other data is left to be taken for the last.
+        assert_eq!((epochs_passed(3, "c"), kept()), (Ok((3, 3)), vec!["epoch-000003".into()]));
     }
 }

@@ -1,5 +1,7 @@
 //! What an experiment says of a descent.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::{OptimizerSettings, Schedule};
@@ -41,13 +43,16 @@ impl Default for DescentSettings {
 /// Epochs that no computer ends; their steps must still be countable.
 const MOST_EPOCHS: usize = 1_000_000_000;
 
+/// Learning rates at which weights move at all, and do not leap.
+pub(super) const LEARNING_RATES: RangeInclusive<f64> = 1e-8..=1.0;
+pub(super) const NO_LEARNING_RATE: &str = "must be 1e-8 to 1";
+
 impl DescentSettings {
     /// The first setting that makes no sense, and what is wrong with it.
     ///
     /// # Errors
     /// Key and problem.
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let rate = self.learning_rate > 0.0 && self.learning_rate <= 1.0;
         let optimizer = match self.optimizer {
             OptimizerSettings::AdamW { weight_decay } => (0.0..1.0).contains(&weight_decay),
             OptimizerSettings::Adam {} => true,
@@ -61,7 +66,7 @@ impl DescentSettings {
             _ => true,
         };
         [
-            (rate, "learning_rate", "must be above 0 and at most 1"),
+            (LEARNING_RATES.contains(&self.learning_rate), "learning_rate", NO_LEARNING_RATE),
             ((1..=MOST_EPOCHS).contains(&self.epochs), "epochs", "must be 1 to 1000000000"),
             (self.batch_rows > 0, "batch_rows", "must be at least 1"),
             (

@@ -1,7 +1,7 @@
 //! A descent between two epochs, in memory and in a folder, so that a killed one can go on.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
@@ -13,7 +13,7 @@ use super::average::Average;
 
 use super::descent_settings::DescentSettings;
 use super::optimizer::Optimizer;
-use crate::data::files;
+use crate::data::{files, leftovers};
 use crate::error::{Error, Result};
 
 /// One epoch in numbers.
@@ -73,10 +73,20 @@ impl<M: Module> DescentState<M> {
     }
 }
 
+/// Where the state after every epoch is kept, and found again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatePlace {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What identifies the data that train and validate: a state of other data is not gone on from.
+    pub data: String,
+}
+
 /// Where the state of one descent is kept: a folder for each epoch, complete or absent, of which the last remains.
 pub(super) struct SavedDescent {
     folder: PathBuf,
     identity: String,
+    data: String,
 }
 
 const STATE_FILE: &str = "state.json";
@@ -89,6 +99,8 @@ const OPTIMIZER_FILE: &str = "optimizer.bpk";
 #[derive(Serialize, Deserialize)]
 struct StateFile {
     identity: String,
+    #[serde(default)]
+    data: String,
     curve: LossCurve,
     best_epoch: usize,
     best_loss: Option<f64>,
@@ -96,12 +108,12 @@ struct StateFile {
 }
 
 impl SavedDescent {
-    /// The place of a descent that is known by its settings, seed, rows and weights.
-    pub fn new<M: Module>(folder: &Path, settings: &DescentSettings, seed: u64, n_rows: usize, module: &M) -> Self {
+    /// The place of a descent that is known by its data, settings, seed and weights.
+    pub fn new<M: Module>(place: StatePlace, settings: &DescentSettings, seed: u64, module: &M) -> Self {
         let n_weights = module.num_params();
         let settings = serde_json::to_string(settings).expect("settings are plain data");
-        let identity = format!("{settings}, seed {seed}, {n_rows} rows, {n_weights} weights");
-        Self { folder: folder.to_path_buf(), identity }
+        let identity = format!("{settings}, seed {seed}, {n_weights} weights");
+        Self { folder: place.folder, identity, data: place.data }
     }
 
     /// Keeps the state after an epoch and removes the one before.
@@ -123,6 +135,7 @@ impl SavedDescent {
             }
             let file = StateFile {
                 identity: self.identity.clone(),
+                data: self.data.clone(),
                 curve: state.curve.clone(),
                 best_epoch: best.epoch,
                 best_loss: best.loss.is_finite().then_some(best.loss),
@@ -135,7 +148,7 @@ impl SavedDescent {
         Ok(())
     }
 
-    /// The state that was kept last, if there is one.
+    /// The state that was kept last, if there is one. Where it is of other data, all of it goes.
     pub fn load<M: Module>(&self, module: &M) -> Result<Option<(DescentState<M>, OptimizerRecord)>> {
         let Some(place) = self.last() else { return Ok(None) };
         let unreadable = |detail: String| {
@@ -143,6 +156,15 @@ impl SavedDescent {
         };
         let text = files::read_text(&place.join(STATE_FILE))?;
         let file: StateFile = serde_json::from_str(&text).map_err(|err| unreadable(err.to_string()))?;
+        if file.data != self.data {
+            tracing::warn!(
+                "{}: trained from the start: the stars or their spectra have changed since training was broken off",
+                self.folder.display()
+            );
+            // A later epoch of other data would be taken for the last one.
+            leftovers::remove(&self.folder)?;
+            return Ok(None);
+        }
         if file.identity != self.identity {
             return Err(self.failed(format!(
                 "the kept state is of another training ({}; this one is {}); remove the folder or restore the settings",

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::augment::{AugmentSettings, Augmentation};
 use super::descent::{Company, Descended, Objective, descend};
 use super::descent_settings::DescentSettings;
-use super::descent_state::LossCurve;
+use super::descent_state::{LossCurve, StatePlace};
 use super::loss::{Loss, Targets};
 use super::observer::{Observer, Validation, ValidationLabel};
 use super::optimizer::OptimizerSettings;
@@ -151,6 +151,29 @@ pub struct LabelledSpectra<'a> {
     pub label_errors: Array2<f64>,
 }
 
+impl LabelledSpectra<'_> {
+    /// What tells training on these stars from that on others. What stands for masked flux follows from the rest and the settings.
+    fn fingerprint(&self, scaler: &LabelScaler, validation: &[usize]) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |values: &mut dyn Iterator<Item = f64>| {
+            // One NaN is like another, and files need not keep their bits.
+            let bytes: Vec<u8> =
+                values.flat_map(|value| if value.is_nan() { f64::NAN } else { value }.to_le_bytes()).collect();
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+        };
+        add(&mut self.grid.wavelength.iter().copied());
+        add(&mut scaler.pivot.iter().chain(&scaler.scale).copied());
+        add(&mut validation.iter().map(|row| *row as f64));
+        for row in self.flux.rows().into_iter().chain(self.ivar.rows()) {
+            add(&mut row.iter().map(|value| f64::from(*value)));
+        }
+        for row in self.labels.rows().into_iter().chain(self.label_errors.rows()) {
+            add(&mut row.iter().copied());
+        }
+        hasher.finalize().to_hex()[..32].to_string()
+    }
+}
+
 /// How the training of one network went.
 #[derive(Debug, Clone, Serialize)]
 pub struct MemberReport {
@@ -239,6 +262,10 @@ pub fn train(stars: &LabelledSpectra, training: Training) -> Result<Member> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let (n_labels, with_variance) = (scaler.n_labels(), config.loss.needs_variance());
     let network = Network::new(input, &config.architecture, n_labels, with_variance, &mut random, &recording);
+    let state = state.map(|folder| {
+        let data = stars.fingerprint(scaler, validation);
+        StatePlace { folder: folder.to_path_buf(), data }
+    });
     let company = Company { observer, state, progress };
     let Descended { module: network, curve, epoch } = descend(network, &objective, &config.descent, seed, company)?;
     let residuals = objective.validation.as_ref().map(|stars| stars.residuals(&network));

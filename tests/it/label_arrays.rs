@@ -193,6 +193,15 @@ fn spectra_that_are_not_the_models_are_refused_by_name() {
     refuse(&["--flux", "narrow.npy", "--error", "error.npy"], 1, &["shapes of", "one row per star"]);
     refuse(&["--flux", "flux.npy"], 2, &["--error or --ivar"]);
     refuse(&["--flux", "flux.npy", "--error", "error.npy", "a.fits"], 2, &["cannot be used with"]);
+    // What is for arrays says nothing of files.
+    std::fs::write(folder.join("list.txt"), "a.fits\n").unwrap();
+    for option in ["--star", "--ids", "--wavelengths", "--error", "--ivar"] {
+        for files in [&["a.fits"][..], &["--list", "list.txt"]] {
+            let words = [files, &[option, "s001"]].concat();
+            refuse(&words, 2, &[option, "cannot be used with"]);
+            refused(folder, &[&["posterior", "--model", MODEL], &words[..]].concat(), 2, &["cannot be used with"]);
+        }
+    }
     refuse(&with(&["--wavelengths", "nm.npy"]), 1, &["look like nanometres"]);
     refuse(&with(&["--wavelengths", "log.npy"]), 1, &["log10 of Angstrom"]);
     refuse(&with(&["--wavelengths", "down.npy"]), 1, &["descend; reverse them"]);

@@ -288,6 +288,21 @@ fn best_fits_as_files_of_stars_are_whole_and_read_as_spectra_again() {
     assert!(said.contains("2 files that maury wrote and that hold no spectra are passed over"), "{said}");
     assert_eq!(column(&here.join("d.csv"), "id").len(), 5);
     std::fs::remove_file(here.join("a-spectra/labels.fits")).unwrap();
+    // Below a folder of spectra they are no further stars, and the same words make the same again.
+    for name in ["2M00000000", "2M00000001"] {
+        let from = format!("spectra/apo25m/M15/apStar-dr17-{name}+1234567.fits");
+        std::fs::create_dir_all(here.join("own")).unwrap();
+        std::fs::copy(here.join(&from), here.join("own").join(format!("apStar-dr17-{name}+1234567.fits"))).unwrap();
+    }
+    let own = ["own".to_string()];
+    label(here, "own/e", &shape, &own);
+    label(here, "own/e", &shape, &own);
+    let output = label(here, "f", &[], &own);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("2 best fits that maury wrote beside spectra are passed over"), "{said}");
+    assert_eq!(column(&here.join("f.csv"), "id").len(), 2);
+    label(here, "g", &[], &["own/e-spectra".to_string()]);
+    assert_eq!(column(&here.join("g.csv"), "id").len(), 2);
     let inside = [&["label", "--model", MODEL, "--out", "a", "--overwrite"], &shape[..], &[again[0].as_str()]].concat();
     refused(here, &inside, 2, &["the best fits would replace spectra that are in"]);
     // The same again replaces its folder; what holds anything else stays.

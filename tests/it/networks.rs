@@ -321,6 +321,35 @@ fn a_killed_run_goes_on_to_the_very_same_result() {
 }
 
 #[test]
+fn a_killed_run_whose_labels_have_changed_is_trained_on_the_new_ones() {
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let network = "architecture.mlp = { hidden = [16] }\nmembers = 1\ndescent = { epochs = 300, batch_rows = 8 }";
+    for folder in [&whole, &broken] {
+        project(folder.path(), network);
+    }
+    let mut child = start(broken.path(), &["run", "net.toml"]);
+    wait_for_epoch(broken.path(), "member1", 2);
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    for folder in [&whole, &broken] {
+        let labels = folder.path().join("labels.csv");
+        let text = std::fs::read_to_string(&labels).unwrap();
+        let change = |line: &str| match line.split(',').collect::<Vec<_>>()[..] {
+            [id, _, error, logg] if id.len() == 2 && id != "id" => format!("{id},1.25,{error},{logg}\n"),
+            _ => format!("{line}\n"),
+        };
+        std::fs::write(&labels, text.lines().map(change).collect::<String>()).unwrap();
+    }
+    let resumed = maury(broken.path(), &["run", "net.toml", "--resume"]);
+    let said = String::from_utf8_lossy(&resumed.stderr);
+    assert!(resumed.status.success() && said.contains("trained from the start"), "{said}");
+    succeeded(whole.path(), &["run", "net.toml"]);
+    for file in ["predictions.csv", "models/net/weights.safetensors"] {
+        assert!(of_run(whole.path(), file) == of_run(broken.path(), file), "{file} differs");
+    }
+}
+
+#[test]
 fn ctrl_c_keeps_the_epoch_and_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     project(folder.path(), LONG);
@@ -360,8 +389,13 @@ fn mistakes_in_a_network_are_answered_with_advice() {
     refuse("architecture.layers = [{ dense = { width = 3, depth = 1 } }]", 2, &["depth"]);
     refuse("loss.huber.delta = -1.0", 2, &["models.net.network.loss.huber.delta must be positive"]);
     refuse("descent.epochs = 0", 2, &["models.net.network.descent.epochs must be 1 to 1000000000"]);
+    refuse("descent.learning_rate = 1e-300", 2, &["models.net.network.descent.learning_rate must be 1e-8 to 1"]);
     refuse("validation = 0.0\ndescent.patience = 3", 2, &["descent.patience waits"]);
-    refuse("architecture.starnet.kernel = 500", 2, &["layers of the network", "does not fit into 120 pixels"]);
+    refuse(
+        "architecture.starnet.kernel = 500",
+        2,
+        &["models.net.network.architecture cannot be built: ", "does not fit into 120 pixels"],
+    );
     refuse("input.components.count = 150", 1, &["input.components.count", "stars left, at least 151 needed"]);
     assert!(unfinished(folder.path()).is_none(), "a failed run leaves nothing");
 }

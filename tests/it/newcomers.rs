@@ -106,8 +106,12 @@ fn a_sweep_that_is_stopped_goes_on_behind_its_finished_points() {
     };
     let (run, n_finished) = stop();
     let first = modified(&run.join("points/01/metrics.json"));
+    // A point that has lost a file is not finished.
+    std::fs::remove_file(run.join("points/02/predictions.fits")).unwrap();
     succeeded(folder.path(), &resume);
-    assert_eq!(log().matches("taken as it is").count(), n_finished, "{}", log());
+    let counts = ["taken as it is", "run again"].map(|words| log().matches(words).count());
+    assert_eq!(counts, [n_finished - 1, 1], "{}", log());
+    assert!(latest().join("points/02/predictions.fits").is_file());
     assert!(modified(&latest().join("points/01/metrics.json")) == first && !latest().join("training").exists());
     let gone_on = latest();
 

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::short_number;
+
 /// `[sweep]` of an experiment: dotted keys of the experiment, and the values each takes, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sweep(Vec<(String, Vec<toml::Value>)>);
@@ -65,7 +67,7 @@ pub fn value_text(value: &toml::Value) -> String {
             };
             table.iter().map(pair).collect::<Vec<_>>().join(", ")
         }
-        other => other.to_string(),
+        other => short_number(&other.to_string()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs the points of a sweep one after the other; a point that fails is a row that says why.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::outcome::{PointOutcome, SweepOutcome};
 use super::points::{Point, place};
@@ -17,11 +17,11 @@ use crate::progress::Progress;
 use crate::stars::prepare::{Source, cache_key};
 use crate::timings::{Timings, forget_peak_memory};
 
-/// Folder of the points, in that of the run; below that of the states of training, what each that is finished was made of.
+/// Folder of the points, in that of the run; below that of the states of training, what each that is finished was made of and left.
 const POINTS: &str = "points";
 
 /// Runs every point of a sweep: its files go into `folder/points/<NN>`, prepared sets into `cache`, shared. A point that is
-/// finished there, of the same settings and data, is taken as it is.
+/// finished there with all its files, of the same settings and data, is taken as it is.
 ///
 /// Trained models are not kept: hundreds of points would leave gigabytes, and each point's `experiment.toml` trains its
 /// models again.
@@ -97,8 +97,9 @@ fn run_point(
     let source = timings.measure("select", || stars.of(config, place.cache, progress));
     let ingredients = source.as_ref().map_or(Ok(String::new()), |source| ingredients(source, config))?;
     if let Ok(before) = files::read_text(state) {
+        let now = inventory(place.folder).map(|files| format!("{ingredients}{files}"));
         match read_metrics(place.folder) {
-            Ok(finished) if before == ingredients => {
+            Ok(finished) if now.is_ok_and(|now| now == before) => {
                 tracing::info!("taken as it is: it was finished before the run was broken off");
                 return Ok(finished);
             }
@@ -109,7 +110,7 @@ fn run_point(
     let _ = std::fs::remove_dir_all(place.folder);
     config.write_resolved(place.folder)?;
     let metrics = run_on(source?, config, timings, place, compute, progress)?.write(place.folder)?;
-    files::write_bytes(state, ingredients)?;
+    files::write_bytes(state, ingredients + &inventory(place.folder)?)?;
     serde_json::to_value(metrics).map_err(|err| Error::format(place.folder, err.to_string()))
 }
 
@@ -118,6 +119,15 @@ fn ingredients(source: &Source, config: &ExperimentConfig) -> Result<String> {
     let truth = source.truth.as_deref().map_or(Ok(String::new()), files::fingerprint)?;
     // Who trains follows from the stars and the settings.
     Ok(format!("{}\n{}\n{truth}\n", config.resolved()?, cache_key(source, &config.stars(), &[])?))
+}
+
+/// The files that a finished point left, a line each, with their bytes.
+fn inventory(folder: &Path) -> Result<String> {
+    let line = |path: &PathBuf| {
+        let bytes = std::fs::metadata(path).map_err(Error::io(path, "read"))?.len();
+        Ok(format!("{} {bytes}\n", path.strip_prefix(folder).unwrap_or(path).display()))
+    };
+    files::files_below(folder, &[""])?.iter().map(line).collect()
 }
 
 /// The stars of the last point, for points in a row that select alike: the catalogue is read once for them.
