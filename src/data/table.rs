@@ -1,6 +1,7 @@
 //! Any table of stars: FITS, VOTable, Parquet, or text; told by its content, and only the columns asked for are kept.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use super::cells::{Cells, Odd};
@@ -25,6 +26,8 @@ pub struct Table {
     source: Source,
     remarks: Remarks,
 }
+    /// What labels may be that were looked at, by their names.
+    pub(super) possible: BTreeMap<String, RangeInclusive<f64>>,
 
 enum Source {
     /// Read in blocks of rows.
@@ -94,14 +97,18 @@ impl Table {
             (Columnar::Text(table), names, n_rows)
         };
         let cells = vec![None; names.len()];
-        Ok(Self { path, names, n_rows, source: Source::Columns { file, cells }, remarks: Remarks::default() })
+        Ok(Self::of(path, names, n_rows, Source::Columns { file, cells }))
     }
 
     fn open_fits(path: PathBuf, key: Option<&str>) -> Result<Self> {
         let mut reader = FitsReader::open(&path)?;
         let hdu = choose_hdu(&mut reader, key)?;
         let (n_rows, names) = reader.table_layout(hdu)?;
-        Ok(Self { path, names, n_rows, source: Source::Fits { reader, hdu }, remarks: Remarks::default() })
+        Ok(Self::of(path, names, n_rows, Source::Fits { reader, hdu }))
+    }
+
+    fn of(path: PathBuf, names: Vec<String>, n_rows: usize, source: Source) -> Self {
+        Self { path, names, n_rows, source, remarks: Remarks::default(), possible: BTreeMap::new() }
     }
 
     /// The table's file.
