@@ -275,6 +275,10 @@ mod tests {
         };
         let said = select("teff = \"t\"").unwrap_err().to_string();
         assert!(said.contains("teff of 12 of 12 stars is below 100 K") && said.contains("\"1000 * teff\""), "{said}");
+        let (stars, _) = select("teff = \"1000 * t\"").unwrap();
+        assert_eq!((stars.len(), stars.labels[0][0]), (12, 4000.0));
+    }
+
     #[test]
     fn temperatures_of_no_star_are_missing_whatever_their_number_and_the_cuts() {
         let folder = tempfile::tempdir().unwrap();
@@ -291,10 +295,6 @@ mod tests {
         }
     }
 
-        let (stars, _) = select("teff = \"1000 * t\"").unwrap();
-        assert_eq!((stars.len(), stars.labels[0][0]), (12, 4000.0));
-    }
-
     #[test]
     fn without_snr_the_first_row_of_a_star_stays_and_the_cut_says_so() {
         let folder = tempfile::tempdir().unwrap();
@@ -304,6 +304,18 @@ mod tests {
         assert_eq!(stars.labels, [[4500.0], [4600.0]]);
         let last = cuts.last().unwrap();
         assert_eq!((last.name.as_str(), last.removed), ("one spectrum per star (the first, without SNR)", 1));
+    }
+
+    #[test]
+    fn stars_without_a_name_are_no_duplicates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        for none in ["-9999", "nan", "-1", ""] {
+            std::fs::write(&path, format!("id,teff\n{none},4500\n{none},4510\na,4600\na,4600\n")).unwrap();
+            let (stars, cuts) = select(&path, "id", &["teff".to_string()], &Selection::default()).unwrap();
+            assert_eq!((stars.id[..2].join(" "), stars.len()), ("row0000001 row0000002".into(), 3), "{none}");
+            assert_eq!(cuts.last().unwrap().removed, 1);
+        }
     }
 
     #[test]

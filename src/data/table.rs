@@ -25,8 +25,8 @@ pub struct Table {
     n_rows: usize,
     source: Source,
     remarks: Remarks,
-}
     /// What labels may be that were looked at, by their names.
+}
     pub(super) possible: BTreeMap<String, RangeInclusive<f64>>,
 
 enum Source {
@@ -219,14 +219,16 @@ impl Table {
         Ok(values)
     }
 
-    /// [`Table::texts`] of identifiers, out of the `b'...'` that Python may have written around them.
+    /// [`Table::texts`] of identifiers, out of the `b'...'` that Python may have written around them; empty too where they are
+    /// -9999, -1 or not a number. [`Table::say_remarks`] says how many.
     ///
     /// # Errors
     /// As [`Table::texts`].
     pub fn identifiers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<String>> {
-        let mut texts = self.texts(column, rows, remedy)?;
+        let mut texts = self.texts(column, rows.clone(), remedy)?;
         self.remarks.strip_bytes(column, &mut texts);
         Ok(texts)
+        self.remarks.strike_names(column, &rows, &mut texts);
     }
 
     /// Says on the log, once, what was read otherwise than it is written.
