@@ -362,11 +362,7 @@ fn expanded_length(path: &Path, most: u64) -> Result<u64> {
     let mut expanded = flate2::read::MultiGzDecoder::new(BufReader::new(file)).take(most.saturating_add(1));
     match std::io::copy(&mut expanded, &mut std::io::sink()) {
         Ok(length) if length <= most => Ok(length),
-        Ok(_) => {
-            let detail =
-                format!("expands to more than {} MB, no file of its kind and size does; unpack it", most >> 20);
-            Err(Error::format(path, detail))
-        }
+        Ok(_) => Err(Error::format(path, packed::expands_beyond(most))),
         // Damage behind the last byte that is used does not matter; cfitsio says what does.
         Err(_) => Ok(most.saturating_add(1).saturating_sub(expanded.limit())),
     }

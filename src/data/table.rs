@@ -26,8 +26,8 @@ pub struct Table {
     source: Source,
     remarks: Remarks,
     /// What labels may be that were looked at, by their names.
-}
     pub(super) possible: BTreeMap<String, RangeInclusive<f64>>,
+}
 
 enum Source {
     /// Read in blocks of rows.
@@ -227,8 +227,8 @@ impl Table {
     pub fn identifiers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<String>> {
         let mut texts = self.texts(column, rows.clone(), remedy)?;
         self.remarks.strip_bytes(column, &mut texts);
-        Ok(texts)
         self.remarks.strike_names(column, &rows, &mut texts);
+        Ok(texts)
     }
 
     /// Says on the log, once, what was read otherwise than it is written.
@@ -399,6 +399,28 @@ mod tests {
             let mut table = csv(&text).unwrap();
             assert_eq!(table.names(), ["id", "teff"], "{text}");
             assert_eq!(table.numbers("teff", 0..2, "").unwrap(), [4500.0, 4600.0]);
+        }
+    }
+
+    #[test]
+    fn what_expands_beyond_all_data_is_refused_whatever_the_kind_of_the_table() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bomb.gz");
+        let packed = |text: &[u8]| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            gzip.write_all(text).unwrap();
+            gzip.finish().unwrap()
+        };
+        let votable = "<VOTABLE><RESOURCE><TABLE><FIELD name='a' datatype='char' arraysize='*'/><DATA><TABLEDATA>";
+        let cell = format!("<TR><TD>{}</TD></TR>", "a".repeat(1000));
+        for (start, row) in [("teff\n", "4500\n"), ("a b\nc d\n", "1   2   \n"), (votable, cell.as_str())] {
+            // Packed once: files of gzip may stand one behind the other.
+            let (mut file, rows) = (packed(start.as_bytes()), packed(row.repeat((4 << 20) / row.len()).as_bytes()));
+            (0..70).for_each(|_| file.extend(&rows));
+            std::fs::write(&path, file).unwrap();
+            let said = Table::open(&path).err().unwrap().to_string();
+            assert!(said.contains("expands to more than 256 MB") && said.contains("unpack it"), "{said}");
         }
     }
 

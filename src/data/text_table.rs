@@ -269,6 +269,9 @@ fn unquoted(line: &str) -> String {
             Some(quote) if letter == quote => open = None,
             Some(_) => {}
         }
+        csv::ErrorKind::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+            Error::format(path, source.to_string())
+        }
     }
     kept
 }
