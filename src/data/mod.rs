@@ -10,6 +10,7 @@ mod cfitsio_checksum;
 pub mod columns;
 pub mod csv_text;
 mod expression;
+mod encoding;
 pub mod fetch;
 pub mod files;
 pub mod fits;
