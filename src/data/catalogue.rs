@@ -148,7 +148,7 @@ impl Catalogue {
     /// Reads one block of rows.
     ///
     /// An empty `id_column` stands for the first of `apogee_id`, `id`, `star_id`, `source_id`, `name` that is there, and
-    /// else for the row number; -1 is no identifier. Flags are 0 where there are none; a flag column that cannot be read matters
+    /// else for the row number, as a row without one has it: -1, -9999 and nan are none. Flags are 0 where there are none; a flag column that cannot be read matters
     /// only `with_flags`.
     ///
     /// Labels are found as `LabelSource::find` says: in columns of that name in any case, as [`ColumnNames`] says, or, for
@@ -240,14 +240,9 @@ fn identifiers(table: &mut Table, naming: Naming, rows: Range<usize>) -> Result<
     let usual = USUAL_IDS.into_iter().find(|column| table.has(column));
     let mut ids = match (named, usual) {
         (Some(column), _) if table.has(&column) || column != APOGEE_ID || !is_astra(table) => {
-            table.identifiers(&column, rows, if column == APOGEE_ID { REMEDY } else { ID_REMEDY })?
+            table.identifiers(&column, rows.clone(), if column == APOGEE_ID { REMEDY } else { ID_REMEDY })?
         }
-        (None, Some(column)) => {
-            let mut ids = table.identifiers(column, rows.clone(), REMEDY)?;
-            let is_none = |id: &str| ["", "-1"].contains(&id);
-            ids.iter_mut().zip(rows).filter(|(id, _)| is_none(id)).for_each(|(id, row)| *id = row_name(row));
-            ids
-        }
+        (None, Some(column)) => table.identifiers(column, rows.clone(), REMEDY)?,
         _ if is_astra(table) => {
             let obj = table.identifiers("obj", rows.clone(), REMEDY)?;
             let mut ids = match table.has("sdss4_apogee_id") {
@@ -255,11 +250,12 @@ fn identifiers(table: &mut Table, naming: Naming, rows: Range<usize>) -> Result<
                 false => vec![String::new(); rows.len()],
             };
             ids.iter_mut().zip(obj).filter(|(id, _)| id.is_empty()).for_each(|(id, obj)| *id = obj);
-            ids.iter_mut().zip(rows).filter(|(id, _)| id.is_empty()).for_each(|(id, row)| *id = row_name(row));
             ids
         }
-        _ => rows.map(row_name).collect(),
+        _ => vec![String::new(); rows.len()],
     };
+    // Stars without a name are not one star.
+    ids.iter_mut().zip(rows).filter(|(id, _)| id.is_empty()).for_each(|(id, row)| *id = row_name(row));
     ids.iter_mut().filter(|id| id.len() > LONGEST_ID).for_each(|id| *id = shortened(id));
     Ok(ids)
 }
@@ -325,6 +321,20 @@ mod tests {
         assert!(catalogue.labels[1][0].is_nan() && catalogue.labels[2][1].is_nan());
         assert!((catalogue.labels[0][1] - 0.2).abs() < 1e-12);
         assert!(catalogue.id[0] != catalogue.id[1] && catalogue.id[0].len() < 200);
+    }
+
+    #[test]
+    fn stars_without_a_name_are_called_by_their_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.csv");
+        std::fs::write(&path, "id,star,teff\n-9999,nan,1\n-9999,nan,2\na,-1,3\n,,4\n").unwrap();
+        let columns: ColumnNames = toml::from_str("id = \"star\"").unwrap();
+        let ids = |naming: Naming| Catalogue::read(&path, naming, &[]).unwrap().id;
+        for naming in [Naming::usual(""), Naming::usual("id")] {
+            assert_eq!(ids(naming), ["row0000001", "row0000002", "a", "row0000004"]);
+        }
+        let named = Naming { id_column: "", columns: &columns };
+        assert_eq!(ids(named), ["row0000001", "row0000002", "row0000003", "row0000004"]);
     }
 
     #[test]

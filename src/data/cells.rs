@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::csv_text::unshielded;
+use super::sentinels::is_missing;
 use super::value::Value;
 
 /// A column's cells, whatever the kind of the table.
@@ -147,11 +148,6 @@ impl Cells {
 fn each<T: ToString, V>(cells: &[T], read: impl Fn(&T) -> Option<V>) -> Result<Vec<V>, Odd> {
     let odd = |(row, cell): (usize, &T)| read(cell).ok_or_else(|| Odd::Cell(row, cell.to_string()));
     cells.iter().enumerate().map(odd).collect()
-}
-
-/// Whether a text says that there is none.
-fn is_missing(text: &str) -> bool {
-    matches!(text, "" | "null" | "NULL" | "--")
 }
 
 /// Yes and no as programs write them.

@@ -233,16 +233,20 @@ impl Handle {
 
     /// Rows of a column with one integer each; none where undefined.
     pub(super) fn integers(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<i64>>, String> {
-        // The smallest integer stands for an undefined one: tables have no other use for it.
-        let values = self.column(sys::ffgcvjj, (index, rows.start, rows.len()), i64::MIN)?;
-        Ok(values.into_iter().map(|value| (value != i64::MIN).then_some(value)).collect())
+        self.known(sys::ffgcvjj, (index, rows.start, rows.len()), [i64::MIN, i64::MAX])
     }
 
     /// Rows of a column with one unsigned integer of 64 bits each; none where undefined.
     pub(super) fn unsigned(&mut self, index: usize, rows: Range<usize>) -> Result<Vec<Option<u64>>, String> {
-        // As the smallest of those with a sign, the largest stands for an undefined one.
-        let values = self.column(sys::ffgcvujj, (index, rows.start, rows.len()), u64::MAX)?;
-        Ok(values.into_iter().map(|value| (value != u64::MAX).then_some(value)).collect())
+        self.known(sys::ffgcvujj, (index, rows.start, rows.len()), [u64::MAX, 1])
+    }
+
+    /// `n` values of a column; none where each of two numbers is read that is asked for in place of an undefined one.
+    fn known<T: Copy + Eq>(&mut self, read: ReadColumn<T>, at: Place, none: [T; 2]) -> Result<Vec<Option<T>>, String> {
+        let first = self.column(read, at, none[0])?;
+        let again = if first.contains(&none[0]) { self.column(read, at, none[1])? } else { first.clone() };
+        let as_read = |(first, again): (T, T)| (first == again).then_some(first);
+        Ok(first.into_iter().zip(again).map(as_read).collect())
     }
 
     /// Rows of a column with one logical value each; `None` where undefined.

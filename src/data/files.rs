@@ -4,6 +4,7 @@ use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::encoding;
 pub use super::leftovers::UNFINISHED;
 use super::leftovers::{PART, free_name, held_name, hidden_folder, hold, sweep};
 use crate::error::{Error, Result};
@@ -273,13 +274,14 @@ pub fn open(path: &Path) -> Result<fs::File> {
     fs::File::open(path).map_err(Error::io(path, "open"))
 }
 
-/// Reads a whole text file.
+/// Reads a whole text file, without a mark of its encoding at the beginning.
 ///
 /// # Errors
-/// As [`expect_file`]; [`Error::Io`] also where the file is not UTF-8.
+/// As [`expect_file`]; [`Error::Format`] also where the file is not UTF-8, with the remedy.
 pub fn read_text(path: &Path) -> Result<String> {
     expect_file(path)?;
-    fs::read_to_string(path).map_err(Error::io(path, "read"))
+    let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
+    encoding::text(bytes).map_err(|what| Error::format(path, what))
 }
 
 /// A path as text that no other path has: bytes that are no UTF-8 as `\xHH`, and so the backslash before an `x`.

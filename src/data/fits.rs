@@ -362,11 +362,7 @@ fn expanded_length(path: &Path, most: u64) -> Result<u64> {
     let mut expanded = flate2::read::MultiGzDecoder::new(BufReader::new(file)).take(most.saturating_add(1));
     match std::io::copy(&mut expanded, &mut std::io::sink()) {
         Ok(length) if length <= most => Ok(length),
-        Ok(_) => {
-            let detail =
-                format!("expands to more than {} MB, no file of its kind and size does; unpack it", most >> 20);
-            Err(Error::format(path, detail))
-        }
+        Ok(_) => Err(Error::format(path, packed::expands_beyond(most))),
         // Damage behind the last byte that is used does not matter; cfitsio says what does.
         Err(_) => Ok(most.saturating_add(1).saturating_sub(expanded.limit())),
     }
@@ -444,8 +440,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.fits");
         write(&path, |fits| {
-            fits.table("T", &[Column::i64("source_id", vec![i64::MIN + 5, i64::MIN + (1 << 60), 7])])?;
-            fits.append_key("TZERO1", OF_UNSIGNED, "")
+            fits.table("T", &[Column::i64("source_id", vec![i64::MIN + 5, i64::MIN + (1 << 60), 7, i64::MAX])])?;
+            fits.append_key("TZERO1", OF_UNSIGNED, "")?;
+            fits.table("N", &[Column::i64("n", vec![i64::MIN, i64::MAX, 3])])?;
+            fits.append_key("TNULL1", 3_i64, "")
         })
         .unwrap();
         let mut fits = FitsReader::open(&path).unwrap();
@@ -454,6 +452,10 @@ mod tests {
         assert_eq!(fits.numbers(1, "source_id", 2..3).unwrap(), [OF_UNSIGNED]);
         let values = fits.values(1, "source_id", 0..3).unwrap();
         assert_eq!(values[2], Value::Text("9223372036854775815".into()));
+        // No number stands for none but the one that the header names.
+        assert_eq!(fits.texts(1, "source_id", 2..4).unwrap(), ["9223372036854775815", "18446744073709551615"]);
+        let expected = [i64::MIN.to_string(), i64::MAX.to_string(), String::new()];
+        assert_eq!(fits.texts(2, "n", 0..3).unwrap(), expected);
     }
 
     #[test]

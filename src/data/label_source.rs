@@ -1,9 +1,10 @@
 //! Where a label and its error stand in a table: a column, by one of its usual names or by the user's, or an expression.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::columns::{ColumnNames, ColumnSource};
 use super::expression::Expression;
+use super::label_units::{ANY, LabelUnits};
 use super::table::Table;
 use crate::error::{Error, Result, nearest_name};
 
@@ -13,6 +14,7 @@ const REMEDY: &str = "name the labels by the catalogue's columns in `labels`, or
 /// What a label is read from.
 #[derive(Debug)]
 pub(super) struct LabelSource {
+    label: String,
     expression: Expression,
     errors: Errors,
 }
@@ -44,7 +46,7 @@ impl LabelSource {
             Some(column) => Errors::Column(column),
             None => propagated(table, &expression),
         };
-        Ok(Self { expression, errors })
+        Ok(Self { label: label.into(), expression, errors })
     }
 
     fn named(table: &Table, source: &ColumnSource, label: &str) -> Result<Self> {
@@ -66,7 +68,7 @@ impl LabelSource {
             Some(column) => return Err(refused(format!(".error: no column {column}{}", near(column)))),
             None => propagated(table, &expression),
         };
-        Ok(Self { expression, errors })
+        Ok(Self { label: label.into(), expression, errors })
     }
 
     /// The columns that it reads.
@@ -79,23 +81,17 @@ impl LabelSource {
         self.expression.columns().map(|(column, _)| column).chain(errors.iter().map(String::as_str))
     }
 
-    /// Some rows of the label, and of its error; NaN where there is none.
+    /// Some rows of the label, and of its error; NaN where there is none, and for a Teff or log g that no star has.
     ///
     /// # Errors
-    /// Those of the table.
+    /// Those of the table; [`Error::Format`] where Teff or log g of all its rows are in another unit, with the remedy.
     pub fn read(&self, table: &mut Table, rows: Range<usize>) -> Result<(Vec<f64>, Vec<f64>)> {
         let n_rows = rows.len();
-        let columns: Vec<Vec<f64>> = self
-            .expression
-            .columns()
-            .map(|(column, _)| table.labels(column, rows.clone(), REMEDY))
-            .collect::<Result<_>>()?;
+        let possible = self.possible(table)?;
+        let columns = self.read_columns(table, &rows)?;
+        let of_star = |value: f64| if possible.contains(&value) { value } else { f64::NAN };
+        let values = self.values(&columns, n_rows).into_iter().map(of_star).collect();
         let at = |columns: &[Vec<f64>], row: usize| columns.iter().map(|column| column[row]).collect::<Vec<f64>>();
-        let known = |value: f64| if value.is_finite() { value } else { f64::NAN };
-        let values = match self.expression.only_column() {
-            Some(_) => columns[0].clone(),
-            None => (0..n_rows).map(|row| known(self.expression.value(&at(&columns, row)).0)).collect(),
-        };
         let mut errors_in = |column: &str| {
             let errors = table.numbers(column, rows.clone(), REMEDY)?;
             Ok(errors.into_iter().map(|error| if error > 0.0 { error } else { f64::NAN }).collect::<Vec<f64>>())
@@ -110,6 +106,44 @@ impl LabelSource {
         };
         Ok((values, errors))
     }
+
+    fn read_columns(&self, table: &mut Table, rows: &Range<usize>) -> Result<Vec<Vec<f64>>> {
+        self.expression.columns().map(|(column, _)| table.labels(column, rows.clone(), REMEDY)).collect()
+    }
+
+    fn values(&self, columns: &[Vec<f64>], n_rows: usize) -> Vec<f64> {
+        let value = |row: usize| {
+            let cells: Vec<f64> = columns.iter().map(|column| column[row]).collect();
+            known(self.expression.value(&cells).0)
+        };
+        match self.expression.only_column() {
+            Some(_) => columns[0].clone(),
+            None => (0..n_rows).map(value).collect(),
+        }
+    }
+
+    /// What the label may be; all rows of the table are looked at, once, before some are believed.
+    fn possible(&self, table: &mut Table) -> Result<RangeInclusive<f64>> {
+        let Some(mut units) = LabelUnits::of(&self.label) else { return Ok(ANY) };
+        if let Some(possible) = table.possible.get(&self.label) {
+            return Ok(possible.clone());
+        }
+        for rows in table.blocks() {
+            let columns = self.read_columns(table, &rows)?;
+            units.add(&self.values(&columns, rows.len()));
+        }
+        let possible = units.possible().map_err(|detail| Error::format(table.path(), detail))?;
+        if let Some(remark) = units.remark() {
+            tracing::warn!("{}: {remark}", table.path().display());
+        }
+        table.possible.insert(self.label.clone(), possible.clone());
+        Ok(possible)
+    }
+}
+
+/// A value, NaN where an expression has none.
+fn known(value: f64) -> f64 {
+    if value.is_finite() { value } else { f64::NAN }
 }
 
 /// Whether [`LabelSource::find`] finds a label, or says better than others why not.
@@ -187,6 +221,27 @@ mod tests {
         assert!((values[0] - 4500.0).abs() < 1e-9 && values[1].is_nan() && errors == [5.0, 5.0]);
         let (values, _) = read(text, "teff = { column = \"log T\" }", "teff").unwrap();
         assert_eq!(values[0], 3.7);
+    }
+
+    #[test]
+    fn what_no_star_has_is_missing_in_whichever_rows_are_read() {
+        let rows: String = (0..20).map(|row| format!("{},{}\n", [0, -1, 4500, 4600][row % 4], row % 4)).collect();
+        let text = format!("teff,logg\n{rows}2,55\n");
+        for columns in ["", "teff = \"1 * teff\""] {
+            let (teff, _) = read(&text, columns, "teff").unwrap();
+            assert!(teff.iter().all(|teff| teff.is_nan() || *teff >= 4500.0), "{teff:?}");
+            assert_eq!(teff.iter().filter(|teff| teff.is_finite()).count(), 10);
+        }
+        let (logg, _) = read(&text, "", "logg").unwrap();
+        assert!(logg[20].is_nan() && logg[0] == 0.0 && logg[3] == 3.0);
+        let said = read(&text, "logg = \"30 * logg\"", "logg").unwrap_err().to_string();
+        assert!(said.contains("logg of 16 of 21 stars is above 10"), "{said}");
+        // The rows alone would tell nothing.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &text).unwrap();
+        let mut table = Table::open(file.path()).unwrap();
+        let source = LabelSource::find(&table, &ColumnNames::USUAL, "teff").unwrap();
+        assert!(source.read(&mut table, 0..2).unwrap().0.iter().all(|teff| teff.is_nan()));
     }
 
     #[test]

@@ -1,98 +1,129 @@
-//! Units that a catalogue's labels cannot be in, told by nearly all of their values.
+//! Teff and log g that no star has: a few count as missing, many tell that a catalogue is in another unit.
 
-use std::path::Path;
+use std::ops::RangeInclusive;
 
-use crate::error::{Error, Result};
-
-/// Fewer values than this tell nothing.
+/// Fewer values than this tell nothing of a unit.
 const FEWEST: usize = 10;
-/// Share of the values that tells the unit of all.
-const NEARLY_ALL: f64 = 0.9;
 /// No star is as cool as this [K].
 const COOLEST: f64 = 100.0;
-/// log g [dex, cgs] from the largest giants to white dwarfs, with room.
-const GRAVITIES: std::ops::RangeInclusive<f64> = -2.0..=10.0;
+/// log g [dex, cgs] from the largest giants to white dwarfs, with room; wide enough for labels that somebody scaled.
+const GRAVITIES: RangeInclusive<f64> = -5.0..=10.0;
+/// Every number.
+pub(super) const ANY: RangeInclusive<f64> = f64::NEG_INFINITY..=f64::INFINITY;
 
-/// Values of one label that say something of its unit.
-#[derive(Debug, Default, Clone)]
-struct Seen {
-    known: usize,
-    zero: usize,
-    /// From 0 on, and below the effective temperature of any star.
-    cool: usize,
-    /// Outside the surface gravities of stars.
-    no_gravity: usize,
-    largest: f64,
+#[derive(Debug, Clone, Copy)]
+enum Quantity {
+    Temperature,
+    Gravity,
 }
 
-/// What was seen of each label, over all rows of a catalogue.
+/// What the values of a label are like that only some numbers can be, over all rows of a table.
 #[derive(Debug)]
 pub(super) struct LabelUnits<'a> {
-    labels: &'a [String],
-    seen: Vec<Seen>,
+    label: &'a str,
+    quantity: Quantity,
+    known: usize,
+    /// From the coolest stars on.
+    warm: usize,
+    /// Above 0, and below the effective temperature of any star.
+    cool: usize,
+    /// Below 0 and not whole, as no catalogue writes what it does not know.
+    broken: usize,
+    /// Above the surface gravity of any star.
+    heavy: usize,
+    largest: f64,
+    /// How many lie outside of what stars have, and the first.
+    impossible: (usize, f64),
 }
 
 impl<'a> LabelUnits<'a> {
-    /// Nothing, as yet.
-    pub fn new(labels: &'a [String]) -> Self {
-        Self { labels, seen: vec![Seen::default(); labels.len()] }
+    /// No values as yet; `None` for a label that any number may be.
+    pub fn of(label: &'a str) -> Option<Self> {
+        let quantity = match label.to_lowercase().as_str() {
+            "teff" => Quantity::Temperature,
+            "logg" => Quantity::Gravity,
+            _ => return None,
+        };
+        let (known, warm, cool, broken, heavy) = (0, 0, 0, 0, 0);
+        let (largest, impossible) = (f64::NEG_INFINITY, (0, f64::NAN));
+        Some(Self { label, quantity, known, warm, cool, broken, heavy, largest, impossible })
     }
 
-    /// Looks at the labels of a row; NaN where missing.
-    pub fn add(&mut self, row: &[f64]) {
-        for (seen, value) in self.seen.iter_mut().zip(row).filter(|(_, value)| value.is_finite()) {
-            seen.known += 1;
-            seen.zero += usize::from(*value == 0.0);
-            seen.cool += usize::from((0.0..COOLEST).contains(value));
-            seen.no_gravity += usize::from(!GRAVITIES.contains(value));
-            seen.largest = seen.largest.max(*value);
-        }
-    }
-
-    /// Refuses Teff that nearly always is 0 or far below any star's, and log g that nearly no star has.
-    ///
-    /// # Errors
-    /// [`Error::Format`], with the remedy.
-    pub fn expect_usual(&self, path: &Path) -> Result<()> {
-        for (label, seen) in self.labels.iter().zip(&self.seen).filter(|(_, seen)| seen.known >= FEWEST) {
-            let most = NEARLY_ALL * seen.known as f64;
-            let doubt = match label.to_lowercase().as_str() {
-                "teff" => seen.teff(label, most),
-                "logg" if seen.no_gravity as f64 >= most => Some(format!(
-                    "{label} of {} of {} stars is beyond {} to {}, and it is log10 of the surface gravity in cm/s^2; in [data.columns], {label} = \"log10({label})\" makes it of a gravity",
-                    seen.no_gravity,
-                    seen.known,
-                    GRAVITIES.start(),
-                    GRAVITIES.end()
-                )),
-                _ => None,
-            };
-            if let Some(doubt) = doubt {
-                return Err(Error::format(path, doubt));
+    /// Looks at some rows; NaN where missing.
+    pub fn add(&mut self, values: &[f64]) {
+        let stars = self.of_stars();
+        for value in values.iter().copied().filter(|value| value.is_finite()) {
+            self.known += 1;
+            self.warm += usize::from(value >= COOLEST);
+            self.cool += usize::from(value > 0.0 && value < COOLEST);
+            self.broken += usize::from(value < 0.0 && value.fract() != 0.0);
+            self.heavy += usize::from(value > *GRAVITIES.end());
+            self.largest = self.largest.max(value);
+            if !stars.contains(&value) {
+                let (n, first) = self.impossible;
+                self.impossible = (n + 1, if n == 0 { value } else { first });
             }
         }
-        Ok(())
     }
-}
 
-impl Seen {
-    fn teff(&self, label: &str, most: f64) -> Option<String> {
-        let Self { known, zero, cool, largest, .. } = self;
-        if 2 * zero > *known {
-            return Some(format!(
-                "{label} of {zero} of {known} stars is 0 K; leave it empty where it is unknown, or name another column in [data.columns]"
-            ));
+    fn of_stars(&self) -> RangeInclusive<f64> {
+        match self.quantity {
+            Quantity::Temperature => COOLEST..=f64::INFINITY,
+            Quantity::Gravity => GRAVITIES,
         }
-        if (*cool as f64) < most {
-            return None;
+    }
+
+    /// What a value may be and not count as missing: what a star has, or anything where somebody scaled the labels, and where
+    /// a few stars have nothing in kelvin.
+    ///
+    /// # Errors
+    /// Where the values are in another unit: what betrays it, and the remedy.
+    pub fn possible(&self) -> Result<RangeInclusive<f64>, String> {
+        let Self { label, known, warm, cool, heavy, .. } = self;
+        match self.quantity {
+            Quantity::Temperature => {
+                let is_scaled = 2 * warm < *known && 10 * self.broken > *known;
+                if is_scaled || (*warm == 0 && *known < FEWEST) {
+                    return Ok(ANY);
+                }
+                // Those from 0 down are of no unit.
+                let positive = warm + cool;
+                if positive >= FEWEST && 2 * cool > positive {
+                    let logarithm = match self.largest < 6.0 {
+                        true => format!(", of its logarithm \"10 ** {label}\""),
+                        false => String::new(),
+                    };
+                    return Err(format!(
+                        "{label} of {cool} of {positive} stars is below {COOLEST} K, and it is in K; in [data.columns], {label} = \"1000 * {label}\" makes it of kilokelvin{logarithm} (write the column's own name on the right)"
+                    ));
+                }
+            }
+            // In cm/s^2 the gravities of the largest giants are small numbers too.
+            Quantity::Gravity if *known >= FEWEST && 10 * heavy >= *known => {
+                return Err(format!(
+                    "{label} of {heavy} of {known} stars is above {}, and it is log10 of the surface gravity in cm/s^2; in [data.columns], {label} = \"log10({label})\" makes it of a gravity (write the column's own name on the right); leave it empty where it is unknown",
+                    GRAVITIES.end()
+                ));
+            }
+            Quantity::Gravity => {}
         }
-        let logarithm = match largest {
-            largest if *largest < 6.0 => format!(", of its logarithm \"10 ** {label}\""),
-            _ => String::new(),
+        Ok(self.of_stars())
+    }
+
+    /// What counts as missing, for the log; `None` where nothing does.
+    pub fn remark(&self) -> Option<String> {
+        let (n, first) = self.impossible;
+        let limits = match self.quantity {
+            Quantity::Temperature => format!("below {COOLEST} K"),
+            Quantity::Gravity => format!("not within {} to {}", GRAVITIES.start(), GRAVITIES.end()),
         };
-        Some(format!(
-            "{label} of {cool} of {known} stars is below {COOLEST} K, and it is in K; in [data.columns], {label} = \"1000 * {label}\" makes it of kilokelvin{logarithm} (write the column's own name on the right)"
-        ))
+        let Self { label, known, .. } = self;
+        let is_asked = n > 0 && self.possible().is_ok_and(|possible| possible != ANY);
+        is_asked.then(|| {
+            format!(
+                "{label} of {n} of {known} stars is {limits} (such as {first}), as of no star, and counts as missing"
+            )
+        })
     }
 }
 
@@ -100,33 +131,59 @@ impl Seen {
 mod tests {
     use super::*;
 
+    /// What is said of 20 stars: a refusal, a remark, or nothing.
     fn said(label: &str, value: impl Fn(usize) -> f64) -> String {
-        let labels = [label.to_string()];
-        let mut units = LabelUnits::new(&labels);
-        (0..20).for_each(|row| units.add(&[value(row)]));
-        units.expect_usual(Path::new("own.csv")).map_or_else(|err| err.to_string(), |()| String::new())
+        let mut units = LabelUnits::of(label).unwrap();
+        units.add(&(0..20).map(value).collect::<Vec<f64>>());
+        units.possible().err().or(units.remark()).unwrap_or_default()
     }
 
     #[test]
-    fn temperatures_of_no_star_are_refused_with_the_remedy() {
+    fn temperatures_in_another_unit_are_refused_with_the_remedy() {
         let in_kk = said("teff", |row| 4.0 + 0.1 * row as f64);
-        assert!(in_kk.contains("own.csv") && in_kk.contains("teff = \"1000 * teff\""), "{in_kk}");
+        assert!(in_kk.contains("teff of 20 of 20") && in_kk.contains("teff = \"1000 * teff\""), "{in_kk}");
         assert!(in_kk.contains("\"10 ** teff\""), "{in_kk}");
         assert!(!said("teff", |row| 4.0 + row as f64).contains("10 **"));
-        let zero = said("TEFF", |row| if row < 5 { 4500.0 } else { 0.0 });
-        assert!(zero.contains("TEFF of 15 of 20 stars is 0 K"), "{zero}");
-        // Kelvin with some that are odd, labels that somebody scaled, other labels, and few stars.
-        assert_eq!(said("teff", |row| if row < 5 { 0.0 } else { 4500.0 }), "");
-        assert_eq!(said("teff", |row| row as f64 - 10.0), "");
-        assert_eq!(said("fe_h", |row| 0.1 * row as f64), "");
+        // Zeros and a few that are in kelvin hide nothing.
+        let mixed = said("TEFF", |row| [0.0, 4.5, -1.0, 4.6, 4500.0][row % 5]);
+        assert!(mixed.contains("TEFF of 8 of 12 stars is below 100 K"), "{mixed}");
+        let mixed = said("TEFF", |row| if row < 6 { 0.0 } else { 4.5 });
+        assert!(mixed.contains("TEFF of 14 of 14 stars is below 100 K"), "{mixed}");
+        // Labels that somebody scaled, and few stars.
+        assert_eq!(said("teff", |row| row as f64 - 9.5), "");
         assert_eq!(said("teff", |row| if row < 9 { 4.5 } else { f64::NAN }), "");
+        assert!(LabelUnits::of("fe_h").is_none());
     }
 
     #[test]
-    fn gravities_of_no_star_are_refused_with_the_remedy() {
-        let linear = said("logg", |row| 10_f64.powf(1.5 + 0.1 * row as f64));
-        assert!(linear.contains("logg = \"log10(logg)\""), "{linear}");
+    fn temperatures_of_no_star_count_as_missing_and_are_counted() {
+        for odd in [0.0, -1.0, 3.5, -0.5] {
+            for n in [1, 10, 11, 15] {
+                let remark = said("teff", |row| if row < n { odd } else { 4500.0 });
+                // More than half in something like kilokelvin is another unit.
+                let expected = if odd == 3.5 && n > 10 { "1000 *" } else { "counts as missing" };
+                let scaled = odd == -0.5 && n > 10;
+                assert!(remark.contains(expected) != scaled, "{n} of {odd}: {remark}");
+            }
+        }
+        let remark = said("teff", |row| if row < 3 { -1.0 } else { 4500.0 });
+        assert!(remark.contains("teff of 3 of 20 stars is below 100 K (such as -1)"), "{remark}");
+        assert!(said("teff", |_| 0.0).contains("20 of 20"));
+        let mut units = LabelUnits::of("teff").unwrap();
+        units.add(&[0.0, 4500.0, f64::NAN]);
+        assert_eq!(units.possible().unwrap(), COOLEST..=f64::INFINITY);
+    }
+
+    #[test]
+    fn a_tenth_of_gravities_beyond_all_stars_tells_the_unit_and_a_single_one_counts_as_missing() {
+        for giants in [0, 10, 18] {
+            let linear = said("logg", |row| if row < giants { 5.0 } else { 10_f64.powf(1.5 + 0.1 * row as f64) });
+            assert!(linear.contains("logg = \"log10(logg)\""), "{giants}: {linear}");
+        }
+        let remark = said("logg", |row| if row == 7 { 55.5 } else { 2.5 });
+        assert!(remark.contains("logg of 1 of 20 stars is not within -5 to 10 (such as 55.5)"), "{remark}");
+        assert!(said("logg", |row| if row < 8 { -12.5 } else { 2.5 }).contains("8 of 20"));
         assert_eq!(said("logg", |row| -0.5 + 0.45 * row as f64), "");
-        assert_eq!(said("logg", |row| if row < 15 { 2.5 } else { 99.0 }), "");
+        assert_eq!(said("logg", |row| 0.3 * row as f64 - 3.0), "");
     }
 }

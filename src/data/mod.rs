@@ -2,6 +2,7 @@
 
 pub mod apstar;
 pub mod arrays;
+mod arrow_schema;
 mod aspcapstar;
 pub mod catalogue;
 mod cells;
@@ -9,6 +10,7 @@ mod cfitsio;
 mod cfitsio_checksum;
 pub mod columns;
 pub mod csv_text;
+mod encoding;
 mod expression;
 pub mod fetch;
 pub mod files;

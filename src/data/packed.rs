@@ -1,9 +1,9 @@
 //! Files that may be compressed by gzip, told by their first bytes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 use super::files;
 use crate::error::{Error, Result};
@@ -22,14 +22,44 @@ pub(super) fn most_expanded(packed: u64) -> u64 {
     packed.saturating_mul(MOST_TIMES).max(LITTLE)
 }
 
-/// A file from its beginning, expanded where it is compressed.
+/// What is said of a file that expands to more bytes than these.
+pub(super) fn expands_beyond(most: u64) -> String {
+    format!("expands to more than {} MB, no file of its kind and size does; unpack it", most >> 20)
+}
+
+/// A file from its beginning, expanded where it is compressed; reading one that expands [beyond all data](most_expanded) fails.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
-    let mut file = BufReader::with_capacity(BUFFER, files::open(path)?);
+    let file = files::open(path)?;
+    let most = most_expanded(file.metadata().map_err(Error::io(path, "read"))?.len());
+    let mut file = BufReader::with_capacity(BUFFER, file);
     let is_packed = file.fill_buf().map_err(Error::io(path, "read"))?.starts_with(&GZIP);
-    Ok(if is_packed { Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))) } else { Box::new(file) })
+    if !is_packed {
+        return Ok(Box::new(file));
+    }
+    let expanded = Expanded { file: MultiGzDecoder::new(file), length: 0, most };
+    Ok(Box::new(BufReader::with_capacity(BUFFER, expanded)))
+}
+
+/// A compressed file as it expands.
+struct Expanded<R> {
+    file: MultiGzDecoder<R>,
+    /// Bytes so far, and at most.
+    length: u64,
+    most: u64,
+}
+
+impl<R: BufRead> Read for Expanded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.length += n as u64;
+        match self.length > self.most {
+            true => Err(io::Error::new(io::ErrorKind::InvalidData, expands_beyond(self.most))),
+            false => Ok(n),
+        }
+    }
 }
 
 /// Its first bytes, at most so many; fewer where it is damaged.

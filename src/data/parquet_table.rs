@@ -12,13 +12,16 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::cells::Cells;
-use super::files;
+use super::{arrow_schema, files, packed};
 use crate::error::{Error, Result};
 
 /// How such a file begins.
 pub(super) const MAGIC: &[u8] = b"PAR1";
 /// Values read at a time: memory follows what is there, not what is claimed.
 const BATCH: usize = 1 << 16;
+
+/// Bytes of a number in memory.
+const SHORTEST_CELL: u64 = 8;
 
 /// A Parquet table whose columns are read when they are asked for.
 pub(super) struct ParquetTable {
@@ -29,6 +32,8 @@ pub(super) struct ParquetTable {
     pub n_rows: usize,
     /// Of each column, its position among those that hold single values; `None` for lists and groups.
     leaves: Vec<Option<usize>>,
+    /// Of each column of durations, how many of its units make a second; may be empty.
+    per_second: Vec<Option<f64>>,
 }
 
 impl ParquetTable {
@@ -48,14 +53,26 @@ impl ParquetTable {
                 schema.root_schema().get_fields().iter().map(|field| field.name().to_string()).collect();
             let leaves = names.iter().map(|name| place(name)).collect();
             let in_groups: i64 = metadata.row_groups().iter().map(|group| group.num_rows().max(0)).sum();
-            Ok((names, leaves, metadata.file_metadata().num_rows(), in_groups))
+            let notes = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+            let schema = notes.filter(|note| note.key == arrow_schema::KEY).find_map(|note| note.value.as_deref());
+            let per_second = schema.map(arrow_schema::durations).filter(|all| all.len() == names.len());
+            Ok((names, leaves, metadata.file_metadata().num_rows(), in_groups, per_second.unwrap_or_default()))
         });
-        let (names, leaves, claimed, in_groups) = about?;
+        let (names, leaves, claimed, in_groups, per_second) = about?;
         if claimed != in_groups {
             let detail = format!("it claims {claimed} rows, and its parts have {in_groups}: damaged; write it again");
             return Err(Error::format(path, detail));
         }
-        Ok(Self { path: path.to_path_buf(), names, n_rows: claimed as usize, leaves })
+        // Encoded, a billion equal values take a few bytes.
+        let most = packed::most_expanded(files::expect_file(path)?.len());
+        if (claimed as u64).saturating_mul(SHORTEST_CELL) > most {
+            let detail = format!(
+                "it claims {claimed} rows, of which one column expands to more than {} MB, as of no file of its size; write it as FITS",
+                most >> 20
+            );
+            return Err(Error::format(path, detail));
+        }
+        Ok(Self { path: path.to_path_buf(), names, n_rows: claimed as usize, leaves, per_second })
     }
 
     /// Reads columns, by their positions.
@@ -76,7 +93,13 @@ impl ParquetTable {
                 );
                 return Err(Error::format(&self.path, detail));
             }
-            Ok(cells)
+            Ok(match (cells, self.per_second.get(*index).copied().flatten()) {
+                (Cells::Integers(values), Some(per_second)) => {
+                    let seconds = |value: &Option<i64>| value.map_or(f64::NAN, |value| value as f64 / per_second);
+                    Cells::Numbers(values.iter().map(seconds).collect())
+                }
+                (cells, _) => cells,
+            })
         };
         wanted.iter().map(column).collect()
     }
@@ -123,6 +146,16 @@ enum Calendar {
     Days,
     /// So many nanoseconds each since 1970-01-01, in UTC or on a clock that does not say where it stands.
     Ticks { nanoseconds: i64, in_utc: bool },
+    /// So many nanoseconds each since midnight.
+    Clock { nanoseconds: i64 },
+}
+
+fn nanoseconds(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::MILLIS => 1_000_000,
+        TimeUnit::MICROS => 1000,
+        TimeUnit::NANOS => 1,
+    }
 }
 
 impl Calendar {
@@ -130,21 +163,17 @@ impl Calendar {
         let ticks = |nanoseconds, in_utc| Some(Self::Ticks { nanoseconds, in_utc });
         match (kind.logical_type_ref(), kind.converted_type()) {
             (Some(LogicalType::Date), _) | (_, ConvertedType::DATE) => Some(Self::Days),
-            (Some(LogicalType::Timestamp(time)), _) => {
-                let nanoseconds = match time.unit {
-                    TimeUnit::MILLIS => 1_000_000,
-                    TimeUnit::MICROS => 1000,
-                    TimeUnit::NANOS => 1,
-                };
-                ticks(nanoseconds, time.is_adjusted_to_u_t_c)
-            }
+            (Some(LogicalType::Timestamp(time)), _) => ticks(nanoseconds(time.unit), time.is_adjusted_to_u_t_c),
+            (Some(LogicalType::Time(time)), _) => Some(Self::Clock { nanoseconds: nanoseconds(time.unit) }),
             (_, ConvertedType::TIMESTAMP_MILLIS) => ticks(1_000_000, true),
             (_, ConvertedType::TIMESTAMP_MICROS) => ticks(1000, true),
+            (_, ConvertedType::TIME_MILLIS) => Some(Self::Clock { nanoseconds: 1_000_000 }),
+            (_, ConvertedType::TIME_MICROS) => Some(Self::Clock { nanoseconds: 1000 }),
             _ => None,
         }
     }
 
-    /// As ISO 8601 has it: `2026-11-29`, `2026-11-29T14:05:00Z`; none beyond the years that it knows.
+    /// As ISO 8601 has it: `2026-11-29`, `2026-11-29T14:05:00Z`, `14:05:00.5`; none beyond the years and the day that it knows.
     fn written(self, value: i64) -> Option<String> {
         match self {
             Self::Days => {
@@ -155,6 +184,10 @@ impl Calendar {
                 let time = jiff::Timestamp::from_nanosecond(i128::from(value) * i128::from(nanoseconds)).ok()?;
                 let on_a_clock = || time.to_zoned(jiff::tz::TimeZone::UTC).datetime().to_string();
                 Some(if in_utc { time.to_string() } else { on_a_clock() })
+            }
+            Self::Clock { nanoseconds } => {
+                let past = jiff::Span::new().try_nanoseconds(value.checked_mul(nanoseconds)?).ok()?;
+                Some(jiff::civil::Time::midnight().checked_add(past).ok()?.to_string())
             }
         }
     }
@@ -246,7 +279,7 @@ mod tests {
     use parquet::basic::Compression;
     use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
     use parquet::file::properties::WriterProperties;
-    use parquet::file::writer::SerializedFileWriter;
+    use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
     use parquet::schema::parser::parse_message_type;
 
     use super::*;
@@ -307,9 +340,31 @@ mod tests {
     }
 
     #[test]
+    fn more_rows_than_any_table_of_its_size_has_are_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let schema = Arc::new(parse_message_type("message t { required boolean a; }").unwrap());
+        let properties = Arc::new(WriterProperties::builder().set_compression(Compression::SNAPPY).build());
+        let mut writer = SerializedFileWriter::new(File::create(file.path()).unwrap(), schema, properties).unwrap();
+        let column_of = |group: &mut SerializedRowGroupWriter<File>, values: &[bool]| {
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<BoolType>().write_batch(values, None, None).unwrap();
+            column.close().unwrap();
+        };
+        for _ in 0..36 {
+            let mut group = writer.next_row_group().unwrap();
+            column_of(&mut group, &vec![true; 1 << 20]);
+            group.close().unwrap();
+        }
+        writer.close().unwrap();
+        let said = ParquetTable::open(file.path()).err().unwrap().to_string();
+        assert!(said.contains("37748736 rows") && said.contains("expands to more than 256 MB"), "{said}");
+    }
+
+    #[test]
     fn dates_and_times_are_written_as_such() {
         const TIMES: &str = "message t { optional int32 day (DATE); required int64 at (TIMESTAMP(MICROS,true));
-            required int64 local (TIMESTAMP(MILLIS,false)); required int64 plain; }";
+            required int64 local (TIMESTAMP(MILLIS,false)); required int64 plain;
+            required int64 noon (TIME(MICROS,true)); required int64 old (TIME_MICROS); required int32 short (TIME(MILLIS,false)); }";
         let file = tempfile::NamedTempFile::new().unwrap();
         let schema = Arc::new(parse_message_type(TIMES).unwrap());
         let mut writer =
@@ -318,20 +373,58 @@ mod tests {
         let mut column = group.next_column().unwrap().unwrap();
         column.typed::<Int32Type>().write_batch(&[20_000], Some(&[1, 0]), None).unwrap();
         column.close().unwrap();
-        for values in [[1_700_000_000_500_000, -1_000_000], [1_700_000_000_000, 0], [20_000, 7]] {
+        let times = [[43_200_000_000, 86_399_999_999], [1_500_000, 0]];
+        for values in [[1_700_000_000_500_000, -1_000_000], [1_700_000_000_000, 0], [20_000, 7]].iter().chain(&times) {
             let mut column = group.next_column().unwrap().unwrap();
-            column.typed::<Int64Type>().write_batch(&values, None, None).unwrap();
+            column.typed::<Int64Type>().write_batch(values, None, None).unwrap();
             column.close().unwrap();
         }
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int32Type>().write_batch(&[61_001, 3_600_000], None, None).unwrap();
+        column.close().unwrap();
         group.close().unwrap();
         writer.close().unwrap();
-        let cells = ParquetTable::open(file.path()).unwrap().read(&[0, 1, 2, 3]).unwrap();
+        let cells = ParquetTable::open(file.path()).unwrap().read(&[0, 1, 2, 3, 4, 5, 6]).unwrap();
         let texts = |texts: [&str; 2]| Cells::Texts(texts.map(String::from).to_vec());
         assert_eq!(cells[0], texts(["2024-10-04", ""]));
         assert_eq!(cells[1], texts(["2023-11-14T22:13:20.5Z", "1969-12-31T23:59:59Z"]));
         assert_eq!(cells[2], texts(["2023-11-14T22:13:20", "1970-01-01T00:00:00"]));
         assert_eq!(cells[3], Cells::Integers(vec![Some(20_000), Some(7)]));
+        assert_eq!(cells[4], texts(["12:00:00", "23:59:59.999999"]));
+        assert_eq!(cells[5], texts(["00:00:01.5", "00:00:00"]));
+        assert_eq!(cells[6], texts(["00:01:01.001", "01:00:00"]));
+        let no_time = Cells::Others("dates that no calendar has".into());
+        assert_eq!(Calendar::Clock { nanoseconds: 1_000_000_000 }.cells(&[Some(86_400)]), no_time);
         assert_eq!(Calendar::Days.cells(&[Some(i64::MAX)]), Cells::Others("dates that no calendar has".into()));
+    }
+
+    #[test]
+    fn durations_are_numbers_of_seconds() {
+        use crate::data::arrow_schema::{KEY, tests::WRITTEN};
+        use parquet::file::metadata::KeyValue;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let schema = "message d { required binary id (UTF8); required int64 t; optional int64 s; }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let notes = vec![KeyValue::new(KEY.to_string(), WRITTEN.to_string())];
+        let properties = Arc::new(WriterProperties::builder().set_key_value_metadata(Some(notes)).build());
+        let mut writer = SerializedFileWriter::new(File::create(file.path()).unwrap(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let ids = ["a", "b"].map(|id| ByteArray::from(id.as_bytes().to_vec()));
+        column.typed::<ByteArrayType>().write_batch(&ids, None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&[1500, -2], None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&[7], Some(&[0, 1]), None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        let cells = ParquetTable::open(file.path()).unwrap().read(&[1, 2]).unwrap();
+        assert_eq!(cells[0], Cells::Numbers(vec![1.5, -0.002]));
+        let seconds = cells[1].numbers(0..2).unwrap();
+        assert!(seconds[0].is_nan() && seconds[1] == 7.0, "{seconds:?}");
     }
 
     #[test]

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::{Catalogue, Naming, Wanted, column_of};
 use super::fits::find_column;
 use super::label_source::is_known;
-use super::label_units::LabelUnits;
 use super::table::Table;
 use crate::error::{Result, number_text};
 
@@ -79,8 +78,8 @@ pub struct Cut {
 /// Memory holds one block of a FITS table, or the columns asked for of any other, and the stars kept so far.
 ///
 /// # Errors
-/// File errors; [`crate::error::Error::MissingColumn`]; [`crate::error::Error::Format`] where nearly all Teff or log g of the
-/// table, cut or not, are of no star: they are in another unit.
+/// File errors; [`crate::error::Error::MissingColumn`]; [`crate::error::Error::Format`] where Teff or log g of the table,
+/// whatever the cuts leave, are in another unit.
 pub fn select<'a>(
     path: &Path,
     naming: impl Into<Naming<'a>>,
@@ -123,12 +122,10 @@ pub fn select<'a>(
     };
     let steps = steps(selection, labels.len(), &columns);
     let mut removed = vec![0; steps.len()];
-    let mut units = LabelUnits::new(&columns);
     let mut kept = Catalogue::default();
     let n_rows = table.n_rows();
     for rows in table.blocks() {
         let block = Catalogue::read_block(&mut table, &wanted, rows)?;
-        block.labels.iter().for_each(|labels| units.add(labels));
         for row in 0..block.len() {
             match steps.iter().position(|(_, passes)| !passes(&block, row)) {
                 Some(step) => removed[step] += 1,
@@ -137,7 +134,6 @@ pub fn select<'a>(
         }
     }
     table.say_remarks();
-    units.expect_usual(table.path())?;
     kept.labels.iter_mut().chain(&mut kept.label_errors).for_each(|row| row.truncate(labels.len()));
     kept.marks.iter_mut().for_each(Vec::clear);
 
@@ -278,6 +274,22 @@ mod tests {
     }
 
     #[test]
+    fn temperatures_of_no_star_are_missing_whatever_their_number_and_the_cuts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        let (labels, hot) = (["teff".to_string()], LabelRange { min: Some(3500.0), max: None });
+        for (n_odd, odd) in [(5, "0"), (13, "-1"), (13, "0")] {
+            let teff = |row| if row < n_odd { odd.to_string() } else { format!("{}", 4500 + row) };
+            let rows: String = (0..20).map(|row| format!("s{row},{}\n", teff(row))).collect();
+            std::fs::write(&path, format!("id,teff\n{rows}")).unwrap();
+            for ranges in [BTreeMap::new(), BTreeMap::from([("teff".to_string(), hot)])] {
+                let (stars, cuts) = select(&path, "", &labels, &Selection { ranges, ..Selection::default() }).unwrap();
+                assert_eq!((stars.len(), cuts[1].removed), (20 - n_odd, n_odd), "{odd}: {cuts:?}");
+            }
+        }
+    }
+
+    #[test]
     fn without_snr_the_first_row_of_a_star_stays_and_the_cut_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stars.csv");
@@ -286,6 +298,18 @@ mod tests {
         assert_eq!(stars.labels, [[4500.0], [4600.0]]);
         let last = cuts.last().unwrap();
         assert_eq!((last.name.as_str(), last.removed), ("one spectrum per star (the first, without SNR)", 1));
+    }
+
+    #[test]
+    fn stars_without_a_name_are_no_duplicates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stars.csv");
+        for none in ["-9999", "nan", "-1", ""] {
+            std::fs::write(&path, format!("id,teff\n{none},4500\n{none},4510\na,4600\na,4600\n")).unwrap();
+            let (stars, cuts) = select(&path, "id", &["teff".to_string()], &Selection::default()).unwrap();
+            assert_eq!((stars.id[..2].join(" "), stars.len()), ("row0000001 row0000002".into(), 3), "{none}");
+            assert_eq!(cuts.last().unwrap().removed, 1);
+        }
     }
 
     #[test]

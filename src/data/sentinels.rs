@@ -18,11 +18,23 @@ const ODD: f64 = 30.0;
 const NOTHING: &str = "-9999";
 /// What is looked for in columns of labels.
 const NINES: &str = "nines";
+/// What is looked for in columns of identifiers.
+const NAMES: &str = "names";
 
 /// Whether surveys write this number where they have none, in any column: -9999, with whatever stands behind the point (-9999.99,
 /// -9999.990234375 in single precision), or more nines before it (-99999).
 pub(super) fn is_nothing(value: f64) -> bool {
     value <= -9999.0 && (value > -10_000.0 || nines(value).is_some())
+}
+
+/// Whether a text says that there is none.
+pub(super) fn is_missing(text: &str) -> bool {
+    matches!(text, "" | "null" | "NULL" | "--")
+}
+
+/// Whether a text in a column of identifiers is none: what [`is_missing`], a number that [`is_nothing`], or -1.
+fn is_no_name(text: &str) -> bool {
+    text == "-1" || is_missing(text) || text.parse().is_ok_and(|number: f64| number.is_nan() || is_nothing(number))
 }
 
 /// A value of any column; NaN where it is not finite, and for what [`is_nothing`].
@@ -45,6 +57,7 @@ pub(super) struct Remarks {
     missing: BTreeMap<(String, String), usize>,
     odd: BTreeMap<String, (usize, f64)>,
     byte_texts: BTreeMap<String, usize>,
+    nameless: BTreeMap<String, (usize, String)>,
 }
 
 impl Remarks {
@@ -97,6 +110,17 @@ impl Remarks {
         }
     }
 
+    /// Makes texts empty that are no identifiers, and counts those that say so by something else.
+    pub fn strike_names(&mut self, column: &str, rows: &Range<usize>, texts: &mut [String]) {
+        let is_first = usize::from(self.is_first_look(column, NAMES, rows));
+        for text in texts.iter_mut().filter(|text| is_no_name(text.trim())) {
+            let written = std::mem::take(text);
+            if !written.is_empty() && written != "-1" {
+                self.nameless.entry(column.to_string()).or_insert((0, written)).0 += is_first;
+            }
+        }
+    }
+
     /// Says on the log what was noticed, and forgets it.
     pub fn say(&mut self, path: &Path) {
         let path = path.display();
@@ -113,6 +137,12 @@ impl Remarks {
         for (column, (n, value)) in std::mem::take(&mut self.odd).into_iter().filter(|(_, (n, _))| *n > 0) {
             tracing::warn!(
                 "{path}: column {column}: {n} values lie more than {ODD} standard deviations off the others (such as {value}); cut them out with [selection.ranges] if they are no measurements"
+            );
+        }
+        for (column, (n, text)) in std::mem::take(&mut self.nameless).into_iter().filter(|(_, (n, _))| *n > 0) {
+            let of = self.seen.get(&(column.clone(), NAMES)).copied().unwrap_or(n);
+            tracing::warn!(
+                "{path}: column {column}: {n} of {of} identifiers are {text:.40}, and name no star; these are called by their rows"
             );
         }
         for (column, n) in std::mem::take(&mut self.byte_texts) {
@@ -191,6 +221,19 @@ mod tests {
         let (rows, remarks) = struck(&values);
         assert!(rows.is_empty());
         assert_eq!(remarks.odd["x"], (1, 1e6));
+    }
+
+    #[test]
+    fn what_names_no_star_is_no_name_and_is_counted() {
+        let mut remarks = Remarks::default();
+        let written = ["-9999", "nan", "-9999.0", "null", "NaN", "-1", "", "0", "-9998", "-11", "nancy", "9999"];
+        for _ in 0..2 {
+            let mut texts = written.map(String::from);
+            remarks.strike_names("id", &(0..texts.len()), &mut texts);
+            assert!(texts[..7].iter().all(String::is_empty) && texts[7..] == written[7..], "{texts:?}");
+        }
+        // None, and -1 as survey tables have it, are usual.
+        assert_eq!(remarks.nameless["id"], (5, "-9999".to_string()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Any table of stars: FITS, VOTable, Parquet, or text; told by its content, and only the columns asked for are kept.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use super::cells::{Cells, Odd};
@@ -24,6 +25,8 @@ pub struct Table {
     n_rows: usize,
     source: Source,
     remarks: Remarks,
+    /// What labels may be that were looked at, by their names.
+    pub(super) possible: BTreeMap<String, RangeInclusive<f64>>,
 }
 
 enum Source {
@@ -94,14 +97,18 @@ impl Table {
             (Columnar::Text(table), names, n_rows)
         };
         let cells = vec![None; names.len()];
-        Ok(Self { path, names, n_rows, source: Source::Columns { file, cells }, remarks: Remarks::default() })
+        Ok(Self::of(path, names, n_rows, Source::Columns { file, cells }))
     }
 
     fn open_fits(path: PathBuf, key: Option<&str>) -> Result<Self> {
         let mut reader = FitsReader::open(&path)?;
         let hdu = choose_hdu(&mut reader, key)?;
         let (n_rows, names) = reader.table_layout(hdu)?;
-        Ok(Self { path, names, n_rows, source: Source::Fits { reader, hdu }, remarks: Remarks::default() })
+        Ok(Self::of(path, names, n_rows, Source::Fits { reader, hdu }))
+    }
+
+    fn of(path: PathBuf, names: Vec<String>, n_rows: usize, source: Source) -> Self {
+        Self { path, names, n_rows, source, remarks: Remarks::default(), possible: BTreeMap::new() }
     }
 
     /// The table's file.
@@ -212,13 +219,15 @@ impl Table {
         Ok(values)
     }
 
-    /// [`Table::texts`] of identifiers, out of the `b'...'` that Python may have written around them.
+    /// [`Table::texts`] of identifiers, out of the `b'...'` that Python may have written around them; empty too where they are
+    /// -9999, -1 or not a number. [`Table::say_remarks`] says how many.
     ///
     /// # Errors
     /// As [`Table::texts`].
     pub fn identifiers(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<String>> {
-        let mut texts = self.texts(column, rows, remedy)?;
+        let mut texts = self.texts(column, rows.clone(), remedy)?;
         self.remarks.strip_bytes(column, &mut texts);
+        self.remarks.strike_names(column, &rows, &mut texts);
         Ok(texts)
     }
 
@@ -392,6 +401,28 @@ mod tests {
             let mut table = csv(&text).unwrap();
             assert_eq!(table.names(), ["id", "teff"], "{text}");
             assert_eq!(table.numbers("teff", 0..2, "").unwrap(), [4500.0, 4600.0]);
+        }
+    }
+
+    #[test]
+    fn what_expands_beyond_all_data_is_refused_whatever_the_kind_of_the_table() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bomb.gz");
+        let packed = |text: &[u8]| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            gzip.write_all(text).unwrap();
+            gzip.finish().unwrap()
+        };
+        let votable = "<VOTABLE><RESOURCE><TABLE><FIELD name='a' datatype='char' arraysize='*'/><DATA><TABLEDATA>";
+        let cell = format!("<TR><TD>{}</TD></TR>", "a".repeat(1000));
+        for (start, row) in [("teff\n", "4500\n"), ("a b\nc d\n", "1   2   \n"), (votable, cell.as_str())] {
+            // Packed once: files of gzip may stand one behind the other.
+            let (mut file, rows) = (packed(start.as_bytes()), packed(row.repeat((4 << 20) / row.len()).as_bytes()));
+            (0..70).for_each(|_| file.extend(&rows));
+            std::fs::write(&path, file).unwrap();
+            let said = Table::open(&path).err().unwrap().to_string();
+            assert!(said.contains("expands to more than 256 MB") && said.contains("unpack it"), "{said}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::cells::Cells;
 use super::csv_text::Layout;
+use super::encoding::{OF_LATIN1, no_text};
 use super::packed;
 use crate::error::{Error, Result};
 
@@ -14,9 +15,6 @@ use crate::error::{Error, Result};
 pub(super) const HEADER_BYTES: u64 = 1 << 20;
 /// A table of no more bytes than this is kept whole once it is read.
 const SMALL_BYTES: u64 = 64 << 20;
-
-/// What to do about text in another encoding.
-const ENCODE: &str = "`iconv -f latin1 -t utf-8` makes that of Latin-1";
 
 /// Bytes of the longest line.
 const LONGEST_LINE: usize = 16 << 20;
@@ -44,14 +42,9 @@ impl TextTable {
     /// longer than the header.
     pub fn open(path: &Path, start: &[u8]) -> Result<Self> {
         let malformed = |detail: String| Error::format(path, detail);
-        if start.iter().take(4096).any(|byte| *byte == 0) {
-            let detail = match start {
-                [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "text in UTF-16; `iconv -f utf-16 -t utf-8` turns it into UTF-8",
-                _ => {
-                    "binary, and none of FITS, Parquet and VOTable; a table is one of these, or text (CSV, tabs, ECSV)"
-                }
-            };
-            return Err(malformed(detail.into()));
+        if let Some(what) = no_text(start) {
+            let kinds = "none of FITS, Parquet and VOTable either; a table is one of these, or text (CSV, tabs, ECSV)";
+            return Err(malformed(if what.contains("iconv") { what.into() } else { format!("{what}, {kinds}") }));
         }
         let start = String::from_utf8_lossy(start);
         let mut table = Self {
@@ -119,7 +112,7 @@ impl TextTable {
         }
         let kind = |((texts, is_text), index): ((Vec<String>, bool), &usize)| match &self.others[*index] {
             Some(what) => Cells::Others(what.clone()),
-            None if !is_text => Cells::Others(format!("text that is not UTF-8 ({ENCODE})")),
+            None if !is_text => Cells::Others(format!("text that is not UTF-8 ({OF_LATIN1})")),
             None => Cells::Texts(texts),
         };
         Ok(columns.into_iter().zip(are_texts).zip(wanted).map(kind).collect())
@@ -276,8 +269,13 @@ fn unquoted(line: &str) -> String {
 fn csv_error(path: &Path, err: csv::Error) -> Error {
     let detail = err.to_string();
     match err.into_kind() {
+        csv::ErrorKind::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+            Error::format(path, source.to_string())
+        }
         csv::ErrorKind::Io(source) => Error::Io { path: path.to_path_buf(), action: "read", source },
-        csv::ErrorKind::Utf8 { .. } => Error::format(path, format!("names of columns that are not UTF-8 ({ENCODE})")),
+        csv::ErrorKind::Utf8 { .. } => {
+            Error::format(path, format!("names of columns that are not UTF-8 ({OF_LATIN1})"))
+        }
         _ => Error::format(path, format!("not a well-formed CSV table: {detail}")),
     }
 }

@@ -144,6 +144,15 @@ impl<'a> Scan<'a> {
         Error::format(self.path, format!("{detail} (at byte {at} of the VOTable); get the file again"))
     }
 
+    fn unread(&self, err: &quick_xml::Error) -> Error {
+        match err {
+            quick_xml::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+                Error::format(self.path, source.to_string())
+            }
+            err => self.refused(format!("not well-formed: {err}")),
+        }
+    }
+
     /// Goes to the end of the table that is wanted, or of the file.
     fn run(&mut self) -> Result<()> {
         let mut buffer = Vec::new();
@@ -151,7 +160,7 @@ impl<'a> Scan<'a> {
         loop {
             buffer.clear();
             let event = self.reader.read_event_into(&mut buffer);
-            match event.map_err(|err| self.refused(format!("not well-formed: {err}")))? {
+            match event.map_err(|err| self.unread(&err))? {
                 Event::Start(element) => self.begin(&element)?,
                 Event::End(element) => {
                     let name = element.local_name().into_inner().to_string();

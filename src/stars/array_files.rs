@@ -81,7 +81,7 @@ impl ArrayFiles {
                 }
                 if id.iter().enumerate().all(|(row, id)| *id == row_name(row)) {
                     tracing::warn!(
-                        "{}: no column of identifiers ({}), so that stars are called by their rows",
+                        "{}: no identifiers in a column ({}), so that stars are called by their rows",
                         table.display(),
                         USUAL_IDS.join(", ")
                     );
