@@ -123,7 +123,7 @@ fn the_prepared_set_is_rebuilt_only_when_something_changed() {
     write_apstar_of_nans(&folder.path().join("spectra/apo25m/M15/apStar-dr17-2M00000003+1234567.fits"));
     let touched = succeeded(folder.path(), &["prepare", "lab.toml"]);
     assert_ne!(touched.lines().last(), first.lines().last());
-    assert!(touched.contains("1 have no usable pixel"), "{touched}");
+    assert!(touched.contains("1 has no usable pixel"), "{touched}");
     // A damaged cache is no loss.
     let path = folder.path().join(touched.lines().last().unwrap());
     std::fs::write(&path, "garbage").unwrap();
