@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
 use super::say;
-use crate::mock::{MockFormat, MockSettings, survey};
+use crate::mock::{MockFormat, MockPhysics, MockSettings, survey};
 
 /// Make a survey to try things on.
 ///
@@ -36,12 +36,15 @@ pub struct MockArgs {
     /// In whose files the survey is written; stars and spectra are the same.
     #[arg(long, value_name = "RELEASE", value_enum, default_value_t = MockSettings::default().format)]
     format: MockFormat,
+    /// Whose physics the stars obey; with another than the emulator's, models that lean on it can be tried where it is wrong.
+    #[arg(long, value_name = "PHYSICS", value_enum, default_value_t = MockSettings::default().physics)]
+    physics: MockPhysics,
     /// The folder to make; it appears when everything is in it.
     out: PathBuf,
 }
 
 pub fn execute(args: &MockArgs, bars: &Bars) -> anyhow::Result<()> {
-    let settings = MockSettings { stars: args.stars, seed: args.seed, format: args.format };
+    let settings = MockSettings { stars: args.stars, seed: args.seed, format: args.format, physics: args.physics };
     heed_ctrl_c();
     let summary = survey::write(&args.out, &settings, bars)?;
     let counts = |counts: &mut dyn Iterator<Item = (&str, usize)>| {

@@ -1,12 +1,9 @@
 //! The emulator that comes with maury, as the mock survey sees it.
 
-use std::path::Path;
-
 use ndarray::{Array2, ArrayView2};
 
-use crate::device::{Compute, Precision, to_f64};
+use crate::device::{Compute, Precision};
 use crate::error::Result;
-use crate::models::SpectralModel;
 use crate::training::payne_checkpoint::TrainedPayne;
 
 /// An emulator of red giants in the H band, part of the program itself.
@@ -22,11 +19,8 @@ impl Emulator {
     /// # Errors
     /// [`crate::error::Error::Checkpoint`] if it was built in damaged.
     pub fn shipped() -> Result<Self> {
-        let description = include_str!("../../checkpoints/payne-hband/model.json");
-        let weights = include_bytes!("../../checkpoints/payne-hband/weights.safetensors");
         let compute = Compute::flex(Precision::F32);
-        let model = TrainedPayne::from_memory(Path::new("checkpoints/payne-hband"), description, weights, &compute)?;
-        Ok(Self { model, compute })
+        Ok(Self { model: TrainedPayne::shipped(&compute)?, compute })
     }
 
     /// Names of the inputs: the labels, then everything else that shapes a spectrum.
@@ -54,11 +48,7 @@ impl Emulator {
 
     /// Flux normalized by the true continuum, [n_stars, 8575] on the apStar grid, of inputs [n_stars, n_inputs].
     pub fn spectra(&self, inputs: ArrayView2<f64>) -> Array2<f32> {
-        let scaled = self.model.scaler.scale(inputs);
-        let flux = self.model.payne.predict_flux(self.compute.matrix(scaled.view())).mean;
-        let flux: Vec<f32> = to_f64(flux).into_iter().map(|flux| flux as f32).collect();
-        Array2::from_shape_vec((scaled.nrows(), self.model.payne.n_pixels()), flux)
-            .expect("one flux per star and pixel")
+        self.model.spectra(inputs, &self.compute)
     }
 }
 

@@ -14,6 +14,7 @@ mod detector;
 pub mod emulator;
 mod giants;
 mod instrument;
+mod other_physics;
 pub mod pathology;
 mod plan;
 mod random;
@@ -44,6 +45,26 @@ pub struct MockSettings {
     /// In whose files the survey is written; stars and spectra are the same in all.
     #[serde(skip_serializing_if = "MockFormat::is_dr17")]
     pub format: MockFormat,
+    /// Whose physics the stars obey.
+    #[serde(skip_serializing_if = "MockPhysics::is_emulators")]
+    pub physics: MockPhysics,
+}
+
+/// Whose physics the stars of a mock survey obey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum MockPhysics {
+    /// That of the emulator that comes with maury: models that lean on it are right
+    #[default]
+    Emulator,
+    /// Another: line strengths off by 30% over every 100 Angstrom, zero points of labels by 50 K, 0.1 and some 0.03 dex, wider lines
+    Other,
+}
+
+impl MockPhysics {
+    fn is_emulators(&self) -> bool {
+        *self == Self::Emulator
+    }
 }
 
 /// The releases in whose formats a mock survey can be written.
@@ -66,11 +87,24 @@ impl MockFormat {
 impl Default for MockSettings {
     fn default() -> Self {
         // As many stars as the lab has.
-        Self { stars: 1886, seed: 1, format: MockFormat::Dr17 }
+        Self { stars: 1886, seed: 1, format: MockFormat::Dr17, physics: MockPhysics::Emulator }
     }
 }
 
 impl MockSettings {
+    /// What a folder of such a survey is called.
+    pub fn folder_name(&self) -> String {
+        let format = match self.format {
+            MockFormat::Dr17 => "",
+            MockFormat::SdssV => "-sdss-v",
+        };
+        let physics = match self.physics {
+            MockPhysics::Emulator => "",
+            MockPhysics::Other => "-other-physics",
+        };
+        format!("mock-{}-stars-seed-{}{format}{physics}-v{FORMAT_VERSION}", self.stars, self.seed)
+    }
+
     /// Whether such a survey can be made.
     ///
     /// # Errors

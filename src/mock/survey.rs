@@ -17,6 +17,7 @@ use super::detector::Flaws;
 use super::emulator::Emulator;
 use super::giants::Giants;
 use super::instrument::{continuum, shifted};
+use super::other_physics::OtherPhysics;
 use super::pathology::Pathology;
 use super::plan::{self, Star, TEFF};
 use super::random::Random;
@@ -25,7 +26,7 @@ use super::sdss_v::archive::{self, Identity};
 use super::sky::FIELDS;
 use super::truth_file::{self, Truth};
 use super::visit::{Light, expose};
-use super::{MockFormat, MockSettings};
+use super::{MockFormat, MockPhysics, MockSettings};
 use crate::data::files;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -158,10 +159,12 @@ fn fill(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Resu
     }
     let identities = archive::identities(&stars);
 
+    let other = (settings.physics == MockPhysics::Other)
+        .then(|| OtherPhysics::new(settings.seed, observatory.wavelength.len()));
     progress.start("mock spectra", stars.len());
     let mut observed: Vec<Observed> = Vec::with_capacity(stars.len());
     for batch in stars.chunks(BATCH) {
-        let (spectra, companions) = model_spectra(&emulator, batch);
+        let (spectra, companions) = model_spectra(&emulator, other.as_ref(), batch);
         let batch: Result<Vec<Observed>> = batch
             .par_iter()
             .enumerate()
@@ -220,7 +223,11 @@ fn fill(folder: &Path, settings: &MockSettings, progress: &dyn Progress) -> Resu
 }
 
 /// Spectra of a batch, companions behind the stars; and where each star's companion is.
-fn model_spectra(emulator: &Emulator, stars: &[Star]) -> (Array2<f32>, Vec<Option<usize>>) {
+fn model_spectra(
+    emulator: &Emulator,
+    other: Option<&OtherPhysics>,
+    stars: &[Star],
+) -> (Array2<f32>, Vec<Option<usize>>) {
     let mut next = stars.len();
     let companions: Vec<Option<usize>> = stars
         .iter()
@@ -236,7 +243,11 @@ fn model_spectra(emulator: &Emulator, stars: &[Star]) -> (Array2<f32>, Vec<Optio
     let flat: Vec<f64> = inputs.flatten().copied().collect();
     let n_inputs = emulator.names().len();
     let inputs = Array2::from_shape_fn((next, n_inputs), |(row, input)| flat[row * n_inputs + input]);
-    (emulator.spectra(inputs.view()), companions)
+    let spectra = match other {
+        None => emulator.spectra(inputs.view()),
+        Some(other) => other.changed(&emulator.spectra(other.inputs(inputs.view()).view())),
+    };
+    (spectra, companions)
 }
 
 fn row<'a>(star: &'a Star, observed: &'a Observed) -> Row<'a> {

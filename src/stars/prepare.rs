@@ -18,7 +18,7 @@ use crate::data::spectrum_file::RawSpectrum;
 use crate::data::{apstar, files};
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::mock::{self, MockFormat, MockSettings, survey};
+use crate::mock::{MockSettings, survey};
 use crate::progress::Progress;
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, ContinuumSettings, NormalizedSpectrum};
 use crate::spectra::continuum_pixels;
@@ -224,12 +224,7 @@ impl Source {
 
 /// The survey that these settings make, and its truth; made now if `cache` does not have it.
 fn mock_survey(settings: &MockSettings, cache: &Path, progress: &dyn Progress) -> Result<(ApstarData, PathBuf)> {
-    let version = mock::FORMAT_VERSION;
-    let format = match settings.format {
-        MockFormat::Dr17 => "",
-        MockFormat::SdssV => "-sdss-v",
-    };
-    let folder = cache.join(format!("mock-{}-stars-seed-{}{format}-v{version}", settings.stars, settings.seed));
+    let folder = cache.join(settings.folder_name());
     match survey::provide(&folder, settings, progress)? {
         None => tracing::info!("mock survey taken from {}", folder.display()),
         Some(summary) => {

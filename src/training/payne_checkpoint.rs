@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, SafetensorsStore};
 use burn::tensor::DType;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Preparation;
@@ -13,6 +13,7 @@ use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
+use crate::models::SpectralModel;
 use crate::models::payne::Payne;
 use crate::spectra::labels::LabelScaler;
 
@@ -80,6 +81,24 @@ impl TrainedPayne {
         Self::restore(folder, file, |n_weights| weights::open(folder, n_weights), compute)
     }
 
+    /// The emulator of red giants in the H band that is part of the program, `checkpoints/payne-hband`.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it was built in damaged.
+    pub fn shipped(compute: &Compute) -> Result<Self> {
+        let description = include_str!("../../checkpoints/payne-hband/model.json");
+        let weights = include_bytes!("../../checkpoints/payne-hband/weights.safetensors");
+        Self::from_memory(Path::new("checkpoints/payne-hband"), description, weights, compute)
+    }
+
+    /// Normalized flux, [n_spectra, n_pixels], of inputs in their own units, [n_spectra, n_inputs].
+    pub fn spectra(&self, inputs: ArrayView2<f64>, compute: &Compute) -> Array2<f32> {
+        let scaled = self.scaler.scale(inputs);
+        let flux = to_f64(self.payne.predict_flux(compute.matrix(scaled.view())).mean);
+        let flux = flux.into_iter().map(|flux| flux as f32).collect();
+        Array2::from_shape_vec((scaled.nrows(), self.payne.n_pixels()), flux).expect("one flux per star and pixel")
+    }
+
     /// Reads the content of `model.json` and `weights.safetensors` from memory; messages name `origin`.
     ///
     /// # Errors
@@ -139,7 +158,6 @@ impl TrainedPayne {
 mod tests {
     use super::*;
     use crate::device::Precision;
-    use crate::models::SpectralModel;
     use crate::spectra::continuum::{ContinuumMethod, ContinuumSettings};
     use crate::spectra::grid::WavelengthGrid;
     use crate::spectra::pixmask::PixmaskSettings;
