@@ -1,8 +1,9 @@
 //! The Cannon, plain and correlated: flux as a polynomial of the labels.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use ndarray::{Array2, Axis, aview1};
+use ndarray::{Array2, Axis, aview1, concatenate, s};
 
 use super::context::Context;
 use super::fold::label_test_stars;
@@ -20,12 +21,17 @@ use crate::models::vectorizer::Vectorizer;
 use crate::spectra::labels::LabelScaler;
 use crate::stars::prepare::spectra_of_rows;
 use crate::timings::Timings;
-use crate::training::cannon_config::{CannonConfig, CannonTraining};
+use crate::training::anchor::Anchor;
+use crate::training::anchored;
+use crate::training::cannon_config::{AnchorSettings, CannonConfig, CannonTraining};
 use crate::training::cannon_descent::{self, CannonStars};
 use crate::training::checkpoint::{KIND, TrainedCannon};
 use crate::training::closed_form::{self, TrainingReport as CannonReport};
 use crate::training::latent;
 use crate::training::nuisance_choice::NuisanceChoice;
+
+/// Model spectra of an anchor's library whose labels are kept with the model: as many as starts of a fit are chosen from.
+const MODELS_SHOWN: usize = 400;
 
 impl Model for CannonConfig {
     fn check(&self, subject: &Subject) -> Result<(), (String, String)> {
@@ -36,7 +42,8 @@ impl Model for CannonConfig {
         let train = |job: &Job, config: &CannonConfig| Ok(train_cannon(job, config)?.0);
         // How many nuisance spectra there are, where that was left to stars held out; the plain Cannon has none to settle.
         let (settled, choice) = timings.measure("train", || settle_nuisances(job, self, &train))?;
-        let mut trained = timings.measure("train", || CannonOfStars::train(job, &settled))?;
+        let anchor = timings.measure("train", || anchor(job, self))?;
+        let mut trained = timings.measure("train", || CannonOfStars::train(job, &settled, anchor))?;
         trained.report.nuisance_choice = choice;
         trained.tell(job.name);
         label_test_stars(Box::new(trained), job, timings)
@@ -48,7 +55,7 @@ impl Model for CannonConfig {
 
     fn flux_order(&self) -> Option<usize> {
         // Latent labels are no labels.
-        self.latent.is_none().then_some(self.order)
+        (self.latent.is_none() && self.anchor.is_none()).then_some(self.order)
     }
 }
 
@@ -81,12 +88,17 @@ struct CannonOfStars {
     config: CannonConfig,
     trained: TrainedCannon,
     report: CannonReport,
+    /// What it started from, where that is physics.
+    anchor: Option<Arc<Anchor>>,
 }
 
 impl CannonOfStars {
-    fn train(job: &Job, config: &CannonConfig) -> Result<Self> {
-        let (trained, report) = train_cannon(job, config)?;
-        Ok(Self { config: config.clone(), trained, report })
+    fn train(job: &Job, config: &CannonConfig, anchor: Option<Arc<Anchor>>) -> Result<Self> {
+        let (trained, report) = match (&config.anchor, &anchor) {
+            (Some(settings), Some(anchor)) => train_anchored(job, settings, anchor),
+            _ => train_cannon(job, config)?,
+        };
+        Ok(Self { config: config.clone(), trained, report, anchor })
     }
 
     /// Says how training went.
@@ -129,7 +141,7 @@ impl Trained for CannonOfStars {
     }
 
     fn again(&self, job: &Job) -> Result<Box<dyn Trained>> {
-        Ok(Box::new(Self::train(job, &self.config)?))
+        Ok(Box::new(Self::train(job, &self.config, self.anchor.clone())?))
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
@@ -146,7 +158,7 @@ impl Trained for CannonOfStars {
     }
 
     fn flux_model(&self) -> Option<&TrainedCannon> {
-        self.config.latent.is_none().then_some(&self.trained)
+        self.config.flux_order().map(|_| &self.trained)
     }
 
     fn latent_spectra(&self) -> Vec<Vec<f64>> {
@@ -172,7 +184,47 @@ fn few_stars(n_stars: usize, n_terms: usize, order: usize) -> Option<(bool, &'st
     ))
 }
 
-/// A Cannon of the training stars that have all their labels.
+/// What physics says of the fold's training stars, where the model is to know it.
+fn anchor(job: &Job, config: &CannonConfig) -> Result<Option<Arc<Anchor>>> {
+    let Some(settings) = &config.anchor else { return Ok(None) };
+    let Context { set, settings: shared, compute, .. } = job.context;
+    let labels = set.labels.select(Axis(0), &job.context.trainable(&job.fold.training));
+    let preparation = job.context.preparation();
+    let anchor = Anchor::new(settings, &set.label_names, labels.view(), &preparation, shared.seed, compute)?;
+    Ok(Some(Arc::new(anchor)))
+}
+
+/// A Cannon of the training stars that have all their labels, from an anchor on.
+fn train_anchored(job: &Job, settings: &AnchorSettings, anchor: &Anchor) -> (TrainedCannon, CannonReport) {
+    let Context { set, compute, progress, .. } = job.context;
+    let trainable = job.context.trainable(&job.fold.training);
+    let labels = set.labels.select(Axis(0), &trainable);
+    let (flux, ivar) = spectra_of_rows(set, &trainable);
+    let scaled = anchor.scaler.scale(labels.view());
+    let mut errors = set.label_errors.select(Axis(0), &trainable);
+    errors.rows_mut().into_iter().for_each(|mut row| row /= &aview1(&anchor.scaler.scale));
+    // A label whose error no catalogue gives is taken at its word.
+    errors.mapv_inplace(|error| if error.is_finite() { error } else { 0.0 });
+    let spectra = (flux.view(), ivar.view());
+    let trained = anchored::train(settings, anchor, (scaled.view(), errors), spectra, compute, progress);
+    let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
+    // Where the model holds, the library tells as well as the stars.
+    let shown = || s![..anchor.labels.nrows().min(MODELS_SHOWN), ..];
+    let model = TrainedCannon {
+        cannon: trained.cannon,
+        scaler: anchor.scaler.clone(),
+        preparation: job.context.preparation(),
+        training_labels: concatenate![Axis(0), labels.select(Axis(0), &kept), anchor.labels.slice(shown())],
+        latent_labels: concatenate![
+            Axis(0),
+            trained.latent_labels.select(Axis(0), &kept),
+            anchor.hidden.slice(shown())
+        ],
+    };
+    (model, trained.report)
+}
+
+/// A Cannon of the training stars that have all their labels; what physics says does not count here.
 pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedCannon, CannonReport)> {
     let Context { set, settings, compute, progress } = job.context;
     let trainable = job.context.trainable(&job.fold.training);

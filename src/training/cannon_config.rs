@@ -1,6 +1,7 @@
 //! What an experiment says of a Cannon: its polynomial, how it is trained, and what is known of it beforehand.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,9 @@ pub struct CannonConfig {
     /// What is learned beside the labels: latent labels and nuisance spectra.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latent: Option<LatentSettings>,
+    /// What is known from physics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<AnchorSettings>,
 }
 
 impl Default for CannonConfig {
@@ -45,6 +49,7 @@ impl Default for CannonConfig {
             censor: BTreeMap::new(),
             label_errors: false,
             latent: None,
+            anchor: None,
         }
     }
 }
@@ -155,6 +160,23 @@ impl CannonConfig {
             let most = (0.0..=0.5).contains(&latent.clip_most);
             check(most, "latent.clip_most", "must be 0 to 0.5, a share of the training stars")?;
         }
+        if let Some(anchor) = &self.anchor {
+            check(self.training == CannonTraining::ClosedForm, "anchor", "needs training = \"closed-form\"")?;
+            check(
+                self.latent.is_none(),
+                "anchor",
+                "has latent labels and nuisance spectra of its own; leave `latent` out",
+            )?;
+            check(self.order == 2, "order", "must be 2 with an anchor")?;
+            check((500..=100_000).contains(&anchor.spectra), "anchor.spectra", "must be 500 to 100000")?;
+            check(anchor.hidden.len() <= 12, "anchor.hidden", "must name at most 12 inputs of the emulator")?;
+            check((1..=100).contains(&anchor.components), "anchor.components", "must be 1 to 100")?;
+            check(anchor.rounds <= 20, "anchor.rounds", "must be at most 20; 0 for physics alone")?;
+            let clip = anchor.clip == 0.0 || (anchor.clip > 1.0 && anchor.clip.is_finite());
+            check(clip, "anchor.clip", "must be 0, for none, or above 1")?;
+            let most = (0.0..=0.5).contains(&anchor.clip_most);
+            check(most, "anchor.clip_most", "must be 0 to 0.5, a share of the training stars")?;
+        }
         match &self.training {
             CannonTraining::ClosedForm => {
                 let only = "has no closed form; train by descent, with [models.NAME.cannon.training.descent]";
@@ -207,6 +229,42 @@ pub struct LatentSettings {
 impl Default for LatentSettings {
     fn default() -> Self {
         Self { labels: 0, spectra: NuisanceCount::HeldOut, rounds: 7, shrinkage: true, clip: 3.0, clip_most: 0.05 }
+    }
+}
+
+/// `[models.<name>.cannon.anchor]`: the Cannon of an emulator's spectra, from which the model starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnchorSettings {
+    /// Folder of an emulator; none for the one that comes with maury.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulator: Option<PathBuf>,
+    /// Model spectra in the library.
+    pub spectra: usize,
+    /// Inputs of the emulator that enter the polynomial beside the labels, if they are none themselves.
+    pub hidden: Vec<String>,
+    /// Nuisance spectra: leading components of what the polynomial leaves of the library.
+    pub components: usize,
+    /// Rounds of expectation and maximization; 0 for physics alone, which no star of the survey teaches.
+    pub rounds: usize,
+    /// As of `latent`: how strange a training star must be to be left out; 0 for none.
+    pub clip: f64,
+    /// As of `latent`: the largest share of the training stars that is left out.
+    pub clip_most: f64,
+}
+
+impl Default for AnchorSettings {
+    fn default() -> Self {
+        let hidden = ["c_fe", "n_fe", "o_fe", "vmic_kms", "vmac_fwhm_kms", "vsini_kms", "log_c12_c13"];
+        Self {
+            emulator: None,
+            spectra: 2000,
+            hidden: hidden.map(String::from).to_vec(),
+            components: 30,
+            rounds: 3,
+            clip: 3.0,
+            clip_most: 0.05,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
+use super::anchor_report::AnchorReport;
 use super::cannon_config::CannonConfig;
 use super::nuisance_choice::NuisanceChoice;
 use super::pixel_block::{Block, ExactDesign, TrainedBlock};
@@ -48,6 +49,9 @@ pub struct TrainingReport {
     /// How the number of nuisance spectra was chosen, where it was left to training stars held out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub nuisance_choice: Option<NuisanceChoice>,
+    /// How far an anchored Cannon went from physics; none for others.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub anchor: Option<AnchorReport>,
     /// How the descent went; none where there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub descent: Option<DescentReport>,

@@ -5,14 +5,19 @@ use std::ops::Range;
 use burn::tensor::{DType, Tensor};
 use nalgebra::DVector;
 use ndarray::{Array2, ArrayView2, s};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::coefficient_prior::PriorInPixels;
 use super::normal_matrix::NormalFactor;
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
 use crate::models::pairs::products_of_columns;
 
+/// Stars that a scatter known beforehand counts for.
+const STARS_OF_PRIOR: usize = 5;
 /// The spread of coefficients over the pixels is taken from one pixel in this many.
 const SAMPLE_EVERY: usize = 16;
 
@@ -25,6 +30,13 @@ impl Moments {
     pub(super) fn new(packed: Vec<f32>, shape: [usize; 2], compute: &Compute) -> Self {
         Self { covariance: compute.tensor_f32(packed, shape) }
     }
+
+    /// Of the design vector whose elements are divided by these, `[n_coefficients]`.
+    pub(super) fn divided(&self, by: &[f64], compute: &Compute) -> Self {
+        let n = by.len();
+        let factors: Vec<f64> = (0..n).flat_map(|a| (a..n).map(move |b| 1.0 / (by[a] * by[b]))).collect();
+        Self { covariance: self.covariance.clone() * compute.tensor(&factors, [1, factors.len()]) }
+    }
 }
 
 /// What the stars say of a block of pixels.
@@ -32,40 +44,96 @@ pub(super) struct PixelFit {
     /// [n_coefficients, n_pixels]
     pub coefficients: Array2<f64>,
     pub s2: Vec<f64>,
-    /// Expected square of each coefficient, summed over the sampled pixels.
-    pub squares: Vec<f64>,
-    pub n_sampled: usize,
+    /// What was found in the sampled pixels.
+    pub samples: Vec<Sample>,
     /// Pixels whose coefficients the stars do not determine; they lose their information.
     pub n_failed: usize,
+}
+
+/// The coefficients of one pixel about their prior means.
+#[derive(Clone)]
+pub(super) struct Sample {
+    /// Expected squares, `[n_coefficients]`.
+    pub square: Vec<f64>,
+    /// Variances, `[n_coefficients]`; part of the squares.
+    pub variance: Vec<f64>,
+}
+
+/// What the stars say of their coefficients' factors.
+pub(super) struct Design<'a> {
+    /// Expected design, [n_stars, n_coefficients].
+    pub design: &'a Tensor<2>,
+    /// Products of its columns, [n_stars, n_pairs].
+    pub pairs: &'a Tensor<2>,
+    /// The design in f64, for pixels whose normal matrix asks for it.
+    pub exact: &'a dyn Fn() -> Tensor<2>,
+    pub moments: Option<&'a Moments>,
+    /// Stars that count.
+    pub kept: &'a [bool],
 }
 
 /// Least-squares solution of one pixel.
 struct Solved {
     coefficients: Vec<f64>,
-    /// Expected square of each coefficient, in sampled pixels.
-    squares: Option<Vec<f64>>,
+    /// In sampled pixels.
+    sample: Option<Sample>,
+    /// How many of the coefficients the stars determine, and not the prior.
+    n_determined: f64,
     bears_f32: bool,
     bears_f64: bool,
 }
 
 impl Solved {
-    /// Solves a pixel's packed normal matrix with a normal prior of given precision on each coefficient.
-    fn new(normal: &[f64], right: &[f64], precision: &[f64], pixel: usize) -> Option<Self> {
-        let n = precision.len();
+    /// Solves a pixel's packed normal matrix with a normal prior on each coefficient.
+    fn new(normal: &[f64], right: &[f64], prior: &PriorInPixels, pixel: usize, is_sampled: bool) -> Option<Self> {
+        let n = prior.precision.len();
         let mut packed = normal.to_vec();
+        let mut right = DVector::from_column_slice(right);
         let mut diagonal = 0;
-        for (coefficient, precision) in precision.iter().enumerate() {
+        for (coefficient, precision) in prior.precision.iter().enumerate() {
             packed[diagonal] += precision;
             diagonal += n - coefficient;
         }
+        let mean = |coefficient: usize| prior.mean.map_or(0.0, |mean| mean[[coefficient, pixel]]);
+        if prior.mean.is_some() {
+            right.iter_mut().enumerate().for_each(|(k, right)| *right += prior.precision[k] * mean(k));
+        }
         let factor = NormalFactor::new(&packed, n)?;
-        let coefficients = factor.solve(&DVector::from_column_slice(right)).as_slice().to_vec();
-        let squares = pixel.is_multiple_of(SAMPLE_EVERY).then(|| {
+        let coefficients = factor.solve(&right).as_slice().to_vec();
+        let sample = is_sampled.then(|| {
             let covariance = factor.inverse();
-            (0..n).map(|k| coefficients[k] * coefficients[k] + covariance[(k, k)]).collect()
+            let variance: Vec<f64> = (0..n).map(|k| covariance[(k, k)]).collect();
+            let square = (0..n).map(|k| (coefficients[k] - mean(k)).powi(2) + variance[k]).collect();
+            Sample { square, variance }
         });
-        Some(Self { coefficients, squares, bears_f32: factor.bears_f32(), bears_f64: factor.bears_f64() })
+        let n_determined = match (&sample, prior.mean) {
+            (_, None) => 0.0,
+            (Some(Sample { variance, .. }), _) => {
+                n as f64
+                    - variance
+                        .iter()
+                        .zip(&prior.precision)
+                        .map(|(variance, precision)| variance * precision)
+                        .sum::<f64>()
+            }
+            (None, _) => n as f64 - trace_of_prior(&factor, &prior.precision, pixel),
+        };
+        Some(Self { coefficients, sample, n_determined, bears_f32: factor.bears_f32(), bears_f64: factor.bears_f64() })
     }
+}
+
+/// An estimate of tr(P A^-1) by random signs (Hutchinson 1990, Communications in Statistics 19, 433).
+fn trace_of_prior(factor: &NormalFactor, precision: &[f64], pixel: usize) -> f64 {
+    /// Each probe errs by about the root of twice the trace's part that is not on the diagonal.
+    const PROBES: usize = 4;
+    let of_probe = |probe: usize| {
+        let mut random = ChaCha8Rng::seed_from_u64((pixel * PROBES + probe) as u64);
+        let signs =
+            precision.iter().map(|precision| if random.random() { precision.sqrt() } else { -precision.sqrt() });
+        let signs = DVector::from_iterator(precision.len(), signs);
+        signs.dot(&factor.solve(&signs))
+    };
+    (0..PROBES).map(of_probe).sum::<f64>() / PROBES as f64
 }
 
 /// Some pixels of all stars, in host memory.
@@ -74,6 +142,8 @@ pub(super) struct Pixels<'a> {
     ivar: ArrayView2<'a, f32>,
     range: Range<usize>,
     mean_flux: Vec<f64>,
+    /// One pixel in this many is sampled.
+    sample_every: usize,
     compute: &'a Compute,
 }
 
@@ -99,7 +169,12 @@ impl<'a> Pixels<'a> {
             });
             if weight > 0.0 { sum / weight } else { 0.0 }
         };
-        Self { flux, ivar, mean_flux: range.clone().map(mean).collect(), range, compute }
+        Self { flux, ivar, mean_flux: range.clone().map(mean).collect(), range, sample_every: SAMPLE_EVERY, compute }
+    }
+
+    /// The same pixels, every one of them sampled.
+    pub(super) fn all_sampled(self) -> Self {
+        Self { sample_every: 1, ..self }
     }
 
     pub(super) fn range(&self) -> Range<usize> {
@@ -154,26 +229,15 @@ impl<'a> Pixels<'a> {
     }
 
     /// Weighted least squares of every pixel on the expected design, with its covariance in the normal matrix and a
-    /// normal prior of given precision on the coefficients; then s^2 from the expected squared residuals.
+    /// normal prior of mean a_0 and precision P on the coefficients; then s^2 from the expected squared residuals.
     ///
     /// ```text
-    /// A = sum_n w (x x^T + S) + P,   a = A^-1 sum_n w f x,   <r^2> = (f - a.x)^2 + a^T S a
+    /// A = sum_n w (x x^T + S) + P,   a = A^-1 (sum_n w f x + P a_0),   <r^2> = (f - a.x)^2 + a^T S a
     /// ```
-    ///
-    /// `exact_design` is the design in f64, for pixels whose normal matrix asks for it.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one least squares")]
-    pub(super) fn fit(
-        &self,
-        design: &Tensor<2>,
-        pairs: &Tensor<2>,
-        exact_design: &dyn Fn() -> Tensor<2>,
-        moments: Option<&Moments>,
-        precision: &[f64],
-        s2: &[f64],
-        kept: &[bool],
-    ) -> PixelFit {
+    pub(super) fn fit(&self, stars: &Design, prior: &PriorInPixels, s2: &[f64]) -> PixelFit {
+        let Design { design, pairs, exact, moments, kept } = *stars;
         let loaded = self.load();
-        let n_coefficients = precision.len();
+        let n_coefficients = prior.precision.len();
         let n_pixels = self.range.len();
         let n_pairs = n_coefficients * (n_coefficients + 1) / 2;
         let kept: Vec<f64> = kept.iter().map(|kept| f64::from(u8::from(*kept))).collect();
@@ -186,7 +250,9 @@ impl<'a> Pixels<'a> {
         let normal = to_f64(weight.clone().transpose().matmul(second));
         let right = to_f64((weight.clone() * loaded.flux.clone()).transpose().matmul(design.clone()));
         let trained = |pixel: &usize| s2[*pixel] < NO_INFORMATION;
-        let solve = |normal: &[f64], right: &[f64], pixel: usize| Solved::new(normal, right, precision, pixel);
+        let solve = |normal: &[f64], right: &[f64], pixel: usize| {
+            Solved::new(normal, right, prior, pixel, pixel.is_multiple_of(self.sample_every))
+        };
         let mut found: Vec<Option<Solved>> = (0..n_pixels)
             .into_par_iter()
             .map(|pixel| {
@@ -203,13 +269,13 @@ impl<'a> Pixels<'a> {
             (0..n_pixels).filter(trained).filter(|pixel| !bears(&found[*pixel], is_f64)).collect();
         if !is_f64 && !doubtful.is_empty() {
             // Summed up anew in f64.
-            let exact = Compute::small_systems();
-            let columns = |tensor: Tensor<2>| exact.bring(tensor.select(1, self.compute.indices(&doubtful)));
+            let precise = Compute::small_systems();
+            let columns = |tensor: Tensor<2>| precise.bring(tensor.select(1, self.compute.indices(&doubtful)));
             let (weight, flux) = (columns(weight), columns(loaded.flux.clone()));
-            let design = exact_design();
-            let mut second = products_of_columns(&design, &exact);
+            let design = exact();
+            let mut second = products_of_columns(&design, &precise);
             if let Some(moments) = moments {
-                second = second + exact.bring(moments.covariance.clone());
+                second = second + precise.bring(moments.covariance.clone());
             }
             let normal = to_f64(weight.clone().transpose().matmul(second));
             let right = to_f64((weight * flux).transpose().matmul(design));
@@ -227,22 +293,21 @@ impl<'a> Pixels<'a> {
         let mut fit = PixelFit {
             coefficients: Array2::zeros((n_coefficients, n_pixels)),
             s2: vec![NO_INFORMATION; n_pixels],
-            squares: vec![0.0; n_coefficients],
-            n_sampled: 0,
+            samples: Vec::new(),
             n_failed: 0,
         };
         for (pixel, found) in found.iter().enumerate() {
-            let Some(Solved { coefficients, squares, .. }) = found else {
+            let Some(Solved { coefficients, sample, .. }) = found else {
                 fit.n_failed += usize::from(s2[pixel] < NO_INFORMATION);
                 continue;
             };
             fit.coefficients.column_mut(pixel).iter_mut().zip(coefficients).for_each(|(to, from)| *to = *from);
-            if let Some(squares) = squares {
-                fit.squares.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square);
-                fit.n_sampled += 1;
-            }
+            fit.samples.extend(sample.clone());
         }
-        let scatter = self.scatter(&loaded, &kept, design, moments, fit.coefficients.view(), s2);
+        let n_determined: Vec<f64> =
+            found.iter().map(|found| found.as_ref().map_or(0.0, |solved| solved.n_determined)).collect();
+        let known = prior.s2.map(|s2| (s2, n_determined.as_slice()));
+        let scatter = self.scatter(&loaded, &kept, design, moments, fit.coefficients.view(), (s2, known));
         for (pixel, found) in found.iter().enumerate() {
             if found.is_some() {
                 fit.s2[pixel] = scatter[pixel];
@@ -259,7 +324,7 @@ impl<'a> Pixels<'a> {
         design: &Tensor<2>,
         moments: Option<&Moments>,
         coefficients: ArrayView2<f64>,
-        s2: &[f64],
+        (s2, known): (&[f64], Option<(&[f64], &[f64])>),
     ) -> Vec<f64> {
         let columns = self.compute.matrix(coefficients.t());
         let residual = loaded.flux.clone() - design.clone().matmul(columns.clone().transpose());
@@ -275,7 +340,19 @@ impl<'a> Pixels<'a> {
         // Stars that are left out have no information.
         let out = kept.clone().lower_scalar(0.5);
         let [n_stars, n_pixels] = loaded.variance.dims();
-        let variance = loaded.variance.clone().mask_fill(out.expand([n_stars, n_pixels]), NO_INFORMATION);
+        let mut variance = loaded.variance.clone().mask_fill(out.expand([n_stars, n_pixels]), NO_INFORMATION);
+        if let Some((known, n_determined)) = known {
+            // Residuals are smaller than the noise for as many stars as there are coefficients determined by them.
+            let informative = variance.clone().lower_scalar(NO_INFORMATION / 2.0).float().cast(self.compute.dtype());
+            let counts = to_f64(informative.sum_dim(0));
+            let larger = counts.iter().zip(n_determined).map(|(n, determined)| n / (n - determined).max(1.0));
+            squared = squared * self.compute.tensor(&larger.collect::<Vec<f64>>(), [1, n_pixels]);
+            // What is known beforehand counts like so many stars without noise.
+            let rows = |value: Tensor<2>| value.expand([STARS_OF_PRIOR, n_pixels]);
+            squared = Tensor::cat(vec![squared, rows(self.compute.tensor(known, [1, n_pixels]))], 0);
+            let noise: Vec<f64> = known.iter().map(|s2| 1e-3 * s2).collect();
+            variance = Tensor::cat(vec![variance, rows(self.compute.tensor(&noise, [1, n_pixels]))], 0);
+        }
         let informative = variance.clone().lower_scalar(NO_INFORMATION / 2.0);
         let largest = to_f64(squared.clone().mask_fill(informative.bool_not(), 0.0).max_dim(0));
         let smallest = to_f64(variance.clone().min_dim(0));

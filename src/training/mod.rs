@@ -1,5 +1,9 @@
 //! Weights from data: closed-form training, gradient descent, and the folders trained models are kept in.
 
+pub mod anchor;
+mod anchor_library;
+pub mod anchor_report;
+pub mod anchored;
 pub mod augment;
 mod average;
 pub mod cannon_config;
@@ -7,6 +11,7 @@ pub mod cannon_descent;
 mod cannon_objective;
 pub mod checkpoint;
 pub mod closed_form;
+mod coefficient_prior;
 pub mod continuum_search;
 pub mod descent;
 pub mod descent_settings;
@@ -17,6 +22,7 @@ mod event_values;
 pub mod import;
 pub mod label_regression;
 pub mod latent;
+pub mod latent_em;
 mod latent_pixels;
 pub mod loss;
 pub mod model_file;

@@ -1,5 +1,6 @@
 //! Integration tests: the program from outside, the layers from above, and real data where it is to be had.
 
+mod anchored;
 mod archive;
 mod archive_sample;
 mod archive_sdss_v;

@@ -61,6 +61,7 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     head.extend(labels.iter().map(|label| title(label)));
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     nuisances(page, run);
+    anchors(page, run);
     ends::worst(page, run);
     not_described(page, run);
     if run.facts().has("settings.data.mock") {
@@ -91,6 +92,40 @@ fn nuisances(page: &mut Page, run: &Run) {
             ),
         };
         page.tell(&facts, &[&sentence]);
+    }
+}
+
+/// How far anchored Cannons went from physics.
+fn anchors(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    for model in run.models() {
+        let path = format!("models.{model}.training.0.anchor");
+        if !facts.has(&path) {
+            continue;
+        }
+        let begins = format!(
+            "{model} starts from {{{path}.n_spectra}} model spectra, with {{{path}.n_hidden}} inputs beside the labels"
+        );
+        if !facts.has(&format!("{path}.strengths.constant")) {
+            page.tell(&facts, &[&format!("{begins}; no star of the survey taught it.")]);
+            continue;
+        }
+        let of = |name: &str| format!("{{{path}.strengths.{name}}}");
+        page.tell(
+            &facts,
+            &[&format!(
+                "{begins}. Training let its coefficients go from those of physics by so large a share of their spread over the \
+                 pixels: constant {}, linear {}, quadratic {} in the labels, {} and {} with hidden labels, nuisance spectra {}, \
+                 those of the instrument {}. {{{path}.n_components}} nuisance spectra come from the stars' own residuals.",
+                of("constant"),
+                of("linear"),
+                of("quadratic"),
+                of("hidden"),
+                of("quadratic_hidden"),
+                of("nuisances"),
+                of("instrument"),
+            )],
+        );
     }
 }
 

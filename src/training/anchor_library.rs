@@ -1,0 +1,185 @@
+//! Model stars for an anchor: labels like those of the survey's stars, and everything else as stars like them have it.
+
+use nalgebra::DMatrix;
+use ndarray::{Array2, ArrayView2};
+use rand::{Rng, RngExt};
+
+use super::cannon_config::AnchorSettings;
+use super::payne_checkpoint::TrainedPayne;
+use crate::error::{Error, Result};
+
+/// The library reaches beyond the survey's labels by this share of their range on either side, and by so many of them over the root
+/// of the number of stars: few stars do not show how far labels go.
+const MARGIN: [f64; 2] = [0.2, 2.0];
+/// Fewer model stars in that range do not tell what is usual there.
+const FEWEST_MODELS: usize = 200;
+/// A star lies between a model and one of so many next to it, and has what labels leave open from one of so many.
+const NEIGHBOURS: [usize; 2] = [20, 40];
+
+/// Inputs of an emulator, and what a Cannon sees of them.
+pub(super) struct AnchorLibrary {
+    /// All inputs in their own units, [n_spectra, n_inputs].
+    pub inputs: Array2<f64>,
+    /// Labels among them, [n_spectra, n_labels].
+    pub labels: Array2<f64>,
+    /// Hidden labels, [n_spectra, n_hidden]: how far from what is usual at the labels, without correlation and of variance 1.
+    pub hidden: Array2<f64>,
+}
+
+impl AnchorLibrary {
+    /// Draws stars from those that taught an emulator.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it does not know the labels, or stars like these.
+    pub fn draw(
+        emulator: &TrainedPayne,
+        settings: &AnchorSettings,
+        label_names: &[String],
+        labels: ArrayView2<f64>,
+        random: &mut impl Rng,
+    ) -> Result<Self> {
+        let names = &emulator.scaler.names;
+        let position = |name: &String| {
+            names.iter().position(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| {
+                Error::Config(format!("anchor: the emulator has no input `{name}`; it has {}", names.join(", ")))
+            })
+        };
+        let of_labels: Vec<usize> = label_names.iter().map(position).collect::<Result<_>>()?;
+        let of_hidden: Vec<usize> = settings.hidden.iter().map(position).collect::<Result<_>>()?;
+        let of_hidden: Vec<usize> = of_hidden.into_iter().filter(|hidden| !of_labels.contains(hidden)).collect();
+        let models = Models::around(emulator, &of_labels, labels)?;
+        let inputs = models.draw(settings.spectra, random);
+        let (labels, hidden) = models.seen(&inputs, &of_labels, &of_hidden)?;
+        Ok(Self { inputs, labels, hidden })
+    }
+}
+
+/// Model stars that taught the emulator.
+struct Models {
+    /// Inputs, scaled, [n_models, n_inputs].
+    scaled: DMatrix<f64>,
+    /// Positions of labels among the inputs.
+    of_labels: Vec<usize>,
+    /// What is usual: inputs as linear functions of the labels, [1 + n_labels, n_inputs].
+    slopes: DMatrix<f64>,
+    pivot: Vec<f64>,
+    scale: Vec<f64>,
+}
+
+impl Models {
+    /// Those within the range of some labels, or not far beyond.
+    fn around(emulator: &TrainedPayne, of_labels: &[usize], labels: ArrayView2<f64>) -> Result<Self> {
+        let margin = MARGIN[0] + MARGIN[1] / (labels.nrows().max(1) as f64).sqrt();
+        let reach: Vec<(f64, f64)> = labels
+            .columns()
+            .into_iter()
+            .map(|column| {
+                let (low, high) =
+                    (column.fold(f64::INFINITY, |a, b| a.min(*b)), column.fold(f64::NEG_INFINITY, |a, b| a.max(*b)));
+                (low - margin * (high - low), high + margin * (high - low))
+            })
+            .collect();
+        let scaled = emulator.scaler.scale(emulator.training_inputs.view());
+        let is_near = |row: &usize| {
+            let model = emulator.training_inputs.row(*row);
+            of_labels.iter().zip(&reach).all(|(label, (low, high))| (*low..=*high).contains(&model[*label]))
+        };
+        let rows: Vec<usize> = (0..scaled.nrows()).filter(is_near).collect();
+        if rows.len() < FEWEST_MODELS {
+            let names = of_labels.iter().zip(&reach);
+            let words: Vec<String> = names
+                .map(|(label, (low, high))| format!("{} {low:.2} to {high:.2}", emulator.scaler.names[*label]))
+                .collect();
+            return Err(Error::Config(format!(
+                "anchor: the emulator learned from {} models with {}; {FEWEST_MODELS} are needed: narrow the selection to stars \
+                 that it knows",
+                rows.len(),
+                words.join(", ")
+            )));
+        }
+        let near = DMatrix::from_fn(rows.len(), scaled.ncols(), |row, input| scaled[[rows[row], input]]);
+        let slopes = linear(&near, of_labels)
+            .ok_or_else(|| Error::Config("anchor: labels of the emulator's models follow from each other".into()))?;
+        let (pivot, scale) = (emulator.scaler.pivot.clone(), emulator.scaler.scale.clone());
+        Ok(Self { scaled: near, of_labels: of_labels.to_vec(), slopes, pivot, scale })
+    }
+
+    /// Scaled inputs that are usual at the labels of some stars, [n_stars, n_inputs].
+    fn usual(&self, scaled: &DMatrix<f64>) -> DMatrix<f64> {
+        with_constant(scaled, &self.of_labels) * &self.slopes
+    }
+
+    /// The models next to one in their labels, nearest first.
+    fn next_to(&self, model: usize, count: usize) -> Vec<usize> {
+        let distance = |other: usize| -> f64 {
+            self.of_labels.iter().map(|l| (self.scaled[(model, *l)] - self.scaled[(other, *l)]).powi(2)).sum()
+        };
+        let mut order: Vec<(f64, usize)> = (0..self.scaled.nrows()).map(|other| (distance(other), other)).collect();
+        let count = count.min(order.len() - 1);
+        order.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
+        order.truncate(count);
+        order.into_iter().map(|(_, model)| model).collect()
+    }
+
+    /// Inputs of stars between them, in their own units, [n_stars, n_inputs].
+    fn draw(&self, n_stars: usize, random: &mut impl Rng) -> Array2<f64> {
+        let (n_models, n_inputs) = self.scaled.shape();
+        let residuals = &self.scaled - self.usual(&self.scaled);
+        let mut drawn = DMatrix::zeros(n_stars, n_inputs);
+        for star in 0..n_stars {
+            let model = random.random_range(0..n_models);
+            let near = self.next_to(model, NEIGHBOURS[1]);
+            let other = near[random.random_range(0..near.len().min(NEIGHBOURS[0]))];
+            let share = random.random_range(0.0..1.0);
+            for &label in &self.of_labels {
+                let (a, b) = (self.scaled[(model, label)], self.scaled[(other, label)]);
+                drawn[(star, label)] = a + share * (b - a);
+            }
+            let lender = near[random.random_range(0..near.len())];
+            let usual = self.usual(&drawn.rows(star, 1).into_owned());
+            for input in (0..n_inputs).filter(|input| !self.of_labels.contains(input)) {
+                // Within what the emulator has seen.
+                let seen = self.scaled.column(input);
+                drawn[(star, input)] = (usual[(0, input)] + residuals[(lender, input)]).clamp(seen.min(), seen.max());
+            }
+        }
+        Array2::from_shape_fn((n_stars, n_inputs), |(star, input)| {
+            self.pivot[input] + self.scale[input] * drawn[(star, input)]
+        })
+    }
+
+    /// Labels and hidden labels of some stars.
+    fn seen(
+        &self,
+        inputs: &Array2<f64>,
+        of_labels: &[usize],
+        of_hidden: &[usize],
+    ) -> Result<(Array2<f64>, Array2<f64>)> {
+        let labels = Array2::from_shape_fn((inputs.nrows(), of_labels.len()), |(star, k)| inputs[[star, of_labels[k]]]);
+        let scaled = DMatrix::from_fn(inputs.nrows(), inputs.ncols(), |star, input| {
+            (inputs[[star, input]] - self.pivot[input]) / self.scale[input]
+        });
+        let slopes = linear(&scaled, of_labels);
+        let slopes =
+            slopes.ok_or_else(|| Error::Config("anchor: labels of the library follow from each other".into()))?;
+        let unusual = (&scaled - with_constant(&scaled, of_labels) * slopes).select_columns(of_hidden);
+        let covariance = unusual.transpose() * &unusual / inputs.nrows() as f64;
+        let factor = covariance.cholesky().ok_or_else(|| {
+            Error::Config("anchor: one of anchor.hidden follows from the others or never varies; leave it out".into())
+        })?;
+        let whitened =
+            factor.l().solve_lower_triangular(&unusual.transpose()).expect("a Cholesky factor is not singular");
+        Ok((labels, Array2::from_shape_fn((inputs.nrows(), of_hidden.len()), |(star, k)| whitened[(k, star)])))
+    }
+}
+
+/// Some columns behind a constant, [n_rows, 1 + n_columns].
+fn with_constant(matrix: &DMatrix<f64>, columns: &[usize]) -> DMatrix<f64> {
+    matrix.select_columns(columns).insert_column(0, 1.0)
+}
+
+/// Every column as a linear function of some, [1 + n_columns, n_all]; none where these follow from each other.
+fn linear(matrix: &DMatrix<f64>, columns: &[usize]) -> Option<DMatrix<f64>> {
+    let design = with_constant(matrix, columns);
+    Some((design.transpose() * &design).cholesky()?.solve(&(design.transpose() * matrix)))
+}

@@ -1,0 +1,36 @@
+//! What training has to report of an anchored Cannon.
+
+use serde::{Deserialize, Serialize};
+
+/// How far training went from physics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnchorReport {
+    /// Model spectra that the Cannon of the library was made of.
+    pub n_spectra: usize,
+    /// Inputs of its polynomial that are no labels.
+    pub n_hidden: usize,
+    /// By how much coefficients of each kind may differ from the library's, as a share of their spread over all pixels; none where
+    /// no star of the survey taught the model.
+    pub strengths: Option<Strengths>,
+    /// Nuisance spectra from the residuals of the survey's own stars.
+    pub n_components: usize,
+}
+
+/// Strengths of the groups of coefficients.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Strengths {
+    /// The spectrum of the pivot star.
+    pub constant: f64,
+    /// Terms linear in the labels.
+    pub linear: f64,
+    /// Terms quadratic in the labels.
+    pub quadratic: f64,
+    /// Terms linear in hidden labels.
+    pub hidden: f64,
+    /// Quadratic terms with a hidden label.
+    pub quadratic_hidden: f64,
+    /// Nuisance spectra of the library.
+    pub nuisances: f64,
+    /// What instruments do.
+    pub instrument: f64,
+}

@@ -1,0 +1,360 @@
+//! A Cannon anchored in physics: it starts from a library of model spectra and goes where the survey's stars lead it.
+//!
+//! ```text
+//! theta_tj ~ N(theta0_tj, a_g^2 tau_t^2),   B_kj ~ N(B0_kj, a_B^2 tau_k^2)
+//! ```
+//!
+//! with tau the spread of a term over the pixels, and one strength a per group of terms, at the maximum of the evidence
+//! (MacKay 1992, Neural Computation 4, 415, Eq. 4.8) of every sixteenth pixel. Where physics is right the strengths fall to some
+//! hundredths, where it is wrong they rise. Hidden labels and nuisances of each star are found by expectation and maximization as
+//! in `latent.rs`; where there are enough stars, components of what is still left join the nuisances.
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
+
+use super::anchor::Anchor;
+use super::anchor_report::{AnchorReport, Strengths};
+use super::cannon_config::AnchorSettings;
+use super::closed_form::TrainingReport;
+use super::coefficient_prior::{CoefficientPrior, PriorInPixels};
+use super::latent_em::{Em, TrainedLatent};
+use super::latent_pixels::{Design, Moments, Pixels, Sample};
+use crate::device::Compute;
+use crate::models::cannon::NO_INFORMATION;
+use crate::models::pairs::products_of_columns;
+use crate::progress::Progress;
+
+/// The evidence is taken from one pixel in this many.
+const SAMPLE_EVERY: usize = 16;
+/// Share of these pixels, those farthest from physics, that do not count.
+const TRIMMED: f64 = 0.01;
+/// Steps towards the maximum of the evidence.
+const EVIDENCE_STEPS: usize = 5;
+/// Groups of coefficients before the survey's own components; of them, those of labels alone come first.
+const N_GROUPS: usize = 7;
+/// Terms linear in the labels.
+const LINEAR: usize = 1;
+/// Groups of hidden labels and nuisances, which stars tell less of.
+const UNKNOWN: Range<usize> = 3..N_GROUPS;
+/// Strengths before the evidence is asked, the smallest, which leaves coefficients where they are, and the largest.
+const FIRST_STRENGTH: f64 = 0.03;
+const LEAST_STRENGTH: f64 = 1e-5;
+const MOST_STRENGTH: f64 = 1.0;
+/// Nuisances are rescaled by no more than this factor at a time.
+const MOST_RESCALING: f64 = 3.0;
+/// Components of the survey's own residuals: one for so many stars, at most so many.
+const STARS_PER_COMPONENT: usize = 5;
+const MOST_COMPONENTS: usize = 40;
+/// With fewer stars there are none.
+const FEWEST_STARS: usize = 100;
+
+/// Trains on stars whose labels the anchor's scaler has scaled, and their errors, [n_stars, n_labels]; flux and ivar, [n_stars, n_pixels].
+pub fn train(
+    settings: &AnchorSettings,
+    anchor: &Anchor,
+    (scaled_labels, label_errors): (ArrayView2<f64>, Array2<f64>),
+    (flux, ivar): (ArrayView2<f32>, ArrayView2<f32>),
+    compute: &Compute,
+    progress: &dyn Progress,
+) -> TrainedLatent {
+    let (n_stars, n_pixels) = flux.dim();
+    progress.start("training on physics and stars", settings.rounds + 1);
+    let is_seen: Vec<bool> = ivar.columns().into_iter().map(|column| column.iter().any(|ivar| *ivar > 0.0)).collect();
+    let s2: Vec<f64> =
+        anchor.s2.iter().zip(&is_seen).map(|(s2, seen)| if *seen { *s2 } else { NO_INFORMATION }).collect();
+    let coefficients = concatenate![Axis(0), anchor.theta, anchor.spectra];
+    let groups = Groups::of(anchor, coefficients.view());
+    let prior = CoefficientPrior::about(coefficients.clone(), groups.variances(), anchor.s2.clone());
+    let model = (anchor.vectorizer.clone(), coefficients, s2);
+    let mut em = Em::new(model, prior, scaled_labels, (flux, ivar), compute).with_label_errors(label_errors);
+    let told = |strengths: Option<Strengths>, n_components: usize| TrainingReport {
+        anchor: Some(AnchorReport {
+            n_spectra: anchor.labels.nrows(),
+            n_hidden: anchor.hidden.ncols(),
+            strengths,
+            n_components,
+        }),
+        ..TrainingReport::default()
+    };
+    if settings.rounds == 0 {
+        progress.finish();
+        return em.finish(&told(None, 0));
+    }
+    let sampled: Vec<usize> = (0..n_pixels).filter(|pixel| is_seen[*pixel]).step_by(SAMPLE_EVERY).collect();
+    let (some_flux, some_ivar) = (flux.select(Axis(1), &sampled), ivar.select(Axis(1), &sampled));
+    let some = Pixels::new(some_flux.view(), some_ivar.view(), 0..sampled.len(), compute).all_sampled();
+    let mut anchored = Anchored { groups, sampled, some };
+    anchored.scatter_about_physics(&mut em);
+    progress.advance(1);
+    for round in 1..=settings.rounds {
+        let mut moments = em.expect();
+        if round == 2 && settings.clip > 0.0 {
+            em.clip(settings.clip, settings.clip_most);
+        }
+        if round == 2 && n_stars >= FEWEST_STARS {
+            anchored.add_components(&mut em, (n_stars / STARS_PER_COMPONENT).min(MOST_COMPONENTS));
+            anchored.maximize(&mut em, None);
+            moments = em.expect();
+        }
+        let moments = anchored.rescale(&mut em, &moments);
+        anchored.maximize(&mut em, Some(&moments));
+        progress.advance(1);
+    }
+    progress.finish();
+    em.expect();
+    let n_components = em.coefficients.nrows() - anchor.vectorizer.n_terms() - anchor.spectra.nrows();
+    em.finish(&told(Some(anchored.groups.strengths()), n_components))
+}
+
+/// Which coefficients share a strength.
+struct Groups {
+    /// Group of each coefficient.
+    of: Vec<usize>,
+    /// Spread of each over the pixels, squared.
+    tau2: Vec<f64>,
+    /// Strength of each group.
+    strength: Vec<f64>,
+}
+
+impl Groups {
+    /// Constant; linear and quadratic in labels alone; linear and quadratic with hidden labels; the library's nuisances; the
+    /// instrument's.
+    fn of(anchor: &Anchor, coefficients: ArrayView2<f64>) -> Self {
+        let n_labels = anchor.labels.ncols();
+        let n_library = anchor.spectra.nrows() - anchor.n_instrument;
+        let terms = (0..anchor.vectorizer.n_terms()).map(|term| {
+            let factors: Vec<usize> = anchor.vectorizer.factors(term).collect();
+            let is_hidden = factors.iter().any(|factor| *factor >= n_labels);
+            factors.len() + if is_hidden { 2 } else { 0 }
+        });
+        let nuisances = (0..anchor.spectra.nrows()).map(|k| if k < n_library { 5 } else { 6 });
+        let tau2 = coefficients.rows().into_iter().enumerate().map(|(k, row)| {
+            let centre = if k == 0 { 1.0 } else { 0.0 };
+            (row.iter().map(|value| (value - centre).powi(2)).sum::<f64>() / row.len() as f64).max(1e-14)
+        });
+        Self { of: terms.chain(nuisances).collect(), tau2: tau2.collect(), strength: vec![FIRST_STRENGTH; N_GROUPS] }
+    }
+
+    fn strengths(&self) -> Strengths {
+        let of = |group: usize| self.strength[group];
+        Strengths {
+            constant: of(0),
+            linear: of(1),
+            quadratic: of(2),
+            hidden: of(3),
+            quadratic_hidden: of(4),
+            nuisances: of(5),
+            instrument: of(6),
+        }
+    }
+
+    fn variances(&self) -> Vec<f64> {
+        self.of.iter().zip(&self.tau2).map(|(group, tau2)| self.strength[*group].powi(2) * tau2).collect()
+    }
+
+    /// One step of every strength towards the maximum of the evidence, from what some pixels' coefficients are about their means:
+    /// a^2 = sum (delta / tau)^2 / number of well-determined coefficients.
+    fn learn(&mut self, samples: &[Sample]) {
+        let variance = self.variances();
+        for group in 0..self.strength.len() {
+            let members: Vec<usize> = (0..self.of.len()).filter(|k| self.of[*k] == group).collect();
+            let mut of_pixels: Vec<(f64, f64)> = samples
+                .iter()
+                .map(|sample| {
+                    let of = |k: &usize| {
+                        let squared = (sample.square[*k] - sample.variance[*k]) / self.tau2[*k];
+                        (squared, 1.0 - sample.variance[*k] / variance[*k])
+                    };
+                    members.iter().map(of).fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d))
+                })
+                .collect();
+            of_pixels.sort_by(|a, b| a.0.total_cmp(&b.0));
+            of_pixels.truncate(((1.0 - TRIMMED) * of_pixels.len() as f64) as usize);
+            let (squares, determined) = of_pixels.iter().fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+            if determined > 0.0 && squares > 0.0 {
+                self.strength[group] = (squares / determined).sqrt().clamp(LEAST_STRENGTH, MOST_STRENGTH);
+            }
+        }
+        // Physics is no more wrong about what only it knows than about what the catalogue knows, too.
+        let most = self.strength[LINEAR];
+        self.strength[UNKNOWN].iter_mut().for_each(|strength| *strength = strength.min(most));
+    }
+}
+
+/// What training keeps beside its state.
+struct Anchored<'a> {
+    groups: Groups,
+    /// Pixels that the evidence is taken from.
+    sampled: Vec<usize>,
+    some: Pixels<'a>,
+}
+
+impl Anchored<'_> {
+    /// Scatter of every pixel about physics, at what is usual for the labels: which pixels physics describes.
+    fn scatter_about_physics(&mut self, em: &mut Em) {
+        let strengths = std::mem::replace(&mut self.groups.strength, vec![LEAST_STRENGTH; N_GROUPS]);
+        em.prior.variance = self.groups.variances();
+        em.maximize(None);
+        self.groups.strength = strengths;
+    }
+
+    /// Strengths from the sampled pixels, then coefficients and scatter of all.
+    fn maximize(&mut self, em: &mut Em, moments: Option<&Moments>) {
+        let design = em.design();
+        let pairs = products_of_columns(&design, em.compute);
+        let terms = em.terms();
+        let exact = || terms.design(&Compute::small_systems());
+        let mean = em.prior.mean.as_ref().map(|mean| mean.select(Axis(1), &self.sampled));
+        let known: Option<Vec<f64>> =
+            em.prior.s2.as_ref().map(|s2| self.sampled.iter().map(|pixel| s2[*pixel]).collect());
+        let mut s2: Vec<f64> = self.sampled.iter().map(|pixel| em.s2[*pixel]).collect();
+        for _ in 0..EVIDENCE_STEPS {
+            let precision = self.groups.variances().iter().map(|variance| 1.0 / variance).collect();
+            let prior = PriorInPixels { mean: mean.as_ref().map(|mean| mean.view()), precision, s2: known.as_deref() };
+            let stars = Design { design: &design, pairs: &pairs, exact: &exact, moments, kept: &em.kept };
+            let fit = self.some.fit(&stars, &prior, &s2);
+            s2 = fit.s2;
+            self.groups.learn(&fit.samples);
+        }
+        em.prior.variance = self.groups.variances();
+        em.maximize(moments);
+    }
+
+    /// Gives nuisances the size that the stars have them in, so that amplitudes are standard normal; returns the moments after.
+    fn rescale(&mut self, em: &mut Em, moments: &Moments) -> Moments {
+        let n_terms = em.vectorizer.n_terms();
+        let mut factors = vec![1.0; em.coefficients.nrows()];
+        for additive in 0..em.latent.ncols() - em.n_bent {
+            let size = em.latent_power[em.n_bent + additive].sqrt().clamp(1.0 / MOST_RESCALING, MOST_RESCALING);
+            let coefficient = n_terms + additive;
+            factors[coefficient] = size;
+            em.latent.column_mut(em.n_bent + additive).mapv_inplace(|z| z / size);
+            em.coefficients.row_mut(coefficient).mapv_inplace(|b| b * size);
+            self.groups.tau2[coefficient] *= size * size;
+            if let Some(mean) = &mut em.prior.mean {
+                mean.row_mut(coefficient).mapv_inplace(|b| b * size);
+            }
+        }
+        moments.divided(&factors, em.compute)
+    }
+
+    /// Leading components of what is left of the stars' spectra as further nuisances, about nil, each of a strength of its own.
+    fn add_components(&mut self, em: &mut Em, count: usize) {
+        let amplitudes = em.leading_residuals(count);
+        em.latent = concatenate![Axis(1), em.latent, amplitudes];
+        em.latent_power.extend(vec![1.0; count]);
+        let more = Array2::zeros((count, em.coefficients.ncols()));
+        em.coefficients = concatenate![Axis(0), em.coefficients, more];
+        em.prior.mean = em.prior.mean.take().map(|mean| concatenate![Axis(0), mean, more]);
+        for _ in 0..count {
+            self.groups.of.push(self.groups.strength.len());
+            self.groups.tau2.push(1.0);
+            self.groups.strength.push(FIRST_STRENGTH);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Precision, to_f64};
+    use crate::models::vectorizer::Vectorizer;
+    use crate::progress::Silent;
+    use crate::spectra::labels::LabelScaler;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    const N_PIXELS: usize = 640;
+    const N_LABELS: usize = 2;
+
+    fn normal(random: &mut ChaCha8Rng) -> f64 {
+        (0..12).map(|_| random.random_range(-0.5..0.5)).sum()
+    }
+
+    /// Two labels and a hidden one, two nuisances.
+    fn physics(random: &mut ChaCha8Rng) -> Anchor {
+        let vectorizer = Vectorizer::new(N_LABELS + 1, 2);
+        let mut theta = Array2::zeros((vectorizer.n_terms(), N_PIXELS));
+        for (term, mut row) in theta.rows_mut().into_iter().enumerate() {
+            let size = [0.1, 0.03, 0.004][vectorizer.factors(term).count()];
+            row.mapv_inplace(|_| size * normal(random));
+        }
+        theta.row_mut(0).mapv_inplace(|depth| 1.0 - depth.abs());
+        Anchor {
+            scaler: LabelScaler {
+                names: vec!["teff".into(), "logg".into()],
+                pivot: vec![0.0; N_LABELS],
+                scale: vec![1.0; N_LABELS],
+            },
+            vectorizer,
+            theta,
+            spectra: Array2::from_shape_simple_fn((2, N_PIXELS), || 0.004 * normal(random)),
+            n_instrument: 1,
+            s2: vec![1e-6; N_PIXELS],
+            labels: Array2::zeros((300, N_LABELS)),
+            hidden: Array2::zeros((300, 1)),
+        }
+    }
+
+    /// Flux without noise of stars of some inputs, [n_stars, n_inputs], under some coefficients.
+    fn flux_of(vectorizer: &Vectorizer, theta: &Array2<f64>, inputs: &Array2<f64>) -> Array2<f64> {
+        let exact = Compute::small_systems();
+        let flux = vectorizer.design_matrix(exact.matrix(inputs.view())).matmul(exact.matrix(theta.view()));
+        Array2::from_shape_vec((inputs.nrows(), N_PIXELS), to_f64(flux)).unwrap()
+    }
+
+    /// What training on 25 stars makes of physics when the truth is `theta`: linear strength, and root mean square error of its
+    /// flux and of physics' own.
+    fn trained(anchor: &Anchor, theta: &Array2<f64>, rounds: usize, random: &mut ChaCha8Rng) -> (f64, [f64; 2]) {
+        const NOISE: f64 = 0.01;
+        const LABEL_ERROR: f64 = 0.1;
+        let inputs = Array2::from_shape_simple_fn((25, N_LABELS + 1), || normal(random));
+        let catalogue = inputs.slice(ndarray::s![.., ..N_LABELS]).mapv(|label| label + LABEL_ERROR * normal(random));
+        let amplitudes = Array2::from_shape_simple_fn((25, 2), || normal(random));
+        let clean = flux_of(&anchor.vectorizer, theta, &inputs) + amplitudes.dot(&anchor.spectra);
+        let flux = clean.mapv(|flux| (flux + NOISE * normal(random)) as f32);
+        let ivar = Array2::from_elem(flux.dim(), (1.0 / (NOISE * NOISE)) as f32);
+        let errors = Array2::from_elem(catalogue.dim(), LABEL_ERROR);
+        let settings = AnchorSettings { rounds, clip: 0.0, ..AnchorSettings::default() };
+        let compute = Compute::flex(Precision::F64);
+        let spectra = (flux.view(), ivar.view());
+        let found = train(&settings, anchor, (catalogue.view(), errors), spectra, &compute, &Silent);
+        assert_eq!(found.kept, vec![true; 25]);
+        let learned = Array2::from_shape_vec(theta.dim(), to_f64(found.cannon.theta.val())).unwrap();
+        let others = Array2::from_shape_simple_fn((50, N_LABELS + 1), || normal(random));
+        let truth = flux_of(&anchor.vectorizer, theta, &others);
+        let error = |theta: &Array2<f64>| {
+            let residual = flux_of(&anchor.vectorizer, theta, &others) - &truth;
+            (residual.mapv(|r| r * r).mean().unwrap()).sqrt()
+        };
+        let linear = found.report.anchor.unwrap().strengths.map_or(0.0, |strengths| strengths.linear);
+        (linear, [error(&learned), error(&anchor.theta)])
+    }
+
+    #[test]
+    fn right_physics_is_kept_and_wrong_physics_is_left() {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let anchor = physics(&mut random);
+        let (strength, [error, _]) = trained(&anchor, &anchor.theta, 3, &mut random);
+        // Twelve coefficients from 25 stars alone would err by 0.01 sqrt(12 / 25) = 0.007 and more.
+        assert!(strength < 0.05 && error < 0.0025, "{strength} {error}");
+        let mut other = anchor.theta.clone();
+        for mut column in other.columns_mut() {
+            let factor = (0.3 * normal(&mut random)).exp();
+            column.iter_mut().enumerate().for_each(|(term, value)| {
+                *value = if term == 0 { 1.0 - (1.0 - *value) * factor } else { *value * factor };
+            });
+        }
+        let (wrong, [error, of_physics]) = trained(&anchor, &other, 3, &mut random);
+        assert!(wrong > 3.0 * strength && error < 0.4 * of_physics, "{wrong} {error} {of_physics}");
+    }
+
+    #[test]
+    fn without_rounds_it_is_physics_alone() {
+        let mut random = ChaCha8Rng::seed_from_u64(8);
+        let anchor = physics(&mut random);
+        let (_, [error, _]) = trained(&anchor, &anchor.theta, 0, &mut random);
+        assert!(error < 1e-9, "{error}");
+    }
+}

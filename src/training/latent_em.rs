@@ -1,0 +1,389 @@
+//! Expectation and maximization of a Cannon with latent labels and nuisance spectra: what the rounds of training share.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+use nalgebra::{DMatrix, DVector};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use rayon::prelude::*;
+
+use super::closed_form::TrainingReport;
+use super::coefficient_prior::CoefficientPrior;
+use super::latent_pixels::{Design, Moments, PixelFit, Pixels, Sample};
+use super::normal_matrix::{pack, unpack};
+use super::principal_components::principal_components;
+use crate::device::{Compute, to_f64};
+use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::pairs::products_of_columns;
+use crate::models::vectorizer::Vectorizer;
+use crate::stats::robust::{median, robust_scatter};
+
+/// The least robust width of a logarithm against which stars are judged: chi^2 is never known better than to a tenth.
+const LEAST_WIDTH: f64 = 0.1;
+/// Seed of the random directions that find principal components.
+const SEED: u64 = 2015;
+
+/// A trained layer and what training found of its stars.
+pub struct TrainedLatent {
+    /// The layer; the first inputs of its polynomial are the labels, the others latent labels.
+    pub cannon: Cannon,
+    /// Latent labels of every training star, [n_stars, n_latent_labels].
+    pub latent_labels: Array2<f64>,
+    /// Which training stars the last rounds used.
+    pub kept: Vec<bool>,
+    /// How training went.
+    pub report: TrainingReport,
+}
+
+/// What the design matrix is made of.
+pub(super) struct Terms {
+    vectorizer: Vectorizer,
+    /// Inputs of the polynomial, [n_stars, n_inputs], and nuisances that only add.
+    inputs: Array2<f64>,
+    additive: Array2<f64>,
+}
+
+impl Terms {
+    pub fn design(&self, compute: &Compute) -> Tensor<2> {
+        let polynomial = self.vectorizer.design_matrix(compute.matrix(self.inputs.view()));
+        match self.additive.ncols() {
+            0 => polynomial,
+            _ => Tensor::cat(vec![polynomial, compute.matrix(self.additive.view())], 1),
+        }
+    }
+}
+
+/// What a star's spectrum says of its latent labels and nuisances, and before them of labels that the catalogue does not know exactly.
+struct Expected {
+    latent: Vec<f64>,
+    /// Expected squares.
+    square: Vec<f64>,
+    /// Covariance of the design vector, packed.
+    covariance: Vec<f32>,
+    /// chi^2 before.
+    chi2: f64,
+}
+
+/// State of training. Coefficients count from each pixel's mean flux.
+pub(super) struct Em<'a> {
+    pixels: Vec<Pixels<'a>>,
+    /// Scaled labels as they are believed, [n_stars, n_labels].
+    labels: Array2<f64>,
+    /// What the catalogue says of them, and the errors it gives them; 0 where it is taken at its word.
+    catalogue: ArrayView2<'a, f64>,
+    label_errors: Option<Array2<f64>>,
+    pub vectorizer: Vectorizer,
+    /// Latent labels, then nuisances that only add, [n_stars, n_latent].
+    pub latent: Array2<f64>,
+    /// Expected mean square of each over the stars that are kept, `[n_latent]`.
+    pub latent_power: Vec<f64>,
+    /// Latent labels among them that are inputs of the polynomial.
+    pub n_bent: usize,
+    /// Coefficients of the polynomial, then nuisance spectra, [n_coefficients, n_pixels]; relative to the mean flux.
+    pub coefficients: Array2<f64>,
+    pub s2: Vec<f64>,
+    pub prior: CoefficientPrior,
+    pub kept: Vec<bool>,
+    /// Stars that the model does not describe, whether left out or not.
+    n_beyond: usize,
+    /// chi^2 of each star.
+    chi2: Vec<f64>,
+    n_unconverged: usize,
+    pub compute: &'a Compute,
+}
+
+impl<'a> Em<'a> {
+    /// Of a polynomial and its coefficients, [n_coefficients, n_pixels], those of nuisances that only add behind; its latent
+    /// labels, if it has any, and the nuisances are still nil.
+    pub fn new(
+        (vectorizer, coefficients, s2): (Vectorizer, Array2<f64>, Vec<f64>),
+        prior: CoefficientPrior,
+        labels: ArrayView2<'a, f64>,
+        (flux, ivar): (ArrayView2<'a, f32>, ArrayView2<'a, f32>),
+        compute: &'a Compute,
+    ) -> Self {
+        /// Pixels whose products of coefficients are in memory together.
+        const BLOCK_PIXELS: usize = 1024;
+        let n_pixels = flux.ncols();
+        let blocks: Vec<Range<usize>> =
+            (0..n_pixels).step_by(BLOCK_PIXELS).map(|start| start..(start + BLOCK_PIXELS).min(n_pixels)).collect();
+        let pixels: Vec<Pixels> = blocks.into_iter().map(|range| Pixels::new(flux, ivar, range, compute)).collect();
+        let (n_stars, n_labels) = labels.dim();
+        let n_bent = vectorizer.n_labels() - n_labels;
+        let n_additive = coefficients.nrows() - vectorizer.n_terms();
+        let mut em = Self {
+            labels: labels.to_owned(),
+            catalogue: labels,
+            label_errors: None,
+            latent: Array2::zeros((n_stars, n_bent + n_additive)),
+            latent_power: vec![1.0; n_bent + n_additive],
+            n_bent,
+            prior,
+            kept: vec![true; n_stars],
+            n_beyond: 0,
+            chi2: vec![f64::NAN; n_stars],
+            n_unconverged: 0,
+            vectorizer,
+            pixels,
+            coefficients,
+            s2,
+            compute,
+        };
+        let mean = em.mean_flux();
+        let mut constant = em.coefficients.row_mut(0);
+        constant -= &mean;
+        if let Some(prior) = &mut em.prior.mean {
+            let mut constant = prior.row_mut(0);
+            constant -= &mean;
+        }
+        em
+    }
+
+    /// The same, of a catalogue whose labels have errors, scaled, [n_stars, n_labels]: what labels are is found with the latent ones.
+    pub fn with_label_errors(self, errors: Array2<f64>) -> Self {
+        Self { label_errors: Some(errors), ..self }
+    }
+
+    /// Mean flux of every pixel, from which coefficients count.
+    pub fn mean_flux(&self) -> Array1<f64> {
+        self.pixels.iter().flat_map(|block| block.mean_flux().iter().copied()).collect()
+    }
+
+    /// Amplitudes of the leading principal components of the residuals in units of their errors, each of mean square 1.
+    pub fn leading_residuals(&self, count: usize) -> Array2<f64> {
+        let n_stars = self.labels.nrows();
+        if count == 0 {
+            return Array2::zeros((n_stars, 0));
+        }
+        let design = self.design();
+        let pulls = self.pixels.iter().map(|block| block.pulls(&design, self.of(block), self.s2_of(block)));
+        let pulls = Tensor::cat(pulls.collect(), 1);
+        let components = principal_components(&pulls, count, SEED, self.compute);
+        let amplitudes = to_f64(pulls.matmul(components.transpose()));
+        let mut amplitudes = Array2::from_shape_vec((n_stars, count), amplitudes).expect("one amplitude each");
+        for mut column in amplitudes.columns_mut() {
+            let norm = (column.dot(&column) / n_stars as f64).sqrt().max(f64::MIN_POSITIVE);
+            column /= norm;
+        }
+        amplitudes
+    }
+
+    /// Coefficients in a block of pixels.
+    fn of(&self, block: &Pixels) -> ArrayView2<'_, f64> {
+        self.coefficients.slice(s![.., block.range()])
+    }
+
+    fn s2_of(&self, block: &Pixels) -> &[f64] {
+        &self.s2[block.range()]
+    }
+
+    /// Inputs of the polynomial: labels, and latent labels that are bent in.
+    fn inputs(&self) -> Array2<f64> {
+        concatenate![Axis(1), self.labels, self.latent.slice(s![.., ..self.n_bent])]
+    }
+
+    /// The design matrix with the additive nuisances behind it, [n_stars, n_coefficients]; where [`Compute`] is.
+    pub fn design(&self) -> Tensor<2> {
+        self.terms().design(self.compute)
+    }
+
+    pub fn terms(&self) -> Terms {
+        let additive = self.latent.slice(s![.., self.n_bent..]).to_owned();
+        Terms { vectorizer: self.vectorizer.clone(), inputs: self.inputs(), additive }
+    }
+
+    /// Expectation: y and z of every star, one Gauss-Newton step from where they were, with their covariance; and so labels that have
+    /// errors.
+    ///
+    /// With the sums M, v over the star's pixels, and D the derivative of the design with respect to y and z:
+    ///
+    /// ```text
+    /// K = (1 + D^T M D)^-1,   (y, z) <- K (D^T (v - M x) + D^T M D (y, z)),   covariance of x: D K D^T
+    /// ```
+    pub fn expect(&mut self) -> Moments {
+        let n_coefficients = self.coefficients.nrows();
+        let (n_stars, q) = self.latent.dim();
+        let small = Compute::small_systems();
+        let design = self.vectorizer.design_matrix(small.matrix(self.inputs().view()));
+        let n_terms = self.vectorizer.n_terms();
+        let n_inputs = self.vectorizer.n_labels();
+        let derivative = to_f64(self.vectorizer.derivative(design.clone()));
+        let design = to_f64(design);
+        let (m, v, c) = self.sums();
+        let n_pairs = n_coefficients * (n_coefficients + 1) / 2;
+        let n_bent = self.n_bent;
+        let n_labels = self.labels.ncols();
+        // Labels that the catalogue does not know exactly come before the latent ones, in units of their errors.
+        let n_free = self.label_errors.as_ref().map_or(0, Array2::ncols);
+        let error_of =
+            |star: usize, label: usize| self.label_errors.as_ref().map_or(0.0, |errors| errors[[star, label]]);
+        let star = |star: usize| -> Expected {
+            let m = unpack(&m[star * n_pairs..(star + 1) * n_pairs], n_coefficients);
+            let v = DVector::from_column_slice(&v[star * n_coefficients..(star + 1) * n_coefficients]);
+            let deviation = |label: usize| match error_of(star, label) {
+                0.0 => 0.0,
+                error => (self.labels[[star, label]] - self.catalogue[[star, label]]) / error,
+            };
+            let latent = self.latent.row(star);
+            let old = (0..n_free).map(deviation).chain(latent.iter().copied());
+            let old = DVector::from_iterator(n_free + q, old);
+            let mut x = DVector::zeros(n_coefficients);
+            x.rows_mut(0, n_terms).copy_from_slice(&design[star * n_terms..(star + 1) * n_terms]);
+            x.rows_mut(n_terms, q - n_bent).copy_from(&old.rows(n_free + n_bent, q - n_bent));
+            let mut d = DMatrix::zeros(n_coefficients, n_free + q);
+            let slope = |term: usize, input: usize| derivative[(star * n_terms + term) * n_inputs + input];
+            for term in 0..n_terms {
+                for label in 0..n_free {
+                    d[(term, label)] = error_of(star, label) * slope(term, label);
+                }
+                for latent in 0..n_bent {
+                    d[(term, n_free + latent)] = slope(term, n_labels + latent);
+                }
+            }
+            for additive in 0..q - n_bent {
+                d[(n_terms + additive, n_free + n_bent + additive)] = 1.0;
+            }
+            let m_d = &m * &d;
+            let curvature = d.transpose() * &m_d;
+            let m_x = &m * &x;
+            let chi2 = c[star] - 2.0 * v.dot(&x) + x.dot(&m_x);
+            let right = d.transpose() * (v - m_x) + &curvature * &old;
+            let precision = curvature + DMatrix::identity(n_free + q, n_free + q);
+            // 1 + a positive matrix: always positive definite, unless numbers are not finite.
+            let Some(factor) = precision.cholesky() else {
+                return Expected {
+                    latent: vec![0.0; n_free + q],
+                    square: vec![0.0; n_free + q],
+                    covariance: vec![0.0; n_pairs],
+                    chi2: f64::INFINITY,
+                };
+            };
+            let (latent, own) = (factor.solve(&right), factor.inverse());
+            let covariance = &d * &own * d.transpose();
+            Expected {
+                square: (0..n_free + q).map(|k| latent[k] * latent[k] + own[(k, k)]).collect(),
+                latent: latent.as_slice().to_vec(),
+                covariance: pack(&covariance).map(|value| value as f32).collect(),
+                chi2,
+            }
+        };
+        let results: Vec<_> = (0..n_stars).into_par_iter().map(star).collect();
+        let mut covariance = Vec::with_capacity(n_stars * n_pairs);
+        let mut power = vec![0.0; q];
+        for (row, found) in results.into_iter().enumerate() {
+            self.latent.row_mut(row).iter_mut().zip(&found.latent[n_free..]).for_each(|(to, from)| *to = *from);
+            for (label, deviation) in found.latent[..n_free].iter().enumerate() {
+                let error = self.label_errors.as_ref().map_or(0.0, |errors| errors[[row, label]]);
+                self.labels[[row, label]] = self.catalogue[[row, label]] + error * deviation;
+            }
+            covariance.extend(found.covariance);
+            self.chi2[row] = found.chi2;
+            if self.kept[row] {
+                power.iter_mut().zip(&found.square[n_free..]).for_each(|(sum, square)| *sum += *square);
+            }
+        }
+        let n_kept = self.kept.iter().filter(|kept| **kept).count().max(1) as f64;
+        if n_free > 0 {
+            // Zero points are the catalogue's.
+            let deviation = &self.labels - &self.catalogue;
+            for (label, mut column) in self.labels.columns_mut().into_iter().enumerate() {
+                let of_kept = deviation
+                    .column(label)
+                    .iter()
+                    .zip(&self.kept)
+                    .filter(|(_, kept)| **kept)
+                    .map(|(d, _)| *d)
+                    .sum::<f64>();
+                column.mapv_inplace(|value| value - of_kept / n_kept);
+            }
+        }
+        self.latent_power = power.into_iter().map(|sum| sum / n_kept).collect();
+        Moments::new(covariance, [n_stars, n_pairs], self.compute)
+    }
+
+    /// Sums over the pixels of every star, each row-major: M packed, v, c.
+    fn sums(&self) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+        let sums = self.pixels.iter().map(|block| block.sums(self.of(block), self.s2_of(block)));
+        let total = sums.reduce(|[m, v, c], [more_m, more_v, more_c]| [m + more_m, v + more_v, c + more_c]);
+        let [m, v, c] = total.expect("spectra have pixels");
+        (to_f64(m), to_f64(v), to_f64(c))
+    }
+
+    /// Leaves out stars that the model does not describe, by the distributions of chi^2 and of the size of the nuisances that
+    /// it finds, and no larger share than `most`.
+    pub fn clip(&mut self, widths: f64, most: f64) {
+        let counts = self.informative_pixels();
+        let per_pixel = self.chi2.iter().zip(&counts).map(|(chi2, n)| (chi2 / n.max(1.0)).ln()).collect::<Vec<f64>>();
+        let sizes = self.latent.rows().into_iter().map(|row| row.dot(&row).ln()).collect::<Vec<f64>>();
+        let strangeness = |values: &[f64]| -> Vec<f64> {
+            let usual: Vec<f64> = values.iter().zip(&self.kept).filter(|(_, kept)| **kept).map(|(v, _)| *v).collect();
+            let (centre, width) = (median(&usual), robust_scatter(&usual).max(LEAST_WIDTH));
+            // A star without a number is beyond description.
+            let of = |value: &f64| if value.is_nan() { f64::INFINITY } else { (value - centre) / width };
+            values.iter().map(of).collect()
+        };
+        let mut strange = strangeness(&per_pixel);
+        if self.latent.ncols() > 0 {
+            strange.iter_mut().zip(strangeness(&sizes)).for_each(|(most, other)| *most = most.max(other));
+        }
+        let mut beyond: Vec<usize> = (0..strange.len()).filter(|star| strange[*star] > widths).collect();
+        self.n_beyond = beyond.len();
+        beyond.sort_by(|a, b| strange[*b].total_cmp(&strange[*a]));
+        beyond.truncate((most * strange.len() as f64) as usize);
+        self.kept = vec![true; strange.len()];
+        beyond.into_iter().for_each(|star| self.kept[star] = false);
+    }
+
+    fn informative_pixels(&self) -> Vec<f64> {
+        let counts = self.pixels.iter().map(Pixels::count).reduce(|sum, more| sum + more);
+        to_f64(counts.expect("spectra have pixels"))
+    }
+
+    /// Maximization: coefficients and scatter of every pixel, at the expected design and its covariance.
+    pub fn maximize(&mut self, moments: Option<&Moments>) {
+        let design = self.design();
+        let pairs = products_of_columns(&design, self.compute);
+        let terms = self.terms();
+        let exact = || terms.design(&Compute::small_systems());
+        let mut samples: Vec<Sample> = Vec::new();
+        let mut n_unconverged = 0;
+        for block in &self.pixels {
+            let range = block.range();
+            let stars = Design { design: &design, pairs: &pairs, exact: &exact, moments, kept: &self.kept };
+            let PixelFit { coefficients, s2, samples: sampled, n_failed } =
+                block.fit(&stars, &self.prior.of(&range), &self.s2[range.clone()]);
+            self.coefficients.slice_mut(s![.., range.clone()]).assign(&coefficients);
+            self.s2[range].copy_from_slice(&s2);
+            samples.extend(sampled);
+            n_unconverged += n_failed;
+        }
+        self.n_unconverged = n_unconverged;
+        self.prior.learn(&samples);
+    }
+
+    /// The trained layer, and a report that counts what became of pixels and stars.
+    pub fn finish(mut self, report: &TrainingReport) -> TrainedLatent {
+        let n_terms = self.vectorizer.n_terms();
+        let mean = self.mean_flux();
+        let mut constant = self.coefficients.row_mut(0);
+        constant += &mean;
+        let flat = |rows: ArrayView2<f64>| rows.iter().copied().collect::<Vec<f64>>();
+        let theta = flat(self.coefficients.slice(s![..n_terms, ..]));
+        let spectra = flat(self.coefficients.slice(s![n_terms.., ..]));
+        let n_invalid = self.s2.iter().filter(|s2| **s2 >= NO_INFORMATION).count();
+        let report = TrainingReport {
+            n_stars: self.kept.iter().filter(|kept| **kept).count(),
+            n_valid_pixels: self.s2.len() - n_invalid,
+            n_invalid_pixels: n_invalid,
+            n_zero_scatter_pixels: self.s2.iter().filter(|s2| **s2 == 0.0).count(),
+            n_unconverged_pixels: self.n_unconverged,
+            n_left_out: self.kept.iter().filter(|kept| !**kept).count(),
+            n_beyond_description: self.n_beyond,
+            ..report.clone()
+        };
+        let cannon = Cannon::from_coefficients(self.vectorizer, &theta, &self.s2, self.compute)
+            .with_nuisance_spectra(&spectra, self.compute);
+        let latent_labels = self.latent.slice(s![.., ..self.n_bent]).to_owned();
+        TrainedLatent { cannon, latent_labels, kept: self.kept, report }
+    }
+}

@@ -1,0 +1,77 @@
+//! The Cannon anchored in physics, from a survey to labels of its spectra.
+
+use std::path::Path;
+
+use crate::support::{maury, succeeded};
+
+const SURVEY: &str = "split = 'halves'\ncalibration.folds = 0\n[data.mock]\nstars = 60\nseed = 3\n";
+const ANCHOR: &str = "{ spectra = 600, hidden = ['vmic_kms', 'c_fe'], components = 8, rounds = 1 }";
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn thirty_stars_are_enough_for_a_cannon_that_knows_physics() {
+    let root = tempfile::tempdir().unwrap();
+    let place = root.path();
+    let toml = format!(
+        "labels = ['teff', 'logg', 'fe_h']\n{SURVEY}[models.linear.cannon]\norder = 1\n[models.anchored.cannon]\nanchor = {ANCHOR}\n"
+    );
+    std::fs::write(place.join("few.toml"), toml).unwrap();
+    succeeded(place, &["run", "few.toml"]);
+    let run = std::fs::canonicalize(place.join("experiments/few/latest")).unwrap();
+    let models = &json(&run.join("metrics.json"))["models"];
+    let scatter = |model: &str, label: &str| {
+        let healthy = &models[model]["by_pathology"]["healthy"]["labels_vs_truth"][label];
+        healthy["robust_scatter"].as_f64().unwrap()
+    };
+    for label in ["teff", "logg", "fe_h"] {
+        let (anchored, linear) = (scatter("anchored", label), scatter("linear", label));
+        assert!(anchored < 0.6 * linear, "{label}: {anchored} {linear}");
+    }
+    let anchor = &models["anchored"]["training"][0]["anchor"];
+    assert_eq!((anchor["n_spectra"].as_u64(), anchor["n_hidden"].as_u64()), (Some(600), Some(2)));
+    assert!(anchor["strengths"]["linear"].as_f64().unwrap() < 0.3, "{anchor}");
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("anchored starts from 600 model spectra, with 2 inputs beside the labels"));
+
+    // The folder labels spectra as the run did.
+    let model = run.join("models/anchored").display().to_string();
+    let spectra = place.join("experiments/.prepared/mock-60-stars-seed-3-v1/spectra").display().to_string();
+    succeeded(place, &["label", "--model", &model, "--out", "labels", &spectra]);
+    let teff = |path: &Path| -> std::collections::BTreeMap<String, f64> {
+        let mut reader = csv::Reader::from_path(path).unwrap();
+        let names = reader.headers().unwrap().clone();
+        let at = |name: &str| names.iter().position(|known| known == name).unwrap();
+        let (id, teff) = (at("id"), at("teff"));
+        reader
+            .records()
+            .map(|row| row.unwrap())
+            .map(|row| (row[id].into(), row[teff].parse().unwrap_or(f64::NAN)))
+            .collect()
+    };
+    let (of_run, of_label) = (teff(&run.join("predictions-anchored.csv")), teff(&place.join("labels.csv")));
+    assert!(of_run.len() >= 20);
+    for (id, teff) in of_run.iter().filter(|(_, teff)| teff.is_finite()) {
+        assert!((teff - of_label[id]).abs() < 0.5, "{id}: {teff} {}", of_label[id]);
+    }
+}
+
+#[test]
+fn an_anchor_that_does_not_know_the_labels_or_is_no_anchor_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let said = |models: &str| {
+        let toml = format!("labels = ['teff', 'alpha_m']\n{SURVEY}{models}");
+        std::fs::write(root.path().join("few.toml"), toml).unwrap();
+        let output = maury(root.path(), &["run", "few.toml"]);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let unknown = said(&format!("[models.mine.cannon]\nanchor = {ANCHOR}\n"));
+    assert!(unknown.contains("the emulator has no input `alpha_m`; it has teff, logg, fe_h"), "{unknown}");
+    let both = said("[models.mine.cannon]\nanchor = {}\nlatent = {}\n");
+    assert!(both.contains("models.mine.cannon.anchor has latent labels and nuisance spectra of its own"), "{both}");
+    let cubic = said("[models.mine.cannon]\nanchor = {}\norder = 3\n");
+    assert!(cubic.contains("models.mine.cannon.order must be 2 with an anchor"), "{cubic}");
+}
