@@ -4,8 +4,6 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, s};
 
-use super::latent_pixels::Sample;
-
 /// Prior of all coefficients, the same width for a coefficient's every pixel.
 pub(super) struct CoefficientPrior {
     /// Means, [n_coefficients, n_pixels]; nil where there are none.
@@ -26,6 +24,15 @@ pub(super) struct PriorInPixels<'a> {
     pub precision: Vec<f64>,
     /// `[n_pixels]`
     pub s2: Option<&'a [f64]>,
+}
+
+/// The coefficients of one pixel about their prior means.
+#[derive(Clone)]
+pub(super) struct Sample {
+    /// Expected squares, `[n_coefficients]`.
+    pub square: Vec<f64>,
+    /// Variances, `[n_coefficients]`; part of the squares.
+    pub variance: Vec<f64>,
 }
 
 impl CoefficientPrior {

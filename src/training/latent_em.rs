@@ -8,8 +8,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
 
 use super::closed_form::TrainingReport;
-use super::coefficient_prior::CoefficientPrior;
-use super::latent_pixels::{Design, Moments, PixelFit, Pixels, Sample};
+use super::coefficient_prior::{CoefficientPrior, Sample};
+use super::latent_pixels::{Design, Moments, PixelFit, Pixels};
 use super::normal_matrix::{pack, unpack};
 use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};

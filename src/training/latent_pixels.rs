@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::coefficient_prior::PriorInPixels;
+use super::coefficient_prior::{PriorInPixels, Sample};
 use super::normal_matrix::NormalFactor;
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
@@ -48,15 +48,6 @@ pub(super) struct PixelFit {
     pub samples: Vec<Sample>,
     /// Pixels whose coefficients the stars do not determine; they lose their information.
     pub n_failed: usize,
-}
-
-/// The coefficients of one pixel about their prior means.
-#[derive(Clone)]
-pub(super) struct Sample {
-    /// Expected squares, `[n_coefficients]`.
-    pub square: Vec<f64>,
-    /// Variances, `[n_coefficients]`; part of the squares.
-    pub variance: Vec<f64>,
 }
 
 /// What the stars say of their coefficients' factors.

