@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array2, Axis, aview1, concatenate, s};
+use ndarray::{Array1, Array2, Axis, aview1, concatenate, s};
 
 use super::context::Context;
 use super::fold::label_test_stars;
@@ -208,13 +208,19 @@ fn train_anchored(job: &Job, settings: &AnchorSettings, anchor: &Anchor) -> (Tra
     let spectra = (flux.view(), ivar.view());
     let trained = anchored::train(settings, anchor, (scaled.view(), errors), spectra, compute, progress);
     let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
+    // Physics has zero points of its own; labels are to be on the catalogue's.
+    let mut scaler = anchor.scaler.clone();
+    let above =
+        trained.zero_points.iter().zip(&scaler.scale).map(|(above, scale)| above * scale).collect::<Array1<f64>>();
+    scaler.pivot.iter_mut().zip(&above).for_each(|(pivot, above)| *pivot -= above);
     // Where the model holds, the library tells as well as the stars.
     let shown = || s![..anchor.labels.nrows().min(MODELS_SHOWN), ..];
+    let of_library = &anchor.labels.slice(shown()) - &above;
     let model = TrainedCannon {
         cannon: trained.cannon,
-        scaler: anchor.scaler.clone(),
+        scaler,
         preparation: job.context.preparation(),
-        training_labels: concatenate![Axis(0), labels.select(Axis(0), &kept), anchor.labels.slice(shown())],
+        training_labels: concatenate![Axis(0), labels.select(Axis(0), &kept), of_library],
         latent_labels: concatenate![
             Axis(0),
             trained.latent_labels.select(Axis(0), &kept),

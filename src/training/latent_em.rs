@@ -31,6 +31,8 @@ pub struct TrainedLatent {
     pub latent_labels: Array2<f64>,
     /// Which training stars the last rounds used.
     pub kept: Vec<bool>,
+    /// By how much their scaled labels are above the catalogue's in the mean, `[n_labels]`; nil where the catalogue is taken at its word.
+    pub zero_points: Vec<f64>,
     /// How training went.
     pub report: TrainingReport,
 }
@@ -283,20 +285,6 @@ impl<'a> Em<'a> {
             }
         }
         let n_kept = self.kept.iter().filter(|kept| **kept).count().max(1) as f64;
-        if n_free > 0 {
-            // Zero points are the catalogue's.
-            let deviation = &self.labels - &self.catalogue;
-            for (label, mut column) in self.labels.columns_mut().into_iter().enumerate() {
-                let of_kept = deviation
-                    .column(label)
-                    .iter()
-                    .zip(&self.kept)
-                    .filter(|(_, kept)| **kept)
-                    .map(|(d, _)| *d)
-                    .sum::<f64>();
-                column.mapv_inplace(|value| value - of_kept / n_kept);
-            }
-        }
         self.latent_power = power.into_iter().map(|sum| sum / n_kept).collect();
         Moments::new(covariance, [n_stars, n_pairs], self.compute)
     }
@@ -370,9 +358,12 @@ impl<'a> Em<'a> {
         let flat = |rows: ArrayView2<f64>| rows.iter().copied().collect::<Vec<f64>>();
         let theta = flat(self.coefficients.slice(s![..n_terms, ..]));
         let spectra = flat(self.coefficients.slice(s![n_terms.., ..]));
+        let kept: Vec<usize> = (0..self.kept.len()).filter(|star| self.kept[*star]).collect();
+        let deviations = (&self.labels - &self.catalogue).select(Axis(0), &kept);
+        let zero_points = deviations.mean_axis(Axis(0)).map_or(Vec::new(), |mean| mean.to_vec());
         let n_invalid = self.s2.iter().filter(|s2| **s2 >= NO_INFORMATION).count();
         let report = TrainingReport {
-            n_stars: self.kept.iter().filter(|kept| **kept).count(),
+            n_stars: kept.len(),
             n_valid_pixels: self.s2.len() - n_invalid,
             n_invalid_pixels: n_invalid,
             n_zero_scatter_pixels: self.s2.iter().filter(|s2| **s2 == 0.0).count(),
@@ -384,6 +375,6 @@ impl<'a> Em<'a> {
         let cannon = Cannon::from_coefficients(self.vectorizer, &theta, &self.s2, self.compute)
             .with_nuisance_spectra(&spectra, self.compute);
         let latent_labels = self.latent.slice(s![.., ..self.n_bent]).to_owned();
-        TrainedLatent { cannon, latent_labels, kept: self.kept, report }
+        TrainedLatent { cannon, latent_labels, kept: self.kept, zero_points, report }
     }
 }
