@@ -63,6 +63,12 @@ pub(super) struct Design<'a> {
     pub kept: &'a [bool],
 }
 
+/// What is known of the scatter of pixels beforehand, and how many of their coefficients the stars determine, `[n_pixels]` each.
+struct KnownScatter<'a> {
+    s2: &'a [f64],
+    n_determined: &'a [f64],
+}
+
 /// Least-squares solution of one pixel.
 struct Solved {
     coefficients: Vec<f64>,
@@ -297,7 +303,7 @@ impl<'a> Pixels<'a> {
         }
         let n_determined: Vec<f64> =
             found.iter().map(|found| found.as_ref().map_or(0.0, |solved| solved.n_determined)).collect();
-        let known = prior.s2.map(|s2| (s2, n_determined.as_slice()));
+        let known = prior.s2.map(|s2| KnownScatter { s2, n_determined: &n_determined });
         let scatter = self.scatter(&loaded, &kept, design, moments, fit.coefficients.view(), (s2, known));
         for (pixel, found) in found.iter().enumerate() {
             if found.is_some() {
@@ -315,7 +321,7 @@ impl<'a> Pixels<'a> {
         design: &Tensor<2>,
         moments: Option<&Moments>,
         coefficients: ArrayView2<f64>,
-        (s2, known): (&[f64], Option<(&[f64], &[f64])>),
+        (s2, known): (&[f64], Option<KnownScatter>),
     ) -> Vec<f64> {
         let columns = self.compute.matrix(coefficients.t());
         let residual = loaded.flux.clone() - design.clone().matmul(columns.clone().transpose());
@@ -332,7 +338,7 @@ impl<'a> Pixels<'a> {
         let out = kept.clone().lower_scalar(0.5);
         let [n_stars, n_pixels] = loaded.variance.dims();
         let mut variance = loaded.variance.clone().mask_fill(out.expand([n_stars, n_pixels]), NO_INFORMATION);
-        if let Some((known, n_determined)) = known {
+        if let Some(KnownScatter { s2: known, n_determined }) = known {
             // Residuals are smaller than the noise for as many stars as there are coefficients determined by them.
             let informative = variance.clone().lower_scalar(NO_INFORMATION / 2.0).float().cast(self.compute.dtype());
             let counts = to_f64(informative.sum_dim(0));
