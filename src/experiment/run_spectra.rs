@@ -14,8 +14,9 @@ use crate::labelling::best_fits::{BestFits, SpectraFile, SpectraRows};
 use crate::models::{Estimated, Wanted};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::normalizer::Normalizer;
 use crate::spectra::split::Fold;
-use crate::stars::prepare::{Normalizer, Source, spectra_of_rows};
+use crate::stars::prepare::{Source, spectra_of_rows};
 
 /// The files of a run: one per model that predicts flux, filled fold by fold.
 pub struct RunSpectra {

@@ -21,9 +21,9 @@ use crate::spectra::batch::SpectraBatch;
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::noise::Conditions;
+use crate::spectra::normalizer::Normalizer;
 use crate::spectra::pixmask::Place;
 use crate::spectra::quality::Quality;
-use crate::stars::prepare::Normalizer;
 use crate::stars::spectra::{Pixels, ReadSpectrum, SpectrumSource};
 use crate::training::checkpoint::Preparation;
 

@@ -9,6 +9,7 @@ pub mod labels;
 pub mod line_offsets;
 pub mod night;
 pub mod noise;
+pub mod normalizer;
 pub mod pixmask;
 pub mod prepared;
 pub mod quality;

@@ -17,8 +17,9 @@ use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::vectorizer::Vectorizer;
-use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod, chebyshev_basis};
+use crate::spectra::continuum::chebyshev_basis;
 use crate::spectra::labels::LabelScaler;
+use crate::spectra::normalizer::Normalizer;
 use crate::spectra::pixmask::{MaskedSpectrum, Place};
 use crate::spectra::quality::Quality;
 
@@ -83,13 +84,13 @@ impl Anchor {
         }
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let library = AnchorLibrary::draw(&emulator, settings, label_names, labels, &mut random)?;
-        let flux = observed(&emulator, &library, preparation, compute)?;
+        let flux = observed(&emulator, &library, preparation, compute)?.mapv(f64::from);
         let scaler = LabelScaler::fit(label_names, library.labels.view())?;
         let inputs = concatenate![Axis(1), scaler.scale(library.labels.view()), library.hidden];
         let vectorizer = Vectorizer::new(inputs.ncols(), 2);
         let exact = Compute::small_systems();
         let design = vectorizer.design_matrix(exact.matrix(inputs.view()));
-        let spectra = exact.matrix(flux.mapv(f64::from).view());
+        let spectra = exact.matrix(flux.view());
         let theta = least_squares(&design, &spectra, &exact)?;
         let residuals = spectra - design.matmul(theta.clone());
         let count = settings.components.min(library.labels.nrows() / 4);
@@ -103,9 +104,9 @@ impl Anchor {
         };
         let theta = matrix(theta, vectorizer.n_terms());
         let of_library = matrix(components * size, count);
-        let mean = flux.mapv(f64::from).mean_axis(Axis(0)).unwrap_or_else(|| Array1::ones(n_pixels));
+        let mean = flux.mean_axis(Axis(0)).unwrap_or_else(|| Array1::ones(n_pixels));
         let of_instrument = instrument(mean.view(), &preparation.grid.chips, preparation.continuum.order);
-        let s2 = matrix(left.square().mean_dim(0), 1).row(0).to_vec().into_iter().zip(to_f64(emulator.payne.s2.val()));
+        let s2 = to_f64(left.square().mean_dim(0)).into_iter().zip(to_f64(emulator.payne.s2.val()));
         Ok(Self {
             scaler,
             vectorizer,
@@ -126,13 +127,7 @@ fn observed(
     preparation: &Preparation,
     compute: &Compute,
 ) -> Result<Array2<f32>> {
-    let continuum = &preparation.continuum;
-    let fitter = match continuum.method {
-        ContinuumMethod::Chebyshev => {
-            Some(ContinuumFitter::new(&preparation.grid, &preparation.is_continuum(), continuum)?)
-        }
-        ContinuumMethod::None => None,
-    };
+    let normalizer = Normalizer::new(&preparation.grid, &preparation.is_continuum(), &preparation.continuum)?;
     let is_seen: Vec<bool> = preparation.places().iter().map(|place| *place == Place::OnChip).collect();
     let mut flux = Array2::ones((library.inputs.nrows(), preparation.grid.n_pixels()));
     for start in (0..library.inputs.nrows()).step_by(BATCH) {
@@ -147,10 +142,7 @@ fn observed(
                     flux: spectrum.iter().zip(&is_seen).map(value).collect(),
                     ivar: is_seen.iter().map(|seen| if *seen { 1e6 } else { 0.0 }).collect(),
                 };
-                match &fitter {
-                    Some(fitter) => fitter.normalize(&masked, &mut Quality::default()).flux,
-                    None => spectrum.iter().zip(&is_seen).map(|(flux, seen)| if *seen { *flux } else { 1.0 }).collect(),
-                }
+                normalizer.normalize(&masked, &mut Quality::default()).flux
             })
             .collect();
         for (row, seen) in rows.zip(seen) {

@@ -13,8 +13,10 @@ use crate::error::{Error, Result};
 const MARGIN: [f64; 2] = [0.2, 2.0];
 /// Fewer model stars in that range do not tell what is usual there.
 const FEWEST_MODELS: usize = 200;
-/// A star lies between a model and one of so many next to it, and has what labels leave open from one of so many.
-const NEIGHBOURS: [usize; 2] = [20, 40];
+/// Models next to one in their labels. A star lies between it and one of the first `BETWEEN` of them, which come in no order, and
+/// has what labels leave open from any of them.
+const NEIGHBOURS: usize = 40;
+const BETWEEN: usize = 20;
 
 /// Inputs of an emulator, and what a Cannon sees of them.
 pub(super) struct AnchorLibrary {
@@ -109,7 +111,7 @@ impl Models {
         with_constant(scaled, &self.of_labels) * &self.slopes
     }
 
-    /// The models next to one in their labels, nearest first.
+    /// So many models next to one in their labels, in no order.
     fn next_to(&self, model: usize, count: usize) -> Vec<usize> {
         let distance = |other: usize| -> f64 {
             self.of_labels.iter().map(|l| (self.scaled[(model, *l)] - self.scaled[(other, *l)]).powi(2)).sum()
@@ -125,11 +127,13 @@ impl Models {
     fn draw(&self, n_stars: usize, random: &mut impl Rng) -> Array2<f64> {
         let (n_models, n_inputs) = self.scaled.shape();
         let residuals = &self.scaled - self.usual(&self.scaled);
+        // Within what the emulator has seen.
+        let seen: Vec<(f64, f64)> = self.scaled.column_iter().map(|input| (input.min(), input.max())).collect();
         let mut drawn = DMatrix::zeros(n_stars, n_inputs);
         for star in 0..n_stars {
             let model = random.random_range(0..n_models);
-            let near = self.next_to(model, NEIGHBOURS[1]);
-            let other = near[random.random_range(0..near.len().min(NEIGHBOURS[0]))];
+            let near = self.next_to(model, NEIGHBOURS);
+            let other = near[random.random_range(0..near.len().min(BETWEEN))];
             let share = random.random_range(0.0..1.0);
             for &label in &self.of_labels {
                 let (a, b) = (self.scaled[(model, label)], self.scaled[(other, label)]);
@@ -138,9 +142,8 @@ impl Models {
             let lender = near[random.random_range(0..near.len())];
             let usual = self.usual(&drawn.rows(star, 1).into_owned());
             for input in (0..n_inputs).filter(|input| !self.of_labels.contains(input)) {
-                // Within what the emulator has seen.
-                let seen = self.scaled.column(input);
-                drawn[(star, input)] = (usual[(0, input)] + residuals[(lender, input)]).clamp(seen.min(), seen.max());
+                let (low, high) = seen[input];
+                drawn[(star, input)] = (usual[(0, input)] + residuals[(lender, input)]).clamp(low, high);
             }
         }
         Array2::from_shape_fn((n_stars, n_inputs), |(star, input)| {
