@@ -13,7 +13,7 @@ impl Normalizer {
     /// A normalizer with these continuum pixels.
     ///
     /// # Errors
-    /// [`Error::Continuum`].
+    /// [`crate::error::Error::Continuum`].
     pub fn new(grid: &WavelengthGrid, is_continuum: &[bool], settings: &ContinuumSettings) -> Result<Self> {
         Ok(Self(match settings.method {
             ContinuumMethod::Chebyshev => Some(ContinuumFitter::new(grid, is_continuum, settings)?),
