@@ -1,4 +1,4 @@
-//! One TOML file to one outcome: settings, cross-validation, sweeps, outliers and the lab, and the run's folder.
+//! One TOML file to one outcome: settings, folds, runs and sweeps, and the folder of a run.
 
 mod advice;
 pub mod clean;

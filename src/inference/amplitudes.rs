@@ -5,15 +5,15 @@ use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 use crate::device::{Compute, to_f64};
-use crate::models::pairs::{packed_index, products_of_columns};
+use crate::models::pairs::{PairSums, packed_index};
 
 /// Spectra of which a star has any amount, standard normal amplitudes being expected.
 #[derive(Debug, Clone)]
 pub struct NuisanceSpectra {
     /// B, [n_pixels, n_nuisances].
     columns: Tensor<2>,
-    /// Products of pairs of the columns.
-    pairs: Tensor<2>,
+    /// What sums up products of pairs of the columns.
+    pairs: PairSums,
 }
 
 /// Amplitudes z of every star, and how far its spectrum narrows them down.
@@ -30,7 +30,7 @@ pub struct Amplitudes {
 impl NuisanceSpectra {
     /// From columns, [n_pixels, n_nuisances].
     pub fn new(columns: Tensor<2>, compute: &Compute) -> Self {
-        Self { pairs: products_of_columns(&columns, compute), columns }
+        Self { pairs: PairSums::new(columns.clone(), compute), columns }
     }
 
     /// The same elsewhere, products taken anew in its precision.
@@ -48,9 +48,9 @@ impl NuisanceSpectra {
     /// - residual, weight: `[n_stars, n_pixels]`
     pub fn amplitudes(&self, residual: &Tensor<2>, weight: &Tensor<2>) -> Amplitudes {
         let (n_stars, n) = (residual.dims()[0], self.columns.dims()[1]);
-        let products = to_f64(weight.clone().matmul(self.pairs.clone()));
+        let products = to_f64(self.pairs.sums(weight));
         let right = to_f64((weight.clone() * residual.clone()).matmul(self.columns.clone()));
-        let n_pairs = self.pairs.dims()[1];
+        let n_pairs = n * (n + 1) / 2;
         let star = |star: usize| {
             let products = &products[star * n_pairs..(star + 1) * n_pairs];
             let system = DMatrix::from_fn(n, n, |a, b| products[packed_index(a, b, n)] + f64::from(u8::from(a == b)));

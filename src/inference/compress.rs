@@ -18,7 +18,7 @@ use super::marginal::LinearNuisance;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
 use crate::models::likelihood::inverse_total_variance;
-use crate::models::pairs::{packed_index, products_of_columns};
+use crate::models::pairs::{PairSums, packed_index};
 use crate::models::{FluxPrediction, LabelTerms};
 use crate::spectra::batch::SpectraBatch;
 
@@ -33,9 +33,9 @@ pub struct Compressor<T> {
     valid: Tensor<2>,
     /// Coefficients without the constant term, [n_pixels, n_terms - 1].
     slopes: Tensor<2>,
-    /// The same with the nuisance spectra behind them, and products of pairs of these columns, [n_pixels, ...].
+    /// The same with the nuisance spectra behind them, [n_pixels, n_columns], and what sums up their products.
     columns: Tensor<2>,
-    pairs: Tensor<2>,
+    pairs: PairSums,
     nuisances: Option<NuisanceSpectra>,
     compute: Compute,
 }
@@ -54,7 +54,7 @@ impl<T: LabelTerms> Compressor<T> {
             label_terms,
             pivot_flux: theta.narrow(0, 0, 1),
             valid: s2.clone().lower_scalar(NO_INFORMATION).float().cast(compute.dtype()).transpose(),
-            pairs: products_of_columns(&slopes, compute),
+            pairs: PairSums::new(slopes.clone(), compute),
             columns: slopes.clone(),
             slopes,
             nuisances: None,
@@ -70,7 +70,7 @@ impl<T: LabelTerms> Compressor<T> {
         let spectra = spectra.transpose();
         let columns = Tensor::cat(vec![self.slopes.clone(), spectra.clone()], 1);
         let nuisances = Some(NuisanceSpectra::new(spectra, &self.compute));
-        Self { pairs: products_of_columns(&columns, &self.compute), columns, nuisances, ..self }
+        Self { pairs: PairSums::new(columns.clone(), &self.compute), columns, nuisances, ..self }
     }
 
     /// Whether nuisance spectra are integrated out of every compression.
@@ -90,7 +90,7 @@ impl<T: LabelTerms> Compressor<T> {
             s2: bring(&self.s2),
             valid: bring(&self.valid),
             slopes: bring(&self.slopes),
-            pairs: products_of_columns(&columns, &compute),
+            pairs: PairSums::new(columns.clone(), &compute),
             columns,
             nuisances: self.nuisances.as_ref().map(|nuisances| nuisances.on(&compute)),
             compute,
@@ -162,7 +162,7 @@ impl<T: LabelTerms> Compressor<T> {
         inverse_total_variance(spectra.ivar.clone(), self.s2.clone())
     }
 
-    /// Sums up every star's pixels: two matrix products for all stars.
+    /// Sums up every star's pixels, in matrix products for all stars.
     ///
     /// Also returns the number of pixels that count for each star.
     pub fn compress(&self, spectra: &SpectraBatch) -> (CompressedSpectra<T>, Vec<usize>) {
@@ -172,7 +172,7 @@ impl<T: LabelTerms> Compressor<T> {
         let residual = spectra.flux.clone() - self.pivot_flux.clone();
         let weighted = weight.clone() * residual.clone();
         let small = Compute::small_systems();
-        let packed = small.bring(weight.matmul(self.pairs.clone()));
+        let packed = small.bring(self.pairs.sums(&weight));
         let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
         let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
         let n_stars = spectra.n_stars();

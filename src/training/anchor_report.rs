@@ -12,6 +12,8 @@ pub struct AnchorReport {
     /// By how much coefficients of each kind may differ from the library's, as a share of their spread over all pixels; none where
     /// no star of the survey taught the model.
     pub strengths: Option<Strengths>,
+    /// The largest strength that was allowed, as stars held out or the settings say.
+    pub limit: f64,
     /// Nuisance spectra from the residuals of the survey's own stars.
     pub n_components: usize,
 }
@@ -27,10 +29,4 @@ pub struct Strengths {
     pub quadratic: f64,
     /// Terms linear in hidden labels.
     pub hidden: f64,
-    /// Quadratic terms with a hidden label.
-    pub quadratic_hidden: f64,
-    /// Nuisance spectra of the library.
-    pub nuisances: f64,
-    /// What instruments do.
-    pub instrument: f64,
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! with tau the spread of a term over the pixels, and one strength a per group of terms, at the maximum of the evidence
-//! (MacKay 1992, Neural Computation 4, 415, Eq. 4.8) of every sixteenth pixel. Where physics is right the strengths fall to some
+//! (MacKay 1992, Neural Computation 4, 415, Eq. 4.8) of some hundred pixels. Where physics is right the strengths fall to some
 //! hundredths, where it is wrong they rise. Hidden labels and nuisances of each star are found by expectation and maximization as
 //! in `latent.rs`; where there are enough stars, components of what is still left join the nuisances.
 
@@ -22,21 +22,23 @@ use super::latent_em::{Em, TrainedLatent};
 use super::latent_pixels::{Design, Moments, Pixels};
 use crate::device::Compute;
 use crate::models::cannon::NO_INFORMATION;
-use crate::models::pairs::products_of_columns;
 use crate::progress::Progress;
+use crate::stats::robust::robust_scatter;
 
-/// The evidence is taken from one pixel in this many.
-const SAMPLE_EVERY: usize = 16;
+/// The evidence is taken from some so many pixels.
+const SAMPLED: usize = 500;
 /// Share of these pixels, those farthest from physics, that do not count.
 const TRIMMED: f64 = 0.01;
 /// Steps towards the maximum of the evidence.
 const EVIDENCE_STEPS: usize = 5;
 /// Groups of coefficients before the survey's own components; of them, those of labels alone come first.
 const N_GROUPS: usize = 7;
-/// Terms linear in the labels.
+/// Terms linear in the labels, and in hidden labels.
 const LINEAR: usize = 1;
-/// Groups of hidden labels and nuisances, which stars tell less of.
-const UNKNOWN: Range<usize> = 3..N_GROUPS;
+const HIDDEN: usize = 3;
+/// Groups that stay as physics says: quadratic terms with a hidden label, nuisances of the library and the instrument. Stars tell too
+/// little of them, and 108 of 136 coefficients need not be solved for.
+const KNOWN: Range<usize> = 4..N_GROUPS;
 /// Strengths before the evidence is asked, the smallest, which leaves coefficients where they are, and the largest.
 const FIRST_STRENGTH: f64 = 0.03;
 const LEAST_STRENGTH: f64 = 1e-5;
@@ -49,6 +51,18 @@ const MOST_COMPONENTS: usize = 40;
 /// With fewer stars there are none.
 const FEWEST_STARS: usize = 100;
 
+/// Limits of the strengths that stars held out choose from, the widest first: then the evidence has its way.
+const LIMITS: [f64; 4] = [MOST_STRENGTH, 0.1, 0.05, 0.025];
+/// With so many stars the evidence needs no limit.
+const ENOUGH_STARS: usize = 200;
+/// Parts of the stars that are held out in turn, and the pixels that are asked: one in so many.
+const PARTS: usize = 3;
+const ASK_EVERY: usize = 4;
+/// Error that a label held out is given: the catalogue says nothing of it.
+const UNTOLD: f64 = 10.0;
+/// Further expectations that labels held out take until they stand still.
+const FURTHER: usize = 3;
+
 /// Trains on stars whose labels the anchor's scaler has scaled, and their errors, [n_stars, n_labels]; flux and ivar, [n_stars, n_pixels].
 pub fn train(
     settings: &AnchorSettings,
@@ -58,53 +72,154 @@ pub fn train(
     compute: &Compute,
     progress: &dyn Progress,
 ) -> TrainedLatent {
-    let (n_stars, n_pixels) = flux.dim();
-    progress.start("training on physics and stars", settings.rounds + 1);
-    let is_seen: Vec<bool> = ivar.columns().into_iter().map(|column| column.iter().any(|ivar| *ivar > 0.0)).collect();
-    let s2: Vec<f64> =
-        anchor.s2.iter().zip(&is_seen).map(|(s2, seen)| if *seen { *s2 } else { NO_INFORMATION }).collect();
-    let coefficients = concatenate![Axis(0), anchor.theta, anchor.spectra];
-    let groups = Groups::of(anchor, coefficients.view());
-    let prior = CoefficientPrior::about(coefficients.clone(), groups.variances(), anchor.s2.clone());
-    let model = (anchor.vectorizer.clone(), coefficients, s2);
-    let mut em = Em::new(model, prior, scaled_labels, (flux, ivar), compute).with_label_errors(label_errors);
-    let told = |strengths: Option<Strengths>, n_components: usize| TrainingReport {
-        anchor: Some(AnchorReport {
-            n_spectra: anchor.labels.nrows(),
-            n_hidden: anchor.hidden.ncols(),
-            strengths,
-            n_components,
-        }),
-        ..TrainingReport::default()
+    let n_stars = flux.nrows();
+    let is_asked = settings.rounds > 0 && settings.limit.is_none() && (PARTS..ENOUGH_STARS).contains(&n_stars);
+    let trials = if is_asked { PARTS * LIMITS.len() } else { 0 };
+    progress.start("training on physics and stars", settings.rounds + 1 + trials);
+    let stars = Stars { anchor, labels: scaled_labels, errors: &label_errors, compute, settings };
+    let limit = match settings.limit {
+        Some(limit) => limit,
+        None if is_asked => {
+            let asked: Vec<usize> = (0..flux.ncols()).step_by(ASK_EVERY).collect();
+            let (some_flux, some_ivar) = (flux.select(Axis(1), &asked), ivar.select(Axis(1), &asked));
+            stars.choose_limit((some_flux.view(), some_ivar.view()), &asked, progress)
+        }
+        None => MOST_STRENGTH,
     };
-    if settings.rounds == 0 {
-        progress.finish();
-        return em.finish(&told(None, 0));
-    }
-    let sampled: Vec<usize> = (0..n_pixels).filter(|pixel| is_seen[*pixel]).step_by(SAMPLE_EVERY).collect();
-    let (some_flux, some_ivar) = (flux.select(Axis(1), &sampled), ivar.select(Axis(1), &sampled));
-    let some = Pixels::new(some_flux.view(), some_ivar.view(), 0..sampled.len(), compute).all_sampled();
-    let mut anchored = Anchored { groups, sampled, some };
-    anchored.scatter_about_physics(&mut em);
-    progress.advance(1);
-    for round in 1..=settings.rounds {
-        let mut moments = em.expect();
-        if round == 2 && settings.clip > 0.0 {
-            em.clip(settings.clip, settings.clip_most);
-        }
-        if round == 2 && n_stars >= FEWEST_STARS {
-            anchored.add_components(&mut em, (n_stars / STARS_PER_COMPONENT).min(MOST_COMPONENTS));
-            anchored.maximize(&mut em, None);
-            moments = em.expect();
-        }
-        let moments = anchored.rescale(&mut em, &moments);
-        anchored.maximize(&mut em, Some(&moments));
-        progress.advance(1);
-    }
+    let all: Vec<usize> = (0..flux.ncols()).collect();
+    let (mut em, groups) = stars.learn((flux, ivar), &all, limit, &[], &|| progress.advance(1));
     progress.finish();
-    em.expect();
-    let n_components = em.coefficients.nrows() - anchor.vectorizer.n_terms() - anchor.spectra.nrows();
-    em.finish(&told(Some(anchored.groups.strengths()), n_components))
+    if settings.rounds > 0 {
+        em.expect();
+    }
+    let report = AnchorReport {
+        n_spectra: anchor.labels.nrows(),
+        n_hidden: anchor.hidden.ncols(),
+        strengths: (settings.rounds > 0).then(|| groups.strengths()),
+        limit,
+        n_components: em.coefficients.nrows() - anchor.vectorizer.n_terms() - anchor.spectra.nrows(),
+    };
+    em.finish(&TrainingReport { anchor: Some(report), ..TrainingReport::default() })
+}
+
+/// The stars of a training, their spectra aside.
+struct Stars<'a> {
+    anchor: &'a Anchor,
+    labels: ArrayView2<'a, f64>,
+    errors: &'a Array2<f64>,
+    compute: &'a Compute,
+    settings: &'a AnchorSettings,
+}
+
+impl<'a> Stars<'a> {
+    /// All rounds on the spectra in some of the anchor's pixels, strengths within a limit. Stars that are held out teach nothing, and
+    /// what the catalogue says of their labels counts for nothing.
+    fn learn(
+        &self,
+        (flux, ivar): (ArrayView2<'a, f32>, ArrayView2<'a, f32>),
+        pixels: &[usize],
+        limit: f64,
+        held_out: &[usize],
+        advance: &dyn Fn(),
+    ) -> (Em<'a>, Groups) {
+        let &Self { anchor, settings, compute, .. } = self;
+        let is_seen: Vec<bool> =
+            ivar.columns().into_iter().map(|column| column.iter().any(|ivar| *ivar > 0.0)).collect();
+        let of_library: Vec<f64> = pixels.iter().map(|pixel| anchor.s2[*pixel]).collect();
+        let of_pixel = |(s2, seen): (&f64, &bool)| if *seen { *s2 } else { NO_INFORMATION };
+        let scatter: Vec<f64> = of_library.iter().zip(&is_seen).map(of_pixel).collect();
+        let coefficients = concatenate![Axis(0), anchor.theta, anchor.spectra].select(Axis(1), pixels);
+        let groups = Groups::of(anchor, coefficients.view(), limit);
+        let prior = CoefficientPrior::about(coefficients.clone(), groups.variances(), of_library);
+        let model = (anchor.vectorizer.clone(), coefficients, scatter);
+        let mut errors = self.errors.clone();
+        held_out.iter().for_each(|star| errors.row_mut(*star).fill(UNTOLD));
+        let mut em = Em::new(model, prior, self.labels, (flux, ivar), compute).with_label_errors(errors);
+        let hold_out = |em: &mut Em| held_out.iter().for_each(|star| em.kept[*star] = false);
+        hold_out(&mut em);
+        let n_stars = flux.nrows() - held_out.len();
+        if settings.rounds == 0 {
+            return (em, groups);
+        }
+        let sampled: Vec<usize> =
+            (0..pixels.len()).filter(|pixel| is_seen[*pixel]).step_by((pixels.len() / SAMPLED).max(1)).collect();
+        let (some_flux, some_ivar) = (flux.select(Axis(1), &sampled), ivar.select(Axis(1), &sampled));
+        let some = Pixels::new(some_flux.view(), some_ivar.view(), 0..sampled.len(), compute).all_sampled();
+        let mut anchored = Anchored { groups, sampled, some };
+        anchored.scatter_about_physics(&mut em);
+        advance();
+        for round in 1..=settings.rounds {
+            let mut moments = em.expect();
+            if round == 2 && settings.clip > 0.0 {
+                em.clip(settings.clip, settings.clip_most);
+                hold_out(&mut em);
+            }
+            if round == 2 && n_stars >= FEWEST_STARS {
+                anchored.add_components(&mut em, (n_stars / STARS_PER_COMPONENT).min(MOST_COMPONENTS));
+                anchored.maximize(&mut em, None);
+                moments = em.expect();
+            }
+            let moments = anchored.rescale(&mut em, &moments);
+            anchored.maximize(&mut em, Some(&moments));
+            advance();
+        }
+        let groups = anchored.groups;
+        (em, groups)
+    }
+
+    /// The limit under which labels of stars that are held out come out nearest to the catalogue's.
+    ///
+    /// The evidence takes pixels for independent. Few stars are wrong in many pixels at once, and it then lets coefficients follow
+    /// them.
+    fn choose_limit(
+        &self,
+        spectra: (ArrayView2<f32>, ArrayView2<f32>),
+        pixels: &[usize],
+        progress: &dyn Progress,
+    ) -> f64 {
+        let deviations = LIMITS.map(|limit| {
+            let mut all = Array2::zeros(self.labels.dim());
+            for part in 0..PARTS {
+                let held_out: Vec<usize> = (part..self.labels.nrows()).step_by(PARTS).collect();
+                let stars: Stars = Stars { ..*self };
+                let (mut em, _) = stars.learn(spectra, pixels, limit, &held_out, &|| ());
+                (0..FURTHER).for_each(|_| drop(em.expect()));
+                let deviations = em.deviations();
+                let zero_points = em.zero_points();
+                for star in held_out {
+                    all.row_mut(star).assign(&(&deviations.row(star) - &zero_points));
+                }
+                progress.advance(1);
+            }
+            all
+        });
+        let losses = losses(&deviations);
+        let best = (0..LIMITS.len()).min_by(|a, b| losses[*a].total_cmp(&losses[*b])).expect("there are limits");
+        LIMITS[best]
+    }
+}
+
+/// Of some sets of labels' deviations, [n_stars, n_labels] each, the sum over the labels of the logarithm of the mean square, what is
+/// beyond three robust widths of all sets together counted as that.
+fn losses(deviations: &[Array2<f64>]) -> Vec<f64> {
+    let n_labels = deviations.first().map_or(0, Array2::ncols);
+    let widths: Vec<f64> = (0..n_labels)
+        .map(|label| {
+            let all: Vec<f64> = deviations.iter().flat_map(|set| set.column(label).to_vec()).collect();
+            3.0 * robust_scatter(&all).max(f64::MIN_POSITIVE)
+        })
+        .collect();
+    let of_set = |set: &Array2<f64>| {
+        let label = |(label, width): (usize, &f64)| {
+            let square = |deviation: &f64| {
+                let within = deviation.abs() < *width;
+                if within { deviation * deviation } else { width * width }
+            };
+            (set.column(label).iter().map(square).sum::<f64>() / set.nrows() as f64).ln()
+        };
+        widths.iter().enumerate().map(label).sum()
+    };
+    deviations.iter().map(of_set).collect()
 }
 
 /// Which coefficients share a strength.
@@ -113,14 +228,15 @@ struct Groups {
     of: Vec<usize>,
     /// Spread of each over the pixels, squared.
     tau2: Vec<f64>,
-    /// Strength of each group.
+    /// Strength of each group, and the largest that those of the library may have.
     strength: Vec<f64>,
+    limit: f64,
 }
 
 impl Groups {
     /// Constant; linear and quadratic in labels alone; linear and quadratic with hidden labels; the library's nuisances; the
     /// instrument's.
-    fn of(anchor: &Anchor, coefficients: ArrayView2<f64>) -> Self {
+    fn of(anchor: &Anchor, coefficients: ArrayView2<f64>, limit: f64) -> Self {
         let n_labels = anchor.labels.ncols();
         let n_library = anchor.spectra.nrows() - anchor.n_instrument;
         let terms = (0..anchor.vectorizer.n_terms()).map(|term| {
@@ -133,20 +249,17 @@ impl Groups {
             let centre = if k == 0 { 1.0 } else { 0.0 };
             (row.iter().map(|value| (value - centre).powi(2)).sum::<f64>() / row.len() as f64).max(1e-14)
         });
-        Self { of: terms.chain(nuisances).collect(), tau2: tau2.collect(), strength: vec![FIRST_STRENGTH; N_GROUPS] }
+        Self {
+            of: terms.chain(nuisances).collect(),
+            tau2: tau2.collect(),
+            strength: first_strengths(FIRST_STRENGTH.min(limit)),
+            limit,
+        }
     }
 
     fn strengths(&self) -> Strengths {
         let of = |group: usize| self.strength[group];
-        Strengths {
-            constant: of(0),
-            linear: of(1),
-            quadratic: of(2),
-            hidden: of(3),
-            quadratic_hidden: of(4),
-            nuisances: of(5),
-            instrument: of(6),
-        }
+        Strengths { constant: of(0), linear: of(LINEAR), quadratic: of(2), hidden: of(HIDDEN) }
     }
 
     fn variances(&self) -> Vec<f64> {
@@ -157,7 +270,7 @@ impl Groups {
     /// a^2 = sum (delta / tau)^2 / number of well-determined coefficients.
     fn learn(&mut self, samples: &[Sample]) {
         let variance = self.variances();
-        for group in 0..self.strength.len() {
+        for group in (0..self.strength.len()).filter(|group| !KNOWN.contains(group)) {
             let members: Vec<usize> = (0..self.of.len()).filter(|k| self.of[*k] == group).collect();
             let mut of_pixels: Vec<(f64, f64)> = samples
                 .iter()
@@ -177,9 +290,14 @@ impl Groups {
             }
         }
         // Physics is no more wrong about what only it knows than about what the catalogue knows, too.
-        let most = self.strength[LINEAR];
-        self.strength[UNKNOWN].iter_mut().for_each(|strength| *strength = strength.min(most));
+        self.strength[HIDDEN] = self.strength[HIDDEN].min(self.strength[LINEAR]);
+        self.strength[..N_GROUPS].iter_mut().for_each(|strength| *strength = strength.min(self.limit));
     }
+}
+
+/// The same strength for every group that stars teach.
+fn first_strengths(strength: f64) -> Vec<f64> {
+    (0..N_GROUPS).map(|group| if KNOWN.contains(&group) { 0.0 } else { strength }).collect()
 }
 
 /// What training keeps beside its state.
@@ -193,7 +311,7 @@ struct Anchored<'a> {
 impl Anchored<'_> {
     /// Scatter of every pixel about physics, at what is usual for the labels: which pixels physics describes.
     fn scatter_about_physics(&mut self, em: &mut Em) {
-        let strengths = std::mem::replace(&mut self.groups.strength, vec![LEAST_STRENGTH; N_GROUPS]);
+        let strengths = std::mem::replace(&mut self.groups.strength, first_strengths(LEAST_STRENGTH));
         em.prior.variance = self.groups.variances();
         em.maximize(None);
         self.groups.strength = strengths;
@@ -202,7 +320,6 @@ impl Anchored<'_> {
     /// Strengths from the sampled pixels, then coefficients and scatter of all.
     fn maximize(&mut self, em: &mut Em, moments: Option<&Moments>) {
         let design = em.design();
-        let pairs = products_of_columns(&design, em.compute);
         let terms = em.terms();
         let exact = || terms.design(&Compute::small_systems());
         let mean = em.prior.mean.as_ref().map(|mean| mean.select(Axis(1), &self.sampled));
@@ -212,7 +329,7 @@ impl Anchored<'_> {
         for _ in 0..EVIDENCE_STEPS {
             let precision = self.groups.variances().iter().map(|variance| 1.0 / variance).collect();
             let prior = PriorInPixels { mean: mean.as_ref().map(|mean| mean.view()), precision, s2: known.as_deref() };
-            let stars = Design { design: &design, pairs: &pairs, exact: &exact, moments, kept: &em.kept };
+            let stars = Design { design: &design, exact: &exact, moments, kept: &em.kept };
             let fit = self.some.fit(&stars, &prior, &s2);
             s2 = fit.s2;
             self.groups.learn(&fit.samples);

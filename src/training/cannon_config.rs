@@ -171,6 +171,8 @@ impl CannonConfig {
             check((500..=100_000).contains(&anchor.spectra), "anchor.spectra", "must be 500 to 100000")?;
             check(anchor.hidden.len() <= 12, "anchor.hidden", "must name at most 12 inputs of the emulator")?;
             check((1..=100).contains(&anchor.components), "anchor.components", "must be 1 to 100")?;
+            let limit = anchor.limit.is_none_or(|limit| (1e-4..=1.0).contains(&limit));
+            check(limit, "anchor.limit", "must be 1e-4 to 1; leave it out for held-out stars to say")?;
             check(anchor.rounds <= 20, "anchor.rounds", "must be at most 20; 0 for physics alone")?;
             let clip = anchor.clip == 0.0 || (anchor.clip > 1.0 && anchor.clip.is_finite());
             check(clip, "anchor.clip", "must be 0, for none, or above 1")?;
@@ -245,6 +247,10 @@ pub struct AnchorSettings {
     pub hidden: Vec<String>,
     /// Nuisance spectra: leading components of what the polynomial leaves of the library.
     pub components: usize,
+    /// The largest strength: by how much coefficients may differ from the library's, as a share of their spread over the pixels. None
+    /// for what fewer than 200 training stars, held out in turn, say; more need no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
     /// Rounds of expectation and maximization; 0 for physics alone, which no star of the survey teaches.
     pub rounds: usize,
     /// As of `latent`: how strange a training star must be to be left out; 0 for none.
@@ -261,6 +267,7 @@ impl Default for AnchorSettings {
             spectra: 2000,
             hidden: hidden.map(String::from).to_vec(),
             components: 30,
+            limit: None,
             rounds: 3,
             clip: 3.0,
             clip_most: 0.05,

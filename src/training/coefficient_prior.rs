@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2, s};
 pub(super) struct CoefficientPrior {
     /// Means, [n_coefficients, n_pixels]; nil where there are none.
     pub mean: Option<Array2<f64>>,
-    /// Variance of each about its mean, `[n_coefficients]`; infinite where nothing is known.
+    /// Variance of each about its mean, `[n_coefficients]`; infinite where nothing is known, nil where it is known exactly.
     pub variance: Vec<f64>,
     /// Scatter variance of each pixel, `[n_pixels]`, where that is known, too.
     pub s2: Option<Vec<f64>>,

@@ -14,7 +14,6 @@ use super::normal_matrix::{pack, unpack};
 use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
-use crate::models::pairs::products_of_columns;
 use crate::models::vectorizer::Vectorizer;
 use crate::stats::robust::{median, robust_scatter};
 
@@ -330,14 +329,13 @@ impl<'a> Em<'a> {
     /// Maximization: coefficients and scatter of every pixel, at the expected design and its covariance.
     pub fn maximize(&mut self, moments: Option<&Moments>) {
         let design = self.design();
-        let pairs = products_of_columns(&design, self.compute);
         let terms = self.terms();
         let exact = || terms.design(&Compute::small_systems());
         let mut samples: Vec<Sample> = Vec::new();
         let mut n_unconverged = 0;
         for block in &self.pixels {
             let range = block.range();
-            let stars = Design { design: &design, pairs: &pairs, exact: &exact, moments, kept: &self.kept };
+            let stars = Design { design: &design, exact: &exact, moments, kept: &self.kept };
             let PixelFit { coefficients, s2, samples: sampled, n_failed } =
                 block.fit(&stars, &self.prior.of(&range), &self.s2[range.clone()]);
             self.coefficients.slice_mut(s![.., range.clone()]).assign(&coefficients);
@@ -349,6 +347,18 @@ impl<'a> Em<'a> {
         self.prior.learn(&samples);
     }
 
+    /// By how much labels are above the catalogue's, [n_stars, n_labels].
+    pub fn deviations(&self) -> Array2<f64> {
+        &self.labels - &self.catalogue
+    }
+
+    /// The same in the mean over the stars that are kept, `[n_labels]`.
+    pub fn zero_points(&self) -> Array1<f64> {
+        let kept: Vec<usize> = (0..self.kept.len()).filter(|star| self.kept[*star]).collect();
+        let mean = self.deviations().select(Axis(0), &kept).mean_axis(Axis(0));
+        mean.unwrap_or_else(|| Array1::zeros(self.labels.ncols()))
+    }
+
     /// The trained layer, and a report that counts what became of pixels and stars.
     pub fn finish(mut self, report: &TrainingReport) -> TrainedLatent {
         let n_terms = self.vectorizer.n_terms();
@@ -358,12 +368,11 @@ impl<'a> Em<'a> {
         let flat = |rows: ArrayView2<f64>| rows.iter().copied().collect::<Vec<f64>>();
         let theta = flat(self.coefficients.slice(s![..n_terms, ..]));
         let spectra = flat(self.coefficients.slice(s![n_terms.., ..]));
-        let kept: Vec<usize> = (0..self.kept.len()).filter(|star| self.kept[*star]).collect();
-        let deviations = (&self.labels - &self.catalogue).select(Axis(0), &kept);
-        let zero_points = deviations.mean_axis(Axis(0)).map_or(Vec::new(), |mean| mean.to_vec());
+        let zero_points = self.zero_points().to_vec();
+        let n_kept = self.kept.iter().filter(|kept| **kept).count();
         let n_invalid = self.s2.iter().filter(|s2| **s2 >= NO_INFORMATION).count();
         let report = TrainingReport {
-            n_stars: kept.len(),
+            n_stars: n_kept,
             n_valid_pixels: self.s2.len() - n_invalid,
             n_invalid_pixels: n_invalid,
             n_zero_scatter_pixels: self.s2.iter().filter(|s2| **s2 == 0.0).count(),

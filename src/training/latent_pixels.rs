@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Tensor};
 use nalgebra::DVector;
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -14,7 +14,7 @@ use super::normal_matrix::NormalFactor;
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
-use crate::models::pairs::products_of_columns;
+use crate::models::pairs::{packed_index, products_of_columns};
 
 /// Stars that a scatter known beforehand counts for.
 const STARS_OF_PRIOR: usize = 5;
@@ -29,6 +29,12 @@ pub(super) struct Moments {
 impl Moments {
     pub(super) fn new(packed: Vec<f32>, shape: [usize; 2], compute: &Compute) -> Self {
         Self { covariance: compute.tensor_f32(packed, shape) }
+    }
+
+    /// Of some elements of the design vector with some, of `n` in all: [n_stars, n_pairs], in the order of the pairs.
+    fn of(&self, pairs: impl Iterator<Item = (usize, usize)>, n: usize, compute: &Compute) -> Tensor<2> {
+        let packed: Vec<usize> = pairs.map(|(a, b)| packed_index(a, b, n)).collect();
+        self.covariance.clone().select(1, compute.indices(&packed))
     }
 
     /// Of the design vector whose elements are divided by these, `[n_coefficients]`.
@@ -54,8 +60,6 @@ pub(super) struct PixelFit {
 pub(super) struct Design<'a> {
     /// Expected design, [n_stars, n_coefficients].
     pub design: &'a Tensor<2>,
-    /// Products of its columns, [n_stars, n_pairs].
-    pub pairs: &'a Tensor<2>,
     /// The design in f64, for pixels whose normal matrix asks for it.
     pub exact: &'a dyn Fn() -> Tensor<2>,
     pub moments: Option<&'a Moments>,
@@ -69,7 +73,7 @@ struct KnownScatter<'a> {
     n_determined: &'a [f64],
 }
 
-/// Least-squares solution of one pixel.
+/// Least-squares solution of one pixel: of the coefficients that are free.
 struct Solved {
     coefficients: Vec<f64>,
     /// In sampled pixels.
@@ -116,6 +120,74 @@ impl Solved {
             (None, _) => n as f64 - trace_of_prior(&factor, &prior.precision, pixel),
         };
         Some(Self { coefficients, sample, n_determined, bears_f32: factor.bears_f32(), bears_f64: factor.bears_f64() })
+    }
+}
+
+/// Which coefficients the stars teach, and which are known: those of infinite precision.
+struct Roles {
+    free: Vec<usize>,
+    known: Vec<usize>,
+}
+
+impl Roles {
+    fn of(prior: &PriorInPixels) -> Self {
+        let (free, known) = (0..prior.precision.len()).partition(|k| prior.precision[*k].is_finite());
+        Self { free, known }
+    }
+
+    /// Normal equations of the free coefficients in some pixels, row-major: of every pixel the matrix, packed, and the right side.
+    ///
+    /// With x, S the expected design of a star and its covariance, k the known coefficients:
+    ///
+    /// ```text
+    /// sum_n w (x x^T + S),   sum_n w (f x - (x x_k^T + S_k) a_k)
+    /// ```
+    ///
+    /// # Shapes
+    /// - flux, weight: `[n_stars, n_pixels]`
+    /// - mean: `[n_coefficients, n_pixels]`, of known coefficients their values
+    fn normal_equations(
+        &self,
+        design: &Tensor<2>,
+        moments: Option<&Moments>,
+        (flux, weight): (&Tensor<2>, &Tensor<2>),
+        mean: Option<ArrayView2<f64>>,
+        compute: &Compute,
+    ) -> [Vec<f64>; 2] {
+        let Self { free, known } = self;
+        let n = free.len() + known.len();
+        let columns = |which: &[usize]| design.clone().select(1, compute.indices(which));
+        let of_free = columns(free);
+        let mut second = products_of_columns(&of_free, compute);
+        let known_flux =
+            mean.filter(|_| !known.is_empty()).map(|mean| compute.matrix(mean.select(Axis(0), known).view()));
+        let rest = match &known_flux {
+            Some(values) => flux.clone() - columns(known).matmul(values.clone()),
+            None => flux.clone(),
+        };
+        let mut right = (weight.clone() * rest).transpose().matmul(of_free);
+        if let Some(moments) = moments {
+            let pairs = (0..free.len()).flat_map(|a| (a..free.len()).map(move |b| (free[a], free[b])));
+            second = second + moments.of(pairs, n, compute);
+            if let Some(values) = &known_flux {
+                let with = |a: &usize| {
+                    let covariance = moments.of(known.iter().map(|k| (*a, *k)), n, compute);
+                    (weight.clone() * covariance.matmul(values.clone())).sum_dim(0)
+                };
+                right = right - Tensor::cat(free.iter().map(with).collect(), 0).transpose();
+            }
+        }
+        [to_f64(weight.clone().transpose().matmul(second)), to_f64(right)]
+    }
+
+    /// A sample of the free coefficients as one of all: known ones are where they are.
+    fn expand(&self, sample: &Sample) -> Sample {
+        let all = |values: &[f64]| {
+            let mut all = vec![0.0; self.free.len() + self.known.len()];
+            self.free.iter().zip(values).for_each(|(k, value)| all[*k] = *value);
+            all
+        };
+        Sample { square: all(&sample.square), variance: all(&sample.variance) }
     }
 }
 
@@ -231,32 +303,34 @@ impl<'a> Pixels<'a> {
     /// ```text
     /// A = sum_n w (x x^T + S) + P,   a = A^-1 (sum_n w f x + P a_0),   <r^2> = (f - a.x)^2 + a^T S a
     /// ```
+    ///
+    /// Coefficients of infinite precision are at their means, and cost no equations.
     pub(super) fn fit(&self, stars: &Design, prior: &PriorInPixels, s2: &[f64]) -> PixelFit {
-        let Design { design, pairs, exact, moments, kept } = *stars;
+        let Design { design, exact, moments, kept } = *stars;
         let loaded = self.load();
-        let n_coefficients = prior.precision.len();
         let n_pixels = self.range.len();
-        let n_pairs = n_coefficients * (n_coefficients + 1) / 2;
+        let roles = Roles::of(prior);
+        let (n_free, n_pairs) = (roles.free.len(), roles.free.len() * (roles.free.len() + 1) / 2);
         let kept: Vec<f64> = kept.iter().map(|kept| f64::from(u8::from(*kept))).collect();
         let kept = self.compute.tensor(&kept, [kept.len(), 1]);
         let weight = self.weight(&loaded, s2) * kept.clone();
-        let second = match moments {
-            Some(moments) => pairs.clone() + moments.covariance.clone(),
-            None => pairs.clone(),
+        let spectra = (&loaded.flux, &weight);
+        let [normal, right] = roles.normal_equations(design, moments, spectra, prior.mean, self.compute);
+        let mean = prior.mean.map(|mean| mean.select(Axis(0), &roles.free));
+        let of_free = PriorInPixels {
+            mean: mean.as_ref().map(|mean| mean.view()),
+            precision: roles.free.iter().map(|k| prior.precision[*k]).collect(),
+            s2: prior.s2,
         };
-        let normal = to_f64(weight.clone().transpose().matmul(second));
-        let right = to_f64((weight.clone() * loaded.flux.clone()).transpose().matmul(design.clone()));
         let trained = |pixel: &usize| s2[*pixel] < NO_INFORMATION;
-        let solve = |normal: &[f64], right: &[f64], pixel: usize| {
-            Solved::new(normal, right, prior, pixel, pixel.is_multiple_of(self.sample_every))
+        let solve = |normal: &[f64], right: &[f64], place: usize, pixel: usize| {
+            let normal = &normal[place * n_pairs..(place + 1) * n_pairs];
+            let right = &right[place * n_free..(place + 1) * n_free];
+            Solved::new(normal, right, &of_free, pixel, pixel.is_multiple_of(self.sample_every))
         };
         let mut found: Vec<Option<Solved>> = (0..n_pixels)
             .into_par_iter()
-            .map(|pixel| {
-                let normal = &normal[pixel * n_pairs..(pixel + 1) * n_pairs];
-                let right = &right[pixel * n_coefficients..(pixel + 1) * n_coefficients];
-                Some(pixel).filter(trained).and_then(|pixel| solve(normal, right, pixel))
-            })
+            .map(|pixel| Some(pixel).filter(trained).and_then(|pixel| solve(&normal, &right, pixel, pixel)))
             .collect();
         let is_f64 = self.compute.dtype() == DType::F64;
         let bears = |solved: &Option<Solved>, is_f64: bool| {
@@ -269,17 +343,13 @@ impl<'a> Pixels<'a> {
             let precise = Compute::small_systems();
             let columns = |tensor: Tensor<2>| precise.bring(tensor.select(1, self.compute.indices(&doubtful)));
             let (weight, flux) = (columns(weight), columns(loaded.flux.clone()));
-            let design = exact();
-            let mut second = products_of_columns(&design, &precise);
-            if let Some(moments) = moments {
-                second = second + precise.bring(moments.covariance.clone());
-            }
-            let normal = to_f64(weight.clone().transpose().matmul(second));
-            let right = to_f64((weight * flux).transpose().matmul(design));
-            for (column, &pixel) in doubtful.iter().enumerate() {
-                let normal = &normal[column * n_pairs..(column + 1) * n_pairs];
-                let right = &right[column * n_coefficients..(column + 1) * n_coefficients];
-                found[pixel] = solve(normal, right, pixel);
+            let moments = moments.map(|moments| Moments { covariance: precise.bring(moments.covariance.clone()) });
+            let mean = prior.mean.map(|mean| mean.select(Axis(1), &doubtful));
+            let mean = mean.as_ref().map(|mean| mean.view());
+            let spectra = (&flux, &weight);
+            let [normal, right] = roles.normal_equations(&exact(), moments.as_ref(), spectra, mean, &precise);
+            for (place, &pixel) in doubtful.iter().enumerate() {
+                found[pixel] = solve(&normal, &right, place, pixel);
             }
         }
         for pixel in doubtful {
@@ -288,7 +358,7 @@ impl<'a> Pixels<'a> {
             }
         }
         let mut fit = PixelFit {
-            coefficients: Array2::zeros((n_coefficients, n_pixels)),
+            coefficients: Array2::zeros((prior.precision.len(), n_pixels)),
             s2: vec![NO_INFORMATION; n_pixels],
             samples: Vec::new(),
             n_failed: 0,
@@ -298,8 +368,12 @@ impl<'a> Pixels<'a> {
                 fit.n_failed += usize::from(s2[pixel] < NO_INFORMATION);
                 continue;
             };
-            fit.coefficients.column_mut(pixel).iter_mut().zip(coefficients).for_each(|(to, from)| *to = *from);
-            fit.samples.extend(sample.clone());
+            let mut column = fit.coefficients.column_mut(pixel);
+            roles.free.iter().zip(coefficients).for_each(|(k, coefficient)| column[*k] = *coefficient);
+            if let Some(mean) = prior.mean {
+                roles.known.iter().for_each(|k| column[*k] = mean[[*k, pixel]]);
+            }
+            fit.samples.extend(sample.as_ref().map(|sample| roles.expand(sample)));
         }
         let n_determined: Vec<f64> =
             found.iter().map(|found| found.as_ref().map_or(0.0, |solved| solved.n_determined)).collect();
@@ -355,5 +429,46 @@ impl<'a> Pixels<'a> {
         let smallest = to_f64(variance.clone().min_dim(0));
         let start: Vec<f64> = s2.iter().zip(&largest).map(|(s2, largest)| s2.min(*largest)).collect();
         scatter_root(&variance, &squared, &start, (vec![0.0; start.len()], largest), &smallest, self.compute)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Precision;
+
+    #[test]
+    fn what_is_known_is_as_if_its_prior_were_narrow() {
+        const N_STARS: usize = 12;
+        const N_PIXELS: usize = 7;
+        const N: usize = 4;
+        let value = |seed: usize, i: usize| ((i * 13 + seed * 101) as f64 * 0.7).sin();
+        let compute = Compute::flex(Precision::F64);
+        let flux = Array2::from_shape_fn((N_STARS, N_PIXELS), |(n, j)| value(1, n * N_PIXELS + j) as f32);
+        let ivar = Array2::from_shape_fn((N_STARS, N_PIXELS), |(n, j)| if n == j { 0.0 } else { 30.0 + n as f32 });
+        let pixels = Pixels::new(flux.view(), ivar.view(), 0..N_PIXELS, &compute).all_sampled();
+        let design = Array2::from_shape_fn((N_STARS, N), |(n, k)| if k == 0 { 1.0 } else { value(2, n * N + k) });
+        let exact = || Compute::small_systems().matrix(design.view());
+        // A positive covariance of every star's design vector.
+        let of_star =
+            |n: usize| (0..N).flat_map(move |a| (a..N).map(move |b| (value(3, n + a) * value(3, n + b)) as f32));
+        let moments = Moments::new((0..N_STARS).flat_map(of_star).collect(), [N_STARS, N * (N + 1) / 2], &compute);
+        let tensor = compute.matrix(design.view());
+        let stars = Design { design: &tensor, exact: &exact, moments: Some(&moments), kept: &[true; N_STARS] };
+        let mean = Array2::from_shape_fn((N, N_PIXELS), |(k, j)| 0.3 * value(4, k * N_PIXELS + j));
+        let (s2, known) = ([0.02; N_PIXELS], [0.01; N_PIXELS]);
+        let fit = |narrow: f64| {
+            let precision = vec![5.0, narrow, 2.0, narrow];
+            pixels.fit(&stars, &PriorInPixels { mean: Some(mean.view()), precision, s2: Some(&known) }, &s2)
+        };
+        let (known, narrow) = (fit(f64::INFINITY), fit(1e11));
+        for (a, b) in known.coefficients.iter().zip(&narrow.coefficients).chain(known.s2.iter().zip(&narrow.s2)) {
+            assert!((a - b).abs() < 1e-7, "{a} {b}");
+        }
+        assert_eq!(known.coefficients.row(3), mean.row(3));
+        for (a, b) in known.samples.iter().zip(&narrow.samples) {
+            assert_eq!((a.square[1], a.variance[3]), (0.0, 0.0));
+            assert!((a.square[2] - b.square[2]).abs() < 1e-7 && (a.variance[0] - b.variance[0]).abs() < 1e-7);
+        }
     }
 }

@@ -115,15 +115,13 @@ fn anchors(page: &mut Page, run: &Run) {
             &facts,
             &[&format!(
                 "{begins}. Training let its coefficients go from those of physics by so large a share of their spread over the \
-                 pixels: constant {}, linear {}, quadratic {} in the labels, {} and {} with hidden labels, nuisance spectra {}, \
-                 those of the instrument {}. {{{path}.n_components}} nuisance spectra come from the stars' own residuals.",
+                 pixels, at most {}: constant {}, linear {}, quadratic {} in the labels, {} in hidden labels. \
+                 {{{path}.n_components}} nuisance spectra come from the stars' own residuals.",
+                format_args!("{{{path}.limit}}"),
                 of("constant"),
                 of("linear"),
                 of("quadratic"),
                 of("hidden"),
-                of("quadratic_hidden"),
-                of("nuisances"),
-                of("instrument"),
             )],
         );
     }
