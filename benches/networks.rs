@@ -10,7 +10,8 @@ use maury::error::Result;
 use maury::progress::Silent;
 use maury::spectra::grid::WavelengthGrid;
 use maury::spectra::labels::LabelScaler;
-use maury::training::label_regression::{LabelledSpectra, NetworkConfig, Training, train};
+use maury::training::label_regression::{LabelledSpectra, Training, train};
+use maury::training::network_config::NetworkConfig;
 use maury::training::observer::{EpochReport, Observer};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
@@ -60,6 +61,7 @@ fn epochs(criterion: &mut Criterion) {
         ("residual", "architecture.residual-cnn = {}"),
         ("bayesian", "architecture.bayesian = {}"),
         ("components", "architecture.mlp = { hidden = [256, 128], skip = true }\ninput.components = {}"),
+        ("transformer", "architecture.transformer = {}"),
     ] {
         let plain = "input.mask_channel = false\nloss.mse = {}\nvalidation = 0.0";
         let config: NetworkConfig = toml::from_str(&format!("{text}\n{plain}\ndescent.optimizer.adam = {{}}")).unwrap();
@@ -71,6 +73,7 @@ fn epochs(criterion: &mut Criterion) {
                 let training = Training {
                     config: &config,
                     scaler: &scaler,
+                    pretrained: None,
                     validation: &[],
                     seed: 1,
                     compute: &compute,

@@ -8,7 +8,7 @@ use super::fit::FitSettings;
 use super::hull::Hull;
 use crate::device::{Compute, to_array};
 use crate::error::{Error, Result};
-use crate::models::network::layers::Drops;
+use crate::models::network::pass::Drops;
 use crate::models::network::{Network, NetworkOutput};
 use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 use crate::spectra::batch::SpectraBatch;

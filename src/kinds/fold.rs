@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::models::ridge::RidgeConfig;
     use crate::training::cannon_config::CannonConfig;
-    use crate::training::label_regression::NetworkConfig;
+    use crate::training::network_config::NetworkConfig;
 
     #[test]
     fn only_networks_that_hold_out_few_are_told_of_folds() {

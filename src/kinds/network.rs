@@ -1,7 +1,8 @@
 //! Networks that read labels off spectra, in ensembles.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use ndarray::{Array2, Array3, Axis, s};
 use serde::Serialize;
@@ -24,11 +25,13 @@ use crate::spectra::split::hold_out;
 use crate::stars::prepare::spectra_of_rows;
 use crate::stats::robust_covariance::limited_covariance;
 use crate::timings::Timings;
-use crate::training::label_regression::{
-    LabelledSpectra, Member, MemberReport, NetworkConfig, Training as MemberTraining, train,
-};
+use crate::training::label_regression::{LabelledSpectra, Member, MemberReport, Training as MemberTraining, train};
+use crate::training::model_spectra::ModelStars;
 use crate::training::network_checkpoint::{KIND, TrainedNetwork};
+use crate::training::network_config::NetworkConfig;
 use crate::training::observer::{Observer, Unwatched};
+use crate::training::pretrain::{Pretraining, pretrain};
+use crate::training::pretrain_settings::PretrainSettings;
 use crate::training::tensorboard::TensorBoard;
 
 impl Model for NetworkConfig {
@@ -109,6 +112,7 @@ impl NetworksOfStars {
         let filled = fill.as_ref().map(|whole| filled_by_others(job, whole, &trainable, timings)).transpose()?;
         let label_errors = set.label_errors.select(Axis(0), &trainable);
         let stars = LabelledSpectra { grid: &set.grid, flux, ivar, fill: filled, labels, label_errors };
+        let physics = physics(job, config, &stars)?;
         let ids: Vec<&str> = trainable.iter().map(|row| set.ids[*row].as_str()).collect();
 
         let mut members: Vec<Member> = Vec::with_capacity(config.members);
@@ -118,11 +122,41 @@ impl NetworksOfStars {
             let validation = hold_out(&ids, config.validation, seed);
             let member_of = |folder: &Path| folder.join(format!("member{}", index + 1));
             let state = job.place.map(|place| member_of(&place.state));
-            let mut board = board(&job.context, job.place.map(|place| member_of(&place.board)).as_deref(), config)?;
-            let member = timings.measure("train", || {
+            let board = |folder: Option<PathBuf>| board(&job.context, folder.as_deref(), config);
+            let pretrained = physics.as_ref().map(|(settings, models)| {
+                let before = |folder: &Path| folder.join(format!("member{}-pretraining", index + 1));
+                let mut board = board(job.place.map(|place| before(&place.board)))?;
+                let pretraining = Pretraining {
+                    config,
+                    settings,
+                    scaler: &scaler,
+                    grid: &set.grid,
+                    seed,
+                    compute,
+                    state: job.place.map(|place| before(&place.state)),
+                    observer: &mut *board,
+                    progress,
+                };
+                let started = Instant::now();
+                let pretrained = timings.measure("train", || pretrain(models, pretraining))?;
+                tracing::info!(
+                    "{}: network {} of {}: pretrained on {} model spectra in {:.1} minutes, epoch {} is the best",
+                    job.name,
+                    index + 1,
+                    config.members,
+                    pretrained.1.n_spectra,
+                    started.elapsed().as_secs_f64() / 60.0,
+                    pretrained.1.epoch
+                );
+                Ok::<_, Error>(pretrained)
+            });
+            let (pretrained, pretraining) = pretrained.transpose()?.unzip();
+            let mut board = board(job.place.map(|place| member_of(&place.board)))?;
+            let mut member = timings.measure("train", || {
                 let training = MemberTraining {
                     config,
                     scaler: &scaler,
+                    pretrained,
                     validation: &validation,
                     seed,
                     compute,
@@ -132,6 +166,7 @@ impl NetworksOfStars {
                 };
                 train(&stars, training)
             })?;
+            member.report.pretraining = pretraining;
             let last = member.report.curve.last().map_or(f64::NAN, |epoch| epoch.training_loss);
             tracing::info!(
                 "{}: network {} of {}: {} stars, {} epochs, the best is {}, last training loss {last:.4}",
@@ -222,6 +257,20 @@ impl Trained for NetworksOfStars {
         estimates.labels = means;
         Ok(Unseen::Known(Box::new(KnownUnseen { rows: chosen, estimates, excess: Some(excess) })))
     }
+}
+
+/// Model stars to pretrain on, where the networks are to know physics.
+fn physics<'a>(
+    job: &Job,
+    config: &'a NetworkConfig,
+    stars: &LabelledSpectra,
+) -> Result<Option<(&'a PretrainSettings, ModelStars)>> {
+    let Some(settings) = &config.pretrain else { return Ok(None) };
+    let Context { set, compute, .. } = job.context;
+    let (emulator, preparation) = (settings.emulator.as_deref(), job.context.preparation());
+    let models =
+        ModelStars::new(emulator, &set.label_names, stars.labels.view(), stars.ivar.clone(), &preparation, compute)?;
+    Ok(Some((settings, models)))
 }
 
 /// What watches a member's training: TensorBoard, if it has a folder.

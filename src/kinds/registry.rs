@@ -20,8 +20,8 @@ use crate::inference::refine::RefineSettings;
 use crate::models::ridge::RidgeConfig;
 use crate::training::cannon_config::CannonConfig;
 use crate::training::emulator::EmulatorConfig;
-use crate::training::label_regression::NetworkConfig;
 use crate::training::model_file;
+use crate::training::network_config::NetworkConfig;
 
 /// One kind, its type forgotten.
 #[derive(Clone, Copy)]

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::anchor_library::AnchorLibrary;
 use super::cannon_config::AnchorSettings;
 use super::checkpoint::Preparation;
+use super::model_spectra::{Survey, emulator_on_grid};
 use super::payne_checkpoint::TrainedPayne;
 use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
@@ -19,9 +20,6 @@ use crate::error::{Error, Result};
 use crate::models::vectorizer::Vectorizer;
 use crate::spectra::continuum::chebyshev_basis;
 use crate::spectra::labels::LabelScaler;
-use crate::spectra::normalizer::Normalizer;
-use crate::spectra::pixmask::{MaskedSpectrum, Place};
-use crate::spectra::quality::Quality;
 
 /// Spectra that the emulator predicts together.
 const BATCH: usize = 256;
@@ -73,15 +71,7 @@ impl Anchor {
         seed: u64,
         compute: &Compute,
     ) -> Result<Self> {
-        let emulator = match &settings.emulator {
-            Some(folder) => TrainedPayne::load(folder, compute)?,
-            None => TrainedPayne::shipped(compute)?,
-        };
-        if emulator.preparation.grid.wavelength != preparation.grid.wavelength {
-            return Err(Error::Config(
-                "anchor: the emulator's spectra are on another grid than the survey's; anchor with an emulator of this grid".into(),
-            ));
-        }
+        let emulator = emulator_on_grid(settings.emulator.as_deref(), preparation, "anchor", compute)?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let library = AnchorLibrary::draw(&emulator, settings, label_names, labels, &mut random)?;
         let flux = observed(&emulator, &library, preparation, compute)?.mapv(f64::from);
@@ -127,8 +117,7 @@ fn observed(
     preparation: &Preparation,
     compute: &Compute,
 ) -> Result<Array2<f32>> {
-    let normalizer = Normalizer::new(&preparation.grid, &preparation.is_continuum(), &preparation.continuum)?;
-    let is_seen: Vec<bool> = preparation.places().iter().map(|place| *place == Place::OnChip).collect();
+    let survey = Survey::new(preparation)?;
     let mut flux = Array2::ones((library.inputs.nrows(), preparation.grid.n_pixels()));
     for start in (0..library.inputs.nrows()).step_by(BATCH) {
         let rows = start..(start + BATCH).min(library.inputs.nrows());
@@ -137,12 +126,7 @@ fn observed(
             .into_par_iter()
             .map(|row| {
                 let spectrum = predicted.row(row);
-                let value = |(flux, seen): (&f32, &bool)| if *seen { f64::from(*flux) } else { 0.0 };
-                let masked = MaskedSpectrum {
-                    flux: spectrum.iter().zip(&is_seen).map(value).collect(),
-                    ivar: is_seen.iter().map(|seen| if *seen { 1e6 } else { 0.0 }).collect(),
-                };
-                normalizer.normalize(&masked, &mut Quality::default()).flux
+                survey.observed(spectrum.iter().map(|flux| f64::from(*flux)), std::iter::repeat(1e6)).flux
             })
             .collect();
         for (row, seen) in rows.zip(seen) {

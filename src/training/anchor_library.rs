@@ -1,7 +1,7 @@
 //! Model stars for an anchor: labels like those of the survey's stars, and everything else as stars like them have it.
 
 use nalgebra::DMatrix;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, RngExt};
 
 use super::cannon_config::AnchorSettings;
@@ -40,37 +40,48 @@ impl AnchorLibrary {
         labels: ArrayView2<f64>,
         random: &mut impl Rng,
     ) -> Result<Self> {
-        let names = &emulator.scaler.names;
-        let position = |name: &String| {
-            names.iter().position(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| {
-                Error::Config(format!("anchor: the emulator has no input `{name}`; it has {}", names.join(", ")))
-            })
-        };
-        let of_labels: Vec<usize> = label_names.iter().map(position).collect::<Result<_>>()?;
-        let of_hidden: Vec<usize> = settings.hidden.iter().map(position).collect::<Result<_>>()?;
+        let models = Models::like(emulator, label_names, labels, "anchor")?;
+        let of_labels = &models.of_labels;
+        let of_hidden = positions(emulator, &settings.hidden, "anchor")?;
         let of_hidden: Vec<usize> = of_hidden.into_iter().filter(|hidden| !of_labels.contains(hidden)).collect();
-        let models = Models::around(emulator, &of_labels, labels)?;
         let inputs = models.draw(settings.spectra, random);
-        let (labels, hidden) = models.seen(&inputs, &of_labels, &of_hidden)?;
+        let (labels, hidden) = models.seen(&inputs, &of_hidden)?;
         Ok(Self { inputs, labels, hidden })
     }
 }
 
+/// Where some inputs of an emulator stand among all.
+fn positions(emulator: &TrainedPayne, inputs: &[String], asker: &str) -> Result<Vec<usize>> {
+    let names = &emulator.scaler.names;
+    let position = |name: &String| {
+        names.iter().position(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| {
+            Error::Config(format!("{asker}: the emulator has no input `{name}`; it has {}", names.join(", ")))
+        })
+    };
+    inputs.iter().map(position).collect()
+}
+
 /// Model stars that taught the emulator.
-struct Models {
+pub(super) struct Models {
     /// Inputs, scaled, [n_models, n_inputs].
     scaled: DMatrix<f64>,
     /// Positions of labels among the inputs.
     of_labels: Vec<usize>,
     /// What is usual: inputs as linear functions of the labels, [1 + n_labels, n_inputs].
     slopes: DMatrix<f64>,
+    /// How far the models are from it, scaled, [n_models, n_inputs].
+    residuals: DMatrix<f64>,
     pivot: Vec<f64>,
     scale: Vec<f64>,
 }
 
 impl Models {
-    /// Those within the range of some labels, or not far beyond.
-    fn around(emulator: &TrainedPayne, of_labels: &[usize], labels: ArrayView2<f64>) -> Result<Self> {
+    /// Those within the range of some stars' labels, [n_stars, n_labels], or not far beyond. Messages name who asks.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the emulator does not know the labels, or stars like these.
+    pub fn like(emulator: &TrainedPayne, label_names: &[String], labels: ArrayView2<f64>, asker: &str) -> Result<Self> {
+        let of_labels = positions(emulator, label_names, asker)?;
         let margin = MARGIN[0] + MARGIN[1] / (labels.nrows().max(1) as f64).sqrt();
         let reach: Vec<(f64, f64)> = labels
             .columns()
@@ -93,17 +104,18 @@ impl Models {
                 .map(|(label, (low, high))| format!("{} {low:.2} to {high:.2}", emulator.scaler.names[*label]))
                 .collect();
             return Err(Error::Config(format!(
-                "anchor: the emulator learned from {} models with {}; {FEWEST_MODELS} are needed: narrow the selection to stars \
+                "{asker}: the emulator learned from {} models with {}; {FEWEST_MODELS} are needed: narrow the selection to stars \
                  that it knows",
                 rows.len(),
                 words.join(", ")
             )));
         }
         let near = DMatrix::from_fn(rows.len(), scaled.ncols(), |row, input| scaled[[rows[row], input]]);
-        let slopes = linear(&near, of_labels)
-            .ok_or_else(|| Error::Config("anchor: labels of the emulator's models follow from each other".into()))?;
+        let slopes = linear(&near, &of_labels)
+            .ok_or_else(|| Error::Config(format!("{asker}: labels of the emulator's models follow from each other")))?;
+        let residuals = &near - with_constant(&near, &of_labels) * &slopes;
         let (pivot, scale) = (emulator.scaler.pivot.clone(), emulator.scaler.scale.clone());
-        Ok(Self { scaled: near, of_labels: of_labels.to_vec(), slopes, pivot, scale })
+        Ok(Self { scaled: near, of_labels, slopes, residuals, pivot, scale })
     }
 
     /// Scaled inputs that are usual at the labels of some stars, [n_stars, n_inputs].
@@ -124,9 +136,8 @@ impl Models {
     }
 
     /// Inputs of stars between them, in their own units, [n_stars, n_inputs].
-    fn draw(&self, n_stars: usize, random: &mut impl Rng) -> Array2<f64> {
+    pub fn draw(&self, n_stars: usize, random: &mut impl Rng) -> Array2<f64> {
         let (n_models, n_inputs) = self.scaled.shape();
-        let residuals = &self.scaled - self.usual(&self.scaled);
         // Within what the emulator has seen.
         let seen: Vec<(f64, f64)> = self.scaled.column_iter().map(|input| (input.min(), input.max())).collect();
         let mut drawn = DMatrix::zeros(n_stars, n_inputs);
@@ -143,7 +154,7 @@ impl Models {
             let usual = self.usual(&drawn.rows(star, 1).into_owned());
             for input in (0..n_inputs).filter(|input| !self.of_labels.contains(input)) {
                 let (low, high) = seen[input];
-                drawn[(star, input)] = (usual[(0, input)] + residuals[(lender, input)]).clamp(low, high);
+                drawn[(star, input)] = (usual[(0, input)] + self.residuals[(lender, input)]).clamp(low, high);
             }
         }
         Array2::from_shape_fn((n_stars, n_inputs), |(star, input)| {
@@ -151,14 +162,14 @@ impl Models {
         })
     }
 
+    /// Labels among the inputs of some stars, [n_stars, n_labels].
+    pub fn labels(&self, inputs: &Array2<f64>) -> Array2<f64> {
+        inputs.select(Axis(1), &self.of_labels)
+    }
+
     /// Labels and hidden labels of some stars.
-    fn seen(
-        &self,
-        inputs: &Array2<f64>,
-        of_labels: &[usize],
-        of_hidden: &[usize],
-    ) -> Result<(Array2<f64>, Array2<f64>)> {
-        let labels = Array2::from_shape_fn((inputs.nrows(), of_labels.len()), |(star, k)| inputs[[star, of_labels[k]]]);
+    fn seen(&self, inputs: &Array2<f64>, of_hidden: &[usize]) -> Result<(Array2<f64>, Array2<f64>)> {
+        let (labels, of_labels) = (self.labels(inputs), &self.of_labels);
         let scaled = DMatrix::from_fn(inputs.nrows(), inputs.ncols(), |star, input| {
             (inputs[[star, input]] - self.pivot[input]) / self.scale[input]
         });

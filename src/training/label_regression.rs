@@ -7,132 +7,25 @@ use burn::tensor::Tensor;
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::augment::{AugmentSettings, Augmentation};
 use super::descent::{Company, Descended, Objective, descend};
-use super::descent_settings::DescentSettings;
 use super::descent_state::{LossCurve, StatePlace};
 use super::loss::{Loss, Targets};
+use super::network_config::NetworkConfig;
 use super::observer::{Observer, Validation, ValidationLabel};
-use super::optimizer::OptimizerSettings;
 use super::principal_components::principal_components;
 use crate::device::{Compute, indices, to_f64};
 use crate::error::{Error, Result};
 use crate::models::network::Network;
-use crate::models::network::architecture::Architecture;
-use crate::models::network::input::{ComponentsConfig, InputConfig, SpectrumInput, deviation, mean_spectrum};
-use crate::models::network::layers::{Drops, Shape, output_of, size_of};
+use crate::models::network::input::{InputConfig, SpectrumInput, deviation, mean_spectrum};
+use crate::models::network::layers::output_of;
+use crate::models::network::pass::Drops;
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
-
-/// `[models.<name>.network]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NetworkConfig {
-    /// What the network sees of a spectrum.
-    pub input: InputConfig,
-    /// Its layers.
-    pub architecture: Architecture,
-    /// What training makes small.
-    pub loss: Loss,
-    /// Whether the catalogue's errors of the labels count in the loss.
-    pub label_errors: bool,
-    /// How training spectra are varied.
-    pub augment: AugmentSettings,
-    /// Part of the training stars that only tells when to stop, and how large errors are.
-    pub validation: f64,
-    /// How training goes.
-    pub descent: DescentSettings,
-    /// Networks trained from different random numbers, each with other stars to validate; their mean is the estimate.
-    pub members: usize,
-    /// Samples of Monte-Carlo dropout per star and member that errors are taken from; 0 for none.
-    pub dropout_samples: usize,
-}
-
-impl Default for NetworkConfig {
-    fn default() -> Self {
-        Self {
-            input: InputConfig::default(),
-            architecture: Architecture::default(),
-            loss: Loss::default(),
-            label_errors: false,
-            augment: AugmentSettings::default(),
-            validation: 0.15,
-            descent: DescentSettings::default(),
-            members: 1,
-            dropout_samples: 0,
-        }
-    }
-}
-
-impl NetworkConfig {
-    /// The first setting that makes no sense: its key below `network`, and what is wrong with it.
-    ///
-    /// # Errors
-    /// Key and problem.
-    pub fn check(&self) -> Result<(), (String, String)> {
-        let below = |table: &str| {
-            let table = table.to_string();
-            move |(key, problem): (&str, &str)| (format!("{table}.{key}"), problem.to_string())
-        };
-        let check = |holds: bool, key: &str, problem: &str| {
-            if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
-        };
-        check((0.0..=0.9).contains(&self.validation), "validation", "must be 0 to 0.9")?;
-        let stops = self.descent.patience == 0 || self.validation > 0.0;
-        check(stops, "validation", "must be above 0 where descent.patience waits for it")?;
-        check((1..=1000).contains(&self.members), "members", "must be 1 to 1000")?;
-        check(self.dropout_samples != 1, "dropout_samples", "must be 0, or at least 2: one sample has no spread")?;
-        check(self.dropout_samples <= 10_000, "dropout_samples", "must be at most 10000")?;
-        if let Some(ComponentsConfig { count, whitening, .. }) = &self.input.components {
-            check((1..=5000).contains(count), "input.components.count", "must be 1 to 5000")?;
-            check((0.0..=1.0).contains(whitening), "input.components.whitening", "must be 0 to 1")?;
-        }
-        if let Loss::Huber { delta } = self.loss {
-            check(delta > 0.0, "loss.huber.delta", "must be positive")?;
-        }
-        self.augment.check().map_err(below("augment"))?;
-        self.descent.check().map_err(below("descent"))
-    }
-
-    /// Weights of one network, and values that pass through it for each star.
-    ///
-    /// # Errors
-    /// Why its layers do not fit such spectra.
-    pub fn size(&self, n_pixels: usize, n_labels: usize) -> Result<(f64, f64), String> {
-        let InputConfig { mask_channel, components, .. } = &self.input;
-        let (input, fixed) = match components {
-            Some(components) => (Shape::Vector(components.count), components.count as f64 * n_pixels as f64),
-            None => {
-                let channels = if *mask_channel { 2 } else { 1 };
-                (Shape::Sequence { channels, length: n_pixels }, 0.0)
-            }
-        };
-        let (size, top) = size_of(&self.architecture.layers(), input)?;
-        let n_outputs = if self.loss.needs_variance() { 2 * n_labels } else { n_labels };
-        let head = (top.size() + 1) as f64 * n_outputs as f64;
-        Ok((size.weights + head + fixed + 2.0 * n_pixels as f64, size.values + input.size() as f64))
-    }
-
-    /// Bytes that training with so many stars takes, roughly; none if its layers do not fit such spectra.
-    ///
-    /// Every weight is there with its gradient, what the optimizer remembers of it, and in the best and the averaged network;
-    /// every value, of each star of a batch or of all that validate, with its gradient and what it was made from.
-    pub fn memory(&self, n_pixels: usize, n_labels: usize, n_stars: usize) -> Option<f64> {
-        /// Of the narrower precision.
-        const BYTES: f64 = 4.0;
-        let (weights, values) = self.size(n_pixels, n_labels).ok()?;
-        let (copies, batch) = match self.descent.optimizer {
-            OptimizerSettings::Lbfgs { history, .. } => (8.0 + 2.0 * history as f64, n_stars),
-            _ => (8.0, n_stars.min(self.descent.batch_rows)),
-        };
-        let stars = (3.0 * batch as f64).max(self.validation * n_stars as f64);
-        Some(BYTES * (weights * (copies + self.members as f64) + values * stars))
-    }
-}
 
 /// Stars to learn from: spectra and their labels.
 #[derive(Debug, Clone)]
@@ -185,6 +78,20 @@ pub struct MemberReport {
     pub epoch: usize,
     /// Every epoch.
     pub curve: LossCurve,
+    /// What came before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretraining: Option<PretrainReport>,
+}
+
+/// How the pretraining of one network went.
+#[derive(Debug, Clone, Serialize)]
+pub struct PretrainReport {
+    /// Model spectra it has seen, each once.
+    pub n_spectra: usize,
+    /// The epoch that was kept, counted from 1.
+    pub epoch: usize,
+    /// Every epoch; validated by model spectra.
+    pub curve: LossCurve,
 }
 
 /// One trained network of an ensemble.
@@ -204,6 +111,8 @@ pub struct Training<'a> {
     pub config: &'a NetworkConfig,
     /// Scaling of the labels, fitted to the training stars.
     pub scaler: &'a LabelScaler,
+    /// A network that has been pretrained, with its input; none to begin with random weights.
+    pub pretrained: Option<Network>,
     /// Rows of the stars that validate; all others train.
     pub validation: &'a [usize],
     /// Seed of the member.
@@ -220,18 +129,19 @@ pub struct Training<'a> {
 
 /// Trains one network.
 ///
-/// Mean, units and components of the input come from the stars that train, as does everything else but the choice of the
-/// epoch.
+/// Mean, units and components of the input come from the stars that train, unless it has been pretrained, as does everything else
+/// but the choice of the epoch.
 ///
 /// # Errors
 /// [`Error::TooFewStars`]; [`Error::Config`] if layers do not fit the grid; errors of the descent.
 pub fn train(stars: &LabelledSpectra, training: Training) -> Result<Member> {
-    let Training { config, scaler, validation, seed, compute, state, observer, progress } = training;
+    let Training { config, scaler, pretrained, validation, seed, compute, state, observer, progress } = training;
     let n_stars = stars.flux.nrows();
     let mut validates = vec![false; n_stars];
     validation.iter().for_each(|row| validates[*row] = true);
     let rows: Vec<usize> = (0..n_stars).filter(|row| !validates[*row]).collect();
-    let needed = config.input.components.as_ref().map_or(2, |components| components.count + 1);
+    let components = config.input.components.as_ref().filter(|_| pretrained.is_none());
+    let needed = components.map_or(2, |components| components.count + 1);
     if rows.len() < needed {
         return Err(Error::TooFewStars {
             stage: "training a network".into(),
@@ -240,50 +150,92 @@ pub fn train(stars: &LabelledSpectra, training: Training) -> Result<Member> {
             remedy: "lower `validation` or `input.components.count`, or give more stars".into(),
         });
     }
-    let recording = compute.autodiff();
     let select = |rows: &[usize]| Stars::new(stars, rows, config, scaler, compute);
     let mut objective = LabelRegression {
         training: select(&rows),
         validation: (!validation.is_empty()).then(|| select(validation)),
         loss: config.loss,
-        augmentation: (config.augment != AugmentSettings::default())
-            .then(|| Augmentation::new(&config.augment, stars.grid, compute)),
+        augmentation: augmentation(config, stars.grid, compute),
         scaler: scaler.clone(),
         seen: None,
     };
-    let input = objective.training.input(&config.input, seed, compute, &recording);
+    let network = match pretrained {
+        Some(network) => network.train(),
+        None => {
+            let learning = Learning { config, scaler, grid: stars.grid, seed, compute };
+            learning.untrained(&objective.training)?
+        }
+    };
     let is_fixed = objective.augmentation.is_none() && !config.input.components.as_ref().is_some_and(|c| c.trainable);
     if is_fixed {
         let Stars { spectra, fill, .. } = &objective.training;
-        objective.seen = Some(input.valid().forward(spectra, fill.clone()));
+        objective.seen = Some(network.input.valid().forward(spectra, fill.clone()));
     }
-    output_of(&config.architecture.layers(), input.shape())
-        .map_err(|problem| Error::Config(format!("layers of the network: {problem}")))?;
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let (n_labels, with_variance) = (scaler.n_labels(), config.loss.needs_variance());
-    let network = Network::new(input, &config.architecture, n_labels, with_variance, &mut random, &recording);
     let state = state.map(|folder| {
         let data = stars.fingerprint(scaler, validation);
         StatePlace { folder: folder.to_path_buf(), data }
     });
     let company = Company { observer, state, progress };
-    let Descended { module: network, curve, epoch } = descend(network, &objective, &config.descent, seed, company)?;
+    let Descended { module: network, curve, epoch } =
+        descend(network, &objective, &config.descent_on_stars(), seed, company)?;
     let residuals = objective.validation.as_ref().map(|stars| stars.residuals(&network));
-    let report = MemberReport { n_training: rows.len(), n_validation: validation.len(), epoch, curve };
-    Ok(Member { network, residuals: residuals.unwrap_or_else(|| Array2::zeros((0, n_labels))), report })
+    let report =
+        MemberReport { n_training: rows.len(), n_validation: validation.len(), epoch, curve, pretraining: None };
+    Ok(Member { network, residuals: residuals.unwrap_or_else(|| Array2::zeros((0, scaler.n_labels()))), report })
+}
+
+/// How training spectra are varied, if they are.
+pub(super) fn augmentation(config: &NetworkConfig, grid: &WavelengthGrid, compute: &Compute) -> Option<Augmentation> {
+    let varies = config.augment != AugmentSettings::default();
+    varies.then(|| Augmentation::new(&config.augment, grid, compute))
+}
+
+/// What a network is to be.
+pub(super) struct Learning<'a> {
+    /// Its settings.
+    pub config: &'a NetworkConfig,
+    /// Scaling of its labels.
+    pub scaler: &'a LabelScaler,
+    /// Grid of its spectra.
+    pub grid: &'a WavelengthGrid,
+    /// Of its random weights.
+    pub seed: u64,
+    /// What computes.
+    pub compute: &'a Compute,
+}
+
+impl Learning<'_> {
+    /// A network with random weights that records operations; mean, unit and components of its input are those of some stars.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if layers do not fit the grid.
+    pub fn untrained(&self, stars: &Stars) -> Result<Network> {
+        let Self { config, scaler, grid, seed, compute } = *self;
+        let recording = compute.autodiff();
+        let input = stars.input(&config.input, seed, compute, &recording);
+        output_of(&config.architecture.layers(), input.shape())
+            .map_err(|problem| Error::Config(format!("layers of the network: {problem}")))?;
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (n_labels, with_variance) = (scaler.n_labels(), config.loss.needs_variance());
+        let (architecture, wavelength) = (&config.architecture, &grid.wavelength);
+        Ok(Network::new(input, architecture, wavelength, n_labels, with_variance, &mut random, &recording))
+    }
 }
 
 /// Some stars as tensors.
-struct Stars {
-    spectra: SpectraBatch,
+pub(super) struct Stars {
+    /// Their spectra.
+    pub spectra: SpectraBatch,
     fill: Option<Tensor<2>>,
-    targets: Targets,
+    /// Their labels.
+    pub targets: Targets,
     /// Scaled labels on the host; NaN where missing.
     scaled_labels: Array2<f64>,
 }
 
 impl Stars {
-    fn new(
+    /// These rows of some stars.
+    pub fn new(
         stars: &LabelledSpectra,
         rows: &[usize],
         config: &NetworkConfig,
@@ -313,6 +265,25 @@ impl Stars {
             variance: tensor(&variance),
         };
         Self { spectra, fill, targets, scaled_labels }
+    }
+
+    /// What a network, on a device that records nothing, makes of them.
+    pub fn validation(&self, network: &Network, loss: Loss, scaler: &LabelScaler) -> Validation {
+        let output = network.forward(&self.spectra, self.fill.clone(), Drops::None);
+        let shape = self.scaled_labels.raw_dim();
+        let estimates = Array2::from_shape_vec(shape, to_f64(output.labels.clone()));
+        let estimates = scaler.unscale(estimates.expect("one estimate per star and label").view());
+        let references = scaler.unscale(self.scaled_labels.view());
+        let column = |matrix: ArrayView2<f64>, k: usize| matrix.column(k).to_vec();
+        let label = |(k, name): (usize, &String)| ValidationLabel {
+            name: name.clone(),
+            estimate: column(estimates.view(), k),
+            reference: column(references.view(), k),
+        };
+        Validation {
+            loss: to_f64(loss.mean(output, self.targets.clone()))[0],
+            labels: scaler.names.iter().enumerate().map(label).collect(),
+        }
     }
 
     /// Mean, unit and components of these stars' spectra.
@@ -374,41 +345,36 @@ impl Objective<Network> for LabelRegression {
         let Stars { spectra, fill, targets, .. } = &self.training;
         let rows = indices(rows, &spectra.flux.device());
         let of_rows = |all: &Tensor<2>| all.clone().select(0, rows.clone());
-        let recorded = |tensor: Tensor<2>| Tensor::<2>::from_inner(tensor);
         let targets = Targets {
-            labels: recorded(of_rows(&targets.labels)),
-            known: recorded(of_rows(&targets.known)),
-            variance: recorded(of_rows(&targets.variance)),
+            labels: of_rows(&targets.labels),
+            known: of_rows(&targets.known),
+            variance: of_rows(&targets.variance),
         };
         if let Some(seen) = &self.seen {
             let seen = Tensor::<3>::from_inner(seen.clone().select(0, rows));
-            return self.loss.mean(network.read(seen, Drops::Random), targets);
+            return self.loss.mean(network.read(seen, Drops::Random), recorded(targets));
         }
         let mut spectra = SpectraBatch { flux: of_rows(&spectra.flux), ivar: of_rows(&spectra.ivar) };
         if let Some(augmentation) = &self.augmentation {
             spectra = augmentation.apply(spectra, random);
         }
-        let fill = fill.as_ref().map(|fill| recorded(of_rows(fill)));
-        let spectra = SpectraBatch { flux: recorded(spectra.flux), ivar: recorded(spectra.ivar) };
-        self.loss.mean(network.forward(&spectra, fill, Drops::Random), targets)
+        let fill = fill.as_ref().map(|fill| Tensor::from_inner(of_rows(fill)));
+        self.loss.mean(network.forward(&recorded_spectra(spectra), fill, Drops::Random), recorded(targets))
     }
 
     fn validate(&self, network: &Network) -> Option<Validation> {
-        let stars = self.validation.as_ref()?;
-        let output = network.forward(&stars.spectra, stars.fill.clone(), Drops::None);
-        let shape = stars.scaled_labels.raw_dim();
-        let estimates = Array2::from_shape_vec(shape, to_f64(output.labels.clone()));
-        let estimates = self.scaler.unscale(estimates.expect("one estimate per star and label").view());
-        let references = self.scaler.unscale(stars.scaled_labels.view());
-        let column = |matrix: ArrayView2<f64>, k: usize| matrix.column(k).to_vec();
-        let label = |(k, name): (usize, &String)| ValidationLabel {
-            name: name.clone(),
-            estimate: column(estimates.view(), k),
-            reference: column(references.view(), k),
-        };
-        Some(Validation {
-            loss: to_f64(self.loss.mean(output, stars.targets.clone()))[0],
-            labels: self.scaler.names.iter().enumerate().map(label).collect(),
-        })
+        self.validation.as_ref().map(|stars| stars.validation(network, self.loss, &self.scaler))
     }
+}
+
+/// Labels to learn where operations are recorded.
+pub(super) fn recorded(targets: Targets) -> Targets {
+    let Targets { labels, known, variance } = targets;
+    let recorded = |tensor: Tensor<2>| Tensor::<2>::from_inner(tensor);
+    Targets { labels: recorded(labels), known: recorded(known), variance: recorded(variance) }
+}
+
+/// Spectra where operations are recorded.
+pub(super) fn recorded_spectra(spectra: SpectraBatch) -> SpectraBatch {
+    SpectraBatch { flux: Tensor::from_inner(spectra.flux), ivar: Tensor::from_inner(spectra.ivar) }
 }

@@ -9,8 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Preparation, TrainedCannon};
-use super::label_regression::NetworkConfig;
 use super::model_file;
+use super::network_config::NetworkConfig;
 use super::weights::{self, MODEL_FILE};
 use crate::data::files;
 use crate::device::Compute;
@@ -125,7 +125,7 @@ impl TrainedNetwork {
             .map_err(|problem| failed(format!("{MODEL_FILE}: layers of the network: {problem}")))?;
         // Before memory is asked for them.
         weights::open(folder, (n_weights * file.config.members as f64) as u128)?;
-        let template = blank(&file.config, n_pixels, n_labels, compute)
+        let template = blank(&file.config, &file.preparation.grid.wavelength, n_labels, compute)
             .map_err(|problem| failed(format!("{MODEL_FILE}: {problem}")))?;
         let template = Ensemble { members: vec![template; file.config.members] };
         let ensemble = weights::load(folder, template, compute)?;
@@ -149,7 +149,8 @@ impl TrainedNetwork {
 }
 
 /// A network of the right shapes, to be given its weights.
-fn blank(config: &NetworkConfig, n_pixels: usize, n_labels: usize, compute: &Compute) -> Result<Network, String> {
+fn blank(config: &NetworkConfig, wavelength: &[f64], n_labels: usize, compute: &Compute) -> Result<Network, String> {
+    let n_pixels = wavelength.len();
     let zeros = |shape: [usize; 2]| Param::from_tensor(compute.tensor_f32(vec![0.0; shape[0] * shape[1]], shape));
     let input = SpectrumInput {
         mean: zeros([1, n_pixels]),
@@ -159,5 +160,6 @@ fn blank(config: &NetworkConfig, n_pixels: usize, n_labels: usize, compute: &Com
     };
     output_of(&config.architecture.layers(), input.shape())?;
     let mut random = ChaCha8Rng::seed_from_u64(0);
-    Ok(Network::new(input, &config.architecture, n_labels, config.loss.needs_variance(), &mut random, compute))
+    let with_variance = config.loss.needs_variance();
+    Ok(Network::new(input, &config.architecture, wavelength, n_labels, with_variance, &mut random, compute))
 }

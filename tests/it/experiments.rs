@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use maury::experiment::load::Experiment;
-use maury::models::network::layers::{Shape, output_of};
-use maury::training::label_regression::NetworkConfig;
+use maury::models::network::layers::output_of;
+use maury::models::network::shape::Shape;
+use maury::training::network_config::NetworkConfig;
 
 #[test]
 fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {

@@ -41,6 +41,7 @@ mod own_kind;
 mod posterior;
 mod posterior_cli;
 mod precision;
+mod pretrained;
 mod real_data;
 mod regression;
 mod report;

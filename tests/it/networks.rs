@@ -17,8 +17,9 @@ use maury::spectra::labels::LabelScaler;
 use maury::spectra::pixmask::PixmaskSettings;
 use maury::spectra::quality::star_flags;
 use maury::training::checkpoint::{Preparation, TrainedCannon};
-use maury::training::label_regression::{LabelledSpectra, NetworkConfig, Training, train};
+use maury::training::label_regression::{LabelledSpectra, Training, train};
 use maury::training::network_checkpoint::TrainedNetwork;
+use maury::training::network_config::NetworkConfig;
 use maury::training::observer::Unwatched;
 use ndarray::{Array2, s};
 use ndarray_npy::WriteNpyExt;
@@ -45,6 +46,10 @@ fn configs() -> Vec<(&'static str, NetworkConfig)> {
             "bayesian",
             "architecture.bayesian = { filters = [2, 4], kernel = 5, pool = 3, hidden = [32], dropout = 0.05 }\n\
              loss.gaussian = {}\ndropout_samples = 20",
+        ),
+        (
+            "transformer",
+            "architecture.transformer = { patch = 12, width = 16, blocks = 1, heads = 2, hidden = 16, dropout = 0.02 }",
         ),
         (
             "layers",
@@ -81,6 +86,7 @@ fn trained(config: &NetworkConfig, truth: &Truth, compute: &Compute, missing: bo
         let training = Training {
             config,
             scaler: &scaler(),
+            pretrained: None,
             validation: &validation,
             seed: seed as u64,
             compute,
@@ -216,13 +222,18 @@ fn architectures_say_what_does_not_fit() {
         let config: NetworkConfig = toml::from_str(&format!("architecture.layers = [{text}]")).unwrap();
         config.architecture
     };
-    use maury::models::network::layers::{Shape, output_of};
+    use maury::models::network::layers::output_of;
+    use maury::models::network::shape::Shape;
     let refusal = |text: &str| {
         output_of(&layers(text).layers(), Shape::Sequence { channels: 2, length: 50 }).unwrap_err().to_string()
     };
     assert!(refusal("{ conv = { filters = 2, kernel = 60 } }").contains("does not fit into 50 pixels"));
     assert!(refusal("{ dense = { width = 4 } }, { max-pool = { size = 2 } }").contains("pixels in order"));
     assert!(refusal("{ dense = { width = 0 } }").contains("at least 1"));
+    assert!(refusal("{ attention = { patch = 60 } }").contains("a patch of 60 does not fit into 50 pixels"));
+    assert!(refusal("{ attention = { width = 30, heads = 4 } }").contains("30 is none of 4"));
+    assert!(refusal("{ attention = { dropout = 1.0 } }").contains("below 1"));
+    assert!(refusal("{ dense = { width = 4 } }, { attention = {} }").contains("attention needs pixels in order"));
     assert!(refusal("{ dropout = { rate = 1.0 } }").contains("below 1"));
     assert!(refusal("{ residual = { layers = [{ max-pool = { size = 2 } }] } }").contains("pool after it"));
 }

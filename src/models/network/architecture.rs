@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attention::AttentionConfig;
 use super::layers::LayerConfig;
 
 /// `[models.<name>.network.architecture]`.
@@ -19,6 +20,8 @@ pub enum Architecture {
     /// A small convolutional network with dropout everywhere, to be sampled: the form of Leung & Bovy 2019 (MNRAS 483,
     /// 3255, section 3), who let it give a variance beside every label.
     Bayesian(Bayesian),
+    /// Patches of pixels that attend to each other: an encoder (Vaswani et al. 2017) of patches (Dosovitskiy et al. 2021).
+    Transformer(AttentionConfig),
     /// Layers in the order written.
     Layers(Vec<LayerConfig>),
 }
@@ -154,6 +157,7 @@ impl Architecture {
                 let dense = net.hidden.iter().flat_map(|width| [Dense { width: *width }, Relu, dropout()]);
                 convolutions.chain([MaxPool { size: net.pool }]).chain(dense).collect()
             }
+            Self::Transformer(attention) => vec![LayerConfig::Attention(attention.clone())],
             Self::Layers(layers) => layers.clone(),
         }
     }
@@ -161,7 +165,8 @@ impl Architecture {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layers::{Shape, output_of};
+    use super::super::layers::output_of;
+    use super::super::shape::Shape;
     use super::*;
 
     /// What each makes of an APOGEE spectrum with a mask channel: numbers per star before the head.
@@ -174,5 +179,6 @@ mod tests {
         assert_eq!(width(Architecture::Starnet(Starnet::default())), Shape::Vector(128));
         assert_eq!(width(Architecture::ResidualCnn(ResidualCnn::default())), Shape::Vector(128));
         assert_eq!(width(Architecture::Bayesian(Bayesian::default())), Shape::Vector(96));
+        assert_eq!(width(Architecture::Transformer(AttentionConfig::default())), Shape::Vector(64));
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::Shape;
+use super::shape::Shape;
 use crate::spectra::batch::SpectraBatch;
 
 /// `[models.<name>.network.input]`.
@@ -81,6 +81,12 @@ impl SpectrumInput {
             }
             None => deviation.unsqueeze_dim(1),
         }
+    }
+
+    /// Which pixels carry no information, [n_stars, n_pixels], as the mask channel of what [`Self::forward`] made says.
+    pub fn masked_pixels(&self, input: &Tensor<3>) -> Option<Tensor<2, Bool>> {
+        let has_channel = self.mask_channel && self.components.is_none();
+        has_channel.then(|| input.clone().narrow(1, 1, 1).flatten::<2>(1, 2).greater_elem(0.5))
     }
 
     /// The shape of it for one star.

@@ -1,13 +1,17 @@
 //! The layers a network is composed of: what a configuration says, and the Burn modules it becomes.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::conv::Conv1d;
 use burn::nn::pool::{AvgPool1d, AvgPool1dConfig, MaxPool1d, MaxPool1dConfig};
-use burn::nn::{GroupNorm, Linear, PaddingConfig1d};
-use burn::tensor::{Distribution, Tensor, activation};
-use rand::{Rng, RngExt};
+use burn::nn::{GroupNorm, Linear};
+use burn::tensor::{Tensor, activation};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::attention::{AttentionConfig, Encoder};
+use super::first_weights::{convolution, dense, norm};
+use super::pass::Pass;
+use super::shape::{Shape, Size, at_least_one, width_of};
 use crate::device::Compute;
 
 /// One entry of `layers` in an experiment: `{ dense = { width = 256 } }`, `"relu"`, ...
@@ -54,6 +58,8 @@ pub enum LayerConfig {
         /// Part that is set to nil.
         rate: f64,
     },
+    /// Patches of neighbouring pixels that attend to each other; wholly masked ones do not take part. Ends in one vector.
+    Attention(AttentionConfig),
     /// What some layers make of the input, added to a linear map of the input (or to itself, where the shape is the same).
     Residual {
         /// The layers.
@@ -63,42 +69,6 @@ pub enum LayerConfig {
 
 fn one() -> usize {
     1
-}
-
-/// Shape of what a layer passes on for one star.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// Numbers in no order.
-    Vector(usize),
-    /// Channels along the spectrum.
-    Sequence {
-        /// Number of channels.
-        channels: usize,
-        /// Pixels, or what pooling left of them.
-        length: usize,
-    },
-}
-
-impl Shape {
-    /// Numbers per star.
-    pub fn size(self) -> usize {
-        match self {
-            Self::Vector(width) => width,
-            Self::Sequence { channels, length } => channels * length,
-        }
-    }
-}
-
-/// Outputs of a layer beyond which it would be a slip of the pen.
-const MOST_WIDTH: usize = 65_536;
-
-/// What layers take of memory, counted in numbers; real ones, which do not overflow.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Size {
-    /// Weights.
-    pub weights: f64,
-    /// Values that pass from layer to layer for each star.
-    pub values: f64,
 }
 
 /// What several layers take of memory, and what comes out of them.
@@ -122,6 +92,7 @@ impl LayerConfig {
         let size = match self {
             Self::Dense { width } => own(dense(*width)),
             Self::Conv { filters, kernel, .. } => own(convolution(*kernel, *filters)),
+            Self::Attention(attention) => attention.size(input),
             Self::Norm => own(2.0 * number(input.dims().0)),
             Self::Residual { layers } => {
                 let (inner, _) = size_of(layers, input)?;
@@ -142,24 +113,10 @@ impl LayerConfig {
     /// # Errors
     /// What is wrong with the layer, or with its place.
     pub fn output(&self, input: Shape) -> Result<Shape, String> {
-        let sequence = |what: &str| match input {
-            Shape::Sequence { channels, length } => Ok((channels, length)),
-            Shape::Vector(_) => {
-                Err(format!("{what} needs pixels in order; after a dense layer or components there are none"))
-            }
-        };
-        let at_least_one = |value: usize, name: &str| match value {
-            0 => Err(format!("{name} must be at least 1")),
-            _ => Ok(value),
-        };
-        let width_of = |value: usize, name: &str| match at_least_one(value, name)? {
-            value if value > MOST_WIDTH => Err(format!("{name} must be at most {MOST_WIDTH}")),
-            value => Ok(value),
-        };
         match self {
             Self::Dense { width } => Ok(Shape::Vector(width_of(*width, "width of a dense layer")?)),
             Self::Conv { filters, kernel, stride } => {
-                let (_, length) = sequence("conv")?;
+                let (_, length) = input.sequence("conv")?;
                 width_of(*filters, "filters of a conv layer")?;
                 if at_least_one(*kernel, "kernel of a conv layer")? > length {
                     return Err(format!("a kernel of {kernel} does not fit into {length} pixels"));
@@ -168,7 +125,7 @@ impl LayerConfig {
                 Ok(Shape::Sequence { channels: *filters, length: length.div_ceil(*stride) })
             }
             Self::MaxPool { size } | Self::MeanPool { size } => {
-                let (channels, length) = sequence("a pool")?;
+                let (channels, length) = input.sequence("a pool")?;
                 match length / at_least_one(*size, "size of a pool")? {
                     0 => Err(format!("a pool of {size} does not fit into {length} pixels")),
                     length => Ok(Shape::Sequence { channels, length }),
@@ -177,6 +134,7 @@ impl LayerConfig {
             Self::Norm | Self::Relu | Self::Gelu | Self::Silu | Self::Tanh => Ok(input),
             Self::Dropout { rate } if (0.0..1.0).contains(rate) => Ok(input),
             Self::Dropout { .. } => Err("rate of a dropout layer must be from 0 to below 1".into()),
+            Self::Attention(attention) => Ok(Shape::Vector(attention.output(input)?)),
             Self::Residual { layers } => {
                 let output = output_of(layers, input)?;
                 let length = |shape: Shape| match shape {
@@ -190,6 +148,15 @@ impl LayerConfig {
             }
         }
     }
+}
+
+/// Whether any of several layers attends to patches.
+pub fn attend(layers: &[LayerConfig]) -> bool {
+    layers.iter().any(|layer| match layer {
+        LayerConfig::Attention(_) => true,
+        LayerConfig::Residual { layers } => attend(layers),
+        _ => false,
+    })
 }
 
 /// What comes out of several layers.
@@ -217,6 +184,8 @@ pub enum Layer {
     Elementwise(Elementwise),
     /// See [`LayerConfig::Dropout`].
     Dropout(Dropout),
+    /// See [`LayerConfig::Attention`].
+    Attention(Encoder),
     /// See [`LayerConfig::Residual`].
     Residual(Residual),
 }
@@ -250,21 +219,18 @@ pub struct Residual {
     past: Vec<Layer>,
 }
 
-/// Whether dropout layers drop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drops {
-    /// Nothing is dropped: the network's one answer.
-    None,
-    /// In training, and for every sample of Monte-Carlo dropout.
-    Random,
-}
-
 impl Layer {
-    /// Makes a layer with random weights, and the shape of what it passes on.
+    /// Makes a layer with random weights, and the shape of what it passes on. `wavelength`, `[n_pixels]`, is that of the spectrum.
     ///
     /// # Panics
     /// If the layer does not fit its input; [`LayerConfig::output`] tells.
-    pub fn new(config: &LayerConfig, input: Shape, random: &mut impl Rng, compute: &Compute) -> (Self, Shape) {
+    pub fn new(
+        config: &LayerConfig,
+        input: Shape,
+        wavelength: &[f64],
+        random: &mut impl Rng,
+        compute: &Compute,
+    ) -> (Self, Shape) {
         let output = config.output(input).expect("the configuration was checked");
         let elementwise = |function| Self::Elementwise(Elementwise { function });
         let layer = match config {
@@ -281,8 +247,11 @@ impl Layer {
             LayerConfig::Silu => elementwise(Function::Silu),
             LayerConfig::Tanh => elementwise(Function::Tanh),
             LayerConfig::Dropout { rate } => Self::Dropout(Dropout { rate: *rate }),
+            LayerConfig::Attention(attention) => {
+                Self::Attention(Encoder::new(attention, input, wavelength, random, compute))
+            }
             LayerConfig::Residual { layers } => {
-                let (layers, _) = stack(layers, input, random, compute);
+                let (layers, _) = stack(layers, input, wavelength, random, compute);
                 let past = (output != input).then(|| match output {
                     Shape::Vector(width) => Self::Dense(dense(input.size(), width, 1.0, random, compute)),
                     Shape::Sequence { channels, .. } => {
@@ -296,7 +265,7 @@ impl Layer {
     }
 
     /// What the layer makes of its input.
-    pub fn forward(&self, input: Tensor<3>, drops: Drops) -> Tensor<3> {
+    pub fn forward(&self, input: Tensor<3>, pass: &Pass) -> Tensor<3> {
         match self {
             Self::Dense(linear) => linear.forward(input.flatten::<2>(1, 2)).unsqueeze_dim(1),
             Self::Conv(conv) => conv.forward(input),
@@ -309,33 +278,26 @@ impl Layer {
                 Function::Silu => activation::silu(input),
                 Function::Tanh => activation::tanh(input),
             },
-            Self::Dropout(Dropout { rate }) if drops == Drops::Random && *rate > 0.0 => {
-                let kept = 1.0 - rate;
-                let mask = input.random_like(Distribution::Bernoulli(kept));
-                input * mask / kept
-            }
-            Self::Dropout(_) => input,
+            Self::Dropout(Dropout { rate }) => pass.dropped(input, *rate),
+            Self::Attention(encoder) => encoder.forward(input, pass),
             Self::Residual(Residual { layers, past }) => {
-                through(layers, input.clone(), drops) + through(past, input, drops)
+                through(layers, input.clone(), pass) + through(past, input, pass)
             }
-        }
-    }
-}
-
-impl Shape {
-    fn dims(self) -> (usize, usize) {
-        match self {
-            Self::Vector(width) => (1, width),
-            Self::Sequence { channels, length } => (channels, length),
         }
     }
 }
 
 /// Layers with random weights, one after the other, and the shape of what the last passes on.
-pub fn stack(configs: &[LayerConfig], input: Shape, random: &mut impl Rng, compute: &Compute) -> (Vec<Layer>, Shape) {
+pub fn stack(
+    configs: &[LayerConfig],
+    input: Shape,
+    wavelength: &[f64],
+    random: &mut impl Rng,
+    compute: &Compute,
+) -> (Vec<Layer>, Shape) {
     let mut shape = input;
     let mut next = |config| {
-        let (layer, output) = Layer::new(config, shape, random, compute);
+        let (layer, output) = Layer::new(config, shape, wavelength, random, compute);
         shape = output;
         layer
     };
@@ -344,46 +306,6 @@ pub fn stack(configs: &[LayerConfig], input: Shape, random: &mut impl Rng, compu
 }
 
 /// What several layers make of an input.
-pub fn through(layers: &[Layer], input: Tensor<3>, drops: Drops) -> Tensor<3> {
-    layers.iter().fold(input, |values, layer| layer.forward(values, drops))
-}
-
-/// A dense layer whose weights have variance `gain / n_inputs`: 2 keeps the signal's size through a ReLU (He et al. 2015).
-pub fn dense(n_inputs: usize, width: usize, gain: f64, random: &mut impl Rng, compute: &Compute) -> Linear {
-    let weight = uniform(n_inputs * width, gain / n_inputs as f64, random);
-    Linear {
-        weight: Param::from_tensor(compute.tensor_f32(weight, [n_inputs, width])),
-        bias: Some(Param::from_tensor(compute.tensor_f32(vec![0.0; width], [width]))),
-    }
-}
-
-fn convolution([inputs, filters, kernel, stride]: [usize; 4], random: &mut impl Rng, compute: &Compute) -> Conv1d {
-    let weight = uniform(filters * inputs * kernel, 2.0 / (inputs * kernel) as f64, random);
-    Conv1d {
-        weight: Param::from_tensor(compute.tensor_f32(weight, [filters, inputs, kernel])),
-        bias: Some(Param::from_tensor(compute.tensor_f32(vec![0.0; filters], [filters]))),
-        stride,
-        kernel_size: kernel,
-        dilation: 1,
-        groups: 1,
-        padding: PaddingConfig1d::Explicit((kernel - 1) / 2, kernel / 2),
-    }
-}
-
-fn norm(channels: usize, compute: &Compute) -> GroupNorm {
-    let constant = |value: f32| Some(Param::from_tensor(compute.tensor_f32(vec![value; channels], [channels])));
-    GroupNorm {
-        gamma: constant(1.0),
-        beta: constant(0.0),
-        num_groups: 1,
-        num_channels: channels,
-        epsilon: 1e-5,
-        affine: true,
-    }
-}
-
-/// Uniform deviates about 0.
-fn uniform(count: usize, variance: f64, random: &mut impl Rng) -> Vec<f32> {
-    let bound = (3.0 * variance).sqrt() as f32;
-    (0..count).map(|_| random.random_range(-bound..bound)).collect()
+pub fn through(layers: &[Layer], input: Tensor<3>, pass: &Pass) -> Tensor<3> {
+    layers.iter().fold(input, |values, layer| layer.forward(values, pass))
 }

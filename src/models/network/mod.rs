@@ -1,8 +1,12 @@
 //! Networks that read labels straight off a spectrum: the discriminative direction.
 
 pub mod architecture;
+pub mod attention;
+mod first_weights;
 pub mod input;
 pub mod layers;
+pub mod pass;
+pub mod shape;
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -12,8 +16,10 @@ use rand::Rng;
 use crate::device::Compute;
 use crate::spectra::batch::SpectraBatch;
 use architecture::Architecture;
+use first_weights::dense;
 use input::SpectrumInput;
-use layers::{Drops, Layer, dense, stack, through};
+use layers::{Layer, stack, through};
+use pass::{Drops, Pass};
 
 /// Smallest and largest logarithm of a variance (of scaled labels) that a network may give.
 const LN_VARIANCE: (f64, f64) = (-14.0, 6.0);
@@ -39,10 +45,12 @@ pub struct NetworkOutput {
 }
 
 impl Network {
-    /// A network with random weights that begins by answering near 0: the mean labels of the training stars.
+    /// A network for spectra of these wavelengths, `[n_pixels]`, with random weights; it begins by answering near 0: the mean
+    /// labels of the training stars.
     pub fn new(
         input: SpectrumInput,
         architecture: &Architecture,
+        wavelength: &[f64],
         n_labels: usize,
         with_variance: bool,
         random: &mut impl Rng,
@@ -50,7 +58,7 @@ impl Network {
     ) -> Self {
         /// Variance of the first answers.
         const FIRST_GAIN: f64 = 0.1;
-        let (layers, shape) = stack(&architecture.layers(), input.shape(), random, compute);
+        let (layers, shape) = stack(&architecture.layers(), input.shape(), wavelength, random, compute);
         let n_outputs = if with_variance { 2 * n_labels } else { n_labels };
         Self { input, layers, head: dense(shape.size(), n_outputs, FIRST_GAIN, random, compute), n_labels }
     }
@@ -72,7 +80,8 @@ impl Network {
 
     /// Labels from what [`SpectrumInput::forward`] made of spectra, [n_stars, channels, length].
     pub fn read(&self, input: Tensor<3>, drops: Drops) -> NetworkOutput {
-        let top = through(&self.layers, input, drops);
+        let masked = self.input.masked_pixels(&input);
+        let top = through(&self.layers, input, &Pass { drops, masked });
         let output = self.head.forward(top.flatten::<2>(1, 2));
         let n_labels = self.n_labels;
         if !self.with_variance() {

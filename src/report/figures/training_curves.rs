@@ -202,7 +202,7 @@ mod tests {
             robust_scatter: scatter(epoch),
         };
         let curve = (1..=n_epochs).map(record).collect();
-        MemberReport { n_training: 80, n_validation: 20, epoch: n_epochs / 2 + 1, curve }
+        MemberReport { n_training: 80, n_validation: 20, epoch: n_epochs / 2 + 1, curve, pretraining: None }
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     nuisances(page, run);
     anchors(page, run);
+    pretrained(page, run);
     ends::worst(page, run);
     not_described(page, run);
     if run.facts().has("settings.data.mock") {
@@ -122,6 +123,25 @@ fn anchors(page: &mut Page, run: &Run) {
                 of("linear"),
                 of("quadratic"),
                 of("hidden"),
+            )],
+        );
+    }
+}
+
+/// What networks learned before they saw the survey.
+fn pretrained(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    for model in run.models() {
+        let path = format!("models.{model}.training.0.members.0");
+        if !facts.has(&format!("{path}.pretraining")) {
+            continue;
+        }
+        page.tell(
+            &facts,
+            &[&format!(
+                "{model} learned from {{{path}.pretraining.n_spectra}} model spectra, no two of them alike, and then from \
+                 {{{path}.n_training}} stars of the survey, in steps of {{settings.models.{model}.network.pretrain.finetune}} \
+                 of the size that a network from nothing would take."
             )],
         );
     }
