@@ -43,6 +43,7 @@ mod posterior_cli;
 mod precision;
 mod real_data;
 mod regression;
+mod repeats;
 mod report;
 mod spectrum_files;
 mod support;
