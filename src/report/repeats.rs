@@ -10,6 +10,9 @@ use crate::findings::repeats::outcome::{
 use crate::report::label_title;
 use crate::spectra::labels::unit;
 
+/// A ratio known to better than this factor is a measurement.
+const CLOSE: f64 = 2.0;
+
 /// What was looked at; a table of all labels and bins; a paragraph for each label.
 pub fn text(repeats: &Repeats) -> String {
     let labels = || repeats.label_names.iter().filter_map(|name| Some((name, repeats.labels.get(name)?)));
@@ -63,15 +66,19 @@ fn ratio(measured: &Measured) -> String {
 pub fn subject(repeats: &Repeats) -> String {
     let stars = counted(repeats.n_stars, "star");
     let mut text = format!("{} of {stars} held against each other; ", counted(repeats.n_used, "visit"));
-    text += &words(repeats.n_visits, &repeats.left_out);
+    text += &match repeats.n_used == repeats.n_visits {
+        true => "none left out".into(),
+        false => words(repeats.n_visits, &repeats.left_out),
+    };
     let level = percent(repeats.interval_level);
     text += &match repeats.statistic {
         Statistic::Robust => format!(
-            ".\nscatter: 1.4826 x median deviation of a visit from its star's mean; intervals: {level} of resamples of the stars"
+            ".\nscatter: 1.4826 x median deviation of a visit from its star's mean; errors: medians; intervals: {level} of resamples of \
+             the stars"
         ),
         Statistic::Standard => format!(
-            ".\nscatter: standard deviation of a visit about its star's mean; intervals: {level} by chi^2, as fewer than {FEWEST_STARS} stars \
-             bear no resamples"
+            ".\nscatter: standard deviation of a visit about its star's mean; errors: root mean squares; intervals: {level} by chi^2, as \
+             fewer than {FEWEST_STARS} stars bear no resamples"
         ),
     };
     text
@@ -80,9 +87,11 @@ pub fn subject(repeats: &Repeats) -> String {
 /// What was found of one label.
 pub fn paragraph(name: &str, found: &LabelRepeats) -> String {
     let all = &found.all;
-    let quantity = |value: f64| format!("{} {}", in_unit(value, unit(name)), unit(name)).trim_end().to_string();
+    let with_unit = |text: String| format!("{text} {}", unit(name)).trim_end().to_string();
+    let quantity = |value: f64| with_unit(in_unit(value, unit(name)));
+    let between = |of: &Measured| with_unit(format!("{} {}", in_unit(of.value, unit(name)), interval(of, unit(name))));
     let at = all.snr.map_or(String::new(), |snr| format!(" at a median SNR of {snr:.0}"));
-    let mut text = format!("{}: visits of a star scatter by {}{at}", label_title(name), quantity(all.scatter.value));
+    let mut text = format!("{}: visits of a star scatter by {}{at}", label_title(name), between(&all.scatter));
     text += &match &all.formal {
         None => "; the model gives no formal errors.".to_string(),
         Some(Claimed { error, pull }) => formal(&quantity(*error), pull),
@@ -91,7 +100,7 @@ pub fn paragraph(name: &str, found: &LabelRepeats) -> String {
         text += &calibrated(&quantity(*error), pull, found, &quantity);
     }
     if let Some(growth) = &found.growth {
-        text += &grown(growth, &quantity);
+        text += &grown(growth, &quantity, &between);
     }
     text
 }
@@ -99,7 +108,10 @@ pub fn paragraph(name: &str, found: &LabelRepeats) -> String {
 fn formal(error: &str, pull: &Measured) -> String {
     let times = ratio(pull);
     match pull.verdict() {
-        Verdict::Alike => format!(", as formal errors say ({error}; {times} of them)."),
+        Verdict::Alike if pull.interval.1 < CLOSE * pull.interval.0 => {
+            format!(", as formal errors say ({error}; {times} of them).")
+        }
+        Verdict::Alike => format!("; formal errors ({error}) may be right: {times} of them."),
         Verdict::Larger => format!(
             ", {times} times their formal errors ({error}): there is more noise than the errors of the flux tell, or it is correlated."
         ),
@@ -118,8 +130,8 @@ fn calibrated(error: &str, pull: &Measured, found: &LabelRepeats, quantity: &dyn
             ratio(pull)
         ),
         (Verdict::Smaller, Some(rest), Some(share)) => format!(
-            " Of the square of their calibrated errors ({error}) noise is {} [{}, {}]; the other {rest} are the same in every visit: no \
-             repetition makes them less.",
+            " Of the square of their calibrated errors ({error}) noise is {} [{}, {}]; the other {rest}, if they are right, are the same \
+             in every visit: no repetition makes them less.",
             percent(share.value),
             percent(share.interval.0),
             percent(share.interval.1)
@@ -128,22 +140,18 @@ fn calibrated(error: &str, pull: &Measured, found: &LabelRepeats, quantity: &dyn
     }
 }
 
-fn grown(growth: &Growth, quantity: &dyn Fn(f64) -> String) -> String {
+fn grown(growth: &Growth, quantity: &dyn Fn(f64) -> String, between: &dyn Fn(&Measured) -> String) -> String {
     let (low, high) = growth.snr;
-    let Measured { value, interval } = growth.scatter;
-    let mut text = format!(
-        " From SNR {high:.0} to {low:.0} visits add {} [{}, {}] in quadrature",
-        quantity(value),
-        quantity(interval.0),
-        quantity(interval.1)
-    );
+    let added = between(&growth.scatter);
+    let mut text = format!(" From SNR {high:.0} to {low:.0} visits add {added} in quadrature");
     if let Some(formal) = growth.formal {
         text += &format!(", formal errors {}", quantity(formal));
     }
     let Some((calibrated, ratio)) = growth.calibrated.zip(growth.of_calibrated) else { return text + "." };
     text += &format!(", calibrated ones {}", quantity(calibrated));
     text + match ratio.verdict() {
-        Verdict::Alike => ": they know what noise does.",
+        Verdict::Alike if ratio.interval.1 < CLOSE * ratio.interval.0 => ": they know what noise does.",
+        Verdict::Alike => ", which may be what noise does.",
         Verdict::Smaller => ": they take low SNR to be worse than it is.",
         Verdict::Larger => ": they take low SNR to be better than it is.",
     }
@@ -189,9 +197,9 @@ mod tests {
     fn a_paragraph_says_what_was_found_and_no_more() {
         let loud = paragraph("teff", &found(1.6, 0.2));
         for words in [
-            "Teff: visits of a star scatter by 10.0 K at a median SNR of 67, 1.60 [1.52, 1.68] times their formal errors (6.2 K)",
-            "noise is 4% [4%, 4%]; the other 49.0 K are the same in every visit",
-            "From SNR 150 to 30 visits add 16.5 K [14.8 K, 18.1 K] in quadrature, formal errors 12.0 K, calibrated ones 75.0 K: they take \
+            "Teff: visits of a star scatter by 10.0 [9.0, 11.0] K at a median SNR of 67, 1.60 [1.52, 1.68] times their formal errors (6.2 K)",
+            "noise is 4% [4%, 4%]; the other 49.0 K, if they are right, are the same in every visit",
+            "From SNR 150 to 30 visits add 16.5 [14.8, 18.1] K in quadrature, formal errors 12.0 K, calibrated ones 75.0 K: they take \
              low SNR to be worse than it is.",
         ] {
             assert!(loud.contains(words), "`{words}` not said in: {loud}");
@@ -206,11 +214,15 @@ mod tests {
             honest.contains("as formal errors say") && honest.contains("are too small for single visits"),
             "{honest}"
         );
+        let mut few = found(0.5, 0.2);
+        few.all.formal = Some(Claimed { error: 13.3, pull: Measured { value: 0.5, interval: (0.26, 3.13) } });
+        let said = paragraph("teff", &few);
+        assert!(said.contains("; formal errors (13.3 K) may be right: 0.50 [0.26, 3.13] of them"), "{said}");
         let mut alone = found(1.0, 0.2);
         (alone.all.formal, alone.all.calibrated, alone.growth, alone.all.snr) = (None, None, None, None);
         assert_eq!(
             paragraph("fe_h", &alone),
-            "[Fe/H]: visits of a star scatter by 10.0000 dex; the model gives no formal errors."
+            "[Fe/H]: visits of a star scatter by 10.0000 [9.0000, 11.0000] dex; the model gives no formal errors."
         );
     }
 }

@@ -156,7 +156,7 @@ fn label_repeats(
             }
         })
     };
-    let bin = |group: usize| repeat_bin(visits, &groups[group], k, |kind| measured(group, kind));
+    let bin = |group: usize| repeat_bin(visits, &groups[group], (k, statistic), |kind| measured(group, kind));
     let mut found: Vec<RepeatBin> = (0..groups.len()).filter_map(bin).collect();
     let along_snr = found.split_off(1);
     let all = found.pop()?;
@@ -189,7 +189,7 @@ fn scaled(visits: &VisitLabels, group: &[Deviation], k: usize) -> [Vec<(Deviatio
     [over(&|_| 1.0), over(&|visit| visits.errors[[visit, k]]), over(&|visit| visits.calibrated[[visit, k]])]
 }
 
-/// Standard deviation of all degrees of freedom together.
+/// Standard deviation of all degrees of freedom together, and their number.
 fn standard_deviation(of: &[(Deviation, f64)]) -> (f64, f64) {
     let sum = |value: &dyn Fn(&(Deviation, f64)) -> f64| of.iter().map(value).sum::<f64>();
     let freedom = sum(&|(one, _)| one.freedom);
@@ -205,7 +205,7 @@ fn by_chi_squared(of: &[(Deviation, f64)], level: f64) -> Measured {
 fn repeat_bin(
     visits: &VisitLabels,
     group: &[Deviation],
-    k: usize,
+    (k, statistic): (usize, Statistic),
     measured: impl Fn(usize) -> Option<Measured>,
 ) -> Option<RepeatBin> {
     let finite = |value: &dyn Fn(usize) -> f64| {
@@ -218,9 +218,16 @@ fn repeat_bin(
     let highest = snr.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut of: Vec<usize> = group.iter().map(|one| one.star).collect();
     of.dedup();
-    let claimed = |kind: usize, error: &dyn Fn(usize) -> f64| {
-        Some(Claimed { pull: measured(kind)?, error: median(&finite(error)) })
+    let typical = |error: &dyn Fn(usize) -> f64| match statistic {
+        Statistic::Robust => median(&finite(error)),
+        // The same weights as in the standard deviation.
+        Statistic::Standard => {
+            let known = group.iter().map(|one| (*one, error(one.visit))).filter(|(_, error)| error.is_finite());
+            standard_deviation(&known.collect::<Vec<_>>()).0
+        }
     };
+    let claimed =
+        |kind: usize, error: &dyn Fn(usize) -> f64| Some(Claimed { pull: measured(kind)?, error: typical(error) });
     let plain: Vec<(Deviation, f64)> = group.iter().map(|one| (*one, one.deviation)).collect();
     let (standard_deviation, n_repeats) = standard_deviation(&plain);
     Some(RepeatBin {

@@ -54,7 +54,7 @@ impl Measured {
 /// What visits say of errors of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Claimed {
-    /// Median of these errors, in the label's unit.
+    /// Median of these errors, in the label's unit; their root mean square where widths are standard deviations.
     pub error: f64,
     /// Width of the visits' deviations in units of their own errors: 1 if visits scatter by them.
     pub pull: Measured,
@@ -65,7 +65,7 @@ pub struct Claimed {
 pub struct RepeatBin {
     /// Stars.
     pub n_stars: usize,
-    /// Visits.
+    /// Visits, but for those that outweigh the others of their star: these tell of the others' noise.
     pub n_visits: usize,
     /// Degrees of freedom: a star's n visits are worth n - 1.
     pub n_repeats: f64,
@@ -110,7 +110,7 @@ pub struct LabelRepeats {
     pub growth: Option<Growth>,
     /// The share of noise in the square of the calibrated errors; what is left is the same in every visit.
     pub noise_share: Option<Measured>,
-    /// What of the median calibrated error is the same in every visit, in the label's unit; none where noise is all of it.
+    /// What of the calibrated error is the same in every visit, in the label's unit; none where noise is all of it.
     pub beyond_noise: Option<f64>,
 }
 
