@@ -53,6 +53,8 @@ const NIGHT: &str = "mjd";
 /// Visits flagged UNREADABLE, NO_DATA, NOT_CONVERGED or BAD_FIT are left out and counted, and so is a visit that comes up a second
 /// time, as apStar and mwmVisit files of one star hold the same ones. Of arrays, rows with one identifier (--ids) are visits.
 ///
+/// Give stars that did not train the model, if it is a regression: it may know the others by heart.
+///
 /// With fewer than 20 stars there is one standard deviation with an interval by chi^2; from 20 on robust scatters, intervals from
 /// resamples of the stars, and up to six bins of SNR of 20 stars or more.
 #[derive(Debug, Args)]
