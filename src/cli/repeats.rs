@@ -20,13 +20,14 @@ use crate::findings::repeats::visits::{Selected, VisitLabels};
 use crate::inference::fit::FitSettings;
 use crate::inference::prior::Nuisances;
 use crate::inference::refine::RefineSettings;
+use crate::labelling::best_fits::{CREATOR, creator};
 use crate::labelling::journal::{LabelJournal, foreign_table};
 use crate::labelling::label_table::{TableForm, TableShape};
 use crate::labelling::labeller::Labeller;
 use crate::progress::Progress;
 use crate::report::{self, figures};
 use crate::spectra::quality::star_flags;
-use crate::spectra::star_table::write_table;
+use crate::spectra::star_table::write_table_with;
 use crate::stars::spectra::HandedOn;
 
 /// Where results go that are not told where to.
@@ -230,8 +231,14 @@ fn write(
     labelled: &Labelled,
     seed: u64,
 ) -> Result<bool> {
-    write_table(&folder.join("repeats"), "REPEATS", &table::bin_columns(repeats))?;
-    write_table(&folder.join("stars"), "STARS", &table::star_columns(visits, selected))?;
+    let creator = creator();
+    let keys = [
+        ("MODELDIR", labelled.model.as_str(), "the model's folder, or the table of its labels"),
+        (CREATOR.0, creator.as_str(), "program and version"),
+        ("ERRORS", labelled.errors.as_str(), "what calibrated errors are"),
+    ];
+    write_table_with(&folder.join("repeats"), "REPEATS", &table::bin_columns(repeats), &keys)?;
+    write_table_with(&folder.join("stars"), "STARS", &table::star_columns(visits, selected), &keys)?;
     let name = Path::new(&labelled.model)
         .file_name()
         .map_or_else(|| labelled.model.clone(), |name| files::path_text(Path::new(name)));
