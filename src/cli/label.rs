@@ -157,7 +157,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
 
 /// Labels spectra a batch at a time. Batches are the same however often a job is begun, so that each star gets the very same labels;
 /// what an earlier job ended with is first read alone. Memory does not grow with the spectra. Ctrl-C stops it between batches.
-fn label_all(
+pub(super) fn label_all(
     labeller: &Labeller,
     spectra: &dyn SpectrumSource,
     mut journal: Option<&mut LabelJournal>,
@@ -219,7 +219,7 @@ fn waiting(
 }
 
 /// Removes a journal in which there is nothing to go on with.
-fn discard_empty(journal: Option<LabelJournal>) -> Result<()> {
+pub(super) fn discard_empty(journal: Option<LabelJournal>) -> Result<()> {
     journal.filter(LabelJournal::is_empty).map_or(Ok(()), LabelJournal::discard)
 }
 

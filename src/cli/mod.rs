@@ -12,6 +12,7 @@ mod logging;
 mod mock;
 mod posterior;
 mod prepare;
+mod repeats;
 mod report;
 mod run;
 mod spectra;
@@ -52,6 +53,7 @@ enum Command {
     Prepare(prepare::PrepareArgs),
     Label(label::LabelArgs),
     Posterior(posterior::PosteriorArgs),
+    Repeats(repeats::RepeatsArgs),
     Compare(compare::CompareArgs),
     Report(report::ReportArgs),
     Fetch(fetch::FetchArgs),
@@ -129,6 +131,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Prepare(args) => prepare::execute(&args, &bars),
         Command::Label(args) => label::execute(&args, &bars),
         Command::Posterior(args) => posterior::execute(&args, &bars),
+        Command::Repeats(args) => repeats::execute(&args, &bars),
         Command::Compare(args) => compare::execute(&args),
         Command::Report(args) => report::execute(&args),
         Command::Fetch(args) => fetch::execute(&args, &bars),

@@ -14,6 +14,9 @@ use crate::stars::array_files::{ArrayChoice, ArrayFiles};
 use crate::stars::spectra::{HandedOn, SpectrumSource};
 use crate::stars::spectrum_files::SpectrumFiles;
 
+/// Files without visits that are told one by one.
+const MOST_PROBLEMS: usize = 5;
+
 /// Spectra on the command line.
 #[derive(Debug, Args)]
 pub(super) struct SpectraArgs {
@@ -57,7 +60,7 @@ impl SpectraArgs {
     /// [`Error::Config`] for arrays without noise; those of finding files and arrays.
     pub fn source(&self, columns: &HandedOn) -> Result<Box<dyn SpectrumSource>> {
         let Some(flux) = &self.flux else {
-            let files = self.files()?;
+            let files = self.files(self.visits)?;
             let files = if self.visits { SpectrumFiles::of_visits(&files) } else { SpectrumFiles::of_parts(files) };
             return Ok(Box::new(files.handing_on(columns)));
         };
@@ -76,12 +79,37 @@ impl SpectraArgs {
         })?))
     }
 
+    /// Every single visit in the files, those of which a part is named as they are, or the rows of arrays; of files alone something is
+    /// handed on. Files without visits are told on the log.
+    ///
+    /// # Errors
+    /// Those of [`SpectraArgs::source`]; what is wrong with the first file where no file has visits.
+    pub fn visits(&self, columns: &HandedOn) -> Result<Box<dyn SpectrumSource>> {
+        if self.flux.is_some() {
+            return self.source(&HandedOn::default());
+        }
+        let (visits, mut problems) = SpectrumFiles::of_visits_alone(&self.files(true)?);
+        if visits.is_empty() && !problems.is_empty() {
+            return Err(problems.swap_remove(0));
+        }
+        problems.iter().take(MOST_PROBLEMS).for_each(|problem| tracing::warn!("{problem}; passed over"));
+        if problems.len() > MOST_PROBLEMS {
+            tracing::warn!("... and {} more files without visits", problems.len() - MOST_PROBLEMS);
+        }
+        Ok(Box::new(visits.handing_on(columns)))
+    }
+
+    /// Whether they are rows of arrays.
+    pub fn are_rows(&self) -> bool {
+        self.flux.is_some()
+    }
+
     /// The file that lists them, if one does.
     pub fn list(&self) -> Option<&Path> {
         self.list.as_deref()
     }
 
-    fn files(&self) -> Result<Vec<(PathBuf, Part)>> {
+    fn files(&self, of_visits: bool) -> Result<Vec<(PathBuf, Part)>> {
         let mut named = self.spectra.clone();
         if let Some(list) = &self.list {
             named.extend(files::read_text(list)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(PathBuf::from));
@@ -97,7 +125,7 @@ impl SpectraArgs {
                 (false, listed) if listed || is_named => spectra.push((file, part)),
                 _ => {
                     let mut found = files::files_below(&file, &[".fits", ".fits.gz"])?;
-                    if path.is_dir() && !self.visits {
+                    if path.is_dir() && !of_visits {
                         let n_found = found.len();
                         found.retain(|path| !is_of_visits(path));
                         n_visit_files += n_found - found.len();

@@ -1,4 +1,4 @@
-//! What test stars tell of models: metrics, pulls, saturation, the comparison. Each takes what it needs, and none knows an experiment.
+//! What test stars and repeat visits tell of models: metrics, pulls, saturation, the comparison. Each takes what it needs, and none knows an experiment.
 
 pub mod comparison;
 pub mod error_check;
@@ -10,4 +10,5 @@ pub mod metrics;
 pub mod outliers;
 pub mod predictions;
 pub mod pulls;
+pub mod repeats;
 pub mod saturation;

@@ -23,10 +23,10 @@ pub struct OutputSettings {
 }
 
 /// Header key of what wrote the file, and how its value begins.
-pub(super) const CREATOR: (&str, &str) = ("CREATOR", "maury ");
+pub const CREATOR: (&str, &str) = ("CREATOR", "maury ");
 
 /// The value of [`CREATOR`]: this version of the program.
-pub(super) fn creator() -> String {
+pub fn creator() -> String {
     format!("{}{}", CREATOR.1, env!("CARGO_PKG_VERSION"))
 }
 

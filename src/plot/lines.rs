@@ -76,6 +76,26 @@ const ZERO: Stroke = Stroke::solid(GREY.faded(0.6), 0.8);
 /// # Errors
 /// [`Error::Figure`] without panels, or if there are more than fit on a page.
 pub fn line_panels(figure: &LineFigure, panels: &[LinePanel]) -> Result<Figure> {
+    draw(figure, panels, |panel| Scale::of(values(panel)))
+}
+
+/// As [`line_panels`], with vertical axes that are logarithmic wherever all values of a panel are positive: for what is to be read
+/// as ratios.
+///
+/// # Errors
+/// Those of [`line_panels`].
+pub fn ratio_panels(figure: &LineFigure, panels: &[LinePanel]) -> Result<Figure> {
+    let is_positive = |panel: &LinePanel| values(panel).all(|value| value > 0.0);
+    draw(figure, panels, |panel| if is_positive(panel) { Scale::Log } else { Scale::Linear })
+}
+
+/// The values there are in a panel.
+fn values(panel: &LinePanel) -> impl Iterator<Item = f64> {
+    let points = panel.curves.iter().flat_map(|curve| &curve.points);
+    points.map(|point| point.value).filter(|value| value.is_finite())
+}
+
+fn draw(figure: &LineFigure, panels: &[LinePanel], y_scale: impl Fn(&LinePanel) -> Scale) -> Result<Figure> {
     if panels.is_empty() {
         return Err(Error::Figure { figure: "lines".to_owned(), detail: "no quantity to draw".to_owned() });
     }
@@ -86,15 +106,14 @@ pub fn line_panels(figure: &LineFigure, panels: &[LinePanel]) -> Result<Figure> 
     render("lines", (grid.width, height), |canvas| {
         grid.draw_title(canvas, figure.title);
         for (i, panel) in panels.iter().enumerate() {
-            draw_panel(canvas, figure, panel, grid.frame(i, ASPECT * grid.side));
+            draw_panel(canvas, figure, (panel, y_scale(panel)), grid.frame(i, ASPECT * grid.side));
         }
         legend.draw(canvas, (grid.width / 2.0, height - legend.height() - 3.0));
     })
 }
 
-fn draw_panel(canvas: &mut Canvas, figure: &LineFigure, panel: &LinePanel, frame: Rect) {
+fn draw_panel(canvas: &mut Canvas, figure: &LineFigure, (panel, y_scale): (&LinePanel, Scale), frame: Rect) {
     let points = || panel.curves.iter().flat_map(|curve| &curve.points).filter(|point| point.value.is_finite());
-    let y_scale = Scale::of(points().map(|point| point.value));
     let ends = points().flat_map(|point| [point.value, point.interval.0, point.interval.1]);
     let y = padded_range(ends.map(|value| y_scale.place(value)), 0.09);
     let (x_scale, x) = match figure.categories.len() {
@@ -296,6 +315,23 @@ mod tests {
         assert!(svg.contains("kind 0") && svg.contains("kind 19") && !svg.contains("kind 7"));
         let zero = curve(0, true, &[(0.0, 0.0), (1000.0, 0.0)]);
         assert!(line_panels(&figure(&[], &kinds), &[LinePanel { title: String::new(), curves: vec![zero] }]).is_ok());
+    }
+
+    #[test]
+    fn ratios_are_told_on_logarithmic_axes_and_what_has_none_is_not() {
+        let drawn = |lowest: f64| {
+            let values = [(1.0, lowest), (2.0, 60.0), (3.0, 40.0)];
+            let panel = LinePanel { title: String::new(), curves: vec![curve(0, false, &values)] };
+            let of = |draw: fn(&LineFigure, &[LinePanel]) -> Result<Figure>| {
+                draw(&figure(&[], &[]), std::slice::from_ref(&panel)).expect("draws").svg
+            };
+            (of(line_panels), of(ratio_panels))
+        };
+        // A factor of 12 is told by eye on either axis.
+        let (linear, ratios) = drawn(5.0);
+        assert!(linear.contains(">\n60\n<") && !ratios.contains(">\n60\n<") && ratios.contains(">\n50\n<"), "{ratios}");
+        let (linear, ratios) = drawn(-5.0);
+        assert_eq!(linear, ratios);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod html;
 pub mod model_card;
 pub mod outliers_page;
 pub mod posterior;
+pub mod repeats;
 pub mod run_figures;
 pub mod run_page;
 pub mod saturation;

@@ -50,6 +50,23 @@ impl SpectrumFiles {
         Self::of_parts(spectra.par_iter().flat_map_iter(visits).collect())
     }
 
+    /// Every single visit in these files, those of which a part is named as they are; and what is wrong with each file whose visits
+    /// cannot be told, or that holds coadds alone.
+    pub fn of_visits_alone(spectra: &[(PathBuf, Part)]) -> (Self, Vec<Error>) {
+        let visits = |(path, part): &(PathBuf, Part)| match *part == Part::default() {
+            true => spectrum_file::visits(path),
+            false => Ok(vec![part.clone()]),
+        };
+        let (mut found, mut problems) = (Vec::with_capacity(spectra.len()), Vec::new());
+        for (visits, (path, _)) in spectra.par_iter().map(visits).collect::<Vec<_>>().into_iter().zip(spectra) {
+            match visits {
+                Ok(visits) => found.extend(visits.into_iter().map(|visit| (path.clone(), visit))),
+                Err(err) => problems.push(err),
+            }
+        }
+        (Self::of_parts(found), problems)
+    }
+
     /// With what is handed on of each file: header keys, or columns of the table with its spectrum.
     pub fn handing_on(self, columns: &HandedOn) -> Self {
         Self { names: columns.names(), ..self }

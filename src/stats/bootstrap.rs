@@ -203,6 +203,30 @@ impl Resampling {
         (0..samples.len()).map(|sample| rows.iter().map(|row| row[sample]).collect()).collect()
     }
 
+    /// Ratios of two sums over some stars, each given as (star, part of the first, part of the second), under the same resamples: by
+    /// ratio, then by resample. NaN where a resample has none of the stars.
+    pub fn ratios(&self, sums: &[Vec<(usize, f64, f64)>]) -> Vec<Vec<f64>> {
+        let rows: Vec<Vec<f64>> = (0..self.n_resamples as u64)
+            .into_par_iter()
+            .map_init(
+                || vec![0_u16; self.n_stars],
+                |times, resample| {
+                    self.draw(resample, times);
+                    let ratio = |parts: &Vec<(usize, f64, f64)>| {
+                        let add = |(above, below): (f64, f64), (star, first, second): &(usize, f64, f64)| {
+                            let weight = f64::from(times[*star]);
+                            (above + weight * first, below + weight * second)
+                        };
+                        let (above, below) = parts.iter().fold((0.0, 0.0), add);
+                        above / below
+                    };
+                    sums.iter().map(ratio).collect()
+                },
+            )
+            .collect();
+        (0..sums.len()).map(|sum| rows.iter().map(|row| row[sum]).collect()).collect()
+    }
+
     /// How often each star comes up in a resample.
     fn draw(&self, resample: u64, times: &mut [u16]) {
         // One stream per resample: the draws do not depend on how many threads share the work.
@@ -269,6 +293,17 @@ mod tests {
                 assert!(pairs.iter().all(|(fast, slow)| (fast - slow).abs() < 1e-12), "{n}: {fast:?} {slow:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_ratio_of_sums_is_a_mean_where_it_counts_stars() {
+        let values: Vec<f64> = (0..50).map(|star| (f64::from(star) * 0.618).fract()).collect();
+        let resampling = resampling(50, 30);
+        let means = resampling.summaries(&[Sample::new(values.iter().copied().enumerate())], Wanted::All).remove(0);
+        let counted = values.iter().enumerate().map(|(star, value)| (star, *value, 1.0)).collect();
+        let ratios = resampling.ratios(&[counted, Vec::new()]);
+        assert!(means.iter().zip(&ratios[0]).all(|(mean, ratio)| (mean.mean - ratio).abs() < 1e-12));
+        assert!(ratios[0][0] != ratios[0][1] && ratios[1].iter().all(|ratio| ratio.is_nan()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod binomial;
 pub mod bootstrap;
+pub mod chi_squared;
 pub mod correlation;
 pub mod diagnostics;
 pub mod normal;

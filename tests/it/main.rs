@@ -44,6 +44,7 @@ mod precision;
 mod pretrained;
 mod real_data;
 mod regression;
+mod repeats;
 mod report;
 mod spectrum_files;
 mod support;

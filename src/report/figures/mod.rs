@@ -7,6 +7,7 @@ pub mod lab;
 pub mod latent;
 pub mod one_to_one;
 pub mod outlier;
+pub mod repeats;
 pub mod spectrum;
 pub mod sweep;
 pub mod training_curves;
