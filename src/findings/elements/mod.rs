@@ -33,8 +33,7 @@ use crate::training::line_windows::LineWindows;
 const CLIP: f64 = 5.0;
 /// Fewer stars tell nothing.
 const LEAST_STARS: usize = 30;
-/// A label is read from its own lines if they hold so much of what its gradient would hold more than chance in its own lines at best:
-/// (share of the gradient - share of the pixels) / (1 - share of the pixels).
+/// See [`Elements::least_concentration`].
 const LEAST_CONCENTRATION: f64 = 0.5;
 
 /// What a run says of its labels one by one, `elements` in `metrics.json`.
@@ -46,7 +45,8 @@ pub struct Elements {
     pub n_stars: usize,
     /// Share of what model spectra answer to an abundance that lies in the element's own lines.
     pub share: f64,
-    /// See [`LEAST_CONCENTRATION`].
+    /// A label is read from its own lines if they hold at least this part of what they could hold beyond chance:
+    /// (share of the gradient - share of the pixels) / (1 - share of the pixels).
     pub least_concentration: f64,
     /// By model.
     pub models: BTreeMap<String, ModelElements>,
