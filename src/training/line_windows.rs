@@ -200,7 +200,7 @@ mod tests {
             let inside = fewest(&answer, &usable, &settings(share, margin));
             (0..8).filter(|pixel| inside[*pixel]).collect()
         };
-        assert_eq!((found(0.5, 0), found(0.7, 0), found(0.9, 0)), (vec![1], vec![1, 4], vec![1, 4, 5]));
+        assert_eq!((found(0.4, 0), found(0.7, 0), found(0.9, 0)), (vec![1], vec![1, 4], vec![1, 4, 5]));
         assert_eq!(found(0.9, 1), [0, 1, 2, 3, 4, 5]);
         let wavelength: Vec<f64> = (0..8).map(f64::from).collect();
         let inside = fewest(&answer, &usable, &settings(0.9, 0));
