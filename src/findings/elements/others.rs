@@ -89,8 +89,7 @@ mod tests {
     fn what_follows_from_the_others_is_told_and_what_does_not_is_left() {
         let names = ["teff", "fe_h", "mg_fe", "si_fe", "na_fe"].map(String::from);
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
-        let labels = Array2::from_shape_fn((400, 5), |_| normal(&mut rng));
-        let mut labels = labels;
+        let mut labels = Array2::from_shape_fn((400, 5), |_| normal(&mut rng));
         for mut row in labels.rows_mut() {
             // A quadratic of the parameters, another element, and a little of its own.
             row[3] = 0.5 * row[0] * row[1] - row[1] * row[1] + 0.8 * row[2] + 0.1 * row[3];
