@@ -33,7 +33,7 @@ impl LabelSource {
     /// Finds a label in a table: where `columns` says, or else in the column of its name, in any case.
     ///
     /// Where a table has no [X/Fe], it is [X/H] - [Fe/H] (`mg_fe = MG_H - FE_H`, DR12 and Astra); `m_h` may be `PARAM_M_H` or
-    /// `m_h_atm`, `alpha_m` may be `PARAM_ALPHA_M` or `alpha_m_atm`.
+    /// `m_h_atm`, `alpha_m` may be `PARAM_ALPHA_M` or `alpha_m_atm`, `vmicro` may be `v_micro`.
     ///
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Format`] where an expression names a column that is not there.
@@ -162,7 +162,10 @@ fn usual(table: &Table, label: &str) -> Option<Expression> {
             return Expression::parse(&format!("`{over_hydrogen}` - fe_h")).ok();
         }
     }
-    let others = [format!("PARAM_{label}"), format!("{label}_atm")];
+    let mut others = vec![format!("PARAM_{label}"), format!("{label}_atm")];
+    if label.eq_ignore_ascii_case("vmicro") {
+        others.push("v_micro".into());
+    }
     others.iter().find(|column| table.has(column)).map(|column| Expression::column(column))
 }
 
@@ -258,5 +261,7 @@ mod tests {
     fn atmospheric_parameters_of_astra_have_a_suffix() {
         let (values, errors) = read("m_h_atm,e_m_h_atm\n-0.5,0.01\n", "", "m_h").unwrap();
         assert_eq!((values[0], errors[0]), (-0.5, 0.01));
+        let (values, errors) = read("v_micro,e_v_micro\n1.5,0.1\n", "", "vmicro").unwrap();
+        assert_eq!((values[0], errors[0]), (1.5, 0.1));
     }
 }

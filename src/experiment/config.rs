@@ -16,6 +16,7 @@ use crate::data::selection::Selection;
 use crate::device::DeviceSettings;
 use crate::error::{Error, Result};
 use crate::findings::comparison::ComparisonSettings;
+use crate::findings::elements::settings::ElementSettings;
 use crate::findings::lab::settings::LabSettings;
 use crate::findings::metrics::{BootstrapSettings, DEFAULT_SEED};
 use crate::findings::outliers::settings::OutlierSettings;
@@ -77,6 +78,9 @@ pub struct ExperimentConfig {
     /// What the classic lab asks of a run beside the comparison of models; nothing unless named, or `false`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "unless_false")]
     pub lab: Option<LabSettings>,
+    /// Whether labels are read from their own lines, or follow from each other; not asked unless named, or `false`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "unless_false")]
+    pub elements: Option<ElementSettings>,
     /// What TensorBoard is told of networks in training.
     pub tensorboard: TensorBoardSettings,
     /// What is written beside labels.
@@ -131,6 +135,7 @@ impl Default for ExperimentConfig {
             comparison: ComparisonSettings::default(),
             outliers: OutlierSettings::default(),
             lab: None,
+            elements: None,
             tensorboard: TensorBoardSettings::default(),
             output: OutputSettings::default(),
             device: DeviceSettings::default(),

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Axis, s};
 
 use super::config::ExperimentConfig;
+use super::looks::Found;
 use super::model_outcome::ModelOutcome;
 use super::outcome::Outcome;
 use crate::data::catalogue::Catalogue;
-use crate::findings::lab::Lab;
 use crate::findings::look_alikes::{self, LookAlikes};
 use crate::findings::metrics::summarize;
-use crate::findings::outliers::Outliers;
 use crate::findings::predictions::Predictions;
 use crate::inference::posteriors::Posteriors;
 use crate::kinds::kind::FoldResult;
@@ -148,21 +147,16 @@ impl<'a> Gathered<'a> {
     }
 
     /// All that the run found, but for the comparison.
-    pub fn outcome(
-        self,
-        name: &str,
-        models: Vec<ModelOutcome>,
-        (outliers, lab): (Option<Outliers>, Option<Lab>),
-        mut timings: Timings,
-    ) -> Outcome {
+    pub fn outcome(self, name: &str, models: Vec<ModelOutcome>, found: Found, mut timings: Timings) -> Outcome {
         models.iter().for_each(|model| timings.add(&model.timings));
         let masked: Vec<f64> = self.test.iter().map(|star| self.quality[*star].fraction_masked()).collect();
         Outcome {
             name: name.to_string(),
             models,
             comparison: None,
-            outliers,
-            lab,
+            outliers: found.outliers,
+            elements: found.elements,
+            lab: found.lab,
             grid: self.source.grid.clone(),
             n_pixels_left_out: self.source.n_left_out(),
             cuts: self.source.cuts.clone(),

@@ -1,4 +1,4 @@
-//! What a run looks into beside the comparison of its models, while they are there: best fits, outliers, the lab.
+//! What a run looks into beside the comparison of its models, while they are there: best fits, outliers, elements, the lab.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,9 +8,11 @@ use super::model_outcome::ModelOutcome;
 use super::place::Place;
 use super::run_spectra::RunSpectra;
 use crate::error::{Error, Result};
+use crate::findings::elements::{Elements, Look};
 use crate::findings::lab::Lab;
 use crate::findings::lab::subject::Subject;
 use crate::findings::outliers::{Investigation, Outliers};
+use crate::findings::predictions::Predictions;
 use crate::kinds::context::Context;
 use crate::kinds::kind::FoldResult;
 use crate::kinds::place::ModelPlace;
@@ -28,7 +30,16 @@ pub(super) struct Looks<'a> {
     n_test: usize,
     spectra: Option<RunSpectra>,
     outliers: Option<(&'a str, Investigation<'a>)>,
+    elements: Option<Look<'a>>,
     lab: Option<Lab>,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub outliers: Option<Outliers>,
+    pub elements: Option<Elements>,
+    pub lab: Option<Lab>,
 }
 
 impl<'a> Looks<'a> {
@@ -39,7 +50,8 @@ impl<'a> Looks<'a> {
         let outliers = Investigation::new(&config.outliers, &source.stars).filter(|_| place.keep_models);
         let outliers = examined.zip(outliers);
         let n_test = folds.iter().map(|fold| fold.test.len()).sum();
-        Self { config, source, place, n_folds: folds.len(), n_test, spectra: None, outliers, lab: None }
+        let elements = config.elements.as_ref().filter(|_| place.keep_models).map(Look::new);
+        Self { config, source, place, n_folds: folds.len(), n_test, spectra: None, outliers, elements, lab: None }
     }
 
     /// Looks into what the models made of a fold, counted from 1.
@@ -66,6 +78,9 @@ impl<'a> Looks<'a> {
             && let Some(result) = results.get(*examined)
         {
             timings.measure("outliers", || outliers.add_fold(context, fold, result))?;
+        }
+        if let Some(elements) = &mut self.elements {
+            timings.measure("elements", || elements.add_fold(context, (number, fold), results))?;
         }
         if let Some(settings) = self.config.lab.as_ref().filter(|_| number == 1)
             && let Some(result) = results.get(&settings.model)
@@ -103,19 +118,22 @@ impl<'a> Looks<'a> {
         test: &[usize],
         truth: Option<&Truth>,
         timings: &mut Timings,
-    ) -> Result<(Option<Outliers>, Option<Lab>)> {
-        let predictions = models.iter().map(|model| (model.name.as_str(), &model.predictions)).collect();
+    ) -> Result<Found> {
+        let predictions: BTreeMap<&str, &Predictions> =
+            models.iter().map(|model| (model.name.as_str(), &model.predictions)).collect();
         let outliers = timings.measure("outliers", || {
             let (examined, outliers) = self.outliers?;
             outliers.finish(examined, &predictions, test, truth)
         });
+        let elements = timings
+            .measure("elements", || self.elements?.finish(&predictions, &self.config.bootstrap, self.config.seed));
         let mut lab = self.lab;
         if let (Some(lab), Some(settings)) = (&mut lab, &self.config.lab)
             && let Some(predictions) = predictions.get(lab.model.as_str())
         {
             timings.measure("lab", || lab.finish(predictions, settings))?;
         }
-        Ok((outliers, lab))
+        Ok(Found { outliers, elements, lab })
     }
 
     /// Where each model that predicts flux was kept in the first fold, by name.

@@ -12,6 +12,7 @@ use crate::data::selection::Cut;
 use crate::error::Result;
 use crate::findings::comparison::contestant::Contestant;
 use crate::findings::comparison::{Comparison, dependence};
+use crate::findings::elements::Elements;
 use crate::findings::error_check::LEVELS;
 use crate::findings::lab::Lab;
 use crate::findings::look_alikes::LookAlikes;
@@ -36,6 +37,8 @@ pub struct Outcome {
     pub comparison: Option<Comparison>,
     /// Stars that disagree with the catalogue, with reasons; `None` where they were not asked for.
     pub outliers: Option<Outliers>,
+    /// Whether labels are read from their own lines; `None` where it was not asked.
+    pub elements: Option<Elements>,
     /// What the lab asks for; `None` where it was not asked.
     pub lab: Option<Lab>,
     /// The grid of all spectra.
@@ -95,6 +98,9 @@ pub struct RunMetrics {
     /// Stars that disagree with the catalogue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outliers: Option<OutlierMetrics>,
+    /// Whether labels are read from their own lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elements: Option<Elements>,
     /// What the lab asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lab: Option<Lab>,
@@ -163,6 +169,7 @@ impl Outcome {
             models: self.models.iter().map(by_model).collect(),
             comparison: self.comparison.clone(),
             outliers: self.outliers.as_ref().map(Outliers::metrics),
+            elements: self.elements.clone(),
             lab: self.lab.clone(),
             model_timings: self.models.iter().map(|model| (model.name.clone(), model.timings.clone())).collect(),
             timings: self.timings.clone(),

@@ -99,6 +99,6 @@ pub fn run_on(
     looks.finish_spectra()?;
     let models = timings.measure("compare", || gathered.models(truth.as_ref()));
     models.iter().try_for_each(|model| model.expect_labels())?;
-    let (outliers, lab) = looks.finish(&models, &gathered.test, truth.as_ref(), &mut timings)?;
-    Ok(gathered.outcome(place.name, models, (outliers, lab), timings))
+    let found = looks.finish(&models, &gathered.test, truth.as_ref(), &mut timings)?;
+    Ok(gathered.outcome(place.name, models, found, timings))
 }

@@ -60,6 +60,7 @@ pub(super) fn validate(config: &ExperimentConfig) -> Result<(), (String, String)
     let is_apogee = config.data.arrays.is_none();
     let lab = config.lab.as_ref().map_or(Ok(()), |lab| lab.check(labels, &config.flux_models(), is_apogee));
     lab.map_err(below("lab"))?;
+    config.elements.as_ref().map_or(Ok(()), |elements| elements.check()).map_err(below("elements"))?;
     config.outliers.check().map_err(below("outliers"))?;
     check(config.continuum.order <= MOST_ORDER, "continuum.order", "must be at most 10: more would follow the lines")?;
     check(config.continuum.clip_sigma > 0.0, "continuum.clip_sigma", "must be positive")?;

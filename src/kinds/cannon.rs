@@ -1,9 +1,10 @@
 //! The Cannon, plain and correlated: flux as a polynomial of the labels.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, Axis, aview1, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, aview1, concatenate, s};
 
 use super::context::Context;
 use super::fold::label_test_stars;
@@ -12,12 +13,12 @@ use super::kind::{
     TrainingReport,
 };
 use super::nuisance_trial::settle_nuisances;
+use crate::device::Compute;
 use crate::error::Result;
 use crate::inference::fitted::FittedCannon;
 use crate::inference::judged::Judged;
 use crate::inference::sampling::Likelihood;
 use crate::models::LabelEstimator;
-use crate::models::vectorizer::Vectorizer;
 use crate::spectra::labels::LabelScaler;
 use crate::stars::prepare::spectra_of_rows;
 use crate::timings::Timings;
@@ -25,10 +26,12 @@ use crate::training::anchor::Anchor;
 use crate::training::anchored;
 use crate::training::cannon_config::{AnchorSettings, CannonConfig, CannonTraining};
 use crate::training::cannon_descent::{self, CannonStars};
-use crate::training::checkpoint::{KIND, TrainedCannon};
+use crate::training::checkpoint::{KIND, Preparation, TrainedCannon};
 use crate::training::closed_form::{self, TrainingReport as CannonReport};
 use crate::training::latent;
+use crate::training::line_windows::LineWindows;
 use crate::training::nuisance_choice::NuisanceChoice;
+use crate::training::term_layout::TermLayout;
 
 /// Model spectra of an anchor's library whose labels are kept with the model: as many as starts of a fit are chosen from.
 const MODELS_SHOWN: usize = 400;
@@ -129,7 +132,8 @@ impl Trained for CannonOfStars {
     }
 
     fn n_parameters(&self) -> usize {
-        self.trained.cannon.n_parameters() - self.report.descent.map_or(0, |descent| descent.n_zero_coefficients)
+        let nil = self.report.descent.map_or(0, |descent| descent.n_zero_coefficients) + self.report.n_nil_coefficients;
+        self.trained.cannon.n_parameters() - nil
     }
 
     fn report(&self) -> Training {
@@ -159,6 +163,10 @@ impl Trained for CannonOfStars {
 
     fn flux_model(&self) -> Option<&TrainedCannon> {
         self.config.flux_order().map(|_| &self.trained)
+    }
+
+    fn cannon(&self) -> Option<&TrainedCannon> {
+        Some(&self.trained)
     }
 
     fn latent_spectra(&self) -> Vec<Vec<f64>> {
@@ -238,16 +246,20 @@ pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedC
     let scaler = LabelScaler::fit_independent(&set.label_names, labels.view())?;
     let (flux, ivar) = spectra_of_rows(set, &trainable);
     let scaled = scaler.scale(labels.view());
-    let n_terms = Vectorizer::new(set.label_names.len(), config.order).n_terms();
+    let preparation = job.context.preparation();
+    let (config, window_shares) = with_windows(config, &set.label_names, labels.view(), &preparation, compute)?;
+    let layout = TermLayout::new(&config, &set.label_names, &set.grid.wavelength);
+    let n_terms = layout.most_terms(set.n_pixels());
     // Of the parts of the training stars that are held out it is said once, of all of them.
     let doubt =
         few_stars(trainable.len(), n_terms, config.order).filter(|(is_grave, _)| *is_grave || job.place.is_some());
     if let Some((_, words)) = doubt {
         tracing::warn!("{}: {} training stars for {n_terms} coefficients per pixel {words}", job.name, trainable.len());
     }
-    let preparation = job.context.preparation();
     if let Some(latent) = &config.latent {
-        let trained = latent::train(config, latent, scaled.view(), flux.view(), ivar.view(), compute, progress)?;
+        let spectra = (flux.view(), ivar.view());
+        let terms = &layout.vectorizer;
+        let trained = latent::train_terms(&config, latent, terms, scaled.view(), spectra, compute, progress)?;
         // Stars that were left out say nothing of where the model holds.
         let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
         let model = TrainedCannon {
@@ -259,8 +271,10 @@ pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedC
         };
         return Ok((model, trained.report));
     }
-    let (cannon, report) = match &config.training {
-        CannonTraining::ClosedForm => closed_form::train(config, scaled.view(), flux.view(), ivar.view(), compute)?,
+    let (cannon, mut report) = match &config.training {
+        CannonTraining::ClosedForm => {
+            closed_form::train_terms(&config, &layout, scaled.view(), (flux.view(), ivar.view()), compute)?
+        }
         CannonTraining::Descent(descent) => {
             let mut errors = set.label_errors.select(Axis(0), &trainable);
             errors.rows_mut().into_iter().for_each(|mut row| row /= &aview1(&scaler.scale));
@@ -272,11 +286,27 @@ pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedC
                 flux: flux.view(),
                 ivar: ivar.view(),
             };
-            cannon_descent::train(config, descent, &stars, settings.seed, compute, progress)?
+            cannon_descent::train(&config, descent, &stars, settings.seed, compute, progress)?
         }
     };
+    report.window_shares = window_shares;
     let latent_labels = Array2::zeros((labels.nrows(), 0));
     Ok((TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels }, report))
+}
+
+/// Settings with the windows that the emulator finds for stars like these written out, and the share of the pixels inside each
+/// label's; as they are where they ask for none.
+fn with_windows(
+    config: &CannonConfig,
+    label_names: &[String],
+    labels: ArrayView2<f64>,
+    preparation: &Preparation,
+    compute: &Compute,
+) -> Result<(CannonConfig, BTreeMap<String, f64>)> {
+    let Some(settings) = &config.windows else { return Ok((config.clone(), BTreeMap::new())) };
+    let windows = LineWindows::new(settings, label_names, labels, preparation, compute)?;
+    let shares = windows.of_labels.keys().filter_map(|label| Some((label.clone(), windows.share(label)?)));
+    Ok((windows.named_in(config, &preparation.grid.wavelength), shares.collect()))
 }
 
 #[cfg(test)]

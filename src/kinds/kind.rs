@@ -144,6 +144,11 @@ pub trait Trained {
         None
     }
 
+    /// The Cannon it is, with all that it learned beside its labels; none where it is none.
+    fn cannon(&self) -> Option<&TrainedCannon> {
+        self.flux_model()
+    }
+
     /// Spectra of what stars differ in beside their labels, `[n_pixels]` each; none where it learned none.
     fn latent_spectra(&self) -> Vec<Vec<f64>> {
         Vec::new()

@@ -5,7 +5,6 @@ use ndarray::{Array2, Axis};
 use super::kind::Job;
 use crate::error::{Error, Result};
 use crate::inference::fitted::FittedCannon;
-use crate::models::vectorizer::Vectorizer;
 use crate::training::cannon_config::{CannonConfig, LatentSettings};
 use crate::training::checkpoint::TrainedCannon;
 use crate::training::nuisance_choice::{CANDIDATES, NuisanceChoice, NuisanceCount, Trial};
@@ -56,7 +55,7 @@ fn try_nuisances(
     let context = &job.context;
     let trainable = context.trainable(&job.fold.training);
     // Half as many coefficients as stars, at most.
-    let n_terms = Vectorizer::new(context.set.label_names.len() + latent.labels, config.order).n_terms();
+    let n_terms = config.vectorizer(&context.set.label_names, latent.labels).n_terms();
     let most = (trainable.len() * (PARTS - 1) / PARTS / 2).saturating_sub(n_terms);
     let counts: Vec<usize> = CANDIDATES.into_iter().filter(|count| *count <= most).collect();
     if counts.len() < 2 {

@@ -110,8 +110,13 @@ fn columns(rows: &[Row]) -> Vec<Column> {
     parameter("LOGG", "dex", |entry| entry.logg);
     parameter("M_H", "dex", |entry| entry.m_h);
     parameter("ALPHA_M", "dex", |entry| entry.alpha_m);
-    for (index, (element, _)) in ELEMENTS.iter().enumerate() {
-        let name = if *element == "FE" { "FE_H".to_string() } else { format!("{element}_FE") };
+    // DR17 quotes no error of it.
+    columns.push(f32("VMICRO", "km/s", &|row| row.entry.vmicro.value));
+    for (index, element) in ELEMENTS.iter().enumerate() {
+        let name = match element.column {
+            "FE" => "FE_H".to_string(),
+            element => format!("{element}_FE"),
+        };
         columns.push(f32(&name, "dex", &|row| row.entry.elements[index].calibrated.value));
         columns.push(f32(&format!("{name}_SPEC"), "dex", &|row| row.entry.elements[index].raw));
         columns.push(f32(&format!("{name}_ERR"), "dex", &|row| row.entry.elements[index].calibrated.error));

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// Goes up when the same settings come to make other files.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// More stars than APOGEE ever observed are a slip of the finger.
 const MOST_STARS: usize = 1_000_000;

@@ -19,8 +19,9 @@ const VISITS: [f64; 6] = [0.25, 0.25, 0.30, 0.10, 0.06, 0.04];
 /// S/N of stars that pass the cuts, and of those exposed too short, with room for what noise does to it.
 const SNR: (f64, f64) = (51.5, 500.0);
 const LOW_SNR: (f64, f64) = (30.0, 47.5);
-/// Streams of random numbers: the survey's own, then two for each star.
+/// Streams of random numbers: the survey's own, then two for each star; and far beyond them one more for each star.
 const SURVEY_STREAM: u64 = 0;
+const LATER_LABELS_STREAM: u64 = 1 << 48;
 
 /// A star and all that will be done to it.
 #[derive(Debug, Clone)]
@@ -72,6 +73,11 @@ impl Star {
     /// The numbers that decide what happens to the star at the telescope.
     pub(super) fn observation(&self, seed: u64) -> Random {
         Random::new(seed, 2 * self.index as u64 + 2)
+    }
+
+    /// Those that decide of labels which came later to the catalogue than the first surveys: all others stay what they were.
+    pub(super) fn later_labels(&self, seed: u64) -> Random {
+        Random::new(seed, LATER_LABELS_STREAM + self.index as u64)
     }
 
     fn drawing(index: usize, seed: u64) -> Random {

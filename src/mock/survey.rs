@@ -343,7 +343,8 @@ impl Observatory<'_> {
             .collect();
         let starflag = flags.iter().fold(0, |all, flag| all | flag);
         let andflag = flags.iter().fold(-1, |all, flag| all & flag);
-        let entry = aspcap::entry(star, self.input_names, coadd.snr, &mut random);
+        let later = &mut star.later_labels(self.seed);
+        let entry = aspcap::entry(star, self.input_names, coadd.snr, &mut random, later);
         let magnitudes = magnitudes(star, &mut random);
         let content = Content {
             star,

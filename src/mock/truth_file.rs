@@ -6,6 +6,9 @@ use super::plan::Star;
 use crate::data::files;
 use crate::error::{Error, Result};
 
+/// Labels whose column in the catalogue has another name than the input of the spectra.
+const BY_CATALOGUE: [(&str, &str); 3] = [("vmicro", "vmic_kms"), ("ci_fe", "c_fe"), ("tiii_fe", "ti_fe")];
+
 /// A star with what only its observation decides.
 pub(super) struct Truth<'a> {
     /// The star.
@@ -34,7 +37,12 @@ pub(super) fn write(path: &Path, input_names: &[String], rows: &[Truth]) -> Resu
         "companion_velocity_kms",
         "pathology",
     ];
+    let again: Vec<(&str, usize)> = BY_CATALOGUE
+        .into_iter()
+        .filter_map(|(name, input)| Some((name, input_names.iter().position(|known| known == input)?)))
+        .collect();
     let header = before.into_iter().chain(input_names.iter().map(String::as_str)).chain(after);
+    let header = header.chain(again.iter().map(|(name, _)| *name));
     writer.write_record(header).map_err(malformed)?;
     for Truth { star, residual_kms } in rows {
         let number = |value: f64| format!("{value:.6}");
@@ -46,6 +54,7 @@ pub(super) fn write(path: &Path, input_names: &[String], rows: &[Truth]) -> Resu
         record.push(companion.map_or(String::new(), |companion| number(companion.flux_ratio)));
         record.push(companion.map_or(String::new(), |companion| number(companion.velocity_kms)));
         record.push(star.pathology.tag().to_string());
+        record.extend(again.iter().map(|(_, input)| number(star.inputs[*input])));
         writer.write_record(&record).map_err(malformed)?;
     }
     let bytes = writer.into_inner().map_err(|err| Error::format(path, err.to_string()))?;

@@ -6,13 +6,29 @@ use serde::{Deserialize, Serialize};
 use super::{LabelTerms, TermExpansion, TermPullBack};
 use crate::device::indices;
 
+/// How a label enters the polynomial.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// In every product of labels up to the order.
+    #[default]
+    Polynomial,
+    /// Once at most, and beside no other such label: flux is linear in it, with a slope that the polynomial labels bend.
+    Linear,
+    /// By itself alone: flux is linear in it, with the same slope in all stars.
+    Additive,
+}
+
 /// Turns scaled labels into the design matrix x(l) = [1, l_i, l_i l_j (i <= j), ...] (Ness et al. 2015, Eq. 6).
 ///
-/// A term is a product of `order` factors drawn from [1, l_1, ..., l_K]; the constant 1 fills up products of fewer labels.
+/// A term is a product of `order` factors drawn from [1, l_1, ..., l_K]; the constant 1 fills up products of fewer labels. Labels
+/// that enter linearly leave most of them out: of 231 terms of 20 labels 16 linear ones leave 95, 16 additive ones 31.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vectorizer {
     n_labels: usize,
     order: usize,
+    /// How each label enters.
+    entries: Vec<Entry>,
     /// Factors of each term, ascending; 0 is the constant, k + 1 is label k.
     terms: Vec<Vec<usize>>,
     /// For each term and label, the term left when the label is divided out (any, if it does not occur), and how often
@@ -23,10 +39,18 @@ pub struct Vectorizer {
 impl Vectorizer {
     /// All terms of `n_labels` labels up to `order` (1 to 3).
     pub fn new(n_labels: usize, order: usize) -> Self {
+        Self::of_entries(&vec![Entry::Polynomial; n_labels], order)
+    }
+
+    /// The terms up to `order` (1 to 3) of labels that enter like this.
+    pub fn of_entries(entries: &[Entry], order: usize) -> Self {
+        let n_labels = entries.len();
         let mut terms = Vec::new();
         let mut factors = vec![0; order];
         loop {
-            terms.push(factors.clone());
+            if is_allowed(&factors, entries) {
+                terms.push(factors.clone());
+            }
             // Next non-decreasing sequence.
             let Some(position) = factors.iter().rposition(|factor| *factor < n_labels) else { break };
             let next = factors[position] + 1;
@@ -34,7 +58,7 @@ impl Vectorizer {
         }
         // Constant, linear, quadratic, ... and within a degree by label.
         terms.sort_by_key(|factors| (factors.iter().filter(|factor| **factor > 0).count(), factors.clone()));
-        let mut vectorizer = Self { n_labels, order, terms, quotients: Vec::new() };
+        let mut vectorizer = Self { n_labels, order, entries: entries.to_vec(), terms, quotients: Vec::new() };
         vectorizer.quotients =
             (0..vectorizer.n_terms() * n_labels).map(|i| vectorizer.quotient(i / n_labels, i % n_labels)).collect();
         vectorizer
@@ -57,6 +81,11 @@ impl Vectorizer {
     /// Highest degree of a term.
     pub fn order(&self) -> usize {
         self.order
+    }
+
+    /// How each label enters.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Number of terms, the constant included.
@@ -136,6 +165,13 @@ impl Vectorizer {
     }
 }
 
+/// Whether labels that enter like this may meet in a term; whatever divides such a term may be one too.
+fn is_allowed(factors: &[usize], entries: &[Entry]) -> bool {
+    let labels: Vec<Entry> = factors.iter().filter(|factor| **factor > 0).map(|factor| entries[factor - 1]).collect();
+    let count = |entry: Entry| labels.iter().filter(|known| **known == entry).count();
+    count(Entry::Linear) <= 1 && (count(Entry::Additive) == 0 || labels.len() == 1)
+}
+
 impl LabelTerms for Vectorizer {
     fn terms(&self, scaled_labels: Tensor<2>) -> Tensor<2> {
         self.design_matrix(scaled_labels)
@@ -206,6 +242,28 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_enter_linearly_leave_out_their_squares_and_products() {
+        use Entry::{Additive, Linear, Polynomial};
+        let names = ["teff", "logg", "mg_fe", "na_fe"].map(String::from);
+        let written = |entries: [Entry; 4], order| Vectorizer::of_entries(&entries, order).term_names(&names).join(" ");
+        assert_eq!(
+            written([Polynomial, Polynomial, Linear, Linear], 2),
+            "1 teff logg mg_fe na_fe teff*teff teff*logg teff*mg_fe teff*na_fe logg*logg logg*mg_fe logg*na_fe"
+        );
+        assert_eq!(
+            written([Polynomial, Polynomial, Additive, Linear], 2),
+            "1 teff logg mg_fe na_fe teff*teff teff*logg teff*na_fe logg*logg logg*na_fe"
+        );
+        assert!(written([Polynomial, Polynomial, Linear, Additive], 3).contains("teff*logg*mg_fe"));
+        let of_twenty = |entry: Entry| {
+            let entries: Vec<Entry> = (0..20).map(|k| if k < 4 { Polynomial } else { entry }).collect();
+            Vectorizer::of_entries(&entries, 2).n_terms()
+        };
+        assert_eq!((of_twenty(Polynomial), of_twenty(Linear), of_twenty(Additive)), (231, 95, 31));
+        assert_eq!(Vectorizer::of_entries(&[Linear; 3], 2), Vectorizer::of_entries(&[Linear; 3], 2));
+    }
+
+    #[test]
     fn the_design_matrix_is_the_products_written_out() {
         let compute = Compute::flex(Precision::F64);
         let (a, b) = (2.0, -3.0);
@@ -217,8 +275,10 @@ mod tests {
     #[test]
     fn the_derivatives_are_finite_differences() {
         let compute = Compute::flex(Precision::F64);
-        for order in 1..=3 {
-            let vectorizer = Vectorizer::new(3, order);
+        let full = (1..=3).map(|order| Vectorizer::new(3, order));
+        let less = Vectorizer::of_entries(&[Entry::Linear, Entry::Polynomial, Entry::Additive], 3);
+        for vectorizer in full.chain([less]) {
+            let order = vectorizer.order();
             let labels = [0.3, -0.7, 1.1];
             let n_terms = vectorizer.n_terms();
             let design = |labels: &[f64]| vectorizer.design_matrix(compute.tensor(labels, [1, 3]));

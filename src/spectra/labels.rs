@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Unit of a label: Kelvin for Teff, dex for log g and abundances, none known for others.
+/// Unit of a label: Kelvin for Teff, dex for log g and abundances, km/s for microturbulence, none known for others.
 pub fn unit(label: &str) -> &'static str {
     let label = label.to_lowercase();
     let is_dex = ["logg", "feh", "alpha"].contains(&label.as_str())
         || ["_h", "_fe", "_m"].iter().any(|end| label.ends_with(end));
     match label.as_str() {
         "teff" => "K",
+        "vmicro" => "km/s",
         _ if is_dex => "dex",
         _ => "",
     }
@@ -35,12 +36,31 @@ pub fn title(label: &str) -> String {
     match label {
         "teff" => "Teff".into(),
         "logg" => "log g".into(),
+        "vmicro" => "v micro".into(),
+        // DR17's names of abundances from one ion's lines.
+        "ci_fe" => "[C I/Fe]".into(),
+        "tiii_fe" => "[Ti II/Fe]".into(),
         _ => match label.split_once('_') {
             Some((numerator, "h")) => format!("[{}/H]", element(numerator)),
             Some((numerator, "fe")) => format!("[{}/Fe]", element(numerator)),
             Some(("alpha", "m")) => "[α/M]".into(),
             _ => label.into(),
         },
+    }
+}
+
+/// Whether a label is an abundance over iron, [X/Fe].
+pub fn is_over_iron(label: &str) -> bool {
+    label.to_lowercase().strip_suffix("_fe").is_some_and(|element| !element.is_empty())
+}
+
+/// What an emulator's input is called that a catalogue's label measures: `vmic_kms` for `vmicro`, else as the label.
+pub fn emulator_input(label: &str) -> String {
+    match label.to_lowercase().as_str() {
+        "vmicro" => "vmic_kms".into(),
+        "ci_fe" => "c_fe".into(),
+        "tiii_fe" => "ti_fe".into(),
+        label => label.into(),
     }
 }
 

@@ -7,6 +7,7 @@ use rand::{Rng, RngExt};
 use super::cannon_config::AnchorSettings;
 use super::payne_checkpoint::TrainedPayne;
 use crate::error::{Error, Result};
+use crate::spectra::labels::emulator_input;
 
 /// The library reaches beyond the survey's labels by this share of their range on either side, and by so many of them over the root
 /// of the number of stars: few stars do not show how far labels go.
@@ -54,7 +55,8 @@ impl AnchorLibrary {
 fn positions(emulator: &TrainedPayne, inputs: &[String], asker: &str) -> Result<Vec<usize>> {
     let names = &emulator.scaler.names;
     let position = |name: &String| {
-        names.iter().position(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let input = emulator_input(name);
+        names.iter().position(|known| known.eq_ignore_ascii_case(&input)).ok_or_else(|| {
             Error::Config(format!("{asker}: the emulator has no input `{name}`; it has {}", names.join(", ")))
         })
     };

@@ -9,6 +9,8 @@ use super::descent_settings::{DescentSettings, LEARNING_RATES, NO_LEARNING_RATE}
 
 use super::nuisance_choice::NuisanceCount;
 use super::optimizer::{OptimizerSettings, Schedule};
+use super::window_settings::WindowSettings;
+use crate::models::vectorizer::{Entry, Vectorizer};
 
 /// `[models.<name>.cannon]` of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +18,12 @@ use super::optimizer::{OptimizerSettings, Schedule};
 pub struct CannonConfig {
     /// Highest degree of the polynomial in the labels: 1, 2 or 3.
     pub order: usize,
+    /// Labels in which flux is linear, with slopes that the other labels bend: no squares of them, no products among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub linear: Vec<String>,
+    /// Labels in which flux is linear, with the same slopes in all stars: no products of them with any label.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub additive: Vec<String>,
     /// Pixels trained together; fewer need less memory.
     pub block_pixels: usize,
     /// Trial values of s^2 that first bracket the maximum of each pixel's likelihood; pixels that need more get more. Of
@@ -28,6 +36,9 @@ pub struct CannonConfig {
     /// Wavelength windows [from, to] in Angstrom, by label: outside its windows every term that contains the label is nil.
     /// Labels that are not named act everywhere.
     pub censor: BTreeMap<String, Vec<[f64; 2]>>,
+    /// The same for all abundances, in windows that the emulator finds; those of `censor` stay as they are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<WindowSettings>,
     /// Whether the catalogue's errors of the labels add to the variance in training.
     pub label_errors: bool,
     /// What is learned beside the labels: latent labels and nuisance spectra.
@@ -42,11 +53,14 @@ impl Default for CannonConfig {
     fn default() -> Self {
         Self {
             order: 2,
+            linear: Vec::new(),
+            additive: Vec::new(),
             block_pixels: 256,
             scatter_trials: 5,
             training: CannonTraining::default(),
             l1: 0.0,
             censor: BTreeMap::new(),
+            windows: None,
             label_errors: false,
             latent: None,
             anchor: None,
@@ -135,6 +149,16 @@ impl CannonConfig {
             let ordered = windows.iter().all(|[from, to]| from < to && from.is_finite() && to.is_finite());
             check(ordered, &key, "must be a list of windows [from, to] with from below to")?;
         }
+        self.check_entries(labels)?;
+        if let Some(windows) = &self.windows {
+            windows.check(labels).map_err(|(key, problem)| (format!("windows.{key}"), problem))?;
+        }
+        if self.latent.is_some() || self.anchor.is_some() {
+            let other = if self.latent.is_some() { "latent" } else { "anchor" };
+            let only = format!("is for Cannons without `{other}`, whose labels act everywhere");
+            check(self.censor.is_empty(), "censor", &only)?;
+            check(self.windows.is_none(), "windows", &only)?;
+        }
         if let Some(latent) = &self.latent {
             let closed = self.training == CannonTraining::ClosedForm;
             check(closed, "latent", "needs training = \"closed-form\", from which it starts")?;
@@ -168,6 +192,9 @@ impl CannonConfig {
                 "has latent labels and nuisance spectra of its own; leave `latent` out",
             )?;
             check(self.order == 2, "order", "must be 2 with an anchor")?;
+            for (key, names) in [("linear", &self.linear), ("additive", &self.additive)] {
+                check(names.is_empty(), key, "is for Cannons without an anchor, whose polynomial has all terms")?;
+            }
             check((500..=100_000).contains(&anchor.spectra), "anchor.spectra", "must be 500 to 100000")?;
             check(anchor.hidden.len() <= 12, "anchor.hidden", "must name at most 12 inputs of the emulator")?;
             check((1..=100).contains(&anchor.components), "anchor.components", "must be 1 to 100")?;
@@ -183,7 +210,6 @@ impl CannonConfig {
             CannonTraining::ClosedForm => {
                 let only = "has no closed form; train by descent, with [models.NAME.cannon.training.descent]";
                 check(self.l1 == 0.0, "l1", only)?;
-                check(self.censor.is_empty(), "censor", only)?;
                 check(!self.label_errors, "label_errors", only)
             }
             CannonTraining::Descent(descent) => descent
@@ -197,6 +223,33 @@ impl CannonConfig {
         }
     }
 
+    fn check_entries(&self, labels: &[String]) -> Result<(), (String, String)> {
+        for (key, names) in [("linear", &self.linear), ("additive", &self.additive)] {
+            if let Some(name) = names.iter().find(|name| !is_among(labels, name)) {
+                let known = labels.join(", ");
+                return Err((
+                    key.into(),
+                    format!("names `{name}`, which is no label of this experiment (it has {known})"),
+                ));
+            }
+        }
+        match self.additive.iter().find(|name| is_among(&self.linear, name)) {
+            Some(name) => Err(("additive".into(), format!("names `{name}`, which `linear` names too; keep one"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The polynomial in some labels, and behind them so many latent ones.
+    pub fn vectorizer(&self, labels: &[String], n_latent_labels: usize) -> Vectorizer {
+        let entry = |label: &String| match label {
+            label if is_among(&self.additive, label) => Entry::Additive,
+            label if is_among(&self.linear, label) => Entry::Linear,
+            _ => Entry::Polynomial,
+        };
+        let latent = std::iter::repeat_n(Entry::Polynomial, n_latent_labels);
+        Vectorizer::of_entries(&labels.iter().map(entry).chain(latent).collect::<Vec<Entry>>(), self.order)
+    }
+
     /// In which of some wavelengths a label acts, `[n_pixels]`; everywhere if it is not censored.
     pub fn acts(&self, label: &str, wavelength: &[f64]) -> Vec<bool> {
         let windows = self.censor.iter().find(|(name, _)| name.eq_ignore_ascii_case(label)).map(|(_, windows)| windows);
@@ -205,6 +258,10 @@ impl CannonConfig {
         };
         wavelength.iter().map(inside).collect()
     }
+}
+
+fn is_among(names: &[String], label: &str) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(label))
 }
 
 /// `[models.<name>.cannon.latent]`: what the model learns beside the labels.
@@ -303,7 +360,7 @@ mod tests {
 
     #[test]
     fn what_has_no_closed_form_is_refused_with_its_key() {
-        for key in ["l1 = 3.0", "censor.fe_h = [[1.0, 2.0]]", "label_errors = true"] {
+        for key in ["l1 = 3.0", "label_errors = true"] {
             let (blamed, problem) = refusal(key);
             assert!(key.starts_with(&blamed) && problem.contains("training.descent"), "{blamed} {problem}");
             assert!(parsed(&format!("{key}\n[training.descent]")).check(&["fe_h".to_string()]).is_ok());
@@ -315,6 +372,26 @@ mod tests {
             let (key, problem) = refusal(&format!("training.descent.learning_rate = {rate}"));
             assert_eq!((key.as_str(), problem.as_str()), ("training.descent.learning_rate", "must be 1e-8 to 1"));
         }
+    }
+
+    #[test]
+    fn labels_that_enter_linearly_are_labels_and_named_once() {
+        let names = ["teff", "logg", "na_fe", "mg_fe"].map(String::from);
+        let config = parsed("linear = [\"NA_FE\"]\nadditive = [\"mg_fe\"]");
+        assert_eq!(config.check(&names), Ok(()));
+        let terms = config.vectorizer(&names, 0).term_names(&names).join(" ");
+        assert_eq!(terms, "1 teff logg na_fe mg_fe teff*teff teff*logg teff*na_fe logg*logg logg*na_fe");
+        assert_eq!(config.vectorizer(&names, 2).n_labels(), 6);
+        let (key, problem) = config.check(&names[..3]).unwrap_err();
+        assert!(key == "additive" && problem.contains("`mg_fe`") && problem.contains("teff, logg, na_fe"), "{problem}");
+        assert_eq!(refusal("linear = [\"teff\"]\nadditive = [\"Teff\"]").0, "additive");
+        assert_eq!(refusal("linear = [\"teff\"]\n[anchor]").0, "linear");
+        assert_eq!(refusal("windows.share = 2.0").0, "windows.share");
+        assert_eq!(refusal("[windows]\n[latent]").0, "windows");
+        assert_eq!(refusal("censor.fe_h = [[1.0, 2.0]]\n[anchor]").0, "censor");
+        // What is not said is not written.
+        let written = toml::to_string(&CannonConfig::default()).unwrap();
+        assert!(!written.contains("linear") && !written.contains("windows"), "{written}");
     }
 
     #[test]

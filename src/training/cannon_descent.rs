@@ -29,11 +29,11 @@ use super::closed_form::{DescentReport, TrainingReport, enough_stars};
 use super::descent::{Company, descend};
 use super::normal_matrix::NormalFactor;
 use super::observer::Unwatched;
+use super::term_layout::TermLayout;
 use crate::device::{Compute, to_f64};
 use crate::error::Result;
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::pairs::products_of_columns;
-use crate::models::vectorizer::Vectorizer;
 use crate::progress::Progress;
 
 /// A pixel has converged when its ln L of all stars could gain less than this.
@@ -72,12 +72,12 @@ pub fn train(
     compute: &Compute,
     progress: &dyn Progress,
 ) -> Result<(Cannon, TrainingReport)> {
-    let (n_stars, n_labels) = stars.scaled_labels.dim();
-    let n_pixels = stars.flux.ncols();
-    let vectorizer = Vectorizer::new(n_labels, config.order);
+    let (n_stars, n_pixels) = stars.flux.dim();
+    let layout = TermLayout::new(config, stars.label_names, stars.wavelength);
+    let vectorizer = layout.vectorizer.clone();
     let n_terms = vectorizer.n_terms();
     enough_stars(n_stars, n_terms)?;
-    let trainer = Trainer::new(config, descent, stars, &vectorizer, seed, compute, progress);
+    let trainer = Trainer::new(config, descent, stars, layout, seed, compute, progress);
     let blocks: Vec<Range<usize>> = (0..n_pixels)
         .step_by(config.block_pixels)
         .map(|start| start..(start + config.block_pixels).min(n_pixels))
@@ -127,9 +127,8 @@ struct Trainer<'a, 's> {
     /// The same on the host, and the derivatives by each label times the label's error, each [n_stars, n_terms].
     host_design: DMatrix<f64>,
     label_noise: Vec<DMatrix<f64>>,
-    /// Where each label acts, `[n_labels][n_pixels]`, and the labels of each term; empty if all act everywhere.
-    acts: Vec<Vec<bool>>,
-    labels_of_terms: Vec<Vec<usize>>,
+    /// Where each term acts.
+    layout: TermLayout,
     compute: &'a Compute,
     progress: &'a dyn Progress,
 }
@@ -164,12 +163,13 @@ impl<'a, 's> Trainer<'a, 's> {
         config: &'a CannonConfig,
         descent: &'a CannonDescent,
         stars: &'a CannonStars<'s>,
-        vectorizer: &Vectorizer,
+        layout: TermLayout,
         seed: u64,
         compute: &'a Compute,
         progress: &'a dyn Progress,
     ) -> Self {
         let (n_stars, n_labels) = stars.scaled_labels.dim();
+        let vectorizer = &layout.vectorizer;
         let n_terms = vectorizer.n_terms();
         let labels: Vec<f64> = stars.scaled_labels.iter().copied().collect();
         let wide = vectorizer.design_matrix(Compute::small_systems().tensor(&labels, [n_stars, n_labels]));
@@ -183,11 +183,6 @@ impl<'a, 's> Trainer<'a, 's> {
         } else {
             Vec::new()
         };
-        let acts = if config.censor.is_empty() {
-            Vec::new()
-        } else {
-            stars.label_names.iter().map(|label| config.acts(label, stars.wavelength)).collect()
-        };
         let design = compute.bring(wide.clone());
         Self {
             config,
@@ -198,8 +193,7 @@ impl<'a, 's> Trainer<'a, 's> {
             design,
             host_design: DMatrix::from_row_slice(n_stars, n_terms, &to_f64(wide)),
             label_noise,
-            acts,
-            labels_of_terms: (0..n_terms).map(|term| vectorizer.factors(term).collect()).collect(),
+            layout,
             compute,
             progress,
         }
@@ -246,11 +240,6 @@ impl<'a, 's> Trainer<'a, 's> {
         trained.log_likelihood += log_likelihood;
         trained.n_unconverged = to_gain.iter().filter(|gain| **gain > ENOUGH || gain.is_nan()).count();
         Ok(trained)
-    }
-
-    /// Whether a term may act in a pixel.
-    fn acts(&self, term: usize, pixel: usize) -> bool {
-        self.acts.is_empty() || self.labels_of_terms[term].iter().all(|k| self.acts[*k][pixel])
     }
 
     /// Unweighted least squares, of the terms that may act, in every pixel that more stars know than there are terms.
@@ -300,7 +289,7 @@ impl<'a, 's> Trainer<'a, 's> {
     /// Makes the coefficients of terms that must not act in a pixel nil in its least squares.
     fn hold(&self, normal: &mut [f64], right: &mut [f64], pixel: usize) {
         let n_terms = right.len();
-        let acts: Vec<bool> = (0..n_terms).map(|term| self.acts(term, pixel)).collect();
+        let acts: Vec<bool> = (0..n_terms).map(|term| self.layout.acts(term, pixel)).collect();
         let pairs = (0..n_terms).flat_map(|a| (a..n_terms).map(move |b| (a, b)));
         for (entry, (a, b)) in normal.iter_mut().zip(pairs).filter(|(_, (a, b))| !(acts[*a] && acts[*b])) {
             *entry = f64::from(u8::from(a == b));
@@ -322,7 +311,7 @@ impl<'a, 's> Trainer<'a, 's> {
         let weight = ivar.clone() / (ivar.clone() * row(&scatter) + 1.0);
         // A star that no pixel of the block knows still needs some weight, to leave the basis finite.
         let star_weight: Vec<f64> = to_f64(weight.mean_dim(1)).into_iter().map(|weight| weight.max(1e-6)).collect();
-        let real_theta = self.config.l1 > 0.0 || !self.acts.is_empty();
+        let real_theta = self.config.l1 > 0.0 || self.layout.has_windows();
         let orthonormal = if real_theta { None } else { Basis::orthonormal(&self.host_design, &star_weight) };
         let basis = orthonormal.unwrap_or_else(|| Basis::scaled(&self.host_design, &star_weight));
         let stretch: Vec<f64> = start.n_informative.iter().map(|n| (n_stars as f64 / n).sqrt()).collect();
@@ -340,8 +329,8 @@ impl<'a, 's> Trainer<'a, 's> {
             flux,
             ivar,
             stretch: row(&stretch),
-            allowed: (!self.acts.is_empty()).then(|| {
-                let allowed = on_terms(&|term, column| f64::from(u8::from(self.acts(term, pixels[column]))));
+            allowed: self.layout.has_windows().then(|| {
+                let allowed = on_terms(&|term, column| f64::from(u8::from(self.layout.acts(term, pixels[column]))));
                 self.compute.tensor(&allowed, [n_terms, n_pixels])
             }),
             penalty: (self.config.l1 > 0.0).then(|| Penalty::new(&on_terms(&penalty), n_pixels, self.compute)),

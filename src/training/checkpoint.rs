@@ -12,7 +12,7 @@ use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
-use crate::models::vectorizer::Vectorizer;
+use crate::models::vectorizer::{Entry, Vectorizer};
 use crate::spectra::continuum::{ContinuumSettings, MOST_ORDER};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
@@ -82,6 +82,9 @@ pub struct TrainedCannon {
 #[derive(Serialize, Deserialize)]
 struct ModelFile {
     order: usize,
+    /// How labels and latent labels enter the polynomial; nothing where all enter every product.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    entries: Vec<Entry>,
     scaler: LabelScaler,
     preparation: Preparation,
     training_labels: Vec<Vec<f64>>,
@@ -96,6 +99,16 @@ struct ModelFile {
 /// Terms of a polynomial of so many labels, without writing them down: (n + order) over order.
 fn n_polynomial_terms(n_labels: usize, order: usize) -> u128 {
     (1..=order as u128).fold(1, |terms: u128, k| terms.saturating_mul(n_labels as u128 + k) / k)
+}
+
+/// The same of labels that enter like this.
+fn n_terms_of(entries: &[Entry], order: usize) -> u128 {
+    let count = |entry: Entry| entries.iter().filter(|known| **known == entry).count();
+    let n_polynomial = count(Entry::Polynomial);
+    let of_each_linear = n_polynomial_terms(n_polynomial, order - 1);
+    n_polynomial_terms(n_polynomial, order)
+        .saturating_add((count(Entry::Linear) as u128).saturating_mul(of_each_linear))
+        .saturating_add(count(Entry::Additive) as u128)
 }
 
 fn is_nil(n: &usize) -> bool {
@@ -145,6 +158,10 @@ impl TrainedCannon {
         weights::write(folder, &self.cannon, |store| store)?;
         let description = ModelFile {
             order: self.cannon.vectorizer().order(),
+            entries: match self.cannon.vectorizer().entries() {
+                entries if entries.iter().all(|entry| *entry == Entry::Polynomial) => Vec::new(),
+                entries => entries.to_vec(),
+            },
             scaler: self.scaler.clone(),
             preparation: self.preparation.clone(),
             training_labels: rows(&self.training_labels),
@@ -171,14 +188,19 @@ impl TrainedCannon {
             || file.latent_labels.iter().any(|row| row.len() != file.n_latent_labels)
             || (file.n_latent_labels > 0 && file.latent_labels.len() != file.training_labels.len())
             || file.n_latent_labels > 100
+            || ![0, n_labels + file.n_latent_labels].contains(&file.entries.len())
             || file.n_nuisances > 1000
         {
             return Err(failed(format!("{MODEL_FILE} contradicts itself; was it edited?")));
         }
-        let n_terms = n_polynomial_terms(n_labels + file.n_latent_labels, file.order);
+        let entries = match file.entries.is_empty() {
+            true => vec![Entry::Polynomial; n_labels + file.n_latent_labels],
+            false => file.entries.clone(),
+        };
+        let n_terms = n_terms_of(&entries, file.order);
         let n_spectra = n_terms.saturating_add(1 + file.n_nuisances as u128);
         let mut store = weights::open(folder, n_spectra.saturating_mul(n_pixels as u128))?;
-        let vectorizer = Vectorizer::new(n_labels + file.n_latent_labels, file.order);
+        let vectorizer = Vectorizer::of_entries(&entries, file.order);
         let theta = vec![0.0; vectorizer.n_terms() * n_pixels];
         let template = Cannon::from_coefficients(vectorizer, &theta, &vec![NO_INFORMATION; n_pixels], compute)
             .with_nuisance_spectra(&vec![0.0; file.n_nuisances * n_pixels], compute);
@@ -265,11 +287,32 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_enter_linearly_come_back_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let compute = Compute::flex(Precision::F64);
+        let vectorizer = Vectorizer::of_entries(&[Entry::Polynomial, Entry::Additive], 2);
+        assert_eq!(vectorizer.n_terms(), 4);
+        let theta: Vec<f64> = (0..16).map(|i| f64::from(i).cos()).collect();
+        let mut model = trained(&compute);
+        model.cannon = Cannon::from_coefficients(vectorizer.clone(), &theta, &[0.1; 4], &compute);
+        model.save(folder.path()).unwrap();
+        let back = TrainedCannon::load(folder.path(), &compute).unwrap();
+        assert_eq!((back.cannon.vectorizer(), to_f64(back.cannon.theta.val())), (&vectorizer, theta));
+    }
+
+    #[test]
     fn terms_are_counted_without_being_written_down() {
         for (n_labels, order) in [(1, 1), (5, 2), (5, 3), (12, 3)] {
             assert_eq!(n_polynomial_terms(n_labels, order), Vectorizer::new(n_labels, order).n_terms() as u128);
         }
         assert_eq!(n_polynomial_terms(1000, 3), 1003 * 1002 * 1001 / 6);
+        use Entry::{Additive, Linear, Polynomial};
+        for entries in [[Polynomial, Linear, Linear, Additive], [Polynomial, Polynomial, Linear, Additive], [Linear; 4]]
+        {
+            for order in 1..=3 {
+                assert_eq!(n_terms_of(&entries, order), Vectorizer::of_entries(&entries, order).n_terms() as u128);
+            }
+        }
     }
 
     #[test]

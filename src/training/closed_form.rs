@@ -5,13 +5,17 @@
 //! s2 is the root of `sum w^2 r^2 - w` found by Newton steps on the residuals at hand. theta moves little with s2, so
 //! theta and s2 alternate to convergence; `scatter_bracket.rs` proves beforehand where the global maximum is.
 
-use ndarray::{ArrayView2, s};
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::anchor_report::AnchorReport;
 use super::cannon_config::CannonConfig;
 use super::nuisance_choice::NuisanceChoice;
 use super::pixel_block::{Block, ExactDesign, TrainedBlock};
+use super::term_layout::{PixelGroup, TermLayout};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
@@ -40,6 +44,12 @@ pub struct TrainingReport {
     pub n_zero_scatter_pixels: usize,
     /// Valid pixels whose training stopped before it converged.
     pub n_unconverged_pixels: usize,
+    /// Coefficients of valid pixels that are nil since a label in their term does not act there; those of a descent are told by it.
+    #[serde(default, skip_serializing_if = "is_nil")]
+    pub n_nil_coefficients: usize,
+    /// Share of the pixels inside the chips in which each label with windows acts, where the emulator found them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub window_shares: BTreeMap<String, f64>,
     /// Training stars left out, since a correlated Cannon does not describe them.
     #[serde(default)]
     pub n_left_out: usize,
@@ -68,7 +78,11 @@ pub struct DescentReport {
     pub n_zero_coefficients: usize,
 }
 
-/// Trains a Cannon.
+fn is_nil(n: &usize) -> bool {
+    *n == 0
+}
+
+/// Trains a Cannon in which all labels act everywhere, in all terms.
 ///
 /// Of the settings only those count that a closed form has.
 ///
@@ -85,39 +99,77 @@ pub fn train(
     ivar: ArrayView2<f32>,
     compute: &Compute,
 ) -> Result<(Cannon, TrainingReport)> {
+    let layout = TermLayout::everywhere(Vectorizer::new(scaled_labels.ncols(), config.order));
+    train_terms(config, &layout, scaled_labels, (flux, ivar), compute)
+}
+
+/// The design of all stars, [n_stars, n_terms], and its column products.
+type Design = (Tensor<2>, Tensor<2>);
+
+/// Trains a Cannon of some terms, each where it acts.
+///
+/// Pixels in which the same terms act are trained together, with no more columns in their design than these terms: a label that
+/// acts in few pixels costs little elsewhere.
+///
+/// # Shapes
+/// As [`train`]; `spectra` are flux and ivar.
+///
+/// # Errors
+/// [`Error::TooFewStars`] if there are not more stars than terms that act in some pixel.
+pub fn train_terms(
+    config: &CannonConfig,
+    layout: &TermLayout,
+    scaled_labels: ArrayView2<f64>,
+    spectra: (ArrayView2<f32>, ArrayView2<f32>),
+    compute: &Compute,
+) -> Result<(Cannon, TrainingReport)> {
+    let (flux, ivar) = spectra;
     let (n_stars, n_labels) = scaled_labels.dim();
     let n_pixels = flux.ncols();
-    let vectorizer = Vectorizer::new(n_labels, config.order);
+    let vectorizer = layout.vectorizer.clone();
     let n_terms = vectorizer.n_terms();
-    enough_stars(n_stars, n_terms)?;
+    let groups = layout.groups(n_pixels);
+    enough_stars(n_stars, groups.iter().map(|group| group.terms.len()).max().unwrap_or(n_terms))?;
     let labels: Vec<f64> = scaled_labels.iter().copied().collect();
     let design = vectorizer.design_matrix(compute.tensor(&labels, [n_stars, n_labels]));
-    let pairs = products_of_columns(&design, compute);
-    let exact = ExactDesign::new(&vectorizer, &labels);
-    let blocks: Vec<_> = (0..n_pixels)
-        .step_by(config.block_pixels)
-        .map(|start| start..(start + config.block_pixels).min(n_pixels))
+    let with_pairs = |design: Tensor<2>| -> Design { (design.clone(), products_of_columns(&design, compute)) };
+    // All blocks share one design, or each has its own: there may be hundreds.
+    let shared =
+        (!layout.has_windows()).then(|| (with_pairs(design.clone()), ExactDesign::new(&vectorizer, &labels, None)));
+    let blocks: Vec<(&PixelGroup, &[usize])> = groups
+        .iter()
+        .flat_map(|group| group.pixels.chunks(config.block_pixels).map(move |pixels| (group, pixels)))
         .collect();
     // Blocks are small enough for a core's cache; splitting their products further costs more than it brings.
-    let trained: Vec<TrainedBlock> = compute.each_on_its_own_thread(&blocks, |pixels| {
+    let trained: Vec<TrainedBlock> = compute.each_on_its_own_thread(&blocks, |(group, pixels)| {
         let columns = |matrix: &ArrayView2<f32>| {
-            let values = matrix.slice(s![.., pixels.clone()]).iter().copied().collect();
+            let values = matrix.select(Axis(1), pixels).iter().copied().collect();
             compute.tensor_f32(values, [n_stars, pixels.len()])
         };
-        let here = (design.clone(), pairs.clone());
-        Block::new(columns(&flux), columns(&ivar), here, &exact, compute).train(config.scatter_trials)
+        let train = |here: Design, exact: &ExactDesign| {
+            Block::new(columns(&flux), columns(&ivar), here, exact, compute).train(config.scatter_trials)
+        };
+        match &shared {
+            Some((here, exact)) => train(here.clone(), exact),
+            None => {
+                let here = with_pairs(design.clone().select(1, compute.indices(&group.terms)));
+                train(here, &ExactDesign::new(&vectorizer, &labels, Some(&group.terms)))
+            }
+        }
     });
 
     let mut theta = vec![0.0; n_terms * n_pixels];
-    let mut s2 = Vec::with_capacity(n_pixels);
+    let mut s2 = vec![NO_INFORMATION; n_pixels];
     let mut report = TrainingReport { n_stars, ..TrainingReport::default() };
-    for block in trained {
-        for (column, pixel) in (s2.len()..s2.len() + block.s2.len()).enumerate() {
-            for term in 0..n_terms {
-                theta[term * n_pixels + pixel] = block.theta[column * n_terms + term];
+    for (block, (group, pixels)) in trained.into_iter().zip(blocks) {
+        let n_acting = group.terms.len();
+        for (column, &pixel) in pixels.iter().enumerate() {
+            for (position, &term) in group.terms.iter().enumerate() {
+                theta[term * n_pixels + pixel] = block.theta[column * n_acting + position];
             }
+            s2[pixel] = block.s2[column];
+            report.n_nil_coefficients += if s2[pixel] < NO_INFORMATION { n_terms - n_acting } else { 0 };
         }
-        s2.extend(block.s2);
         report.n_several_hills_pixels += block.n_several_hills;
         report.n_unconverged_pixels += block.n_unconverged;
         report.n_refused_pixels += block.n_refused;

@@ -17,10 +17,11 @@ use super::closed_form;
 use super::coefficient_prior::CoefficientPrior;
 use super::latent_em::{Em, TrainedLatent};
 use super::nuisance_choice::NuisanceCount;
+use super::term_layout::TermLayout;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
-use crate::models::vectorizer::Vectorizer;
+use crate::models::vectorizer::{Entry, Vectorizer};
 use crate::progress::Progress;
 use crate::stats::robust::median;
 
@@ -47,11 +48,28 @@ pub fn train(
     compute: &Compute,
     progress: &dyn Progress,
 ) -> Result<TrainedLatent> {
+    let vectorizer = Vectorizer::new(scaled_labels.ncols(), config.order);
+    train_terms(config, latent, &vectorizer, scaled_labels, (flux, ivar), compute, progress)
+}
+
+/// The same of labels that enter as a vectorizer has them; latent labels enter every product.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_terms(
+    config: &CannonConfig,
+    latent: &LatentSettings,
+    vectorizer: &Vectorizer,
+    scaled_labels: ArrayView2<f64>,
+    (flux, ivar): (ArrayView2<f32>, ArrayView2<f32>),
+    compute: &Compute,
+    progress: &dyn Progress,
+) -> Result<TrainedLatent> {
     let NuisanceCount::Fixed(n_spectra) = latent.spectra else {
         return Err(Error::Config("latent.spectra = \"held-out\" must become a number before training".into()));
     };
-    let (n_stars, n_labels) = scaled_labels.dim();
-    let n_coefficients = Vectorizer::new(n_labels + latent.labels, config.order).n_terms() + n_spectra;
+    let n_stars = scaled_labels.nrows();
+    let n_coefficients = with_latent_labels(vectorizer, latent.labels).n_terms() + n_spectra;
     if n_stars <= n_coefficients {
         return Err(Error::TooFewStars {
             stage: format!("training {n_coefficients} coefficients per pixel"),
@@ -61,13 +79,14 @@ pub fn train(
         });
     }
     progress.start("training latent labels", latent.rounds + 2);
-    let (plain, plain_report) = closed_form::train(config, scaled_labels, flux, ivar, compute)?;
+    let layout = TermLayout::everywhere(vectorizer.clone());
+    let (plain, plain_report) = closed_form::train_terms(config, &layout, scaled_labels, (flux, ivar), compute)?;
     progress.advance(1);
     let mut em = start(latent, n_spectra, &plain, scaled_labels, (flux, ivar), compute);
     progress.advance(1);
     for round in 1..=latent.rounds {
         if round == ROUNDS_BEFORE_BENDING + 1 {
-            em.bend(latent.labels, config.order);
+            em.bend(latent.labels);
         }
         let moments = em.expect();
         if latent.clip > 0.0 && ROUNDS_OF_CLIPPING.contains(&round) {
@@ -78,9 +97,15 @@ pub fn train(
     }
     progress.finish();
     if latent.rounds <= ROUNDS_BEFORE_BENDING {
-        em.bend(latent.labels, config.order);
+        em.bend(latent.labels);
     }
     Ok(em.finish(&plain_report))
+}
+
+/// A polynomial with so many latent labels behind its own.
+fn with_latent_labels(vectorizer: &Vectorizer, n_latent_labels: usize) -> Vectorizer {
+    let entries = [vectorizer.entries(), &vec![Entry::Polynomial; n_latent_labels]].concat();
+    Vectorizer::of_entries(&entries, vectorizer.order())
 }
 
 /// The plain Cannon, and the principal components of its weighted residuals as nuisances.
@@ -107,7 +132,7 @@ fn start<'a>(
 
 impl Em<'_> {
     /// Turns the strongest additive nuisances into latent labels: inputs of the polynomial.
-    fn bend(&mut self, n_latent_labels: usize, order: usize) {
+    fn bend(&mut self, n_latent_labels: usize) {
         let (n_labels, q) = (self.vectorizer.n_labels(), self.latent.ncols());
         let n_old = self.vectorizer.n_terms();
         let power: Vec<f64> = (0..q)
@@ -119,7 +144,7 @@ impl Em<'_> {
         let mut order_of_power: Vec<usize> = (0..q).collect();
         order_of_power.sort_by(|a, b| power[*b].total_cmp(&power[*a]));
         self.latent = self.latent.select(Axis(1), &order_of_power);
-        let vectorizer = Vectorizer::new(n_labels + n_latent_labels, order);
+        let vectorizer = with_latent_labels(&self.vectorizer, n_latent_labels);
         let n_terms = vectorizer.n_terms();
         let mut coefficients = Array2::zeros((n_terms + q - n_latent_labels, self.coefficients.ncols()));
         // What is new has no spread of its own yet: as much as a tenth of the nuisances' allows it to grow.

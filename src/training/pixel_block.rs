@@ -41,14 +41,17 @@ pub(super) struct TrainedBlock {
 /// terms themselves were rounded.
 pub(super) struct ExactDesign {
     vectorizer: Vectorizer,
+    /// The terms that act; none for all.
+    terms: Option<Vec<usize>>,
     /// Scaled labels, row by row.
     labels: Vec<f64>,
     made: OnceLock<(Tensor<2>, Tensor<2>)>,
 }
 
 impl ExactDesign {
-    pub fn new(vectorizer: &Vectorizer, labels: &[f64]) -> Self {
-        Self { vectorizer: vectorizer.clone(), labels: labels.to_vec(), made: OnceLock::new() }
+    pub fn new(vectorizer: &Vectorizer, labels: &[f64], terms: Option<&[usize]>) -> Self {
+        let terms = terms.map(<[usize]>::to_vec);
+        Self { vectorizer: vectorizer.clone(), terms, labels: labels.to_vec(), made: OnceLock::new() }
     }
 
     /// The design, [n_stars, n_terms], and its column products.
@@ -57,7 +60,10 @@ impl ExactDesign {
             let compute = Compute::small_systems();
             let n_labels = self.vectorizer.n_labels();
             let labels = compute.tensor(&self.labels, [self.labels.len() / n_labels, n_labels]);
-            let design = self.vectorizer.design_matrix(labels);
+            let mut design = self.vectorizer.design_matrix(labels);
+            if let Some(terms) = &self.terms {
+                design = design.select(1, compute.indices(terms));
+            }
             (design.clone(), products_of_columns(&design, &compute))
         };
         self.made.get_or_init(make).clone()

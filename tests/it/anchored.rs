@@ -38,7 +38,7 @@ fn thirty_stars_are_enough_for_a_cannon_that_knows_physics() {
 
     // The folder labels spectra as the run did.
     let model = run.join("models/anchored").display().to_string();
-    let spectra = place.join("experiments/.prepared/mock-60-stars-seed-3-v1/spectra").display().to_string();
+    let spectra = place.join("experiments/.prepared/mock-60-stars-seed-3-v2/spectra").display().to_string();
     succeeded(place, &["label", "--model", &model, "--out", "labels", &spectra]);
     let teff = |path: &Path| -> std::collections::BTreeMap<String, f64> {
         let mut reader = csv::Reader::from_path(path).unwrap();

@@ -92,10 +92,10 @@ const KINDS: [&str; 14] = [
 fn kinds_known(room: &str, program: &str) -> Vec<&'static str> {
     let code: String =
         program.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    // The lab and the search for outliers look into a polynomial of the labels, whichever kind trained it; an emulator's own
+    // The lab, the search for outliers and the elements look into a polynomial of the labels, whichever kind trained it; an emulator's own
     // experiment is about emulators; reports name kinds because people read them.
     let is_allowed = |kind: &&str| match room {
-        "findings/lab" | "findings/outliers" => *kind == "TrainedCannon",
+        "findings/lab" | "findings/outliers" | "findings/elements" => *kind == "TrainedCannon",
         "experiment/emulate.rs" => ["EmulatorConfig", "TrainedPayne"].contains(kind),
         room => room.starts_with("report") && kind.starts_with('"'),
     };
@@ -111,7 +111,9 @@ fn only_the_kinds_know_which_kinds_there_are() {
         sources(&root.join(room), &mut files);
         for file in files {
             let relative = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-            let room = ["findings/lab", "findings/outliers"].into_iter().find(|room| relative.starts_with(room));
+            let room = ["findings/lab", "findings/outliers", "findings/elements"]
+                .into_iter()
+                .find(|room| relative.starts_with(room));
             let text = std::fs::read_to_string(&file).unwrap();
             let known = kinds_known(room.unwrap_or(&relative), program(&text));
             assert!(known.is_empty(), "{relative} knows {known:?}");

@@ -13,6 +13,7 @@ mod catalogues;
 mod cli;
 mod closed_form;
 mod compare;
+mod elements;
 mod emulator;
 mod experiments;
 mod features;

@@ -260,7 +260,7 @@ fn an_experiment_makes_its_survey_once_and_tells_the_healthy_apart() {
     // A linear Cannon of thirty stars is no good one, but knows a hot star from a cool one: Teff spreads over 400 K.
     let scatter = groups["healthy"]["labels_vs_truth"]["teff"]["robust_scatter"].as_f64().unwrap();
     assert!(scatter < 250.0, "{scatter}");
-    let survey = root.path().join("experiments/.prepared/mock-60-stars-seed-3-v1/allStar.fits");
+    let survey = root.path().join("experiments/.prepared/mock-60-stars-seed-3-v2/allStar.fits");
     let made = std::fs::metadata(&survey).unwrap().modified().unwrap();
     let again = crate::support::maury(root.path(), &["run", "try.toml", "--name", "again"]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("mock survey taken from"));

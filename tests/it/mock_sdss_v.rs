@@ -365,7 +365,7 @@ fn the_format_is_named_on_the_command_line_and_in_experiments() {
     refused(root.path(), &with_fields, 2, &["selection.fields", "must be []"]);
     // One star is too few for whatever comes next, but the survey is made.
     maury(root.path(), &["prepare", "try.toml"]);
-    let mock = root.path().join("experiments/.prepared/mock-1-stars-seed-1-sdss-v-v1");
+    let mock = root.path().join("experiments/.prepared/mock-1-stars-seed-1-sdss-v-v2");
     assert!(survey::catalogue(&mock, MockFormat::SdssV).is_file());
     // Settings that name no format say what they always said.
     let settings = MockSettings { stars: 3, seed: 2, ..MockSettings::default() };

@@ -9,11 +9,12 @@ use super::subject::Subject;
 use crate::data::linelist::{atomic_lines, co_band_heads};
 use crate::device::to_f64;
 use crate::error::Result;
-use crate::spectra::features::{self, Coincidence, FeatureMatch, KnownLine};
+use crate::spectra::features::{self, Coincidence, Feature, FeatureMatch, KnownLine};
+use crate::spectra::grid::WavelengthGrid;
 use crate::stats::correlation::pearson;
 
 /// Features of one gradient spectrum are at least this far apart, in pixels: about two resolution elements.
-const SEPARATION_PIXELS: f64 = 5.0;
+pub(in crate::findings) const SEPARATION_PIXELS: f64 = 5.0;
 /// Rows of the table of features, for each label.
 const MOST_LISTED: usize = 10;
 
@@ -134,19 +135,31 @@ fn of_label(spectrum: &GradientSpectrum, subject: &Subject, valid: &[bool], line
     let found = features::strongest_features(&spectrum.values, valid, grid, settings.features, SEPARATION_PIXELS);
     let mut listed = features::matches(&found, lines, grid, tolerance);
     listed.truncate(MOST_LISTED);
-    let coincidence = |lines: &[KnownLine]| features::coincidence(&found, lines, valid, grid, tolerance);
-    let of_species =
-        |species: &str| -> Vec<KnownLine> { lines.iter().filter(|line| line.name == species).cloned().collect() };
-    let own = species_of(&spectrum.label).filter(|species| !of_species(species).is_empty());
     let known: Vec<f64> = spectrum.values.iter().copied().filter(|value| value.is_finite()).collect();
     LabelGradient {
         step: unit_step(&spectrum.label),
         largest: known.iter().fold(0.0, |largest, value| value.abs().max(largest)),
         rms: (known.iter().map(|value| value * value).sum::<f64>() / known.len().max(1) as f64).sqrt(),
         features: listed,
-        any_line: coincidence(lines),
-        own: own.map(|species| OwnLines { coincidence: coincidence(&of_species(&species)), species }),
+        any_line: features::coincidence(&found, lines, valid, grid, tolerance),
+        own: own_lines(&spectrum.label, &found, lines, valid, grid, tolerance),
     }
+}
+
+/// Features of a label's gradient spectrum at lines of the element that it measures; none where it measures none, or the list has no
+/// lines of it.
+pub(in crate::findings) fn own_lines(
+    label: &str,
+    found: &[Feature],
+    lines: &[KnownLine],
+    valid: &[bool],
+    grid: &WavelengthGrid,
+    tolerance: f64,
+) -> Option<OwnLines> {
+    let species = species_of(label)?;
+    let own: Vec<KnownLine> = lines.iter().filter(|line| line.name == species).cloned().collect();
+    (!own.is_empty())
+        .then(|| OwnLines { coincidence: features::coincidence(found, &own, valid, grid, tolerance), species })
 }
 
 /// Median over the test stars of the correlation of two labels' errors.

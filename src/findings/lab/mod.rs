@@ -3,7 +3,7 @@
 //! [`Lab::look`] does all that needs a fold's spectra and its Cannon, [`Lab::finish`] what needs the estimates of all stars.
 //! Numbers are serialised with the run's metrics; [`Pictures`] is what figures are drawn from.
 
-mod gradients;
+pub(in crate::findings) mod gradients;
 mod kiel;
 mod mystery;
 mod scatter;

@@ -115,7 +115,7 @@ fn raw_over_hydrogen(entry: &Entry, index: usize) -> f64 {
 }
 
 fn iron() -> usize {
-    ELEMENTS.iter().position(|(element, _)| *element == "FE").expect("iron is an element")
+    ELEMENTS.iter().position(|element| element.column == "FE").expect("iron is an element")
 }
 
 /// The columns that the mock's catalogue knows.
@@ -133,8 +133,10 @@ fn known<'a, 'r>() -> Known<'a, Row<'r>> {
     parameter("logg", |entry| entry.logg);
     parameter("m_h_atm", |entry| entry.m_h);
     parameter("alpha_m_atm", |entry| entry.alpha_m);
-    for (index, (element, _)) in ELEMENTS.iter().enumerate() {
-        let name = format!("{}_h", element.to_lowercase());
+    parameter("v_micro", |entry| entry.vmicro);
+    let listed = ELEMENTS.iter().enumerate().filter(|(_, element)| element.input.is_some());
+    for (index, element) in listed.filter_map(|(index, element)| Some((index, element.sdss_v?))) {
+        let name = format!("{element}_h");
         known.number(&name, move |row| over_hydrogen(row.entry, index).value);
         known.number(&format!("e_{name}"), move |row| over_hydrogen(row.entry, index).error);
         known.number(&format!("raw_{name}"), move |row| raw_over_hydrogen(row.entry, index));
@@ -242,7 +244,8 @@ mod tests {
         };
         let none = measured(f64::NAN, f64::NAN);
         let elements = (0..ELEMENTS.len()).map(element).collect();
-        let mut entry = Entry { teff: none, logg: none, m_h: none, alpha_m: none, elements, aspcapflag: 0 };
+        let mut entry =
+            Entry { teff: none, logg: none, m_h: none, alpha_m: none, vmicro: none, elements, aspcapflag: 0 };
         let other = if iron() == 0 { 1 } else { 0 };
         let of = |entry: &Entry, index| (over_hydrogen(entry, index).value, over_hydrogen(entry, index).error);
         assert_eq!(of(&entry, iron()), (-0.5, 0.03));

@@ -5,6 +5,7 @@
 
 mod appendix;
 mod comparison;
+mod elements;
 mod ends;
 mod inside;
 mod outliers;
@@ -175,6 +176,7 @@ pub fn page(run: &Run) -> String {
     inside::latent(&mut page, run);
     unseen::test_stars(&mut page, run);
     unseen::errors(&mut page, run);
+    elements::elements(&mut page, run);
     posteriors::posteriors(&mut page, run);
     outliers::outliers(&mut page, run);
     if facts.has("lab") {
