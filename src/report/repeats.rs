@@ -199,7 +199,7 @@ mod tests {
         for words in [
             "Teff: visits of a star scatter by 10.0 [9.0, 11.0] K at a median SNR of 67, 1.60 [1.52, 1.68] times their formal errors (6.2 K)",
             "noise is 4% [4%, 4%]; the other 49.0 K, if they are right, are the same in every visit",
-            "From SNR 150 to 30 visits add 16.5 [14.8, 18.1] K in quadrature, formal errors 12.0 K, calibrated ones 75.0 K: they take \
+            "From SNR 150 to 30 visits add 16.5 [14.8, 18.2] K in quadrature, formal errors 12.0 K, calibrated ones 75.0 K: they take \
              low SNR to be worse than it is.",
         ] {
             assert!(loud.contains(words), "`{words}` not said in: {loud}");

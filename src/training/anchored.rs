@@ -9,15 +9,14 @@
 //! hundredths, where it is wrong they rise. Hidden labels and nuisances of each star are found by expectation and maximization as
 //! in `latent.rs`; where there are enough stars, components of what is still left join the nuisances.
 
-use std::ops::Range;
-
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
 use super::anchor::Anchor;
-use super::anchor_report::{AnchorReport, Strengths};
+use super::anchor_groups::{Groups, LEAST_STRENGTH, MOST_STRENGTH, at_first};
+use super::anchor_report::AnchorReport;
 use super::cannon_config::AnchorSettings;
 use super::closed_form::TrainingReport;
-use super::coefficient_prior::{CoefficientPrior, PriorInPixels, Sample};
+use super::coefficient_prior::{CoefficientPrior, PriorInPixels};
 use super::latent_em::{Em, TrainedLatent};
 use super::latent_pixels::{Design, Moments, Pixels};
 use crate::device::Compute;
@@ -27,22 +26,8 @@ use crate::stats::robust::robust_scatter;
 
 /// The evidence is taken from some so many pixels.
 const SAMPLED: usize = 500;
-/// Share of these pixels, those farthest from physics, that do not count.
-const TRIMMED: f64 = 0.01;
 /// Steps towards the maximum of the evidence.
 const EVIDENCE_STEPS: usize = 5;
-/// Groups of coefficients before the survey's own components; of them, those of labels alone come first.
-const N_GROUPS: usize = 7;
-/// Terms linear in the labels, and in hidden labels.
-const LINEAR: usize = 1;
-const HIDDEN: usize = 3;
-/// Groups that stay as physics says: quadratic terms with a hidden label, nuisances of the library and the instrument. Stars tell too
-/// little of them, and 108 of 136 coefficients need not be solved for.
-const KNOWN: Range<usize> = 4..N_GROUPS;
-/// Strengths before the evidence is asked, the smallest, which leaves coefficients where they are, and the largest.
-const FIRST_STRENGTH: f64 = 0.03;
-const LEAST_STRENGTH: f64 = 1e-5;
-const MOST_STRENGTH: f64 = 1.0;
 /// Nuisances are rescaled by no more than this factor at a time.
 const MOST_RESCALING: f64 = 3.0;
 /// Components of the survey's own residuals: one for so many stars, at most so many.
@@ -51,10 +36,8 @@ const MOST_COMPONENTS: usize = 40;
 /// With fewer stars there are none.
 const FEWEST_STARS: usize = 100;
 
-/// Limits of the strengths that stars held out choose from, the widest first: then the evidence has its way.
+/// Limits of the strengths that stars held out choose from; under the first the evidence has its way.
 const LIMITS: [f64; 4] = [MOST_STRENGTH, 0.1, 0.05, 0.025];
-/// With so many stars the evidence needs no limit.
-const ENOUGH_STARS: usize = 200;
 /// Parts of the stars that are held out in turn, and the pixels that are asked: one in so many.
 const PARTS: usize = 3;
 const ASK_EVERY: usize = 4;
@@ -73,7 +56,7 @@ pub fn train(
     progress: &dyn Progress,
 ) -> TrainedLatent {
     let n_stars = flux.nrows();
-    let is_asked = settings.rounds > 0 && settings.limit.is_none() && (PARTS..ENOUGH_STARS).contains(&n_stars);
+    let is_asked = settings.rounds > 0 && settings.limit.is_none() && n_stars >= PARTS;
     let trials = if is_asked { PARTS * LIMITS.len() } else { 0 };
     progress.start("training on physics and stars", settings.rounds + 1 + trials);
     let stars = Stars { anchor, labels: scaled_labels, errors: &label_errors, compute, settings };
@@ -169,8 +152,7 @@ impl<'a> Stars<'a> {
 
     /// The limit under which labels of stars that are held out come out nearest to the catalogue's.
     ///
-    /// The evidence takes pixels for independent. Few stars are wrong in many pixels at once, and it then lets coefficients follow
-    /// them.
+    /// The evidence takes pixels for independent. Stars are wrong in many pixels at once, and it then lets coefficients follow them.
     fn choose_limit(
         &self,
         spectra: (ArrayView2<f32>, ArrayView2<f32>),
@@ -222,84 +204,6 @@ fn losses(deviations: &[Array2<f64>]) -> Vec<f64> {
     deviations.iter().map(of_set).collect()
 }
 
-/// Which coefficients share a strength.
-struct Groups {
-    /// Group of each coefficient.
-    of: Vec<usize>,
-    /// Spread of each over the pixels, squared.
-    tau2: Vec<f64>,
-    /// Strength of each group, and the largest that those of the library may have.
-    strength: Vec<f64>,
-    limit: f64,
-}
-
-impl Groups {
-    /// Constant; linear and quadratic in labels alone; linear and quadratic with hidden labels; the library's nuisances; the
-    /// instrument's.
-    fn of(anchor: &Anchor, coefficients: ArrayView2<f64>, limit: f64) -> Self {
-        let n_labels = anchor.labels.ncols();
-        let n_library = anchor.spectra.nrows() - anchor.n_instrument;
-        let terms = (0..anchor.vectorizer.n_terms()).map(|term| {
-            let factors: Vec<usize> = anchor.vectorizer.factors(term).collect();
-            let is_hidden = factors.iter().any(|factor| *factor >= n_labels);
-            factors.len() + if is_hidden { 2 } else { 0 }
-        });
-        let nuisances = (0..anchor.spectra.nrows()).map(|k| if k < n_library { 5 } else { 6 });
-        let tau2 = coefficients.rows().into_iter().enumerate().map(|(k, row)| {
-            let centre = if k == 0 { 1.0 } else { 0.0 };
-            (row.iter().map(|value| (value - centre).powi(2)).sum::<f64>() / row.len() as f64).max(1e-14)
-        });
-        Self {
-            of: terms.chain(nuisances).collect(),
-            tau2: tau2.collect(),
-            strength: first_strengths(FIRST_STRENGTH.min(limit)),
-            limit,
-        }
-    }
-
-    fn strengths(&self) -> Strengths {
-        let of = |group: usize| self.strength[group];
-        Strengths { constant: of(0), linear: of(LINEAR), quadratic: of(2), hidden: of(HIDDEN) }
-    }
-
-    fn variances(&self) -> Vec<f64> {
-        self.of.iter().zip(&self.tau2).map(|(group, tau2)| self.strength[*group].powi(2) * tau2).collect()
-    }
-
-    /// One step of every strength towards the maximum of the evidence, from what some pixels' coefficients are about their means:
-    /// a^2 = sum (delta / tau)^2 / number of well-determined coefficients.
-    fn learn(&mut self, samples: &[Sample]) {
-        let variance = self.variances();
-        for group in (0..self.strength.len()).filter(|group| !KNOWN.contains(group)) {
-            let members: Vec<usize> = (0..self.of.len()).filter(|k| self.of[*k] == group).collect();
-            let mut of_pixels: Vec<(f64, f64)> = samples
-                .iter()
-                .map(|sample| {
-                    let of = |k: &usize| {
-                        let squared = (sample.square[*k] - sample.variance[*k]) / self.tau2[*k];
-                        (squared, 1.0 - sample.variance[*k] / variance[*k])
-                    };
-                    members.iter().map(of).fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d))
-                })
-                .collect();
-            of_pixels.sort_by(|a, b| a.0.total_cmp(&b.0));
-            of_pixels.truncate(((1.0 - TRIMMED) * of_pixels.len() as f64) as usize);
-            let (squares, determined) = of_pixels.iter().fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
-            if determined > 0.0 && squares > 0.0 {
-                self.strength[group] = (squares / determined).sqrt().clamp(LEAST_STRENGTH, MOST_STRENGTH);
-            }
-        }
-        // Physics is no more wrong about what only it knows than about what the catalogue knows, too.
-        self.strength[HIDDEN] = self.strength[HIDDEN].min(self.strength[LINEAR]);
-        self.strength[..N_GROUPS].iter_mut().for_each(|strength| *strength = strength.min(self.limit));
-    }
-}
-
-/// The same strength for every group that stars teach.
-fn first_strengths(strength: f64) -> Vec<f64> {
-    (0..N_GROUPS).map(|group| if KNOWN.contains(&group) { 0.0 } else { strength }).collect()
-}
-
 /// What training keeps beside its state.
 struct Anchored<'a> {
     groups: Groups,
@@ -311,7 +215,7 @@ struct Anchored<'a> {
 impl Anchored<'_> {
     /// Scatter of every pixel about physics, at what is usual for the labels: which pixels physics describes.
     fn scatter_about_physics(&mut self, em: &mut Em) {
-        let strengths = std::mem::replace(&mut self.groups.strength, first_strengths(LEAST_STRENGTH));
+        let strengths = std::mem::replace(&mut self.groups.strength, at_first(LEAST_STRENGTH));
         em.prior.variance = self.groups.variances();
         em.maximize(None);
         self.groups.strength = strengths;
@@ -364,11 +268,7 @@ impl Anchored<'_> {
         let more = Array2::zeros((count, em.coefficients.ncols()));
         em.coefficients = concatenate![Axis(0), em.coefficients, more];
         em.prior.mean = em.prior.mean.take().map(|mean| concatenate![Axis(0), mean, more]);
-        for _ in 0..count {
-            self.groups.of.push(self.groups.strength.len());
-            self.groups.tau2.push(1.0);
-            self.groups.strength.push(FIRST_STRENGTH);
-        }
+        (0..count).for_each(|_| self.groups.add());
     }
 }
 
@@ -421,19 +321,31 @@ mod tests {
         Array2::from_shape_vec((inputs.nrows(), N_PIXELS), to_f64(flux)).unwrap()
     }
 
+    const NOISE: f64 = 0.01;
+    const LABEL_ERROR: f64 = 0.1;
+
+    /// Stars whose truth is `theta`: labels of a catalogue and their errors, [n_stars, n_labels], and flux, [n_stars, n_pixels].
+    fn observed(
+        anchor: &Anchor,
+        theta: &Array2<f64>,
+        n_stars: usize,
+        random: &mut ChaCha8Rng,
+    ) -> (Array2<f64>, Array2<f64>, Array2<f32>) {
+        let inputs = Array2::from_shape_simple_fn((n_stars, N_LABELS + 1), || normal(random));
+        let catalogue = inputs.slice(ndarray::s![.., ..N_LABELS]).mapv(|label| label + LABEL_ERROR * normal(random));
+        let amplitudes = Array2::from_shape_simple_fn((n_stars, 2), || normal(random));
+        let clean = flux_of(&anchor.vectorizer, theta, &inputs) + amplitudes.dot(&anchor.spectra);
+        let flux = clean.mapv(|flux| (flux + NOISE * normal(random)) as f32);
+        let errors = Array2::from_elem(catalogue.dim(), LABEL_ERROR);
+        (catalogue, errors, flux)
+    }
+
     /// What training on 25 stars makes of physics when the truth is `theta`: linear strength, and root mean square error of its
     /// flux and of physics' own.
     fn trained(anchor: &Anchor, theta: &Array2<f64>, rounds: usize, random: &mut ChaCha8Rng) -> (f64, [f64; 2]) {
-        const NOISE: f64 = 0.01;
-        const LABEL_ERROR: f64 = 0.1;
-        let inputs = Array2::from_shape_simple_fn((25, N_LABELS + 1), || normal(random));
-        let catalogue = inputs.slice(ndarray::s![.., ..N_LABELS]).mapv(|label| label + LABEL_ERROR * normal(random));
-        let amplitudes = Array2::from_shape_simple_fn((25, 2), || normal(random));
-        let clean = flux_of(&anchor.vectorizer, theta, &inputs) + amplitudes.dot(&anchor.spectra);
-        let flux = clean.mapv(|flux| (flux + NOISE * normal(random)) as f32);
+        let (catalogue, errors, flux) = observed(anchor, theta, 25, random);
         let ivar = Array2::from_elem(flux.dim(), (1.0 / (NOISE * NOISE)) as f32);
-        let errors = Array2::from_elem(catalogue.dim(), LABEL_ERROR);
-        let settings = AnchorSettings { rounds, clip: 0.0, ..AnchorSettings::default() };
+        let settings = AnchorSettings { rounds, clip: 0.0, limit: Some(MOST_STRENGTH), ..AnchorSettings::default() };
         let compute = Compute::flex(Precision::F64);
         let spectra = (flux.view(), ivar.view());
         let found = train(&settings, anchor, (catalogue.view(), errors), spectra, &compute, &Silent);
@@ -465,6 +377,32 @@ mod tests {
         }
         let (wrong, [error, of_physics]) = trained(&anchor, &other, 3, &mut random);
         assert!(wrong > 3.0 * strength && error < 0.4 * of_physics, "{wrong} {error} {of_physics}");
+    }
+
+    #[test]
+    fn labels_nearer_to_the_catalogue_lose_less_and_one_star_decides_nothing() {
+        let mut random = ChaCha8Rng::seed_from_u64(9);
+        let near = Array2::from_shape_simple_fn((30, N_LABELS), || normal(&mut random));
+        let mut outlier = near.clone();
+        outlier[[3, 0]] = 1e3;
+        let of = losses(&[near.clone(), &near * 1.3, outlier]);
+        assert!((of[1] - of[0] - 4.0 * 1.3_f64.ln()).abs() < 0.3, "{of:?}");
+        // Counted as three widths, of thirty.
+        assert!(of[2] > of[0] && of[2] < of[0] + 0.4, "{of:?}");
+    }
+
+    #[test]
+    fn few_stars_of_right_physics_are_held_to_it() {
+        let mut random = ChaCha8Rng::seed_from_u64(10);
+        let anchor = physics(&mut random);
+        let (labels, errors, flux) = observed(&anchor, &anchor.theta, 24, &mut random);
+        let ivar = Array2::from_elem(flux.dim(), 1e4_f32);
+        let settings = AnchorSettings { clip: 0.0, ..AnchorSettings::default() };
+        let compute = Compute::flex(Precision::F64);
+        let found = train(&settings, &anchor, (labels.view(), errors), (flux.view(), ivar.view()), &compute, &Silent);
+        let report = found.report.anchor.unwrap();
+        assert!(LIMITS.contains(&report.limit));
+        assert!(report.strengths.unwrap().linear <= report.limit, "{report:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Weights from data: closed-form training, gradient descent, and the folders trained models are kept in.
 
 pub mod anchor;
+mod anchor_groups;
 mod anchor_library;
 pub mod anchor_report;
 pub mod anchored;

@@ -36,6 +36,9 @@ const LEAST_STARS: usize = 30;
 /// See [`Elements::least_concentration`].
 const LEAST_CONCENTRATION: f64 = 0.5;
 
+/// See [`Elements::least_own_correlation`].
+const LEAST_OWN_CORRELATION: f64 = 0.3;
+
 /// What a run says of its labels one by one, `elements` in `metrics.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Elements {
@@ -48,6 +51,9 @@ pub struct Elements {
     /// A label is read from its own lines if they hold at least this part of what they could hold beyond chance:
     /// (share of the gradient - share of the pixels) / (1 - share of the pixels).
     pub least_concentration: f64,
+    /// A label that is known no better than from the other labels is still read, if noisily, where its own correlation is surely above
+    /// this.
+    pub least_own_correlation: f64,
     /// By model.
     pub models: BTreeMap<String, ModelElements>,
 }
@@ -73,6 +79,8 @@ pub enum Verdict {
     OtherPixels,
     /// The spectrum tells more than the other labels do; where its lines are is not known.
     Spectrum,
+    /// The other labels tell as much, and yet the estimate follows what is the label's own: read, but noisily.
+    Noisy,
     /// The other labels tell as much: the estimate is a correlation.
     Correlation,
     /// Too few stars to say.
@@ -195,6 +203,7 @@ impl<'a> Look<'a> {
             n_stars: stars.len(),
             share: self.settings.share,
             least_concentration: LEAST_CONCENTRATION,
+            least_own_correlation: LEAST_OWN_CORRELATION,
             models: models.iter().map(of_model).collect(),
         })
     }
@@ -262,8 +271,9 @@ impl Compared<'_> {
             let at = [*star, k];
             (predictions.estimates.labels[at] - reference[at], predictions.calibrated_errors[at])
         };
+        let own_correlation = self.own_correlation(k, &kept, own);
         LabelElements {
-            verdict: verdict(kept.len(), &difference, lines.as_ref()),
+            verdict: verdict(kept.len(), &difference, own_correlation, lines.as_ref()),
             n_stars: kept.len(),
             spread: robust_scatter(&known(reference)),
             catalogue_error: median(&known(&predictions.catalogue_errors)),
@@ -274,7 +284,7 @@ impl Compared<'_> {
             from_others: others.robust_scatter,
             ratio: own.robust_scatter / others.robust_scatter,
             difference,
-            own_correlation: self.own_correlation(k, &kept, own),
+            own_correlation,
             lines,
         }
     }
@@ -304,13 +314,14 @@ impl Compared<'_> {
     }
 }
 
-fn verdict(n_stars: usize, difference: &Difference, lines: Option<&LineReading>) -> Verdict {
+fn verdict(n_stars: usize, difference: &Difference, own: Option<Correlation>, lines: Option<&LineReading>) -> Verdict {
     if n_stars < LEAST_STARS {
         return Verdict::Unknown;
     }
     // A difference that is not finite, of stars that are all alike, is none.
     if difference.interval.1.is_nan() || difference.interval.1 >= 0.0 {
-        return Verdict::Correlation;
+        let is_own = own.is_some_and(|own| own.interval.0 > LEAST_OWN_CORRELATION);
+        return if is_own { Verdict::Noisy } else { Verdict::Correlation };
     }
     match lines.and_then(|lines| Some((lines.pixel_share?, lines.gradient_share?))) {
         Some((pixels, gradient)) if gradient - pixels >= LEAST_CONCENTRATION * (1.0 - pixels) => Verdict::OwnLines,
@@ -404,15 +415,19 @@ mod tests {
             reading_share: None,
             atomic_lines: None,
         };
-        let of = |pixels, gradient| verdict(100, &difference(-0.05), Some(&lines(pixels, gradient)));
+        let of = |pixels, gradient| verdict(100, &difference(-0.05), None, Some(&lines(pixels, gradient)));
         assert_eq!(
             (of(Some(0.1), 0.6), of(Some(0.1), 0.5), of(None, 0.9)),
             (Verdict::OwnLines, Verdict::OtherPixels, Verdict::Spectrum)
         );
         // Half of the pixels hold half of anything.
         assert_eq!((of(Some(0.5), 0.7), of(Some(0.5), 0.8)), (Verdict::OtherPixels, Verdict::OwnLines));
-        assert_eq!(verdict(100, &difference(0.01), Some(&lines(Some(0.1), 0.9))), Verdict::Correlation);
-        assert_eq!(verdict(100, &difference(f64::NAN), None), Verdict::Correlation);
-        assert_eq!(verdict(29, &difference(-0.05), None), Verdict::Unknown);
+        assert_eq!(verdict(100, &difference(0.01), None, Some(&lines(Some(0.1), 0.9))), Verdict::Correlation);
+        assert_eq!(verdict(100, &difference(f64::NAN), None, None), Verdict::Correlation);
+        assert_eq!(verdict(29, &difference(-0.05), None, None), Verdict::Unknown);
+        // What follows the label's own is read, however noisily.
+        let own = |low: f64| Some(Correlation { value: low + 0.1, interval: (low, low + 0.2) });
+        let noisy = |low: f64| verdict(100, &difference(0.01), own(low), None);
+        assert_eq!((noisy(0.35), noisy(0.25)), (Verdict::Noisy, Verdict::Correlation));
     }
 }

@@ -372,10 +372,10 @@ mod tests {
     fn a_visit_gone_wrong_moves_the_standard_deviation_and_not_the_scatter() {
         let clean = simulated(600, 7);
         let mut wild = clean.clone();
-        wild.labels.column_mut(0).iter_mut().step_by(40).for_each(|label| *label += 800.0);
+        wild.labels.column_mut(0).iter_mut().step_by(100).for_each(|label| *label += 800.0);
         let (clean, wild) = (of_teff(&clean).all, of_teff(&wild).all);
         assert!((wild.scatter.value / clean.scatter.value - 1.0).abs() < 0.12, "{wild:?}");
-        assert!(wild.standard_deviation > 4.0 * clean.standard_deviation, "{wild:?}");
+        assert!(wild.standard_deviation > 3.0 * clean.standard_deviation, "{wild:?}");
     }
 
     #[test]

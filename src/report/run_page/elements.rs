@@ -5,10 +5,11 @@ use crate::report::html::{Cell, Page};
 use crate::report::label_title;
 
 /// Verdicts as `metrics.json` names them, with the words of the table.
-const VERDICTS: [(&str, &str); 5] = [
+const VERDICTS: [(&str, &str); 6] = [
     ("own-lines", "own lines"),
     ("other-pixels", "other pixels"),
     ("spectrum", "spectrum"),
+    ("noisy", "noisy"),
     ("correlation", "correlation"),
     ("unknown", "too few stars"),
 ];
@@ -32,7 +33,9 @@ pub(super) fn elements(page: &mut Page, run: &Run) {
             "And where does the model look? An element's own lines are the fewest pixels that hold {elements.share:%0} of what \
              model spectra answer to its abundance. If they hold far more of the model's gradient than their share of the \
              pixels, it is these lines that are read.",
-            "\u{201c}Correlation\u{201d} means that the spectrum adds nothing that is clear to what the other labels tell.",
+            "\u{201c}Correlation\u{201d} means that the spectrum adds nothing that is clear to what the other labels tell; \
+             \u{201c}noisy\u{201d} that the estimate errs by as much as these would, and yet follows what is the label's own: its own \
+             correlation, below, is surely above {elements.least_own_correlation}.",
         ],
     );
     costs(page, run, &models);
@@ -74,6 +77,7 @@ fn verdicts(page: &mut Page, run: &Run, model: &str) {
                 "Better than the other labels tell, by pixels that are mostly not their own lines",
             ),
             &sentence("spectrum", "Better than the other labels tell, with no lines of their own to be compared with"),
+            &sentence("noisy", "Read from the spectrum, but no better than the other labels tell"),
             &sentence("correlation", "Not clearly better than the other labels tell, so no more than correlations"),
             &sentence("unknown", "Too few stars to say"),
         ],
@@ -154,6 +158,7 @@ fn costs(page: &mut Page, run: &Run, models: &[&str]) {
             count("own-lines"),
             count("other-pixels"),
             count("spectrum"),
+            count("noisy"),
             count("correlation"),
         ]
     };
@@ -167,6 +172,7 @@ fn costs(page: &mut Page, run: &Run, models: &[&str]) {
         "labels by own lines",
         "by other pixels",
         "by the spectrum",
+        "noisily",
         "correlations",
     ];
     page.table(&head, &models.iter().map(row).collect::<Vec<_>>());
