@@ -17,7 +17,7 @@ use super::payne_checkpoint::TrainedPayne;
 use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
-use crate::models::vectorizer::Vectorizer;
+use crate::models::vectorizer::{Entry, Vectorizer};
 use crate::spectra::continuum::chebyshev_basis;
 use crate::spectra::labels::LabelScaler;
 
@@ -77,7 +77,10 @@ impl Anchor {
         let flux = observed(&emulator, &library, preparation, compute)?.mapv(f64::from);
         let scaler = LabelScaler::fit(label_names, library.labels.view())?;
         let inputs = concatenate![Axis(1), scaler.scale(library.labels.view()), library.hidden];
-        let vectorizer = Vectorizer::new(inputs.ncols(), 2);
+        // How hidden labels bend the flux among themselves is left to the nuisance spectra: it is little, and half of all terms.
+        let entries =
+            [vec![Entry::Polynomial; label_names.len()], vec![Entry::Linear; library.hidden.ncols()]].concat();
+        let vectorizer = Vectorizer::of_entries(&entries, 2);
         let exact = Compute::small_systems();
         let design = vectorizer.design_matrix(exact.matrix(inputs.view()));
         let spectra = exact.matrix(flux.view());
@@ -204,7 +207,7 @@ mod tests {
             AnchorSettings { spectra: 600, hidden: vec!["c_fe".into(), "mg_fe".into()], ..AnchorSettings::default() };
         let anchor = Anchor::new(&settings, &names, giants().view(), &preparation(), 1, &compute).unwrap();
         assert_eq!((anchor.labels.dim(), anchor.hidden.dim()), ((600, 3), (600, 2)));
-        assert_eq!(anchor.theta.dim(), (21, 8575));
+        assert_eq!(anchor.theta.dim(), (10 + 2 * 4, 8575));
         assert_eq!((anchor.spectra.nrows(), anchor.n_instrument), (30 + 15, 15));
         // What is hidden is standard normal and no function of the labels.
         let scaled = anchor.scaler.scale(anchor.labels.view());

@@ -16,7 +16,7 @@ const N_GROUPS: usize = 7;
 const LINEAR: usize = 1;
 const HIDDEN: usize = 3;
 /// Groups that stay as physics says: quadratic terms with a hidden label, nuisances of the library and the instrument. Stars tell too
-/// little of them, and 108 of 136 coefficients need not be solved for.
+/// little of them, and 80 of 108 coefficients need not be solved for.
 const KNOWN: Range<usize> = 4..N_GROUPS;
 /// Strengths before the evidence is asked, the smallest, which leaves coefficients where they are, and the largest.
 pub(super) const FIRST_STRENGTH: f64 = 0.03;

@@ -48,7 +48,7 @@ fn thirty_stars_are_enough_for_a_network_that_knows_physics_and_a_broken_run_goe
 
     // The folder labels spectra as any network's does.
     let model = run.join("models/pretrained").display().to_string();
-    let spectra = whole.path().join("experiments/.prepared/mock-60-stars-seed-3-v1/spectra").display().to_string();
+    let spectra = whole.path().join("experiments/.prepared/mock-60-stars-seed-3-v2/spectra").display().to_string();
     let said = succeeded(whole.path(), &["label", "--model", &model, "--out", "labels", &spectra]);
     assert!(whole.path().join("labels.csv").is_file(), "{said}");
 
