@@ -9,7 +9,7 @@
 //! hundredths, where it is wrong they rise. Hidden labels and nuisances of each star are found by expectation and maximization as
 //! in `latent.rs`; where there are enough stars, components of what is still left join the nuisances.
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
 use super::anchor::Anchor;
 use super::anchor_groups::{Groups, LEAST_STRENGTH, MOST_STRENGTH, at_first};
@@ -150,7 +150,7 @@ impl<'a> Stars<'a> {
         (em, groups)
     }
 
-    /// The limit under which labels of stars that are held out come out nearest to the catalogue's.
+    /// The tightest limit under which labels of stars that are held out come out as near to the catalogue's as under any.
     ///
     /// The evidence takes pixels for independent. Stars are wrong in many pixels at once, and it then lets coefficients follow them.
     fn choose_limit(
@@ -175,33 +175,41 @@ impl<'a> Stars<'a> {
             }
             all
         });
-        let losses = losses(&deviations);
-        let best = (0..LIMITS.len()).min_by(|a, b| losses[*a].total_cmp(&losses[*b])).expect("there are limits");
-        LIMITS[best]
+        LIMITS[tightest_of_the_best(&deviations)]
     }
 }
 
-/// Of some sets of labels' deviations, [n_stars, n_labels] each, the sum over the labels of the logarithm of the mean square, what is
-/// beyond three robust widths of all sets together counted as that.
-fn losses(deviations: &[Array2<f64>]) -> Vec<f64> {
-    let n_labels = deviations.first().map_or(0, Array2::ncols);
+/// Of some sets of labels' deviations, [n_stars, n_labels] each, the last whose loss is within a standard error of the least (Breiman et
+/// al. 1984, Classification and Regression Trees, section 3.4.3).
+///
+/// A star's loss is the sum over its labels of the squared deviation in units of the mean square of the best set; what is beyond three
+/// robust widths of all sets together counts as that.
+fn tightest_of_the_best(deviations: &[Array2<f64>]) -> usize {
+    let (n_stars, n_labels) = deviations[0].dim();
     let widths: Vec<f64> = (0..n_labels)
         .map(|label| {
             let all: Vec<f64> = deviations.iter().flat_map(|set| set.column(label).to_vec()).collect();
             3.0 * robust_scatter(&all).max(f64::MIN_POSITIVE)
         })
         .collect();
-    let of_set = |set: &Array2<f64>| {
-        let label = |(label, width): (usize, &f64)| {
-            let square = |deviation: &f64| {
-                let within = deviation.abs() < *width;
-                if within { deviation * deviation } else { width * width }
-            };
-            (set.column(label).iter().map(square).sum::<f64>() / set.nrows() as f64).ln()
-        };
-        widths.iter().enumerate().map(label).sum()
+    let squares = |set: &Array2<f64>| {
+        Array2::from_shape_fn((n_stars, n_labels), |(star, label)| {
+            let within = set[[star, label]].abs().min(widths[label]);
+            // What is not a number is as far as can be.
+            if within.is_nan() { widths[label].powi(2) } else { within * within }
+        })
     };
-    deviations.iter().map(of_set).collect()
+    let squares: Vec<Array2<f64>> = deviations.iter().map(squares).collect();
+    let means: Vec<Array1<f64>> = squares.iter().map(|set| set.mean_axis(Axis(0)).expect("there are stars")).collect();
+    let total = |set: &usize| means[*set].mapv(f64::ln).sum();
+    let best = (0..squares.len()).min_by(|a, b| total(a).total_cmp(&total(b))).expect("there are sets");
+    let is_as_good = |set: &usize| {
+        let loss = (&squares[*set] - &squares[best]) / &means[best];
+        let of_stars = loss.sum_axis(Axis(1));
+        let (mean, n) = (of_stars.mean().expect("there are stars"), n_stars as f64);
+        mean <= (of_stars.mapv(|loss| (loss - mean).powi(2)).sum() / (n * (n - 1.0))).sqrt()
+    };
+    (0..squares.len()).rev().find(is_as_good).unwrap_or(best)
 }
 
 /// What training keeps beside its state.
@@ -380,15 +388,18 @@ mod tests {
     }
 
     #[test]
-    fn labels_nearer_to_the_catalogue_lose_less_and_one_star_decides_nothing() {
+    fn the_tightest_limit_is_taken_whose_labels_are_not_clearly_worse() {
         let mut random = ChaCha8Rng::seed_from_u64(9);
-        let near = Array2::from_shape_simple_fn((30, N_LABELS), || normal(&mut random));
-        let mut outlier = near.clone();
+        let best = Array2::from_shape_simple_fn((40, N_LABELS), || normal(&mut random));
+        let alike = &best + &Array2::from_shape_simple_fn((40, N_LABELS), || 0.05 * normal(&mut random));
+        let (wide, worse) = (&best * 1.1, &best * 1.4);
+        assert_eq!(tightest_of_the_best(&[wide.clone(), best.clone(), alike.clone(), worse.clone()]), 2);
+        assert_eq!(tightest_of_the_best(&[best.clone(), worse.clone()]), 0);
+        // One star decides nothing, nor does what is not a number.
+        let mut outlier = best.clone();
         outlier[[3, 0]] = 1e3;
-        let of = losses(&[near.clone(), &near * 1.3, outlier]);
-        assert!((of[1] - of[0] - 4.0 * 1.3_f64.ln()).abs() < 0.3, "{of:?}");
-        // Counted as three widths, of thirty.
-        assert!(of[2] > of[0] && of[2] < of[0] + 0.4, "{of:?}");
+        outlier[[4, 1]] = f64::NAN;
+        assert_eq!(tightest_of_the_best(&[worse, outlier]), 1);
     }
 
     #[test]
