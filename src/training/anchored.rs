@@ -194,9 +194,8 @@ fn tightest_of_the_best(deviations: &[Array2<f64>]) -> usize {
         .collect();
     let squares = |set: &Array2<f64>| {
         Array2::from_shape_fn((n_stars, n_labels), |(star, label)| {
-            let within = set[[star, label]].abs().min(widths[label]);
-            // What is not a number is as far as can be.
-            if within.is_nan() { widths[label].powi(2) } else { within * within }
+            // What is not a number is as far as can be, too.
+            set[[star, label]].abs().min(widths[label]).powi(2)
         })
     };
     let squares: Vec<Array2<f64>> = deviations.iter().map(squares).collect();

@@ -169,6 +169,7 @@ pub fn output_of(layers: &[LayerConfig], input: Shape) -> Result<Shape, String> 
 
 /// A layer with its weights; from and to [n_stars, channels, length], a vector being one channel.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has a handful of layers, and Burn's modules are not boxed")]
 pub enum Layer {
     /// See [`LayerConfig::Dense`].
     Dense(Linear),

@@ -1,7 +1,7 @@
 //! What visits of one star scatter by along SNR, beside the errors claimed for them.
 
 use crate::error::Result;
-use crate::findings::repeats::outcome::{Claimed, LabelRepeats, RepeatBin, Repeats, Statistic};
+use crate::findings::repeats::outcome::{Claimed, LabelRepeats, Measured as Width, RepeatBin, Repeats, Statistic};
 use crate::plot::Figure;
 use crate::plot::lines::{Curve, LineFigure, LinePanel, Measured, ratio_panels};
 use crate::report::{counted, percent, title_with_unit};
@@ -42,17 +42,18 @@ pub fn draw(repeats: &Repeats, model: &str) -> Result<Option<Figure>> {
 
 fn panel(name: &str, found: &LabelRepeats) -> LinePanel {
     let bins = if found.along_snr.is_empty() { std::slice::from_ref(&found.all) } else { &found.along_snr[..] };
-    let nothing = (f64::NAN, f64::NAN);
-    let curve = |kind: usize, of: &dyn Fn(&RepeatBin) -> (f64, (f64, f64))| {
+    let curve = |kind: usize, of: &dyn Fn(&RepeatBin) -> Width| {
         let point = |bin: &RepeatBin| {
-            let (value, interval) = of(bin);
+            let Width { value, interval } = of(bin);
             Measured { x: bin.snr.unwrap_or(f64::NAN), value, interval }
         };
         Curve { kind, is_second: kind > 0, points: bins.iter().map(point).collect() }
     };
-    let error = |claimed: &Option<Claimed>| (claimed.as_ref().map_or(f64::NAN, |claimed| claimed.error), nothing);
-    let mut curves =
-        vec![curve(0, &|bin| (bin.scatter.value, bin.scatter.interval)), curve(1, &|bin| error(&bin.formal))];
+    let error = |claimed: &Option<Claimed>| {
+        let value = claimed.as_ref().map_or(f64::NAN, |claimed| claimed.error);
+        Width { value, interval: (f64::NAN, f64::NAN) }
+    };
+    let mut curves = vec![curve(0, &|bin| bin.scatter), curve(1, &|bin| error(&bin.formal))];
     if found.all.calibrated.is_some() {
         curves.push(curve(2, &|bin| error(&bin.calibrated)));
     }
@@ -64,7 +65,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::findings::repeats::outcome::Measured as Width;
     use crate::findings::repeats::visits::LeftOut;
 
     fn repeats(snr: Option<f64>, is_calibrated: bool) -> Repeats {
