@@ -175,7 +175,7 @@ fn instrument(mean: ArrayView1<f64>, chips: &[Range<usize>], order: usize) -> Ar
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::device::Precision;
     use crate::spectra::continuum::ContinuumSettings;
@@ -183,7 +183,7 @@ mod tests {
     use crate::spectra::grid::WavelengthGrid;
     use crate::spectra::pixmask::PixmaskSettings;
 
-    fn preparation() -> Preparation {
+    pub fn preparation() -> Preparation {
         let grid = WavelengthGrid::apogee();
         let is_continuum = continuum_pixels::shipped(&grid).unwrap();
         Preparation {

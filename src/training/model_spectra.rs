@@ -181,22 +181,8 @@ impl<R: Rng> Iterator for Normals<R> {
 mod tests {
     use super::*;
     use crate::device::Precision;
-    use crate::spectra::continuum::ContinuumSettings;
-    use crate::spectra::continuum_pixels;
     use crate::spectra::grid::WavelengthGrid;
-    use crate::spectra::pixmask::PixmaskSettings;
-
-    fn preparation() -> Preparation {
-        let grid = WavelengthGrid::apogee();
-        let is_continuum = continuum_pixels::shipped(&grid).unwrap();
-        Preparation {
-            continuum_pixels: (0..grid.n_pixels()).filter(|pixel| is_continuum[*pixel]).collect(),
-            grid,
-            pixmask: PixmaskSettings::default(),
-            continuum: ContinuumSettings::default(),
-            gaps: Vec::new(),
-        }
-    }
+    use crate::training::anchor::tests::preparation;
 
     #[test]
     fn model_stars_are_new_in_every_draw_and_as_noisy_as_the_survey() {
