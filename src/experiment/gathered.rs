@@ -10,7 +10,7 @@ use super::model_outcome::ModelOutcome;
 use super::outcome::Outcome;
 use crate::data::catalogue::Catalogue;
 use crate::findings::look_alikes::{self, LookAlikes};
-use crate::findings::metrics::summarize;
+use crate::findings::metrics::{ModelMetrics, summarize};
 use crate::findings::predictions::Predictions;
 use crate::inference::posteriors::Posteriors;
 use crate::kinds::kind::FoldResult;
@@ -96,6 +96,7 @@ impl<'a> Gathered<'a> {
         let quoted_errors = labels(&stars.label_errors);
         let training = results.iter().map(|result| result.training.clone()).collect();
         let n_train = results.iter().map(|result| result.n_train).sum::<usize>() / results.len().max(1);
+        let n_usual = results.iter().map(|result| result.n_usual).min();
         let n_parameters = results.first().map_or(0, |result| result.n_parameters);
         let mut estimates = LabelEstimates::empty(n_labels);
         let mut posteriors: Option<Posteriors> = None;
@@ -134,6 +135,7 @@ impl<'a> Gathered<'a> {
             calibrated_errors,
         };
         let metrics = summarize(&predictions, n_train, n_parameters, &config.bootstrap, config.seed);
+        let metrics = ModelMetrics { n_usual, ..metrics };
         ModelOutcome {
             name: name.to_string(),
             predictions,

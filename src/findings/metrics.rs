@@ -102,6 +102,10 @@ pub struct ModelMetrics {
     pub n_flagged_any: usize,
     /// Free parameters of the model.
     pub n_parameters: usize,
+    /// Held-out training stars by which `BAD_FIT` is told (fewest of a fold), 0 where chi^2 alone tells it; absent where models of
+    /// several runs are compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub n_usual: Option<usize>,
 }
 
 /// Estimates of one label of some stars, beside what they are compared with.
@@ -189,6 +193,7 @@ pub fn summarize(
             .collect(),
         n_flagged_any: predictions.flags.iter().filter(|flags| **flags != 0).count(),
         n_parameters,
+        n_usual: None,
     }
 }
 

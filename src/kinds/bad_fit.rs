@@ -14,7 +14,7 @@ use crate::training::usual_spectra;
 
 /// Flags the test stars of a fold that its model does not describe, and keeps beside the model how that is told.
 ///
-/// Without held-out stars the rule is that of [`FitQuality::without_held_out_stars`].
+/// Without held-out stars the rule is that of [`FitQuality::without_held_out_stars`]. How many there were is handed back.
 ///
 /// # Errors
 /// [`crate::error::Error::Io`].
@@ -22,7 +22,7 @@ pub(super) fn flag_bad_fits(
     job: &Job,
     held_out: &HeldOutMisfit,
     (estimates, misfit): (&mut LabelEstimates, &Misfit),
-) -> Result<()> {
+) -> Result<usize> {
     let (context, bad_fit) = (&job.context, job.context.settings.bad_fit);
     let conditions = context.conditions(&held_out.rows);
     let quality = FitQuality::fit(&held_out.misfit, &conditions, &held_out.n_pixels, bad_fit);
@@ -32,7 +32,7 @@ pub(super) fn flag_bad_fits(
         quality.save(&place.model)?;
     }
     quality.flag(estimates, misfit, &context.conditions(&job.fold.test));
-    Ok(())
+    Ok(quality.n_stars)
 }
 
 /// The same for a model that does not describe spectra: the test stars whose spectra are unlike those of the training
@@ -40,7 +40,7 @@ pub(super) fn flag_bad_fits(
 ///
 /// # Errors
 /// [`crate::error::Error::Io`].
-pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelEstimates) -> Result<()> {
+pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelEstimates) -> Result<usize> {
     const PARTS: usize = 3;
     let (context, bad_fit) = (&job.context, job.context.settings.bad_fit);
     // As many components in the end as in the parts: more would take up more of a spectrum than is usual by these.
@@ -78,7 +78,7 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
             job.name,
             training.len()
         );
-        return Ok(());
+        return Ok(0);
     };
     let quality = FitQuality { n_components: usual.n_components(), ..quality };
     if let Some(place) = job.place {
@@ -87,5 +87,5 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
     }
     let (misfit, _) = examine(&usual, &job.fold.test)?;
     quality.flag(estimates, &misfit, &context.conditions(&job.fold.test));
-    Ok(())
+    Ok(quality.n_stars)
 }

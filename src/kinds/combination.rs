@@ -108,6 +108,7 @@ impl Model for CombinationConfig {
             posteriors: None,
             held_out: Some(held_out),
             calibrated: None,
+            n_usual: results.iter().map(|(_, result)| result.n_usual).min().unwrap_or(0),
         })
     }
 

@@ -43,12 +43,10 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
     let (mut estimates, misfit) = timings.measure(step, || context.examine(task, &fold.test, &*estimator))?;
     let posteriors = posteriors(&*trained, job, timings)?;
     let ByParts { held_out, unseen } = timings.measure("calibrate", || held_out(&*trained, &*estimator, job))?;
-    match trained.tells_strangers() {
+    let n_usual = match trained.tells_strangers() {
         Strangers::ByFit => flag_bad_fits(job, &unseen, (&mut estimates, &misfit))?,
-        Strangers::BySpectra(rows) => {
-            timings.measure("calibrate", || flag_unusual(job, rows, &mut estimates))?;
-        }
-    }
+        Strangers::BySpectra(rows) => timings.measure("calibrate", || flag_unusual(job, rows, &mut estimates))?,
+    };
     Ok(FoldResult {
         n_train: trained.n_train(),
         n_parameters: trained.n_parameters(),
@@ -58,6 +56,7 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
         posteriors,
         held_out,
         calibrated: None,
+        n_usual,
     })
 }
 

@@ -297,6 +297,7 @@ pub(super) mod tests {
         config.calibration.folds = 0;
         let (_, off) = results(&set, &config);
         assert!(off.values().all(|result| result.calibrated.is_none() && result.held_out.is_none()));
+        assert!(off["plain"].n_usual == 0 && off["ridge"].n_usual > 0, "chi^2 alone tells what a fit misses");
         // Twelve training stars train an order of 2, six coefficients; two thirds of eight do not.
         config.calibration.folds = 3;
         config.models = BTreeMap::from([("plain".to_string(), ModelConfig::default())]);

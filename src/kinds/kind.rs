@@ -302,6 +302,8 @@ pub struct FoldResult {
     pub held_out: Option<HeldOut>,
     /// What those say about the model's errors, and the errors of the test stars by it.
     pub calibrated: Option<Calibrated>,
+    /// Held-out stars that told which fits are usual; 0 where `BAD_FIT` had to be told without.
+    pub n_usual: usize,
 }
 
 /// A calibration and the errors it gives.

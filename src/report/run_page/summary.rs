@@ -2,6 +2,7 @@
 
 use super::{Run, ends, in_table, listed, title};
 use crate::report::html::{Cell, Page};
+use crate::training::label_choice::LabelUse;
 
 /// Question and answer.
 pub(super) fn summary(page: &mut Page, run: &Run) {
@@ -61,6 +62,7 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     head.extend(labels.iter().map(|label| title(label)));
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     nuisances(page, run);
+    labels_used(page, run);
     anchors(page, run);
     pretrained(page, run);
     ends::worst(page, run);
@@ -92,6 +94,29 @@ fn nuisances(page: &mut Page, run: &Run) {
                  out, among them none at all, which is the plain Cannon."
             ),
         };
+        page.tell(&facts, &[&sentence]);
+    }
+}
+
+/// Which of the catalogue's labels trained Cannons, where training stars held out chose.
+fn labels_used(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    for model in run.models() {
+        let path = format!("models.{model}.training.0.label_choice");
+        let Some(chosen) = facts.words(&format!("{path}.chosen")) else { continue };
+        let words = |labels: &str| LabelUse::named(labels).map_or("in a way unknown to this version", LabelUse::words);
+        let tried = (1..facts.count(&format!("{path}.candidates"))).filter_map(|n| {
+            let labels = facts.words(&format!("{path}.candidates.{n}.labels"))?;
+            let change = 100.0 * (facts.number(&format!("{path}.candidates.{n}.score"))?.exp() - 1.0);
+            Some(format!("{} {change:+.1}%", words(labels)))
+        });
+        let first = facts.words(&format!("{path}.candidates.0.labels")).map_or("", words);
+        let sentence = format!(
+            "{model} was trained {}: of {{{path}.n_held_out}} training stars held out, residuals changed against training {first}: {}; \
+             {{{path}.n_partial}} training stars lack a label, {{{path}.n_doubtful}} have one of an error beyond the usual.",
+            words(chosen),
+            listed(&tried.collect::<Vec<String>>())
+        );
         page.tell(&facts, &[&sentence]);
     }
 }
@@ -150,22 +175,30 @@ fn pretrained(page: &mut Page, run: &Run) {
 /// Test stars that models do not describe.
 fn not_described(page: &mut Page, run: &Run) {
     let facts = run.facts();
-    let count = |model: &&str| format!("models.{model}.n_flagged.BAD_FIT");
-    let concerned: Vec<String> = run
-        .models()
-        .iter()
-        .filter(|model| facts.has(&count(model)))
-        .map(|model| format!("{{{}}} by {model}", count(model)))
-        .collect();
-    if concerned.is_empty() {
-        return;
-    }
-    page.tell(
-        &facts,
-        &[&format!(
+    let concerned = |told_by_chi2: bool| -> Option<String> {
+        let flagged = run.models().into_iter().filter_map(|model| {
+            let count = format!("models.{model}.n_flagged.BAD_FIT");
+            let by_chi2 = facts.number(&format!("models.{model}.n_usual")) == Some(0.0);
+            (facts.has(&count) && by_chi2 == told_by_chi2).then(|| format!("{{{count}}} by {model}"))
+        });
+        let flagged: Vec<String> = flagged.collect();
+        (!flagged.is_empty()).then(|| listed(&flagged))
+    };
+    let probability = "(probability below {settings.bad_fit.probability:e})";
+    let by_fits = concerned(false).map(|stars| {
+        format!(
             "Flagged BAD_FIT are test stars that a model does not describe, by the fits of stars held out of training \
-             (probability below {{settings.bad_fit.probability:e}}): {}. No error quoted for them holds.",
-            listed(&concerned)
-        )],
-    );
+             {probability}: {stars}. No error quoted for them holds."
+        )
+    });
+    let by_chi2 = concerned(true).map(|stars| {
+        format!(
+            "No training star was held out to tell which fits are usual, so that BAD_FIT says only that a spectrum is further \
+             from the model than its noise explains {probability}, or that it has hardly a feature: {stars}. No error quoted \
+             for them holds. calibration.folds above 0 judges stars by the fits of others."
+        )
+    });
+    for sentence in [by_fits, by_chi2].into_iter().flatten() {
+        page.tell(&facts, &[&sentence]);
+    }
 }
