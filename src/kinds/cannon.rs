@@ -1,11 +1,11 @@
 //! The Cannon, plain and correlated: flux as a polynomial of the labels.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, aview1, concatenate, s};
+use ndarray::Array2;
 
+use super::cannon_training::{anchor, settle_labels, train_anchored, train_cannon};
 use super::context::Context;
 use super::fold::label_test_stars;
 use super::kind::{
@@ -13,28 +13,18 @@ use super::kind::{
     TrainingReport,
 };
 use super::nuisance_trial::settle_nuisances;
-use crate::device::Compute;
 use crate::error::Result;
 use crate::inference::fitted::FittedCannon;
 use crate::inference::judged::Judged;
 use crate::inference::sampling::Likelihood;
 use crate::models::LabelEstimator;
-use crate::spectra::labels::LabelScaler;
-use crate::stars::prepare::spectra_of_rows;
 use crate::timings::Timings;
 use crate::training::anchor::Anchor;
-use crate::training::anchored;
-use crate::training::cannon_config::{AnchorSettings, CannonConfig, CannonTraining};
-use crate::training::cannon_descent::{self, CannonStars};
-use crate::training::checkpoint::{KIND, Preparation, TrainedCannon};
-use crate::training::closed_form::{self, TrainingReport as CannonReport};
-use crate::training::latent;
-use crate::training::line_windows::LineWindows;
+use crate::training::cannon_config::{CannonConfig, CannonTraining};
+use crate::training::checkpoint::{KIND, TrainedCannon};
+use crate::training::closed_form::TrainingReport as CannonReport;
+use crate::training::label_choice::LabelUse;
 use crate::training::nuisance_choice::NuisanceChoice;
-use crate::training::term_layout::TermLayout;
-
-/// Model spectra of an anchor's library whose labels are kept with the model: as many as starts of a fit are chosen from.
-const MODELS_SHOWN: usize = 400;
 
 impl Model for CannonConfig {
     fn check(&self, subject: &Subject) -> Result<(), (String, String)> {
@@ -42,12 +32,14 @@ impl Model for CannonConfig {
     }
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
-        let train = |job: &Job, config: &CannonConfig| Ok(train_cannon(job, config)?.0);
+        let train = |job: &Job, config: &CannonConfig| Ok(train_cannon(job, config, LabelUse::AtTheirWord)?.0);
         // How many nuisance spectra there are, where that was left to stars held out; the plain Cannon has none to settle.
         let (settled, choice) = timings.measure("train", || settle_nuisances(job, self, &train))?;
-        let anchor = timings.measure("train", || anchor(job, self))?;
-        let mut trained = timings.measure("train", || CannonOfStars::train(job, &settled, anchor))?;
+        let anchor = timings.measure("train", || anchor(job, self))?.map(Arc::new);
+        let (labels, label_choice) = timings.measure("train", || settle_labels(job, &settled, anchor.as_deref()))?;
+        let mut trained = timings.measure("train", || CannonOfStars::train(job, &settled, anchor, labels))?;
         trained.report.nuisance_choice = choice;
+        trained.report.label_choice = label_choice;
         trained.tell(job.name);
         label_test_stars(Box::new(trained), job, timings)
     }
@@ -93,15 +85,17 @@ struct CannonOfStars {
     report: CannonReport,
     /// What it started from, where that is physics.
     anchor: Option<Arc<Anchor>>,
+    /// How it uses the catalogue's labels.
+    labels: LabelUse,
 }
 
 impl CannonOfStars {
-    fn train(job: &Job, config: &CannonConfig, anchor: Option<Arc<Anchor>>) -> Result<Self> {
+    fn train(job: &Job, config: &CannonConfig, anchor: Option<Arc<Anchor>>, labels: LabelUse) -> Result<Self> {
         let (trained, report) = match (&config.anchor, &anchor) {
-            (Some(settings), Some(anchor)) => train_anchored(job, settings, anchor),
-            _ => train_cannon(job, config)?,
+            (Some(settings), Some(anchor)) => train_anchored(job, settings, anchor, labels)?,
+            _ => train_cannon(job, config, labels)?,
         };
-        Ok(Self { config: config.clone(), trained, report, anchor })
+        Ok(Self { config: config.clone(), trained, report, anchor, labels })
     }
 
     /// Says how training went.
@@ -145,7 +139,7 @@ impl Trained for CannonOfStars {
     }
 
     fn again(&self, job: &Job) -> Result<Box<dyn Trained>> {
-        Ok(Box::new(Self::train(job, &self.config, self.anchor.clone())?))
+        Ok(Box::new(Self::train(job, &self.config, self.anchor.clone(), self.labels)?))
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
@@ -175,152 +169,5 @@ impl Trained for CannonOfStars {
 
     fn trains_quickly(&self) -> bool {
         matches!(self.config.training, CannonTraining::ClosedForm)
-    }
-}
-
-/// What is to be feared where training stars are few for the coefficients of a pixel, and whether gravely. Quadratics bear fewer stars
-/// than cubics, whose ends swing.
-fn few_stars(n_stars: usize, n_terms: usize, order: usize) -> Option<(bool, &'static str)> {
-    if (n_terms + 1..2 * n_terms).contains(&n_stars) {
-        let grave = "hardly determine them: labels will have several minima; lower the order, or give more stars";
-        return Some((true, grave));
-    }
-    let are_few = order > 2 && (2 * n_terms..10 * n_terms).contains(&n_stars);
-    are_few.then_some((
-        false,
-        "are few: with less than some ten times as many a lower order is often better; compare both",
-    ))
-}
-
-/// What physics says of the fold's training stars, where the model is to know it.
-fn anchor(job: &Job, config: &CannonConfig) -> Result<Option<Arc<Anchor>>> {
-    let Some(settings) = &config.anchor else { return Ok(None) };
-    let Context { set, settings: shared, compute, .. } = job.context;
-    let labels = set.labels.select(Axis(0), &job.context.trainable(&job.fold.training));
-    let preparation = job.context.preparation();
-    let anchor = Anchor::new(settings, &set.label_names, labels.view(), &preparation, shared.seed, compute)?;
-    Ok(Some(Arc::new(anchor)))
-}
-
-/// A Cannon of the training stars that have all their labels, from an anchor on.
-fn train_anchored(job: &Job, settings: &AnchorSettings, anchor: &Anchor) -> (TrainedCannon, CannonReport) {
-    let Context { set, compute, progress, .. } = job.context;
-    let trainable = job.context.trainable(&job.fold.training);
-    let labels = set.labels.select(Axis(0), &trainable);
-    let (flux, ivar) = spectra_of_rows(set, &trainable);
-    let scaled = anchor.scaler.scale(labels.view());
-    let mut errors = set.label_errors.select(Axis(0), &trainable);
-    errors.rows_mut().into_iter().for_each(|mut row| row /= &aview1(&anchor.scaler.scale));
-    // A label whose error no catalogue gives is taken at its word.
-    errors.mapv_inplace(|error| if error.is_finite() { error } else { 0.0 });
-    let spectra = (flux.view(), ivar.view());
-    let trained = anchored::train(settings, anchor, (scaled.view(), errors), spectra, compute, progress);
-    let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
-    // Physics has zero points of its own; labels are to be on the catalogue's.
-    let mut scaler = anchor.scaler.clone();
-    let above =
-        trained.zero_points.iter().zip(&scaler.scale).map(|(above, scale)| above * scale).collect::<Array1<f64>>();
-    scaler.pivot.iter_mut().zip(&above).for_each(|(pivot, above)| *pivot -= above);
-    // Where the model holds, the library tells as well as the stars.
-    let shown = || s![..anchor.labels.nrows().min(MODELS_SHOWN), ..];
-    let of_library = &anchor.labels.slice(shown()) - &above;
-    let model = TrainedCannon {
-        cannon: trained.cannon,
-        scaler,
-        preparation: job.context.preparation(),
-        training_labels: concatenate![Axis(0), labels.select(Axis(0), &kept), of_library],
-        latent_labels: concatenate![
-            Axis(0),
-            trained.latent_labels.select(Axis(0), &kept),
-            anchor.hidden.slice(shown())
-        ],
-    };
-    (model, trained.report)
-}
-
-/// A Cannon of the training stars that have all their labels; what physics says does not count here.
-pub(super) fn train_cannon(job: &Job, config: &CannonConfig) -> Result<(TrainedCannon, CannonReport)> {
-    let Context { set, settings, compute, progress } = job.context;
-    let trainable = job.context.trainable(&job.fold.training);
-    let labels = set.labels.select(Axis(0), &trainable);
-    let scaler = LabelScaler::fit_independent(&set.label_names, labels.view())?;
-    let (flux, ivar) = spectra_of_rows(set, &trainable);
-    let scaled = scaler.scale(labels.view());
-    let preparation = job.context.preparation();
-    let (config, window_shares) = with_windows(config, &set.label_names, labels.view(), &preparation, compute)?;
-    let layout = TermLayout::new(&config, &set.label_names, &set.grid.wavelength);
-    let n_terms = layout.most_terms(set.n_pixels());
-    // Of the parts of the training stars that are held out it is said once, of all of them.
-    let doubt =
-        few_stars(trainable.len(), n_terms, config.order).filter(|(is_grave, _)| *is_grave || job.place.is_some());
-    if let Some((_, words)) = doubt {
-        tracing::warn!("{}: {} training stars for {n_terms} coefficients per pixel {words}", job.name, trainable.len());
-    }
-    if let Some(latent) = &config.latent {
-        let spectra = (flux.view(), ivar.view());
-        let terms = &layout.vectorizer;
-        let trained = latent::train_terms(&config, latent, terms, scaled.view(), spectra, compute, progress)?;
-        // Stars that were left out say nothing of where the model holds.
-        let kept: Vec<usize> = (0..trainable.len()).filter(|star| trained.kept[*star]).collect();
-        let model = TrainedCannon {
-            cannon: trained.cannon,
-            scaler,
-            preparation,
-            training_labels: labels.select(Axis(0), &kept),
-            latent_labels: trained.latent_labels.select(Axis(0), &kept),
-        };
-        return Ok((model, trained.report));
-    }
-    let (cannon, mut report) = match &config.training {
-        CannonTraining::ClosedForm => {
-            closed_form::train_terms(&config, &layout, scaled.view(), (flux.view(), ivar.view()), compute)?
-        }
-        CannonTraining::Descent(descent) => {
-            let mut errors = set.label_errors.select(Axis(0), &trainable);
-            errors.rows_mut().into_iter().for_each(|mut row| row /= &aview1(&scaler.scale));
-            let stars = CannonStars {
-                label_names: &set.label_names,
-                wavelength: &set.grid.wavelength,
-                scaled_labels: scaled.view(),
-                scaled_label_errors: errors.view(),
-                flux: flux.view(),
-                ivar: ivar.view(),
-            };
-            cannon_descent::train(&config, descent, &stars, settings.seed, compute, progress)?
-        }
-    };
-    report.window_shares = window_shares;
-    let latent_labels = Array2::zeros((labels.nrows(), 0));
-    Ok((TrainedCannon { cannon, scaler, preparation, training_labels: labels, latent_labels }, report))
-}
-
-/// Settings with the windows that the emulator finds for stars like these written out, and the share of the pixels inside each
-/// label's; as they are where they ask for none.
-fn with_windows(
-    config: &CannonConfig,
-    label_names: &[String],
-    labels: ArrayView2<f64>,
-    preparation: &Preparation,
-    compute: &Compute,
-) -> Result<(CannonConfig, BTreeMap<String, f64>)> {
-    let Some(settings) = &config.windows else { return Ok((config.clone(), BTreeMap::new())) };
-    let windows = LineWindows::new(settings, label_names, labels, preparation, compute)?;
-    let shares = windows.of_labels.keys().filter_map(|label| Some((label.clone(), windows.share(label)?)));
-    Ok((windows.named_in(config, &preparation.grid.wavelength), shares.collect()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_stars_for_a_cubic_are_told_and_the_ordinary_quadratic_is_not_scolded() {
-        let grave = |n_stars, n_terms, order| few_stars(n_stars, n_terms, order).map(|(is_grave, _)| is_grave);
-        // The quickstart, and a fold of its calibration.
-        assert_eq!((grave(200, 21, 2), grave(133, 21, 2)), (None, None));
-        assert_eq!((grave(200, 56, 3), grave(559, 56, 3), grave(560, 56, 3)), (Some(false), Some(false), None));
-        assert_eq!((grave(111, 56, 3), grave(112, 56, 3), grave(30, 21, 2)), (Some(true), Some(false), Some(true)));
-        // Training refuses these itself.
-        assert_eq!(grave(21, 21, 2), None);
     }
 }

@@ -101,6 +101,12 @@ impl Context<'_> {
         rows.iter().copied().filter(|row| self.set.can_train(*row)).collect()
     }
 
+    /// The rows, of these, that have some of their labels and some data.
+    pub fn labelled(&self, rows: &[usize]) -> Vec<usize> {
+        let has_some = |row: &usize| self.set.labels.row(*row).iter().any(|label| label.is_finite());
+        self.with_data(rows).into_iter().filter(has_some).collect()
+    }
+
     /// The rows, of these, that have some data.
     pub fn with_data(&self, rows: &[usize]) -> Vec<usize> {
         rows.iter().copied().filter(|row| self.set.flags(*row) & star_flags::NO_DATA == 0).collect()

@@ -5,6 +5,7 @@
 
 mod bad_fit;
 mod cannon;
+mod cannon_training;
 pub mod combination;
 pub mod combination_report;
 pub mod context;

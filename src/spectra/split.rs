@@ -54,10 +54,10 @@ impl Split {
 }
 
 impl Fold {
-    /// Keeps at most `most` training rows: the first in an order drawn by seed and star id, so that the rows of a smaller
-    /// subset are among those of every larger one.
-    pub fn limit_training(&mut self, most: usize, ids: &[String], seed: u64) {
-        if self.training.len() <= most {
+    /// Keeps at most `most` training rows of those that count, and of the others those that come before the last of them: in an
+    /// order drawn by seed and star id, so that the rows of a smaller subset are among those of every larger one.
+    pub fn limit_training(&mut self, most: usize, ids: &[String], seed: u64, counts: impl Fn(usize) -> bool) {
+        if self.training.iter().filter(|row| counts(**row)).count() <= most {
             return;
         }
         let hash = |row: &usize| {
@@ -65,7 +65,14 @@ impl Fold {
             (*hasher.update(&seed.to_le_bytes()).update(ids[*row].as_bytes()).finalize().as_bytes(), *row)
         };
         self.training.sort_by_cached_key(hash);
-        self.training.truncate(most);
+        let mut n_counted = 0;
+        let has_room = |row: &&usize| {
+            let has_room = n_counted < most;
+            n_counted += usize::from(counts(**row));
+            has_room
+        };
+        let n_kept = self.training.iter().take_while(has_room).count();
+        self.training.truncate(n_kept);
         self.training.sort_unstable();
     }
 }
@@ -123,12 +130,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_do_not_count_come_with_those_that_do() {
+        let ids = ids(200);
+        let limited = |most: usize| {
+            let mut fold = Split::Halves.folds(&ids, 5).remove(0);
+            fold.limit_training(most, &ids, 5, |row| row % 3 > 0);
+            let n_counting = fold.training.iter().filter(|row| *row % 3 > 0).count();
+            (n_counting, fold.training.len() - n_counting)
+        };
+        let (all, others) = limited(100);
+        let (half, others_of_half) = limited(all / 2);
+        assert_eq!((all + others, half), (100, all / 2));
+        assert!((others / 4..others * 3 / 4).contains(&others_of_half), "{others_of_half} of {others}");
+    }
+
+    #[test]
     fn subsets_of_the_training_rows_are_nested_random_and_leave_the_test_rows_alone() {
         let ids = ids(200);
         let whole = Split::Halves.folds(&ids, 5).remove(0);
         let subset = |most: usize, seed: u64| {
             let mut fold = whole.clone();
-            fold.limit_training(most, &ids, seed);
+            fold.limit_training(most, &ids, seed, |_| true);
             assert_eq!(fold.test, whole.test);
             fold.training
         };

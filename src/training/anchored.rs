@@ -14,6 +14,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 use super::anchor::Anchor;
 use super::anchor_groups::{Groups, LEAST_STRENGTH, MOST_STRENGTH, at_first};
 use super::anchor_report::AnchorReport;
+use super::believed_labels::BelievedLabels;
 use super::cannon_config::AnchorSettings;
 use super::closed_form::TrainingReport;
 use super::coefficient_prior::{CoefficientPrior, PriorInPixels};
@@ -38,19 +39,17 @@ const FEWEST_STARS: usize = 100;
 
 /// Limits of the strengths that stars held out choose from; under the first the evidence has its way.
 const LIMITS: [f64; 4] = [MOST_STRENGTH, 0.1, 0.05, 0.025];
+/// What they choose most often.
+const USUAL_LIMIT: f64 = 0.05;
 /// Parts of the stars that are held out in turn, and the pixels that are asked: one in so many.
 const PARTS: usize = 3;
 const ASK_EVERY: usize = 4;
-/// Error that a label held out is given: the catalogue says nothing of it.
-const UNTOLD: f64 = 10.0;
-/// Further expectations that labels held out take until they stand still.
-const FURTHER: usize = 3;
 
-/// Trains on stars whose labels the anchor's scaler has scaled, and their errors, [n_stars, n_labels]; flux and ivar, [n_stars, n_pixels].
+/// Trains on stars whose labels the anchor's scaler has scaled; flux and ivar, [n_stars, n_pixels].
 pub fn train(
     settings: &AnchorSettings,
     anchor: &Anchor,
-    (scaled_labels, label_errors): (ArrayView2<f64>, Array2<f64>),
+    labels: &BelievedLabels,
     (flux, ivar): (ArrayView2<f32>, ArrayView2<f32>),
     compute: &Compute,
     progress: &dyn Progress,
@@ -59,7 +58,7 @@ pub fn train(
     let is_asked = settings.rounds > 0 && settings.limit.is_none() && n_stars >= PARTS;
     let trials = if is_asked { PARTS * LIMITS.len() } else { 0 };
     progress.start("training on physics and stars", settings.rounds + 1 + trials);
-    let stars = Stars { anchor, labels: scaled_labels, errors: &label_errors, compute, settings };
+    let stars = Stars { anchor, labels, compute, settings };
     let limit = match settings.limit {
         Some(limit) => limit,
         None if is_asked => {
@@ -85,11 +84,24 @@ pub fn train(
     em.finish(&TrainingReport { anchor: Some(report), ..TrainingReport::default() })
 }
 
+/// What is learned from all stars but some, in some of the anchor's pixels.
+pub(super) fn learn<'a>(
+    settings: &'a AnchorSettings,
+    anchor: &'a Anchor,
+    labels: &'a BelievedLabels,
+    spectra: (ArrayView2<'a, f32>, ArrayView2<'a, f32>),
+    pixels: &[usize],
+    barred: &[usize],
+    compute: &'a Compute,
+) -> Em<'a> {
+    let stars = Stars { anchor, labels, compute, settings };
+    stars.learn(spectra, pixels, settings.limit.unwrap_or(USUAL_LIMIT), barred, &|| ()).0
+}
+
 /// The stars of a training, their spectra aside.
 struct Stars<'a> {
     anchor: &'a Anchor,
-    labels: ArrayView2<'a, f64>,
-    errors: &'a Array2<f64>,
+    labels: &'a BelievedLabels,
     compute: &'a Compute,
     settings: &'a AnchorSettings,
 }
@@ -115,11 +127,9 @@ impl<'a> Stars<'a> {
         let groups = Groups::of(anchor, coefficients.view(), limit);
         let prior = CoefficientPrior::about(coefficients.clone(), groups.variances(), of_library);
         let model = (anchor.vectorizer.clone(), coefficients, scatter);
-        let mut errors = self.errors.clone();
-        held_out.iter().for_each(|star| errors.row_mut(*star).fill(UNTOLD));
-        let mut em = Em::new(model, prior, self.labels, (flux, ivar), compute).with_label_errors(errors);
-        let hold_out = |em: &mut Em| held_out.iter().for_each(|star| em.kept[*star] = false);
-        hold_out(&mut em);
+        let labels = self.labels.clone().withheld(held_out);
+        let mut em = Em::new(model, prior, labels, (flux, ivar), compute);
+        em.bar(held_out);
         let n_stars = flux.nrows() - held_out.len();
         if settings.rounds == 0 {
             return (em, groups);
@@ -135,7 +145,6 @@ impl<'a> Stars<'a> {
             let mut moments = em.expect();
             if round == 2 && settings.clip > 0.0 {
                 em.clip(settings.clip, settings.clip_most);
-                hold_out(&mut em);
             }
             if round == 2 && n_stars >= FEWEST_STARS {
                 anchored.add_components(&mut em, (n_stars / STARS_PER_COMPONENT).min(MOST_COMPONENTS));
@@ -160,17 +169,15 @@ impl<'a> Stars<'a> {
         progress: &dyn Progress,
     ) -> f64 {
         let deviations = LIMITS.map(|limit| {
-            let mut all = Array2::zeros(self.labels.dim());
+            let complete = self.labels.complete();
+            let mut all = Array2::zeros((complete.len(), self.labels.expected.ncols()));
             for part in 0..PARTS {
-                let held_out: Vec<usize> = (part..self.labels.nrows()).step_by(PARTS).collect();
+                let places: Vec<usize> = (part..complete.len()).step_by(PARTS).collect();
+                let held_out: Vec<usize> = places.iter().map(|place| complete[*place]).collect();
                 let stars: Stars = Stars { ..*self };
                 let (mut em, _) = stars.learn(spectra, pixels, limit, &held_out, &|| ());
-                (0..FURTHER).for_each(|_| drop(em.expect()));
-                let deviations = em.deviations();
-                let zero_points = em.zero_points();
-                for star in held_out {
-                    all.row_mut(star).assign(&(&deviations.row(star) - &zero_points));
-                }
+                let deviations = em.settled_deviations();
+                places.iter().zip(held_out).for_each(|(to, star)| all.row_mut(*to).assign(&deviations.row(star)));
                 progress.advance(1);
             }
             all
@@ -355,7 +362,8 @@ mod tests {
         let settings = AnchorSettings { rounds, clip: 0.0, limit: Some(MOST_STRENGTH), ..AnchorSettings::default() };
         let compute = Compute::flex(Precision::F64);
         let spectra = (flux.view(), ivar.view());
-        let found = train(&settings, anchor, (catalogue.view(), errors), spectra, &compute, &Silent);
+        let found =
+            train(&settings, anchor, &BelievedLabels::new(catalogue.view(), errors.view()), spectra, &compute, &Silent);
         assert_eq!(found.kept, vec![true; 25]);
         let learned = Array2::from_shape_vec(theta.dim(), to_f64(found.cannon.theta.val())).unwrap();
         let others = Array2::from_shape_simple_fn((50, N_LABELS + 1), || normal(random));
@@ -409,7 +417,14 @@ mod tests {
         let ivar = Array2::from_elem(flux.dim(), 1e4_f32);
         let settings = AnchorSettings { clip: 0.0, ..AnchorSettings::default() };
         let compute = Compute::flex(Precision::F64);
-        let found = train(&settings, &anchor, (labels.view(), errors), (flux.view(), ivar.view()), &compute, &Silent);
+        let found = train(
+            &settings,
+            &anchor,
+            &BelievedLabels::new(labels.view(), errors.view()),
+            (flux.view(), ivar.view()),
+            &compute,
+            &Silent,
+        );
         let report = found.report.anchor.unwrap();
         assert!(LIMITS.contains(&report.limit));
         assert!(report.strengths.unwrap().linear <= report.limit, "{report:?}");

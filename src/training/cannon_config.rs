@@ -39,8 +39,11 @@ pub struct CannonConfig {
     /// The same for all abundances, in windows that the emulator finds; those of `censor` stay as they are named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<WindowSettings>,
-    /// Whether the catalogue's errors of the labels add to the variance in training.
+    /// Whether labels count as uncertain as the catalogue says. In closed form they are then found together with the model, where that
+    /// makes labels of stars held out better; a descent adds what they do to the flux to the variance.
     pub label_errors: bool,
+    /// Whether stars that lack labels train, too, where that makes labels of stars held out better; in closed form only.
+    pub partial_labels: bool,
     /// What is learned beside the labels: latent labels and nuisance spectra.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latent: Option<LatentSettings>,
@@ -62,6 +65,7 @@ impl Default for CannonConfig {
             censor: BTreeMap::new(),
             windows: None,
             label_errors: false,
+            partial_labels: true,
             latent: None,
             anchor: None,
         }
@@ -210,7 +214,9 @@ impl CannonConfig {
             CannonTraining::ClosedForm => {
                 let only = "has no closed form; train by descent, with [models.NAME.cannon.training.descent]";
                 check(self.l1 == 0.0, "l1", only)?;
-                check(!self.label_errors, "label_errors", only)
+                let everywhere = self.censor.is_empty() && self.windows.is_none();
+                let only = "has no closed form where labels have windows; train by descent, with [models.NAME.cannon.training.descent]";
+                check(!self.label_errors || everywhere, "label_errors", only)
             }
             CannonTraining::Descent(descent) => descent
                 .settings()
@@ -305,7 +311,7 @@ pub struct AnchorSettings {
     /// Nuisance spectra: leading components of what the polynomial leaves of the library.
     pub components: usize,
     /// The largest strength: by how much coefficients may differ from the library's, as a share of their spread over the pixels. None
-    /// for what fewer than 200 training stars, held out in turn, say; more need no limit.
+    /// for what training stars, held out in turn, say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<f64>,
     /// Rounds of expectation and maximization; 0 for physics alone, which no star of the survey teaches.
@@ -360,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_has_no_closed_form_is_refused_with_its_key() {
-        for key in ["l1 = 3.0", "label_errors = true"] {
+        for key in ["l1 = 3.0", "label_errors = true\ncensor.fe_h = [[1.0, 2.0]]"] {
             let (blamed, problem) = refusal(key);
             assert!(key.starts_with(&blamed) && problem.contains("training.descent"), "{blamed} {problem}");
             assert!(parsed(&format!("{key}\n[training.descent]")).check(&["fe_h".to_string()]).is_ok());

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::anchor_report::AnchorReport;
 use super::cannon_config::CannonConfig;
+use super::label_choice::LabelChoice;
 use super::nuisance_choice::NuisanceChoice;
 use super::pixel_block::{Block, ExactDesign, TrainedBlock};
 use super::term_layout::{PixelGroup, TermLayout};
@@ -59,6 +60,9 @@ pub struct TrainingReport {
     /// How the number of nuisance spectra was chosen, where it was left to training stars held out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub nuisance_choice: Option<NuisanceChoice>,
+    /// Which of the catalogue's labels train, where that was left to training stars held out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub label_choice: Option<LabelChoice>,
     /// How far an anchored Cannon went from physics; none for others.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub anchor: Option<AnchorReport>,

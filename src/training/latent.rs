@@ -12,8 +12,9 @@
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
+use super::believed_labels::BelievedLabels;
 use super::cannon_config::{CannonConfig, LatentSettings};
-use super::closed_form;
+use super::closed_form::{self, TrainingReport};
 use super::coefficient_prior::CoefficientPrior;
 use super::latent_em::{Em, TrainedLatent};
 use super::nuisance_choice::NuisanceCount;
@@ -37,8 +38,7 @@ const ROUNDS_OF_CLIPPING: [usize; 2] = [2, 4];
 /// - flux, ivar: `[n_stars, n_pixels]`, finite
 ///
 /// # Errors
-/// [`Error::TooFewStars`] if there are not more stars than coefficients per pixel; [`Error::Config`] if the number of nuisance
-/// spectra is still to be chosen, for which stars must be held out.
+/// As [`train_terms`].
 pub fn train(
     config: &CannonConfig,
     latent: &LatentSettings,
@@ -49,40 +49,73 @@ pub fn train(
     progress: &dyn Progress,
 ) -> Result<TrainedLatent> {
     let vectorizer = Vectorizer::new(scaled_labels.ncols(), config.order);
-    train_terms(config, latent, &vectorizer, scaled_labels, (flux, ivar), compute, progress)
+    let stars = LatentStars { labels: BelievedLabels::exact(scaled_labels), flux, ivar, barred: &[] };
+    train_terms(config, latent, &vectorizer, stars, compute, progress)
 }
 
-/// The same of labels that enter as a vectorizer has them; latent labels enter every product.
+/// The same of labels that enter as a vectorizer has them, and of which not all need be known; latent labels enter every product.
 ///
 /// # Errors
-/// As [`train`].
-pub fn train_terms(
+/// [`Error::TooFewStars`] if there are not more stars, whose labels are all given, than coefficients per pixel; [`Error::Config`] if
+/// the number of nuisance spectra is still to be chosen, for which stars must be held out.
+pub fn train_terms<'a>(
     config: &CannonConfig,
     latent: &LatentSettings,
     vectorizer: &Vectorizer,
-    scaled_labels: ArrayView2<f64>,
-    (flux, ivar): (ArrayView2<f32>, ArrayView2<f32>),
-    compute: &Compute,
+    stars: LatentStars<'a>,
+    compute: &'a Compute,
     progress: &dyn Progress,
 ) -> Result<TrainedLatent> {
+    let (em, report) = learn(config, latent, vectorizer, stars, compute, progress)?;
+    Ok(em.finish(&report))
+}
+
+/// What a Cannon with latent labels learns from.
+pub struct LatentStars<'a> {
+    /// Their labels.
+    pub labels: BelievedLabels,
+    /// [n_stars, n_pixels], finite
+    pub flux: ArrayView2<'a, f32>,
+    /// [n_stars, n_pixels]
+    pub ivar: ArrayView2<'a, f32>,
+    /// Stars that teach nothing.
+    pub barred: &'a [usize],
+}
+
+/// All rounds.
+pub(super) fn learn<'a>(
+    config: &CannonConfig,
+    latent: &LatentSettings,
+    vectorizer: &Vectorizer,
+    stars: LatentStars<'a>,
+    compute: &'a Compute,
+    progress: &dyn Progress,
+) -> Result<(Em<'a>, TrainingReport)> {
     let NuisanceCount::Fixed(n_spectra) = latent.spectra else {
         return Err(Error::Config("latent.spectra = \"held-out\" must become a number before training".into()));
     };
-    let n_stars = scaled_labels.nrows();
+    let mut first = stars.labels.complete();
+    first.retain(|star| !stars.barred.contains(star));
     let n_coefficients = with_latent_labels(vectorizer, latent.labels).n_terms() + n_spectra;
-    if n_stars <= n_coefficients {
+    if first.len() <= n_coefficients {
         return Err(Error::TooFewStars {
             stage: format!("training {n_coefficients} coefficients per pixel"),
-            n_stars,
+            n_stars: first.len(),
             needed: n_coefficients + 1,
             remedy: "lower latent.labels or latent.spectra, or widen the selection".into(),
         });
     }
     progress.start("training latent labels", latent.rounds + 2);
     let layout = TermLayout::everywhere(vectorizer.clone());
-    let (plain, plain_report) = closed_form::train_terms(config, &layout, scaled_labels, (flux, ivar), compute)?;
+    let labels = stars.labels.expected.select(Axis(0), &first);
+    let (plain, plain_report) = if first.len() == stars.flux.nrows() {
+        closed_form::train_terms(config, &layout, labels.view(), (stars.flux, stars.ivar), compute)?
+    } else {
+        let spectra = (stars.flux.select(Axis(0), &first), stars.ivar.select(Axis(0), &first));
+        closed_form::train_terms(config, &layout, labels.view(), (spectra.0.view(), spectra.1.view()), compute)?
+    };
     progress.advance(1);
-    let mut em = start(latent, n_spectra, &plain, scaled_labels, (flux, ivar), compute);
+    let mut em = start(latent, n_spectra, &plain, stars, compute);
     progress.advance(1);
     for round in 1..=latent.rounds {
         if round == ROUNDS_BEFORE_BENDING + 1 {
@@ -99,7 +132,7 @@ pub fn train_terms(
     if latent.rounds <= ROUNDS_BEFORE_BENDING {
         em.bend(latent.labels);
     }
-    Ok(em.finish(&plain_report))
+    Ok((em, plain_report))
 }
 
 /// A polynomial with so many latent labels behind its own.
@@ -113,8 +146,7 @@ fn start<'a>(
     latent: &LatentSettings,
     n_spectra: usize,
     plain: &Cannon,
-    labels: ArrayView2<'a, f64>,
-    (flux, ivar): (ArrayView2<'a, f32>, ArrayView2<'a, f32>),
+    LatentStars { labels, flux, ivar, barred }: LatentStars<'a>,
     compute: &'a Compute,
 ) -> Em<'a> {
     let vectorizer = plain.vectorizer().clone();
@@ -125,6 +157,9 @@ fn start<'a>(
     let model = (vectorizer, coefficients, to_f64(plain.s2.val()));
     let prior = CoefficientPrior::about_nil(n_terms + q, latent.shrinkage);
     let mut em = Em::new(model, prior, labels, (flux, ivar), compute);
+    em.bar(barred);
+    // What stars lack is found before it could pass for something the labels do not say.
+    em.settle_labels();
     em.latent = em.leading_residuals(q);
     em.maximize(None);
     em

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 use nalgebra::{DMatrix, DVector};
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
 
+use super::believed_labels::BelievedLabels;
 use super::closed_form::TrainingReport;
 use super::coefficient_prior::{CoefficientPrior, Sample};
 use super::latent_pixels::{Design, Moments, PixelFit, Pixels};
@@ -15,7 +16,7 @@ use super::principal_components::principal_components;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::vectorizer::Vectorizer;
-use crate::stats::robust::{median, robust_scatter};
+use crate::stats::robust::{mean, median, robust_scatter};
 
 /// The least robust width of a logarithm against which stars are judged: chi^2 is never known better than to a tenth.
 const LEAST_WIDTH: f64 = 0.1;
@@ -68,11 +69,11 @@ struct Expected {
 /// State of training. Coefficients count from each pixel's mean flux.
 pub(super) struct Em<'a> {
     pixels: Vec<Pixels<'a>>,
-    /// Scaled labels as they are believed, [n_stars, n_labels].
+    /// What the catalogue says of the labels, where stars are in units of its errors, [n_stars, n_free], and so the labels that are
+    /// believed at present, [n_stars, n_labels].
+    believed: BelievedLabels,
+    departures: Array2<f64>,
     labels: Array2<f64>,
-    /// What the catalogue says of them, and the errors it gives them; 0 where it is taken at its word.
-    catalogue: ArrayView2<'a, f64>,
-    label_errors: Option<Array2<f64>>,
     pub vectorizer: Vectorizer,
     /// Latent labels, then nuisances that only add, [n_stars, n_latent].
     pub latent: Array2<f64>,
@@ -84,7 +85,10 @@ pub(super) struct Em<'a> {
     pub coefficients: Array2<f64>,
     pub s2: Vec<f64>,
     pub prior: CoefficientPrior,
+    /// Stars that teach.
     pub kept: Vec<bool>,
+    /// Stars that may not, whatever they look like.
+    barred: Vec<usize>,
     /// Stars that the model does not describe, whether left out or not.
     n_beyond: usize,
     /// chi^2 of each star.
@@ -99,7 +103,7 @@ impl<'a> Em<'a> {
     pub fn new(
         (vectorizer, coefficients, s2): (Vectorizer, Array2<f64>, Vec<f64>),
         prior: CoefficientPrior,
-        labels: ArrayView2<'a, f64>,
+        believed: BelievedLabels,
         (flux, ivar): (ArrayView2<'a, f32>, ArrayView2<'a, f32>),
         compute: &'a Compute,
     ) -> Self {
@@ -109,18 +113,19 @@ impl<'a> Em<'a> {
         let blocks: Vec<Range<usize>> =
             (0..n_pixels).step_by(BLOCK_PIXELS).map(|start| start..(start + BLOCK_PIXELS).min(n_pixels)).collect();
         let pixels: Vec<Pixels> = blocks.into_iter().map(|range| Pixels::new(flux, ivar, range, compute)).collect();
-        let (n_stars, n_labels) = labels.dim();
+        let (n_stars, n_labels) = believed.expected.dim();
         let n_bent = vectorizer.n_labels() - n_labels;
         let n_additive = coefficients.nrows() - vectorizer.n_terms();
         let mut em = Self {
-            labels: labels.to_owned(),
-            catalogue: labels,
-            label_errors: None,
+            labels: believed.expected.clone(),
+            departures: Array2::zeros((n_stars, believed.n_free())),
+            believed,
             latent: Array2::zeros((n_stars, n_bent + n_additive)),
             latent_power: vec![1.0; n_bent + n_additive],
             n_bent,
             prior,
             kept: vec![true; n_stars],
+            barred: Vec::new(),
             n_beyond: 0,
             chi2: vec![f64::NAN; n_stars],
             n_unconverged: 0,
@@ -140,9 +145,10 @@ impl<'a> Em<'a> {
         em
     }
 
-    /// The same, of a catalogue whose labels have errors, scaled, [n_stars, n_labels]: what labels are is found with the latent ones.
-    pub fn with_label_errors(self, errors: Array2<f64>) -> Self {
-        Self { label_errors: Some(errors), ..self }
+    /// Has some stars teach nothing: what their labels and latent labels are is found all the same.
+    pub fn bar(&mut self, stars: &[usize]) {
+        self.barred = stars.to_vec();
+        stars.iter().for_each(|star| self.kept[*star] = false);
     }
 
     /// Mean flux of every pixel, from which coefficients count.
@@ -214,19 +220,12 @@ impl<'a> Em<'a> {
         let n_pairs = n_coefficients * (n_coefficients + 1) / 2;
         let n_bent = self.n_bent;
         let n_labels = self.labels.ncols();
-        // Labels that the catalogue does not know exactly come before the latent ones, in units of their errors.
-        let n_free = self.label_errors.as_ref().map_or(0, Array2::ncols);
-        let error_of =
-            |star: usize, label: usize| self.label_errors.as_ref().map_or(0.0, |errors| errors[[star, label]]);
+        // Labels that the catalogue does not know exactly come before the latent ones, in units of its errors.
+        let n_free = self.believed.n_free();
         let star = |star: usize| -> Expected {
             let m = unpack(&m[star * n_pairs..(star + 1) * n_pairs], n_coefficients);
             let v = DVector::from_column_slice(&v[star * n_coefficients..(star + 1) * n_coefficients]);
-            let deviation = |label: usize| match error_of(star, label) {
-                0.0 => 0.0,
-                error => (self.labels[[star, label]] - self.catalogue[[star, label]]) / error,
-            };
-            let latent = self.latent.row(star);
-            let old = (0..n_free).map(deviation).chain(latent.iter().copied());
+            let old = self.departures.row(star).into_iter().chain(self.latent.row(star)).copied();
             let old = DVector::from_iterator(n_free + q, old);
             let mut x = DVector::zeros(n_coefficients);
             x.rows_mut(0, n_terms).copy_from_slice(&design[star * n_terms..(star + 1) * n_terms]);
@@ -234,8 +233,9 @@ impl<'a> Em<'a> {
             let mut d = DMatrix::zeros(n_coefficients, n_free + q);
             let slope = |term: usize, input: usize| derivative[(star * n_terms + term) * n_inputs + input];
             for term in 0..n_terms {
-                for label in 0..n_free {
-                    d[(term, label)] = error_of(star, label) * slope(term, label);
+                for free in 0..n_free {
+                    d[(term, free)] =
+                        (0..n_labels).map(|label| self.believed.factor(star, label, free) * slope(term, label)).sum();
                 }
                 for latent in 0..n_bent {
                     d[(term, n_free + latent)] = slope(term, n_labels + latent);
@@ -273,10 +273,8 @@ impl<'a> Em<'a> {
         let mut power = vec![0.0; q];
         for (row, found) in results.into_iter().enumerate() {
             self.latent.row_mut(row).iter_mut().zip(&found.latent[n_free..]).for_each(|(to, from)| *to = *from);
-            for (label, deviation) in found.latent[..n_free].iter().enumerate() {
-                let error = self.label_errors.as_ref().map_or(0.0, |errors| errors[[row, label]]);
-                self.labels[[row, label]] = self.catalogue[[row, label]] + error * deviation;
-            }
+            self.departures.row_mut(row).assign(&ArrayView1::from(&found.latent[..n_free]));
+            self.labels.row_mut(row).assign(&self.believed.at(row, &found.latent[..n_free]));
             covariance.extend(found.covariance);
             self.chi2[row] = found.chi2;
             if self.kept[row] {
@@ -318,7 +316,7 @@ impl<'a> Em<'a> {
         beyond.sort_by(|a, b| strange[*b].total_cmp(&strange[*a]));
         beyond.truncate((most * strange.len() as f64) as usize);
         self.kept = vec![true; strange.len()];
-        beyond.into_iter().for_each(|star| self.kept[star] = false);
+        beyond.iter().chain(&self.barred).for_each(|star| self.kept[*star] = false);
     }
 
     fn informative_pixels(&self) -> Vec<f64> {
@@ -347,16 +345,30 @@ impl<'a> Em<'a> {
         self.prior.learn(&samples);
     }
 
-    /// By how much labels are above the catalogue's, [n_stars, n_labels].
-    pub fn deviations(&self) -> Array2<f64> {
-        &self.labels - &self.catalogue
+    /// Expects until labels that are to be found stand still.
+    pub fn settle_labels(&mut self) {
+        const EXPECTATIONS: usize = 3;
+        if self.believed.n_free() > 0 {
+            (0..EXPECTATIONS).for_each(|_| drop(self.expect()));
+        }
     }
 
-    /// The same in the mean over the stars that are kept, `[n_labels]`.
-    pub fn zero_points(&self) -> Array1<f64> {
-        let kept: Vec<usize> = (0..self.kept.len()).filter(|star| self.kept[*star]).collect();
-        let mean = self.deviations().select(Axis(0), &kept).mean_axis(Axis(0));
-        mean.unwrap_or_else(|| Array1::zeros(self.labels.ncols()))
+    /// By how much labels, once those that were withheld stand still, are above what the catalogue says, [n_stars, n_labels], but for
+    /// its zero points.
+    pub fn settled_deviations(&mut self) -> Array2<f64> {
+        self.settle_labels();
+        &self.labels - &self.believed.expected - &self.zero_points()
+    }
+
+    /// By how much given labels are above the catalogue's in the mean over the stars that are kept, `[n_labels]`.
+    fn zero_points(&self) -> Array1<f64> {
+        let above = &self.labels - &self.believed.expected;
+        let of_label = |label: usize| {
+            let given = |star: &usize| self.kept[*star] && self.believed.is_given[[*star, label]];
+            let values = (0..self.kept.len()).filter(given).map(|star| above[[star, label]]);
+            mean(&values.collect::<Vec<f64>>())
+        };
+        Array1::from_iter((0..above.ncols()).map(of_label)).mapv(|mean| if mean.is_finite() { mean } else { 0.0 })
     }
 
     /// The trained layer, and a report that counts what became of pixels and stars.
@@ -369,7 +381,7 @@ impl<'a> Em<'a> {
         let theta = flat(self.coefficients.slice(s![..n_terms, ..]));
         let spectra = flat(self.coefficients.slice(s![n_terms.., ..]));
         let zero_points = self.zero_points().to_vec();
-        let n_kept = self.kept.iter().filter(|kept| **kept).count();
+        let (n_kept, n_out) = (self.kept.iter().filter(|kept| **kept).count(), self.kept.len() - self.barred.len());
         let n_invalid = self.s2.iter().filter(|s2| **s2 >= NO_INFORMATION).count();
         let report = TrainingReport {
             n_stars: n_kept,
@@ -377,7 +389,7 @@ impl<'a> Em<'a> {
             n_invalid_pixels: n_invalid,
             n_zero_scatter_pixels: self.s2.iter().filter(|s2| **s2 == 0.0).count(),
             n_unconverged_pixels: self.n_unconverged,
-            n_left_out: self.kept.iter().filter(|kept| !**kept).count(),
+            n_left_out: n_out - n_kept,
             n_beyond_description: self.n_beyond,
             ..report.clone()
         };

@@ -39,6 +39,7 @@ mod networks;
 mod newcomers;
 mod outliers;
 mod own_kind;
+mod partial_labels;
 mod posterior;
 mod posterior_cli;
 mod precision;

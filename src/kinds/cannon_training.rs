@@ -1,0 +1,268 @@
+//! How a Cannon, plain, correlated or anchored, is trained on the stars of a fold.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, aview1, concatenate, s};
+
+use super::context::Context;
+use super::kind::Job;
+use crate::device::Compute;
+use crate::error::Result;
+use crate::spectra::labels::LabelScaler;
+use crate::stars::prepare::spectra_of_rows;
+use crate::training::anchor::Anchor;
+use crate::training::anchored;
+use crate::training::cannon_config::{AnchorSettings, CannonConfig, CannonTraining};
+use crate::training::cannon_descent::{self, CannonStars};
+use crate::training::checkpoint::{Preparation, TrainedCannon};
+use crate::training::closed_form::{self, TrainingReport};
+use crate::training::label_choice::{LabelChoice, LabelUse};
+use crate::training::label_trial::{CatalogueLabels, Learner, plain, try_labels};
+use crate::training::latent::{self, LatentStars};
+use crate::training::line_windows::LineWindows;
+use crate::training::term_layout::TermLayout;
+
+/// Model spectra of an anchor's library whose labels are kept with the model: as many as starts of a fit are chosen from.
+const MODELS_SHOWN: usize = 400;
+
+/// What is to be feared where training stars are few for the coefficients of a pixel, and whether gravely. Quadratics bear fewer stars
+/// than cubics, whose ends swing.
+fn few_stars(n_stars: usize, n_terms: usize, order: usize) -> Option<(bool, &'static str)> {
+    if (n_terms + 1..2 * n_terms).contains(&n_stars) {
+        let grave = "hardly determine them: labels will have several minima; lower the order, or give more stars";
+        return Some((true, grave));
+    }
+    let are_few = order > 2 && (2 * n_terms..10 * n_terms).contains(&n_stars);
+    are_few.then_some((
+        false,
+        "are few: with less than some ten times as many a lower order is often better; compare both",
+    ))
+}
+
+/// What physics says of the fold's training stars, where the model is to know it.
+pub(super) fn anchor(job: &Job, config: &CannonConfig) -> Result<Option<Anchor>> {
+    let Some(settings) = &config.anchor else { return Ok(None) };
+    let Context { set, settings: shared, compute, .. } = job.context;
+    let labels = set.labels.select(Axis(0), &job.context.trainable(&job.fold.training));
+    let preparation = job.context.preparation();
+    Ok(Some(Anchor::new(settings, &set.label_names, labels.view(), &preparation, shared.seed, compute)?))
+}
+
+/// Training stars of a fold that have some of their labels, as the catalogue has them and scaled.
+struct LabelledStars {
+    rows: Vec<usize>,
+    scaler: LabelScaler,
+    catalogue: CatalogueLabels,
+}
+
+impl LabelledStars {
+    /// Scaled as the anchor's are, or else by the stars that have all labels.
+    fn of(job: &Job, anchor: Option<&Anchor>) -> Result<Self> {
+        let (context, set) = (&job.context, job.context.set);
+        let scaler = match anchor {
+            Some(anchor) => anchor.scaler.clone(),
+            None => {
+                let complete = context.trainable(&job.fold.training);
+                LabelScaler::fit_independent(&set.label_names, set.labels.select(Axis(0), &complete).view())?
+            }
+        };
+        let rows = context.labelled(&job.fold.training);
+        let labels = scaler.scale(set.labels.select(Axis(0), &rows).view());
+        let mut errors = set.label_errors.select(Axis(0), &rows);
+        errors.rows_mut().into_iter().for_each(|mut row| row /= &aview1(&scaler.scale));
+        Ok(Self { rows, scaler, catalogue: CatalogueLabels { labels, errors } })
+    }
+
+    /// Those of them that teach where labels are used in some way.
+    fn taught_by(self, labels: LabelUse) -> Self {
+        let teachers = self.catalogue.teachers(labels);
+        let rows = teachers.iter().map(|teacher| self.rows[*teacher]).collect();
+        Self { rows, catalogue: self.catalogue.select(&teachers), ..self }
+    }
+
+    /// The labels of those among them that have all, in the catalogue's units, and their places.
+    fn complete(&self, job: &Job, kept: &[bool]) -> (Array2<f64>, Vec<usize>) {
+        let set = job.context.set;
+        let places: Vec<usize> = (0..self.rows.len()).filter(|n| kept[*n] && set.can_train(self.rows[*n])).collect();
+        let rows: Vec<usize> = places.iter().map(|place| self.rows[*place]).collect();
+        (set.labels.select(Axis(0), &rows), places)
+    }
+}
+
+/// How the labels of a fold's training stars are to be used by a Cannon of settled settings, and how that was chosen, where there was a
+/// choice.
+///
+/// # Errors
+/// Those of training.
+pub(super) fn settle_labels(
+    job: &Job,
+    config: &CannonConfig,
+    anchor: Option<&Anchor>,
+) -> Result<(LabelUse, Option<LabelChoice>)> {
+    let first = if config.anchor.is_some() { LabelUse::Errors } else { LabelUse::AtTheirWord };
+    let (context, training) = (&job.context, &job.fold.training);
+    let n_partial = context.labelled(training).len() - context.trainable(training).len();
+    let everywhere = config.censor.is_empty() && config.windows.is_none();
+    let is_closed = config.training == CannonTraining::ClosedForm && everywhere;
+    let is_partial = n_partial > 0 && config.partial_labels && is_closed;
+    if n_partial > 0 && config.partial_labels && !is_closed {
+        tracing::info!(
+            "{}: {n_partial} training stars that lack a label are left out; Cannons in closed form without windows can use them",
+            job.name
+        );
+    }
+    let has_errors = config.label_errors && is_closed && anchor.is_none();
+    if !is_partial && !has_errors {
+        return Ok((first, None));
+    }
+    let stars = LabelledStars::of(job, anchor)?;
+    let mut candidates = vec![first];
+    let partial = if anchor.is_some() { LabelUse::PartialErrors } else { LabelUse::Partial };
+    candidates.extend(is_partial.then_some(partial));
+    if has_errors {
+        candidates.extend((!stars.catalogue.doubtful().is_empty()).then_some(LabelUse::WithoutDoubtful));
+        candidates.push(LabelUse::Errors);
+        candidates.extend(is_partial.then_some(LabelUse::PartialErrors));
+    }
+    let Context { set, compute, .. } = job.context;
+    let (flux, ivar) = spectra_of_rows(set, &stars.rows);
+    let vectorizer = config.vectorizer(&set.label_names, 0);
+    let learner = match (&config.anchor, anchor) {
+        (Some(settings), Some(anchor)) => Learner::Anchored(settings, anchor),
+        _ => Learner::Cannon(config, &vectorizer),
+    };
+    let choice = try_labels(&stars.catalogue, &candidates, (flux.view(), ivar.view()), &learner, compute)?;
+    match &choice {
+        Some(choice) => tracing::info!("{}: {}", job.name, choice.words()),
+        None => tracing::warn!(
+            "{}: too few training stars have all their labels to tell whether uncertain and partial ones help; none are used",
+            job.name
+        ),
+    }
+    Ok((choice.as_ref().map_or(first, |choice| choice.chosen), choice))
+}
+
+/// A Cannon of a fold's training stars from an anchor on.
+pub(super) fn train_anchored(
+    job: &Job,
+    settings: &AnchorSettings,
+    anchor: &Anchor,
+    labels: LabelUse,
+) -> Result<(TrainedCannon, TrainingReport)> {
+    let Context { set, compute, progress, .. } = job.context;
+    let stars = LabelledStars::of(job, Some(anchor))?.taught_by(labels);
+    let (flux, ivar) = spectra_of_rows(set, &stars.rows);
+    let believed = stars.catalogue.believed(labels);
+    let trained = anchored::train(settings, anchor, &believed, (flux.view(), ivar.view()), compute, progress);
+    let (training_labels, kept) = stars.complete(job, &trained.kept);
+    let (scaler, above) = on_zero_points(stars.scaler, &trained.zero_points);
+    // Where the model holds, the library tells as well as the stars.
+    let shown = || s![..anchor.labels.nrows().min(MODELS_SHOWN), ..];
+    let of_library = &anchor.labels.slice(shown()) - &above;
+    let model = TrainedCannon {
+        cannon: trained.cannon,
+        scaler,
+        preparation: job.context.preparation(),
+        training_labels: concatenate![Axis(0), training_labels, of_library],
+        latent_labels: concatenate![
+            Axis(0),
+            trained.latent_labels.select(Axis(0), &kept),
+            anchor.hidden.slice(shown())
+        ],
+    };
+    Ok((model, trained.report))
+}
+
+/// A scaler that gives labels on the catalogue's zero points, and by how much they were above, `[n_labels]`, in the labels' own units.
+fn on_zero_points(mut scaler: LabelScaler, scaled: &[f64]) -> (LabelScaler, Array1<f64>) {
+    let above: Array1<f64> = scaled.iter().zip(&scaler.scale).map(|(above, scale)| above * scale).collect();
+    scaler.pivot.iter_mut().zip(&above).for_each(|(pivot, above)| *pivot -= above);
+    (scaler, above)
+}
+
+/// A Cannon of a fold's training stars, plain or correlated; what physics says does not count here.
+pub(super) fn train_cannon(
+    job: &Job,
+    config: &CannonConfig,
+    labels: LabelUse,
+) -> Result<(TrainedCannon, TrainingReport)> {
+    let Context { set, settings, compute, progress } = job.context;
+    let stars = LabelledStars::of(job, None)?.taught_by(labels);
+    let believed = stars.catalogue.believed(labels);
+    let (complete, _) = stars.complete(job, &vec![true; stars.rows.len()]);
+    let (flux, ivar) = spectra_of_rows(set, &stars.rows);
+    let preparation = job.context.preparation();
+    let (config, window_shares) = with_windows(config, &set.label_names, complete.view(), &preparation, compute)?;
+    let layout = TermLayout::new(&config, &set.label_names, &set.grid.wavelength);
+    let n_terms = layout.most_terms(set.n_pixels());
+    // Of the parts of the training stars that are held out it is said once, of all of them.
+    let n_complete = complete.nrows();
+    let doubt = few_stars(n_complete, n_terms, config.order).filter(|(is_grave, _)| *is_grave || job.place.is_some());
+    if let Some((_, words)) = doubt {
+        tracing::warn!("{}: {n_complete} training stars for {n_terms} coefficients per pixel {words}", job.name);
+    }
+    // Labels that are not taken at their word are found as latent ones are.
+    let to_find = (labels.is_partial() || labels.has_errors()).then(plain);
+    if let Some(latent) = config.latent.clone().or(to_find) {
+        let found = LatentStars { labels: believed, flux: flux.view(), ivar: ivar.view(), barred: &[] };
+        let trained = latent::train_terms(&config, &latent, &layout.vectorizer, found, compute, progress)?;
+        // Stars that were left out say nothing of where the model holds.
+        let (training_labels, kept) = stars.complete(job, &trained.kept);
+        let (scaler, _) = on_zero_points(stars.scaler, &trained.zero_points);
+        let latent_labels = trained.latent_labels.select(Axis(0), &kept);
+        let model = TrainedCannon { cannon: trained.cannon, scaler, preparation, training_labels, latent_labels };
+        return Ok((model, trained.report));
+    }
+    let scaled = stars.catalogue.labels.view();
+    let (cannon, mut report) = match &config.training {
+        CannonTraining::ClosedForm => {
+            closed_form::train_terms(&config, &layout, scaled, (flux.view(), ivar.view()), compute)?
+        }
+        CannonTraining::Descent(descent) => {
+            let stars = CannonStars {
+                label_names: &set.label_names,
+                wavelength: &set.grid.wavelength,
+                scaled_labels: scaled,
+                scaled_label_errors: stars.catalogue.errors.view(),
+                flux: flux.view(),
+                ivar: ivar.view(),
+            };
+            cannon_descent::train(&config, descent, &stars, settings.seed, compute, progress)?
+        }
+    };
+    report.window_shares = window_shares;
+    let latent_labels = Array2::zeros((n_complete, 0));
+    let scaler = stars.scaler;
+    Ok((TrainedCannon { cannon, scaler, preparation, training_labels: complete, latent_labels }, report))
+}
+
+/// Settings with the windows that the emulator finds for stars like these written out, and the share of the pixels inside each
+/// label's; as they are where they ask for none.
+fn with_windows(
+    config: &CannonConfig,
+    label_names: &[String],
+    labels: ArrayView2<f64>,
+    preparation: &Preparation,
+    compute: &Compute,
+) -> Result<(CannonConfig, BTreeMap<String, f64>)> {
+    let Some(settings) = &config.windows else { return Ok((config.clone(), BTreeMap::new())) };
+    let windows = LineWindows::new(settings, label_names, labels, preparation, compute)?;
+    let shares = windows.of_labels.keys().filter_map(|label| Some((label.clone(), windows.share(label)?)));
+    Ok((windows.named_in(config, &preparation.grid.wavelength), shares.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_stars_for_a_cubic_are_told_and_the_ordinary_quadratic_is_not_scolded() {
+        let grave = |n_stars, n_terms, order| few_stars(n_stars, n_terms, order).map(|(is_grave, _)| is_grave);
+        // The quickstart, and a fold of its calibration.
+        assert_eq!((grave(200, 21, 2), grave(133, 21, 2)), (None, None));
+        assert_eq!((grave(200, 56, 3), grave(559, 56, 3), grave(560, 56, 3)), (Some(false), Some(false), None));
+        assert_eq!((grave(111, 56, 3), grave(112, 56, 3), grave(30, 21, 2)), (Some(true), Some(false), Some(true)));
+        // Training refuses these itself.
+        assert_eq!(grave(21, 21, 2), None);
+    }
+}
