@@ -2,14 +2,10 @@
 
 use std::path::Path;
 
-use crate::support::{maury, succeeded};
+use crate::support::{json, maury, numbers, succeeded};
 
 const SURVEY: &str = "split = 'halves'\ncalibration.folds = 0\n[data.mock]\nstars = 60\nseed = 3\n";
 const ANCHOR: &str = "{ spectra = 600, hidden = ['vmic_kms', 'c_fe'], components = 8, rounds = 1 }";
-
-fn json(path: &Path) -> serde_json::Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 #[test]
 fn thirty_stars_are_enough_for_a_cannon_that_knows_physics() {
@@ -40,17 +36,8 @@ fn thirty_stars_are_enough_for_a_cannon_that_knows_physics() {
     let model = run.join("models/anchored").display().to_string();
     let spectra = place.join("experiments/.prepared/mock-60-stars-seed-3-v2/spectra").display().to_string();
     succeeded(place, &["label", "--model", &model, "--out", "labels", &spectra]);
-    let teff = |path: &Path| -> std::collections::BTreeMap<String, f64> {
-        let mut reader = csv::Reader::from_path(path).unwrap();
-        let names = reader.headers().unwrap().clone();
-        let at = |name: &str| names.iter().position(|known| known == name).unwrap();
-        let (id, teff) = (at("id"), at("teff_estimate"));
-        reader
-            .records()
-            .map(|row| row.unwrap())
-            .map(|row| (row[id].into(), row[teff].parse().unwrap_or(f64::NAN)))
-            .collect()
-    };
+    let teff =
+        |path: &Path| numbers(path, "teff_estimate").into_iter().collect::<std::collections::BTreeMap<String, f64>>();
     let (of_run, of_label) = (teff(&run.join("predictions-anchored.csv")), teff(&place.join("labels.csv")));
     assert!(of_run.len() >= 20);
     // A star may have a second spectrum, whose row has its name, too.

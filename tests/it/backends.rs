@@ -13,7 +13,7 @@ use maury::training::checkpoint::TrainedCannon;
 use ndarray::s;
 
 use crate::fitting::{estimate, model};
-use crate::support::{N_PIXELS, Truth, maury, maury_with, refused, say, succeeded, survey, truth};
+use crate::support::{N_PIXELS, Truth, maury, maury_with, numbers, refused, say, succeeded, survey, truth};
 
 /// A backend in one precision.
 struct Tested {
@@ -250,16 +250,11 @@ fn a_model_saved_on_any_backend_is_the_same_on_any_other() {
 
 /// Estimates and errors of a table of labels, by id and label.
 fn labels_in(path: &Path) -> HashMap<(String, String), (f64, f64)> {
-    let mut reader = csv::Reader::from_path(path).unwrap();
-    let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_string).collect();
-    let column = |name: String| names.iter().position(|other| *other == name).unwrap();
-    let rows: Vec<csv::StringRecord> = reader.records().map(|record| record.unwrap()).collect();
     let mut labels = HashMap::new();
     for label in ["teff", "logg", "fe_h"] {
-        let (estimate, error) = (column(format!("{label}_estimate")), column(format!("{label}_error")));
-        for row in &rows {
-            let numbers = (row[estimate].parse().unwrap(), row[error].parse().unwrap());
-            labels.insert((row[0].to_string(), label.to_string()), numbers);
+        let [estimates, errors] = ["estimate", "error"].map(|kind| numbers(path, &format!("{label}_{kind}")));
+        for ((id, estimate), (_, error)) in estimates.into_iter().zip(errors) {
+            labels.insert((id, label.to_string()), (estimate, error));
         }
     }
     assert!(labels.len() >= 60);

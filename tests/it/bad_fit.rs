@@ -14,7 +14,7 @@ use maury::spectra::noise::Conditions;
 use maury::stars::prepare::{Source, prepare};
 use maury::training::payne_checkpoint::TrainedPayne;
 
-use crate::support::{N_PIXELS, apstar_fixture, succeeded, survey, write_apstar};
+use crate::support::{N_PIXELS, apstar_fixture, numbers, succeeded, survey, write_apstar};
 
 const BAD_FIT: i64 = 256;
 const MODELS: &str = "\
@@ -29,11 +29,7 @@ of = [\"plain\", \"ridge\"]
 
 /// Name and flags of every row of a table.
 fn flags(table: &Path) -> Vec<(String, i64)> {
-    let text = std::fs::read_to_string(table).unwrap();
-    let place = |name: &str| text.lines().next().unwrap().split(',').position(|found| found == name).unwrap();
-    let (id, flags) = (place("id"), place("flags"));
-    let cells = |line: &str| line.split(',').map(String::from).collect::<Vec<_>>();
-    text.lines().skip(1).map(|line| (cells(line)[id].clone(), cells(line)[flags].parse().unwrap())).collect()
+    numbers(table, "flags").into_iter().map(|(id, flags)| (id, flags as i64)).collect()
 }
 
 /// A spectrum of the survey: flux and errors.

@@ -1,8 +1,6 @@
 //! Calibrated errors and combined models from outside: what a run leaves, and what `maury label` makes of it.
 
-use std::path::Path;
-
-use crate::support::{maury, refused, succeeded, survey};
+use crate::support::{json, maury, numbers, refused, succeeded, survey};
 
 const MODELS: &str = "\
 [calibration]
@@ -23,15 +21,6 @@ fn project(n: usize, more: &str) -> tempfile::TempDir {
     let lab = std::fs::read_to_string(folder.path().join("lab.toml")).unwrap();
     std::fs::write(folder.path().join("all.toml"), format!("{lab}{MODELS}{more}")).unwrap();
     folder
-}
-
-fn cells(path: &Path, column: &str) -> Vec<(String, f64)> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let place = |name: &str| text.lines().next().unwrap().split(',').position(|found| found == name);
-    let (id, column) =
-        (place("id").unwrap(), place(column).unwrap_or_else(|| panic!("{column} in {}", path.display())));
-    let cell = |line: &str, index: usize| line.split(',').nth(index).unwrap().to_string();
-    text.lines().skip(1).map(|line| (cell(line, id), cell(line, column).parse().unwrap_or(f64::NAN))).collect()
 }
 
 #[test]
@@ -59,8 +48,7 @@ fn every_model_has_calibrated_errors_and_labels_single_spectra_with_them() {
     let table = succeeded(folder.path(), &["run", "all.toml"]);
     assert!(table.contains("errors of both") && table.contains("held out") && table.contains("pulls"), "{table}");
     let run = folder.path().join("experiments/all/latest");
-    let metrics: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(run.join("metrics.json")).unwrap()).unwrap();
+    let metrics = json(&run.join("metrics.json"));
     for model in ["plain", "ridge", "smooth", "both"] {
         assert!(run.join("models").join(model).join("calibration.json").is_file(), "{model}");
         let entry = &metrics["models"][model];
@@ -77,8 +65,8 @@ fn every_model_has_calibrated_errors_and_labels_single_spectra_with_them() {
         succeeded(folder.path(), &words);
         for column in ["teff_estimate", "fe_h_error", "teff_error_calibrated"] {
             let labels: std::collections::BTreeMap<String, f64> =
-                cells(&folder.path().join(format!("{model}.csv")), column).into_iter().collect();
-            let predicted = cells(&run.join(format!("predictions-{model}.csv")), column);
+                numbers(&folder.path().join(format!("{model}.csv")), column).into_iter().collect();
+            let predicted = numbers(&run.join(format!("predictions-{model}.csv")), column);
             assert!(predicted.len() > 40);
             for (star, value) in predicted {
                 // Batches differ, so sums run in another order in f32.

@@ -13,7 +13,7 @@ use maury::training::optimizer::{OptimizerSettings, Schedule};
 use maury::training::term_layout::TermLayout;
 use ndarray::{Array2, s};
 
-use crate::support::{Normal, Truth, quadratic_terms, refused, succeeded, survey, truth};
+use crate::support::{Normal, Truth, metrics, quadratic_terms, refused, succeeded, survey, truth};
 
 fn lbfgs() -> CannonDescent {
     CannonDescent::default()
@@ -267,8 +267,7 @@ training.descent = { epochs = 2 }
 ";
     std::fs::write(folder.path().join("descent.toml"), format!("{text}{models}")).unwrap();
     succeeded(folder.path(), &["run", "descent.toml", "--set", "fit.method.lbfgs={}"]);
-    let metrics = std::fs::read_to_string(folder.path().join("experiments/descent/latest/metrics.json")).unwrap();
-    let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
+    let metrics = metrics(folder.path(), "descent");
     let training = |model: &str| metrics["models"][model]["training"][0].clone();
     assert!(training("exact")["descent"].is_null());
     let descent = training("descended")["descent"].clone();

@@ -4,21 +4,14 @@ use std::path::Path;
 
 use maury::data::fits::FitsReader;
 use ndarray::Array2;
-use ndarray_npy::WriteNpyExt;
 
-use crate::support::{N_PIXELS, apstar_fixture, maury, refused, succeeded, survey, truth, write_apstar};
+use crate::support::{
+    N_PIXELS, apstar_fixture, json, maury, metrics, numbers, refused, save, succeeded, survey, truth, write_apstar,
+};
 
 /// Arrays of 120 stars, 30 pixels, two labels, in a folder.
 fn arrays(folder: &Path) -> Vec<String> {
-    let truth = truth(120, 2, 30, 71);
-    let write = |name: &str, matrix: &Array2<f32>| {
-        matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
-    };
-    write("flux.npy", &truth.flux);
-    write("ivar.npy", &truth.ivar);
-    let rows: String =
-        truth.labels.rows().into_iter().enumerate().map(|(n, row)| format!("s{n},{},{}\n", row[0], row[1])).collect();
-    std::fs::write(folder.join("labels.csv"), format!("id,teff,logg\n{rows}")).unwrap();
+    truth(120, 2, 30, 71).save(folder);
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/arrays.toml"), folder.join("arrays.toml"))
         .unwrap();
     [
@@ -30,11 +23,6 @@ fn arrays(folder: &Path) -> Vec<String> {
     .iter()
     .flat_map(|set| ["--set".to_string(), set.to_string()])
     .collect()
-}
-
-fn metrics(folder: &Path, slug: &str) -> serde_json::Value {
-    let text = std::fs::read_to_string(folder.join(format!("experiments/{slug}/latest/metrics.json"))).unwrap();
-    serde_json::from_str(&text).unwrap()
 }
 
 #[test]
@@ -103,7 +91,7 @@ fn a_run_from_raw_files_leaves_what_the_readme_promises() {
     // The resolved configuration is itself an experiment, and gives the same numbers.
     let again = run.join("experiment.toml").display().to_string();
     succeeded(folder.path(), &["run", &again, "--name", "again"]);
-    assert_eq!(metrics["models"], self::metrics(folder.path(), "again")["models"]);
+    assert_eq!(metrics["models"], crate::support::metrics(folder.path(), "again")["models"]);
 }
 
 #[test]
@@ -174,8 +162,7 @@ fn continuum_pixels_can_be_found_from_the_training_stars() {
     let metrics = metrics(folder.path(), "lab");
     let scatter = metrics["models"]["cannon"]["labels"]["teff"]["scatter"].as_f64().unwrap();
     assert!(scatter < 15.0, "{scatter}");
-    let model = std::fs::read_to_string(folder.path().join("experiments/lab/latest/models/cannon/model.json")).unwrap();
-    let model: serde_json::Value = serde_json::from_str(&model).unwrap();
+    let model = json(&folder.path().join("experiments/lab/latest/models/cannon/model.json"));
     let pixels: Vec<u64> =
         model["preparation"]["continuum_pixels"].as_array().unwrap().iter().map(|p| p.as_u64().unwrap()).collect();
     // The survey's continuum pixels are the multiples of ten.
@@ -196,16 +183,13 @@ fn a_trained_model_labels_single_files() {
         &["label", "--model", model, "spectra/broken.fits", &apstar_fixture().display().to_string()],
     );
     assert!(some.contains("UNREADABLE") && some.contains("2M19485057+5005279"), "{some}");
-    let predictions = std::fs::read_to_string(folder.path().join("experiments/lab/latest/predictions.csv")).unwrap();
-    let labels = std::fs::read_to_string(folder.path().join("out/labels.csv")).unwrap();
-    let cell = |text: &str, column: &str| {
-        let index = text.lines().next().unwrap().split(',').position(|name| name == column).unwrap();
-        let row = text.lines().find(|line| line.starts_with("2M00000007")).unwrap().to_string();
-        row.split(',').nth(index).unwrap().parse::<f64>().unwrap()
+    let cell = |table: &str, column: &str| {
+        let mut rows = numbers(&folder.path().join(table), column).into_iter();
+        rows.find(|(id, _)| id.starts_with("2M00000007")).unwrap().1
     };
     for column in ["teff_estimate", "fe_h_error", "chi2_reduced"] {
         // Batches differ, so sums run in another order in f32.
-        let (a, b) = (cell(&predictions, column), cell(&labels, column));
+        let (a, b) = (cell("experiments/lab/latest/predictions.csv", column), cell("out/labels.csv", column));
         assert!((a / b - 1.0).abs() < 1e-4, "{column}: {a} {b}");
     }
     refused(
@@ -336,9 +320,7 @@ fn arrays_that_do_not_fit_together_are_refused() {
         arguments.extend(extra);
         refused(folder.path(), &arguments, code, said);
     };
-    let write = |name: &str, matrix: Array2<f32>| {
-        matrix.write_npy(std::fs::File::create(folder.path().join(name)).unwrap()).unwrap()
-    };
+    let write = |name: &str, matrix: Array2<f32>| save(folder.path(), name, &matrix);
     write("narrow.npy", Array2::ones((120, 29)));
     refuse(&["--set", "data.arrays.ivar=narrow.npy"], 1, &["narrow.npy", "[120, 30]".trim_matches(['[', ']'])]);
     write("few.npy", Array2::ones((100, 30)));

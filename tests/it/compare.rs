@@ -2,15 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{maury, refused, succeeded, survey};
-
-fn json(path: &Path) -> serde_json::Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-fn latest(folder: &Path, slug: &str) -> PathBuf {
-    folder.join("experiments").join(slug).join("latest")
-}
+use crate::support::{json, latest, maury, refused, succeeded, survey};
 
 /// Rows of a CSV file, each as its cells by column.
 fn rows(path: &Path) -> Vec<std::collections::HashMap<String, String>> {

@@ -14,17 +14,13 @@ use maury::training::payne_checkpoint::TrainedPayne;
 use maury::training::window_settings::WindowSettings;
 use ndarray::Array2;
 
-use crate::support::{real_data, refused, say, succeeded};
+use crate::support::{json, real_data, refused, say, succeeded};
 
 /// Abundances of DR17 that model spectra know.
 const KNOWN: [&str; 20] = [
     "c_fe", "ci_fe", "n_fe", "o_fe", "na_fe", "mg_fe", "al_fe", "si_fe", "p_fe", "s_fe", "k_fe", "ca_fe", "ti_fe",
     "tiii_fe", "v_fe", "cr_fe", "mn_fe", "co_fe", "ni_fe", "cu_fe",
 ];
-
-fn json(path: &Path) -> serde_json::Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 #[test]
 fn the_catalogue_has_every_abundance_of_dr17_with_errors_that_grow_and_gaps() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::say;
+use crate::support::{json, metrics, say};
 
 /// A fenced block of a guide.
 struct Block {
@@ -117,8 +117,7 @@ fn another_survey_goes_as_written() {
         return;
     }
     let folder = follow("your-own-survey.md");
-    let metrics = std::fs::read_to_string(folder.path().join("experiments/lines/latest/metrics.json")).unwrap();
-    let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
+    let metrics = metrics(folder.path(), "lines");
     // Lines that follow the labels give them back, if only four: the labels' own spread is 346 K.
     let scatter = metrics["models"]["cannon"]["labels"]["teff"]["robust_scatter"].as_f64().unwrap();
     assert!(scatter < 200.0, "{scatter}");
@@ -133,8 +132,7 @@ fn label_transfer_goes_as_written() {
     let folder = follow("label-transfer.md");
     let table = std::fs::read_to_string(folder.path().join("b_on_the_scale_of_a.csv")).unwrap();
     assert_eq!(table.lines().count(), 451);
-    let comparison = std::fs::read_to_string(folder.path().join("a-and-b/comparison.json")).unwrap();
-    let comparison: serde_json::Value = serde_json::from_str(&comparison).unwrap();
+    let comparison = json(&folder.path().join("a-and-b/comparison.json"));
     assert_eq!(comparison["comparison"]["n_stars"], 200, "stars in common");
 }
 

@@ -6,9 +6,8 @@ use std::path::Path;
 use maury::data::table::Table;
 use maury::data::{apstar, fits};
 use ndarray::Array2;
-use ndarray_npy::WriteNpyExt;
 
-use crate::support::{N_PIXELS, Truth, maury, refused, succeeded, survey, truth, write_apstar};
+use crate::support::{N_PIXELS, Truth, maury, refused, save, succeeded, survey, truth, write_apstar};
 
 const EXPERIMENT: &str = "\
 labels = [\"teff\", \"logg\"]
@@ -21,17 +20,11 @@ labels = \"labels.csv\"
 method = \"none\"
 ";
 
-fn save<T: ndarray_npy::WritableElement>(folder: &Path, name: &str, matrix: &Array2<T>) {
-    matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
-}
-
 /// 120 normalized spectra of 30 pixels, their errors and labels, and an experiment on them.
 fn arrays() -> (tempfile::TempDir, Truth) {
     let folder = tempfile::tempdir().unwrap();
     let truth = truth(120, 2, 30, 71);
-    save(folder.path(), "flux.npy", &truth.flux);
-    save(folder.path(), "ivar.npy", &truth.ivar);
-    save(folder.path(), "error.npy", &truth.ivar.mapv(|v| if v > 0.0 { v.sqrt().recip() } else { f32::INFINITY }));
+    truth.save(folder.path());
     let rows = truth.labels.rows().into_iter().enumerate().map(|(n, row)| format!("=s{n},{},{}\n", row[0], row[1]));
     std::fs::write(folder.path().join("labels.csv"), format!("id,teff,logg\n{}", rows.collect::<String>())).unwrap();
     std::fs::write(folder.path().join("own.toml"), EXPERIMENT).unwrap();

@@ -7,7 +7,7 @@ use ndarray::{Array2, s};
 use ndarray_npy::{NpzWriter, WriteNpyExt};
 
 use crate::labelling::killed;
-use crate::support::{maury, real_data, refused, succeeded, truth};
+use crate::support::{csv, maury, real_data, refused, save, succeeded, truth};
 
 const MODEL: &str = "experiments/own/latest/models/cannon";
 
@@ -22,10 +22,6 @@ wavelengths = \"wavelength.npy\"
 method = \"none\"
 ";
 
-fn save<T: ndarray_npy::WritableElement>(folder: &Path, name: &str, matrix: &Array2<T>) {
-    matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
-}
-
 fn save_list(folder: &Path, name: &str, list: Vec<f64>) {
     ndarray::Array1::from_vec(list).write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
 }
@@ -39,13 +35,11 @@ fn wavelength() -> Vec<f64> {
 fn trained() -> (tempfile::TempDir, Array2<f32>, Array2<f32>) {
     let folder = tempfile::tempdir().unwrap();
     let truth = truth(120, 2, 30, 71);
-    let mut error = truth.ivar.mapv(|v| if v > 0.0 { v.sqrt().recip() } else { f32::INFINITY });
+    truth.save(folder.path());
+    let mut error = truth.error();
     error.slice_mut(s![.., ..2]).fill(f32::NAN);
-    save(folder.path(), "flux.npy", &truth.flux);
     save(folder.path(), "error.npy", &error);
     save_list(folder.path(), "wavelength.npy", wavelength());
-    let rows = truth.labels.rows().into_iter().enumerate().map(|(n, row)| format!("s{n:03},{},{}\n", row[0], row[1]));
-    std::fs::write(folder.path().join("labels.csv"), format!("id,teff,logg\n{}", rows.collect::<String>())).unwrap();
     std::fs::write(folder.path().join("own.toml"), EXPERIMENT).unwrap();
     succeeded(folder.path(), &["run", "own.toml"]);
     (folder, truth.flux, error)
@@ -53,11 +47,9 @@ fn trained() -> (tempfile::TempDir, Array2<f32>, Array2<f32>) {
 
 /// Rows of a table by the star's name, each cell by its column's.
 fn by_star(path: &Path) -> HashMap<String, HashMap<String, String>> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut lines = text.lines().map(|line| line.split(',').map(String::from).collect::<Vec<_>>());
-    let names = lines.next().unwrap();
+    let (names, rows) = csv(path);
     let id = names.iter().position(|name| name == "id").unwrap();
-    lines.map(|cells| (cells[id].clone(), names.iter().cloned().zip(cells).collect())).collect()
+    rows.into_iter().map(|cells| (cells[id].clone(), names.iter().cloned().zip(cells).collect())).collect()
 }
 
 fn label(folder: &Path, model: &str, out: &str, more: &[&str]) -> HashMap<String, HashMap<String, String>> {

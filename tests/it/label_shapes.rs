@@ -5,11 +5,9 @@ use std::process::{Command, Output};
 
 use maury::data::arrays;
 use maury::data::fits::FitsReader;
-use ndarray::Array2;
-use ndarray_npy::WriteNpyExt;
 
 use crate::labelling::{killed, many};
-use crate::support::{N_PIXELS, maury, real_data, refused, say, succeeded, survey, truth};
+use crate::support::{N_PIXELS, column, csv, maury, real_data, refused, save, say, succeeded, survey, truth};
 
 const MODEL: &str = "experiments/lab/latest/models/cannon";
 
@@ -29,20 +27,6 @@ fn label(folder: &Path, out: &str, more: &[&str], spectra: &[String]) -> Output 
     let output = maury(folder, &words);
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
-}
-
-/// The rows of a table in CSV, each cell by its place, and the names of the columns.
-fn csv_of(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
-    let mut reader = csv::Reader::from_path(path).unwrap();
-    let names = reader.headers().unwrap().iter().map(String::from).collect();
-    let rows = reader.records().map(|record| record.unwrap().iter().map(String::from).collect()).collect();
-    (names, rows)
-}
-
-fn column(path: &Path, name: &str) -> Vec<String> {
-    let (names, rows) = csv_of(path);
-    let index = names.iter().position(|known| known == name).unwrap_or_else(|| panic!("no {name} in {names:?}"));
-    rows.iter().map(|row| row[index].clone()).collect()
 }
 
 /// Whether python3 has a package; says what is left out where it has not.
@@ -73,7 +57,7 @@ fn columns_are_handed_on_through_a_killed_job_and_tell_journals_apart() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("--columns nothing: no spectrum has it"), "{said}");
     let table = here.join("a.csv");
-    let (names, rows) = csv_of(&table);
+    let (names, rows) = csv(&table);
     assert_eq!(names[..7], ["id", "file", "snr", "FIELD", "nvisits", "crval1", "nothing"]);
     assert_eq!(rows[1][2..7], ["100.0", "M15", "1.0", "4.179", ""]);
     assert_eq!(rows[4][2..7], ["", "", "", "", ""]);
@@ -104,10 +88,8 @@ fn columns_of_arrays_are_those_of_the_table_that_names_the_stars() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let truth = truth(60, 2, 30, 71);
-    let save =
-        |name: &str, matrix: &Array2<f32>| matrix.write_npy(std::fs::File::create(here.join(name)).unwrap()).unwrap();
-    save("flux.npy", &truth.flux);
-    save("ivar.npy", &truth.ivar);
+    save(here, "flux.npy", &truth.flux);
+    save(here, "ivar.npy", &truth.ivar);
     let long = 3_000_000_000_000_000_000_i64;
     let row = |(n, row): (usize, ndarray::ArrayView1<f64>)| {
         let source = if n == 3 { String::new() } else { (long + n as i64).to_string() };
@@ -409,7 +391,7 @@ fn csv_rounds_by_less_than_a_thousandth_of_the_error() {
     let here = folder.path();
     label(here, "a", &[], &spectra);
     let mut fits = FitsReader::open(&here.join("a.fits")).unwrap();
-    let (names, rows) = csv_of(&here.join("a.csv"));
+    let (names, rows) = csv(&here.join("a.csv"));
     for (index, name) in names.iter().enumerate().skip(2) {
         let exact = fits.numbers(1, name, 0..4).unwrap();
         for (row, exact) in rows.iter().zip(exact) {

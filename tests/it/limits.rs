@@ -6,7 +6,7 @@ use maury::device::{Compute, Precision};
 use maury::training::network_checkpoint::TrainedNetwork;
 
 use crate::networks::project;
-use crate::support::{apstar_fixture, maury, refused, succeeded, survey};
+use crate::support::{apstar_fixture, maury, metrics, refused, succeeded, survey};
 
 #[test]
 fn settings_beyond_any_computer_are_refused_by_check() {
@@ -59,9 +59,10 @@ fn a_network_of_l_bfgs_learns() {
         "architecture.mlp = { hidden = [16] }\ndescent = { epochs = 40, optimizer.lbfgs = { history = 10, steps = 5 } }",
     );
     succeeded(folder.path(), &["run", "net.toml", "--set", "calibration.folds=0"]);
-    let text = std::fs::read_to_string(folder.path().join("experiments/net/latest/metrics.json")).unwrap();
-    let metrics: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let curve = metrics["models"]["net"]["training"][0]["members"][0]["curve"].as_array().unwrap().clone();
+    let curve = metrics(folder.path(), "net")["models"]["net"]["training"][0]["members"][0]["curve"]
+        .as_array()
+        .unwrap()
+        .clone();
     let loss = |epoch: &serde_json::Value| epoch["training_loss"].as_f64().unwrap();
     let (first, last) = (loss(&curve[0]), loss(curve.last().unwrap()));
     assert!(last < 0.1 * first, "{first} to {last}");

@@ -16,7 +16,7 @@ use maury::spectra::grid::WavelengthGrid;
 use maury::spectra::pixmask::{self, PixmaskSettings};
 use maury::stats::robust::median;
 
-use crate::support::{N_PIXELS, apstar_fixture, refused, succeeded};
+use crate::support::{N_PIXELS, apstar_fixture, metrics, refused, succeeded};
 
 /// Bits that leave nothing of a pixel.
 const LOST: i64 = 0xFF | 1 << 14;
@@ -251,9 +251,7 @@ fn an_experiment_makes_its_survey_once_and_tells_the_healthy_apart() {
     std::fs::write(root.path().join("try.toml"), toml).unwrap();
     let first = succeeded(root.path(), &["run", "try.toml"]);
     assert!(first.contains("healthy, - truth"), "{first}");
-    let text = std::fs::read_to_string(root.path().join("experiments/try/latest/metrics.json")).unwrap();
-    let metrics: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let model = &metrics["models"]["linear"];
+    let model = &metrics(root.path(), "try")["models"]["linear"];
     let groups = model["by_pathology"].as_object().unwrap();
     let tested: u64 = groups.values().map(|group| group["n_test"].as_u64().unwrap()).sum();
     assert_eq!(tested, model["n_test"].as_u64().unwrap());

@@ -22,9 +22,8 @@ use maury::training::network_checkpoint::TrainedNetwork;
 use maury::training::network_config::NetworkConfig;
 use maury::training::observer::Unwatched;
 use ndarray::{Array2, s};
-use ndarray_npy::WriteNpyExt;
 
-use crate::support::{Truth, maury, refused, succeeded, truth};
+use crate::support::{Truth, maury, metrics, refused, save, succeeded, truth};
 
 const N_PIXELS: usize = 120;
 const N_TRAIN: usize = 240;
@@ -242,11 +241,8 @@ fn architectures_say_what_does_not_fit() {
 pub fn project(folder: &Path, network: &str) {
     let mut truth = truth(200, 2, N_PIXELS, 71);
     (20..28).for_each(|star| truth.ivar.row_mut(star).fill(0.0));
-    let write = |name: &str, matrix: &Array2<f32>| {
-        matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
-    };
-    write("flux.npy", &truth.flux);
-    write("ivar.npy", &truth.ivar);
+    save(folder, "flux.npy", &truth.flux);
+    save(folder, "ivar.npy", &truth.ivar);
     let label =
         |n: usize, k: usize| if (n + k).is_multiple_of(11) { String::new() } else { truth.labels[[n, k]].to_string() };
     let rows: String = (0..200).map(|n| format!("s{n},{},0.1,{}\n", label(n, 0), label(n, 1))).collect();
@@ -320,10 +316,7 @@ fn a_killed_run_goes_on_to_the_very_same_result() {
     for file in ["predictions.csv", "models/net/model.json", "models/net/weights.safetensors"] {
         assert!(of_run(whole.path(), file) == of_run(broken.path(), file), "{file} differs");
     }
-    let training = |folder: &Path| {
-        let metrics: serde_json::Value = serde_json::from_slice(&of_run(folder, "metrics.json")).unwrap();
-        metrics["models"]["net"]["training"].clone()
-    };
+    let training = |folder: &Path| metrics(folder, "net")["models"]["net"]["training"].clone();
     assert_eq!(training(whole.path()), training(broken.path()));
     assert_eq!(training(whole.path())[0]["members"][1]["curve"].as_array().unwrap().len(), 120);
     // Nothing is left of the states, and there is nothing to go on with.

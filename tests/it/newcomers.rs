@@ -4,23 +4,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use ndarray::Array2;
-use ndarray_npy::WriteNpyExt;
-
 use crate::networks::{start, unfinished};
-use crate::support::{apstar_fixture, refused, succeeded, truth};
+use crate::support::{apstar_fixture, csv, json, refused, succeeded, truth};
 
 /// An experiment on arrays, `mine.toml`, with two models, `cannon` and `ridge`.
 fn arrays(folder: &Path) {
-    let truth = truth(60, 2, 30, 5);
-    let save = |name: &str, values: &Array2<f32>| {
-        values.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
-    };
-    save("flux.npy", &truth.flux);
-    save("ivar.npy", &truth.ivar);
-    let row = |labels: ndarray::ArrayView1<f64>| format!("{},{}\n", labels[0], labels[1]);
-    let rows: String = truth.labels.rows().into_iter().map(row).collect();
-    std::fs::write(folder.join("labels.csv"), format!("teff,logg\n{rows}")).unwrap();
+    truth(60, 2, 30, 5).save(folder);
     std::fs::write(
         folder.join("mine.toml"),
         "labels = ['teff', 'logg']\ncontinuum.method = 'none'\n[data.arrays]\nflux = 'flux.npy'\nivar = 'ivar.npy'\n\
@@ -126,12 +115,10 @@ fn a_sweep_that_is_stopped_goes_on_behind_its_finished_points() {
     succeeded(folder.path(), &words);
     let whole = latest();
     let table = |run: &Path| -> Vec<Vec<String>> {
-        let mut reader = csv::Reader::from_path(run.join("sweep.csv")).unwrap();
+        let (names, rows) = csv(&run.join("sweep.csv"));
         let is_told = |name: &str| !name.ends_with("_s") && name != "peak_memory_mb";
-        let told: Vec<bool> = reader.headers().unwrap().iter().map(is_told).collect();
-        let rows = reader.records().map(|row| row.unwrap());
-        rows.map(|row| row.iter().zip(&told).filter(|(_, told)| **told).map(|(cell, _)| cell.into()).collect())
-            .collect()
+        let told = |row: Vec<String>| row.into_iter().zip(&names).filter(|(_, name)| is_told(name));
+        rows.into_iter().map(|row| told(row).map(|(cell, _)| cell).collect()).collect()
     };
     assert_eq!(table(&gone_on), table(&whole));
     assert_eq!(table(&whole).len(), 80);
@@ -140,10 +127,8 @@ fn a_sweep_that_is_stopped_goes_on_behind_its_finished_points() {
         assert!(std::fs::read(gone_on.join(&file)).unwrap() == std::fs::read(whole.join(&file)).unwrap(), "{file}");
     }
     let models = |run: &Path| {
-        let metrics: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(run.join("metrics.json")).unwrap()).unwrap();
-        let points = metrics["points"].as_array().unwrap();
-        points.iter().map(|point| point["models"].clone()).collect::<Vec<_>>()
+        let points = json(&run.join("metrics.json"))["points"].as_array().unwrap().clone();
+        points.into_iter().map(|point| point["models"].clone()).collect::<Vec<_>>()
     };
     assert!(models(&gone_on) == models(&whole));
 }

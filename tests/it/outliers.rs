@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2};
 use ndarray_npy::WriteNpyExt;
 use serde_json::Value;
 
-use crate::support::{N_PIXELS, Normal, succeeded, truth};
+use crate::support::{N_PIXELS, Normal, metrics, save, succeeded, truth};
 
 const STARS: usize = 240;
 const LABELS: [&str; 3] = ["teff", "logg", "fe_h"];
@@ -51,11 +51,8 @@ fn faulty_survey(folder: &Path) {
     }
     sample.ivar.row_mut(0).fill(0.0);
     catalogue[[1, 1]] = f64::NAN;
-    let write = |name: &str, matrix: &Array2<f32>| {
-        matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
-    };
-    write("flux.npy", &sample.flux);
-    write("ivar.npy", &sample.ivar);
+    save(folder, "flux.npy", &sample.flux);
+    save(folder, "ivar.npy", &sample.ivar);
     let wavelengths = Array1::from_vec(WavelengthGrid::apogee().wavelength);
     wavelengths.write_npy(std::fs::File::create(folder.join("wavelengths.npy")).unwrap()).unwrap();
     let table = |labels: &Array2<f64>, last: &dyn Fn(usize) -> String| -> String {
@@ -90,11 +87,6 @@ figures = 2
     std::fs::write(folder.join("faulty.toml"), experiment).unwrap();
 }
 
-fn metrics(folder: &Path) -> Value {
-    let text = std::fs::read_to_string(folder.join("experiments/faulty/latest/metrics.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
-}
-
 #[test]
 fn planted_faults_are_named_by_evidence_and_their_stars_harm_no_more() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,7 +94,7 @@ fn planted_faults_are_named_by_evidence_and_their_stars_harm_no_more() {
     faulty_survey(path);
     succeeded(path, &["run", "faulty.toml"]);
     let latest = path.join("experiments/faulty/latest");
-    let outliers = &metrics(path)["outliers"];
+    let outliers = &metrics(path, "faulty")["outliers"];
     assert_eq!(outliers["model"], "cannon");
     let score = &outliers["score"];
     let count = |of: &Value| of.as_u64().unwrap_or(0);
@@ -154,7 +146,7 @@ fn one_model_without_outliers_leaves_empty_tables_and_none_are_asked_for_with_0(
     let quick = ["--set", "outliers.retrain=false", "--set", "max_training_stars=40"];
     succeeded(path, &[&["run", "faulty.toml", "--set", "outliers.sigma=1e9"], quick.as_slice()].concat());
     let latest = path.join("experiments/faulty/latest");
-    let outliers = &metrics(path)["outliers"];
+    let outliers = &metrics(path, "faulty")["outliers"];
     assert!(outliers["n_outliers"] == 0 && outliers["effect"].is_null() && outliers["score"]["accuracy"].is_null());
     assert_eq!(std::fs::read_to_string(latest.join("outliers.csv")).unwrap().lines().count(), 1);
     assert!(latest.join("outliers.fits").is_file());
@@ -162,5 +154,5 @@ fn one_model_without_outliers_leaves_empty_tables_and_none_are_asked_for_with_0(
     assert!(page.contains("0 deviate from the catalogue") && !page.contains("<figure>"));
 
     succeeded(path, &[&["run", "faulty.toml", "--set", "outliers.most=0"], quick.as_slice()].concat());
-    assert!(metrics(path)["outliers"].is_null() && !latest.join("outliers.csv").exists());
+    assert!(metrics(path, "faulty")["outliers"].is_null() && !latest.join("outliers.csv").exists());
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use maury::data::catalogue::Catalogue;
 
-use crate::support::{apstar_fixture, real_data, refused, say, succeeded, survey};
+use crate::support::{apstar_fixture, json, real_data, refused, say, succeeded, survey};
 
 /// Label, expected median, tolerance.
 type Expected<'a> = [(&'a str, f64, f64)];
@@ -155,8 +155,7 @@ fn an_experiment_leaves_the_posterior_of_every_test_star() {
     assert!(said.contains("posteriors of 30 stars (0 without)"), "{said}");
     assert!(said.contains("the Gaussian of the labels of 30 training stars"), "{said}");
     let run = folder.path().join("experiments/lab/latest");
-    let metrics: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(run.join("metrics.json")).unwrap()).unwrap();
+    let metrics = json(&run.join("metrics.json"));
     let found = &metrics["models"]["cannon"]["posterior"];
     assert_eq!((&found["n_sampled"], &found["sampler"]["draws"]), (&30.into(), &300.into()));
     assert!(found["fraction_mixed"].as_f64().unwrap() > 0.8, "{found}");

@@ -3,17 +3,13 @@
 use std::path::Path;
 
 use crate::networks::{project, start, unfinished};
-use crate::support::{refused, succeeded};
+use crate::support::{json, refused, succeeded};
 
 const SURVEY: &str = "split = 'halves'\ncalibration.folds = 0\n[data.mock]\nstars = 60\nseed = 3\n";
 const PLAIN: &str = "architecture.mlp = { hidden = [48], skip = true }\naugment.noise = 1.0\n\
     descent = { epochs = 40, batch_rows = 16, learning_rate = 2e-3 }\n";
 const PRETRAIN: &str =
     "pretrain = { spectra = 400, descent = { epochs = 15, batch_rows = 32, learning_rate = 2e-3 } }\n";
-
-fn json(path: &Path) -> serde_json::Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 #[test]
 fn thirty_stars_are_enough_for_a_network_that_knows_physics_and_a_broken_run_goes_on() {

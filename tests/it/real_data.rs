@@ -22,7 +22,7 @@ use maury::training::continuum_search::continuum_pixels_of;
 use maury::training::import::{ForeignCannon, import};
 use ndarray::{Array2, Axis};
 
-use crate::support::{apstar_fixture, maury, real_data, succeeded, write_apstar};
+use crate::support::{apstar_fixture, maury, metrics, real_data, succeeded, write_apstar};
 
 /// The set of 671 real giants, 100 pixels.
 pub struct Hipparcos {
@@ -127,9 +127,7 @@ fn five_labels_on_the_real_giants_run_too() {
         sets.iter().for_each(|set| arguments.extend(["--set", set.as_str()]));
         succeeded(work.path(), &arguments);
     }
-    let metrics = std::fs::read_to_string(work.path().join("experiments/arrays/latest/metrics.json")).unwrap();
-    let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
-    let model = &metrics["models"]["cannon"];
+    let model = &metrics(work.path(), "arrays")["models"]["cannon"];
     assert_eq!(model["n_parameters"], 100 * 22);
     for label in ["teff", "logg", "fe_h", "mg_fe", "si_fe"] {
         assert!(model["labels"][label]["scatter"].as_f64().unwrap() > 0.0);

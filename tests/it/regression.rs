@@ -6,9 +6,9 @@ use maury::data::apstar;
 use maury::data::fits::FitsReader;
 use maury::data::table::Table;
 use ndarray::Array2;
-use ndarray_npy::{NpzWriter, WriteNpyExt};
+use ndarray_npy::NpzWriter;
 
-use crate::support::{apstar_fixture, maury, refused, succeeded, survey, truth, write_apstar};
+use crate::support::{apstar_fixture, maury, metrics, refused, save, succeeded, survey, truth, write_apstar};
 
 /// One header-data unit from its cards and data bytes, padded as FITS wants it.
 fn hdu(cards: &[&str], data: &[u8]) -> Vec<u8> {
@@ -178,9 +178,7 @@ fn two_sets(folder: &Path) -> Vec<String> {
     archive.add_array("a", &truth.flux).unwrap();
     archive.add_array("b", &truth.flux.mapv(|f| 0.5 * f + 0.5)).unwrap();
     archive.finish().unwrap();
-    Array2::from_elem((120, 30), 100.0_f32)
-        .write_npy(std::fs::File::create(folder.join("noise.npy")).unwrap())
-        .unwrap();
+    save(folder, "noise.npy", &Array2::from_elem((120, 30), 100.0_f32));
     let rows: String = truth.labels.rows().into_iter().map(|row| format!("{},{}\n", row[0], row[1])).collect();
     std::fs::write(folder.join("labels.csv"), format!("teff,logg\n{rows}")).unwrap();
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/arrays.toml"), folder.join("arrays.toml"))
@@ -191,10 +189,7 @@ fn two_sets(folder: &Path) -> Vec<String> {
 }
 
 fn chi2(folder: &Path) -> f64 {
-    let text = std::fs::read_to_string(folder.join("experiments/arrays/latest/metrics.json")).unwrap();
-    serde_json::from_str::<serde_json::Value>(&text).unwrap()["models"]["cannon"]["chi2_reduced_median"]
-        .as_f64()
-        .unwrap()
+    metrics(folder, "arrays")["models"]["cannon"]["chi2_reduced_median"].as_f64().unwrap()
 }
 
 #[test]
@@ -221,11 +216,8 @@ fn fluxes_in_physical_units_do_not_vanish() {
     let folder = tempfile::tempdir().unwrap();
     let base = two_sets(folder.path());
     let truth = truth(120, 2, 30, 71);
-    let save = |name: &str, matrix: Array2<f64>| {
-        matrix.write_npy(std::fs::File::create(folder.path().join(name)).unwrap()).unwrap()
-    };
-    save("flux.npy", truth.flux.mapv(|f| 1e-17 * f64::from(f)));
-    save("error.npy", truth.ivar.mapv(|v| if v > 0.0 { 1e-17 / f64::from(v).sqrt() } else { f64::INFINITY }));
+    save(folder.path(), "flux.npy", &truth.flux.mapv(|f| 1e-17 * f64::from(f)));
+    save(folder.path(), "error.npy", &truth.error().mapv(|error| 1e-17 * f64::from(error)));
     std::fs::write(
         folder.path().join("continuum.csv"),
         format!("pixel\n{}", (0..30).map(|p| format!("{p}\n")).collect::<String>()),
@@ -263,9 +255,7 @@ fn stars_without_a_label_are_labelled_but_do_not_train() {
         "selection.keep_missing_labels=true",
     ]);
     succeeded(folder.path(), &arguments);
-    let text = std::fs::read_to_string(folder.path().join("experiments/arrays/latest/metrics.json")).unwrap();
-    let metrics: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let model = &metrics["models"]["cannon"];
+    let model = &metrics(folder.path(), "arrays")["models"]["cannon"];
     let missing = model["n_flagged"]["LABEL_MISSING"].as_u64().unwrap();
     assert!(missing > 0 && model["n_train"].as_u64().unwrap() < 60);
     assert_eq!(model["labels"]["teff"]["n_stars"].as_u64().unwrap() + missing, model["n_test"].as_u64().unwrap());

@@ -3,19 +3,14 @@
 use std::path::Path;
 
 use ndarray::Array2;
-use ndarray_npy::WriteNpyExt;
 use serde_json::Value;
 
-use crate::support::{Normal, apstar_fixture, quadratic_terms, real_data, refused, succeeded, truth};
+use crate::support::{Normal, apstar_fixture, csv, json, quadratic_terms, real_data, refused, save, succeeded, truth};
 
 const VISITS_OF_STAR: usize = 3;
 
-fn save(folder: &Path, name: &str, matrix: &Array2<f32>) {
-    matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
-}
-
 fn found(folder: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(folder.join("repeats.json")).unwrap()).unwrap()
+    json(&folder.join("repeats.json"))
 }
 
 fn number(value: &Value) -> f64 {
@@ -29,10 +24,7 @@ fn visits_in_arrays(folder: &Path, untold: f64) {
     let mut normal = Normal::new(5);
     let mut survey = truth(200, 2, n_pixels, 71);
     survey.flux.mapv_inplace(|flux| flux + (untold * normal.draw()) as f32);
-    save(folder, "flux.npy", &survey.flux);
-    save(folder, "error.npy", &survey.ivar.mapv(|v| if v > 0.0 { v.sqrt().recip() } else { f32::INFINITY }));
-    let rows = survey.labels.rows().into_iter().enumerate().map(|(n, row)| format!("s{n:03},{},{}\n", row[0], row[1]));
-    std::fs::write(folder.join("labels.csv"), format!("id,teff,logg\n{}", rows.collect::<String>())).unwrap();
+    survey.save(folder);
     let experiment = "labels = ['teff', 'logg']\nsplit = 'all'\n[data.arrays]\nflux = 'flux.npy'\nerror = 'error.npy'\n\
                       labels = 'labels.csv'\n[continuum]\nmethod = 'none'\n";
     std::fs::write(folder.join("own.toml"), experiment).unwrap();
@@ -161,10 +153,7 @@ fn visits_of_a_mock_survey_scatter_by_more_than_formal_errors_and_less_than_cali
         assert!((beyond.hypot(noise) / error - 1.0).abs() < 1e-9 && share < 0.4, "{label}: {share} {beyond}");
     }
     // Tables hold what the file of numbers says, and the visits that were used are those of two or more of a star.
-    let rows = |name: &str| {
-        let text = std::fs::read_to_string(folder.join(name)).unwrap();
-        text.lines().skip(1).map(|line| line.split(',').map(String::from).collect::<Vec<_>>()).collect::<Vec<_>>()
-    };
+    let rows = |name: &str| csv(&folder.join(name)).1;
     let stars = rows("stars.csv");
     assert_eq!(Some(stars.len() as u64), found["n_stars"].as_u64());
     let n_used: u64 = stars.iter().map(|row| row[1].parse::<u64>().unwrap()).sum();

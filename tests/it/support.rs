@@ -8,8 +8,10 @@ use fitsio::FitsFile;
 use fitsio::images::{ImageDescription, ImageType};
 use fitsio::tables::{ColumnDataType, ColumnDescription};
 use ndarray::Array2;
+use ndarray_npy::{WritableElement, WriteNpyExt};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 
 /// Pixels of an apStar spectrum.
 pub const N_PIXELS: usize = 8575;
@@ -64,6 +66,47 @@ pub fn succeeded(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("stdout is text")
 }
 
+/// The folder of an experiment's latest run.
+pub fn latest(folder: &Path, slug: &str) -> PathBuf {
+    folder.join("experiments").join(slug).join("latest")
+}
+
+/// A file of JSON.
+pub fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// What an experiment's latest run measured.
+pub fn metrics(folder: &Path, slug: &str) -> Value {
+    json(&latest(folder, slug).join("metrics.json"))
+}
+
+/// Column names and rows of a table in CSV.
+pub fn csv(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    let cells = |record: &csv::StringRecord| record.iter().map(String::from).collect();
+    let names = cells(reader.headers().unwrap());
+    (names, reader.records().map(|record| cells(&record.unwrap())).collect())
+}
+
+/// A column of a table in CSV.
+pub fn column(path: &Path, name: &str) -> Vec<String> {
+    let (names, rows) = csv(path);
+    let index = names.iter().position(|known| known == name).unwrap_or_else(|| panic!("no {name} in {names:?}"));
+    rows.into_iter().map(|mut row| row.swap_remove(index)).collect()
+}
+
+/// Name and a column's number of each row of a table in CSV; NaN where it has none.
+pub fn numbers(path: &Path, name: &str) -> Vec<(String, f64)> {
+    let values = column(path, name).into_iter().map(|cell| cell.parse().unwrap_or(f64::NAN));
+    column(path, "id").into_iter().zip(values).collect()
+}
+
+/// An array in a file of its own.
+pub fn save<T: WritableElement>(folder: &Path, name: &str, matrix: &Array2<T>) {
+    matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
+}
+
 /// Standard normal numbers.
 pub struct Normal(ChaCha8Rng);
 
@@ -90,6 +133,23 @@ pub struct Truth {
     pub theta: Array2<f64>,
     pub flux: Array2<f32>,
     pub ivar: Array2<f32>,
+}
+
+impl Truth {
+    /// Errors of the flux, infinite where a pixel is masked.
+    pub fn error(&self) -> Array2<f32> {
+        self.ivar.mapv(|v| if v > 0.0 { v.sqrt().recip() } else { f32::INFINITY })
+    }
+
+    /// Leaves `flux.npy`, `ivar.npy`, `error.npy` and, of two labels, `labels.csv` in a folder.
+    pub fn save(&self, folder: &Path) {
+        save(folder, "flux.npy", &self.flux);
+        save(folder, "ivar.npy", &self.ivar);
+        save(folder, "error.npy", &self.error());
+        let rows = self.labels.rows().into_iter().enumerate();
+        let rows: String = rows.map(|(n, row)| format!("s{n:03},{},{}\n", row[0], row[1])).collect();
+        std::fs::write(folder.join("labels.csv"), format!("id,teff,logg\n{rows}")).unwrap();
+    }
 }
 
 /// Products [1, l_i, l_i l_j] written out, for one star.

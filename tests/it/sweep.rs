@@ -1,26 +1,10 @@
 //! Sweeps as their users meet them: one folder, a row per point, failed points among the others.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use maury::data::fits::FitsReader;
 
-use crate::support::{refused, succeeded, survey};
-
-fn latest(folder: &Path, slug: &str) -> PathBuf {
-    folder.join("experiments").join(slug).join("latest")
-}
-
-fn json(path: &Path) -> serde_json::Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-/// Column names and rows of a CSV file.
-fn csv(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
-    let mut reader = csv::Reader::from_path(path).unwrap();
-    let cells = |record: &csv::StringRecord| record.iter().map(String::from).collect();
-    let names = cells(reader.headers().unwrap());
-    (names, reader.records().map(|record| cells(&record.unwrap())).collect())
-}
+use crate::support::{csv, json, latest, refused, succeeded, survey};
 
 /// The survey's experiment with `[sweep]` and these lines.
 fn write_sweep(folder: &Path, lines: &str) {
