@@ -1,6 +1,6 @@
 //! `maury label`: labels of spectra by a trained model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -56,6 +56,13 @@ pub struct LabelArgs {
     model: PathBuf,
     #[command(flatten)]
     out: OutArgs,
+    #[command(flatten)]
+    fit: FitArgs,
+}
+
+/// How labels are fitted, and what computes.
+#[derive(Debug, Args)]
+pub(super) struct FitArgs {
     /// What an emulator's fit does with abundances and broadening that are not labels.
     #[arg(long, value_enum, default_value_t)]
     nuisances: Nuisances,
@@ -67,14 +74,23 @@ pub struct LabelArgs {
     precision: Precision,
     /// CPU threads; 0 means all cores.
     #[arg(long, default_value_t = 0)]
-    threads: usize,
+    pub(super) threads: usize,
+}
+
+impl FitArgs {
+    /// What labels spectra by a model.
+    ///
+    /// # Errors
+    /// Those of opening the device and of loading the model.
+    pub(super) fn labeller(&self, model: &Path) -> Result<Labeller> {
+        let device = DeviceSettings { backend: self.backend, precision: self.precision, threads: self.threads };
+        let refine = RefineSettings { nuisances: self.nuisances, ..RefineSettings::default() };
+        Labeller::load(model, &FitSettings::default(), &refine, &Compute::open(&device)?)
+    }
 }
 
 pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
-    let device = DeviceSettings { backend: args.backend, precision: args.precision, threads: args.threads };
-    let compute = Compute::open(&device)?;
-    let refine = RefineSettings { nuisances: args.nuisances, ..RefineSettings::default() };
-    let labeller = Labeller::load(&args.model, &FitSettings::default(), &refine, &compute)?;
+    let labeller = args.fit.labeller(&args.model)?;
     let columns = args.out.columns();
     let source = args.spectra.source(&columns)?;
     let spectra = &*source;

@@ -6,24 +6,20 @@ use clap::Args;
 use serde::Serialize;
 
 use super::bars::{Bars, heed_ctrl_c};
-use super::label::{discard_empty, label_all};
+use super::label::{FitArgs, discard_empty, label_all};
 use super::say;
 use super::spectra::{SpectraArgs, none_read};
 use crate::data::files;
 use crate::data::fits::FitsReader;
-use crate::device::{Backend, Compute, DeviceSettings, Precision, start_threads};
+use crate::device::start_threads;
 use crate::error::{Error, Result};
 use crate::findings::repeats::measure::{RepeatSettings, measure};
 use crate::findings::repeats::outcome::Repeats;
 use crate::findings::repeats::table;
 use crate::findings::repeats::visits::{Selected, VisitLabels};
-use crate::inference::fit::FitSettings;
-use crate::inference::prior::Nuisances;
-use crate::inference::refine::RefineSettings;
 use crate::labelling::best_fits::{CREATOR, creator};
 use crate::labelling::journal::{LabelJournal, foreign_table};
 use crate::labelling::label_table::{TableForm, TableShape};
-use crate::labelling::labeller::Labeller;
 use crate::progress::Progress;
 use crate::report::{self, figures};
 use crate::spectra::quality::star_flags;
@@ -92,18 +88,8 @@ pub struct RepeatsArgs {
     /// Seed of the resamples.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What an emulator's fit does with abundances and broadening that are not labels.
-    #[arg(long, value_enum, default_value_t)]
-    nuisances: Nuisances,
-    /// What computes.
-    #[arg(long, value_enum, default_value_t)]
-    backend: Backend,
-    /// Floating-point width.
-    #[arg(long, value_enum, default_value_t)]
-    precision: Precision,
-    /// CPU threads; 0 means all cores.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    fit: FitArgs,
 }
 
 /// Labels of visits on disk, and what is known of them.
@@ -132,7 +118,7 @@ pub fn execute(args: &RepeatsArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     let labelled = match (&args.labels, &args.model) {
         (Some(table), _) => {
-            start_threads(args.threads)?;
+            start_threads(args.fit.threads)?;
             of_table(table)
         }
         (None, Some(model)) => label_visits(args, model, bars)?,
@@ -165,10 +151,7 @@ fn of_table(table: &Path) -> Labelled {
 
 /// Labels every visit into the folder's own table.
 fn label_visits(args: &RepeatsArgs, model: &Path, bars: &Bars) -> anyhow::Result<Labelled> {
-    let device = DeviceSettings { backend: args.backend, precision: args.precision, threads: args.threads };
-    let compute = Compute::open(&device)?;
-    let refine = RefineSettings { nuisances: args.nuisances, ..RefineSettings::default() };
-    let labeller = Labeller::load(model, &FitSettings::default(), &refine, &compute)?;
+    let labeller = args.fit.labeller(model)?;
     // Arrays have no headers.
     let asked = if args.spectra.are_rows() { Vec::new() } else { vec![NIGHT.into()] };
     let columns = HandedOn { asked, welcome: Vec::new() };
