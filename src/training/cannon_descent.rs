@@ -368,11 +368,9 @@ struct OneOfMany<'a> {
 }
 
 impl Progress for OneOfMany<'_> {
-    fn start(&self, _task: &str, _total: usize) {}
     fn advance(&self, steps: usize) {
         self.progress.advance(steps);
     }
-    fn finish(&self) {}
     fn interrupted(&self) -> bool {
         self.progress.interrupted()
     }

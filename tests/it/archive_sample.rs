@@ -179,9 +179,6 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
 pub struct StopsAt(pub Instant);
 
 impl Progress for StopsAt {
-    fn start(&self, _task: &str, _total: usize) {}
-    fn advance(&self, _steps: usize) {}
-    fn finish(&self) {}
     fn interrupted(&self) -> bool {
         Instant::now() >= self.0
     }

@@ -166,7 +166,6 @@ impl Progress for StopsAfter {
     fn advance(&self, steps: usize) {
         self.1.fetch_add(steps, Ordering::SeqCst);
     }
-    fn finish(&self) {}
     fn interrupted(&self) -> bool {
         self.1.load(Ordering::SeqCst) >= self.0
     }

@@ -107,9 +107,6 @@ struct StopsAfter {
 }
 
 impl Progress for StopsAfter {
-    fn start(&self, _task: &str, _total: usize) {}
-    fn advance(&self, _steps: usize) {}
-    fn finish(&self) {}
     fn interrupted(&self) -> bool {
         self.asked.fetch_add(1, Ordering::Relaxed) >= self.limit
     }

@@ -149,9 +149,6 @@ mod tests {
     struct StopsAt(Instant);
 
     impl Progress for StopsAt {
-        fn start(&self, _task: &str, _total: usize) {}
-        fn advance(&self, _steps: usize) {}
-        fn finish(&self) {}
         fn interrupted(&self) -> bool {
             Instant::now() >= self.0
         }
