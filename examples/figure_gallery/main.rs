@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use rand::{Rng, RngExt, SeedableRng};
+use maury::stats::normal::draw as normal;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 mod calibration;
@@ -16,11 +17,6 @@ mod spectra;
 const NAMES: [&str; 5] = ["Teff", "log g", "[Fe/H]", "[Mg/Fe]", "[Si/Fe]"];
 const UNITS: [&str; 5] = ["K", "dex", "dex", "dex", "dex"];
 const ERRORS: [f64; 5] = [11.0, 0.03, 0.011, 0.013, 0.012];
-
-fn normal(random: &mut impl Rng) -> f64 {
-    let (u, v): (f64, f64) = (random.random_range(1e-12..1.0), random.random_range(0.0..1.0));
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-}
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);

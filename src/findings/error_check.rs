@@ -195,9 +195,10 @@ fn along_snr(stars: &[Compared], resampling: &Resampling, level: f64) -> Vec<Snr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::calibration::tests::normal;
+    use crate::findings::predictions::tests::bare;
     use crate::models::LabelEstimates;
     use crate::stars::truth::Truth;
+    use crate::stats::normal::draw as normal;
     use ndarray::Array3;
     use rand::SeedableRng;
 
@@ -208,22 +209,13 @@ mod tests {
         let (catalogue, labels) = (scattered(20.0), scattered(10.0));
         let truth = Array2::from_elem((n, 1), 4500.0);
         let pathology = (0..n).map(|star| if star % 10 == 0 { "binary".to_string() } else { String::new() }).collect();
+        let estimates = LabelEstimates::read_off(labels, Array3::from_elem((n, 1, 1), 25.0), vec![3; n]);
         Predictions {
-            ids: (0..n).map(|star| star.to_string()).collect(),
-            label_names: vec!["teff".into()],
-            catalogue,
             catalogue_errors: Array2::from_elem((n, 1), 20.0),
             truth: Some(Truth { labels: truth, pathology: Some(pathology) }),
             snr: (0..n).map(|star| 50.0 + star as f64).collect(),
-            estimates: LabelEstimates {
-                labels,
-                covariance: Array3::from_elem((n, 1, 1), 25.0),
-                chi2: vec![1.0; n],
-                n_pixels: vec![3; n],
-                flags: vec![0; n],
-            },
             calibrated_errors: Array2::from_elem((n, 1), 10.0),
-            flags: vec![0; n],
+            ..bare(&["teff"], catalogue, estimates)
         }
     }
 

@@ -204,11 +204,31 @@ fn digits_of(name: &str, columns: &[Column]) -> Digits {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::data::fits;
     use crate::spectra::star_table::write_table;
     use ndarray::array;
+
+    /// Stars of which no more is known than a catalogue's labels and estimates.
+    pub(in crate::findings) fn bare(
+        label_names: &[&str],
+        catalogue: Array2<f64>,
+        estimates: LabelEstimates,
+    ) -> Predictions {
+        let (n, unknown) = (catalogue.nrows(), Array2::from_elem(catalogue.dim(), f64::NAN));
+        Predictions {
+            ids: (0..n).map(|star| format!("s{star}")).collect(),
+            label_names: label_names.iter().map(|name| name.to_string()).collect(),
+            catalogue,
+            catalogue_errors: unknown.clone(),
+            truth: None,
+            snr: vec![80.5; n],
+            estimates,
+            calibrated_errors: unknown,
+            flags: vec![0; n],
+        }
+    }
 
     #[test]
     fn a_table_is_in_both_formats_or_in_none() {
@@ -230,22 +250,17 @@ mod tests {
 
     #[test]
     fn predictions_have_the_documented_columns_in_both_formats() {
+        let mut estimates =
+            LabelEstimates::read_off(array![[4505.5], [4601.0]], Array3::from_elem((2, 1, 1), 4.0), vec![100; 2]);
+        estimates.chi2 = vec![99.0, 198.0];
         let predictions = Predictions {
             ids: vec!["a".into(), "b".into()],
-            label_names: vec!["teff".into()],
-            catalogue: array![[4500.0], [f64::NAN]],
             catalogue_errors: array![[20.0], [f64::NAN]],
             calibrated_errors: array![[15.0], [f64::NAN]],
             truth: Some(Truth { labels: array![[4510.0], [4600.0]], pathology: None }),
             snr: vec![80.5, f64::NAN],
-            estimates: LabelEstimates {
-                labels: array![[4505.5], [4601.0]],
-                covariance: Array3::from_elem((2, 1, 1), 4.0),
-                chi2: vec![99.0, 198.0],
-                n_pixels: vec![100, 100],
-                flags: vec![0, 8],
-            },
             flags: vec![0, 72],
+            ..bare(&["teff"], array![[4500.0], [f64::NAN]], estimates)
         };
         let folder = tempfile::tempdir().unwrap();
         write_table(&folder.path().join("predictions"), "PREDICTIONS", &predictions.columns()).unwrap();
@@ -273,10 +288,11 @@ mod tests {
 
     #[test]
     fn text_has_the_digits_that_mean_something_and_names_the_healthy() {
+        let labels = Array2::from_elem((3, 1), 4_505.512_345_678_912);
+        let mut estimates = LabelEstimates::read_off(labels, Array3::from_elem((3, 1, 1), 25.0), vec![298; 3]);
+        estimates.chi2.fill(100.0);
         let predictions = Predictions {
             ids: ["a", "b", "c"].map(String::from).to_vec(),
-            label_names: vec!["teff".into()],
-            catalogue: array![[4_512.345_703_125], [4500.0], [4500.0]],
             catalogue_errors: Array2::from_elem((3, 1), 20.0),
             calibrated_errors: Array2::from_elem((3, 1), 45.123_456_789),
             truth: Some(Truth {
@@ -284,14 +300,7 @@ mod tests {
                 pathology: Some(["", "binary", ""].map(String::from).to_vec()),
             }),
             snr: vec![80.512_345_678; 3],
-            estimates: LabelEstimates {
-                labels: Array2::from_elem((3, 1), 4_505.512_345_678_912),
-                covariance: Array3::from_elem((3, 1, 1), 25.0),
-                chi2: vec![100.0; 3],
-                n_pixels: vec![298; 3],
-                flags: vec![0; 3],
-            },
-            flags: vec![0; 3],
+            ..bare(&["teff"], array![[4_512.345_703_125], [4500.0], [4500.0]], estimates)
         };
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("predictions");
@@ -307,29 +316,13 @@ mod tests {
 
     #[test]
     fn covariances_come_back_and_files_without_them_are_read() {
-        let labels = ["teff", "logg", "fe_h"].map(String::from).to_vec();
         // Variances are squares of numbers whose roots are exact.
         let of_star = |n: f64| array![[16.0, 0.25 * n, -0.5], [0.25 * n, 4.0, 0.125], [-0.5, 0.125, 1.0]];
         let mut covariance = Array3::zeros((2, 3, 3));
         covariance.index_axis_mut(Axis(0), 0).assign(&of_star(1.0));
         covariance.index_axis_mut(Axis(0), 1).assign(&of_star(3.0));
-        let predictions = Predictions {
-            ids: vec!["a".into(), "b".into()],
-            label_names: labels,
-            catalogue: Array2::zeros((2, 3)),
-            catalogue_errors: Array2::from_elem((2, 3), f64::NAN),
-            calibrated_errors: Array2::from_elem((2, 3), f64::NAN),
-            truth: None,
-            snr: vec![80.5; 2],
-            estimates: LabelEstimates {
-                labels: Array2::ones((2, 3)),
-                covariance,
-                chi2: vec![99.0; 2],
-                n_pixels: vec![100; 2],
-                flags: vec![0; 2],
-            },
-            flags: vec![0; 2],
-        };
+        let estimates = LabelEstimates::read_off(Array2::ones((2, 3)), covariance, vec![100; 2]);
+        let predictions = bare(&["teff", "logg", "fe_h"], Array2::zeros((2, 3)), estimates);
         let columns = predictions.columns();
         let of_pairs: Vec<(&str, &str)> = columns
             .iter()

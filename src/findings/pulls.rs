@@ -46,15 +46,13 @@ impl Pulls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::{RngExt, SeedableRng};
+    use crate::stats::normal::draw;
+    use rand::SeedableRng;
 
     #[test]
     fn normal_draws_with_their_own_errors_have_unit_pulls_and_the_expected_coverage() {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
-        let mut normal = || {
-            let (u, v): (f64, f64) = (rng.random_range(1e-12..1.0), rng.random_range(0.0..1.0));
-            (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-        };
+        let mut normal = || draw(&mut rng);
         let n = 40_000;
         let draws: Vec<(f64, f64)> = (0..n)
             .map(|i| {

@@ -154,7 +154,7 @@ fn biases_by_error(estimates: &[f64], error: f64) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::calibration::tests::normal;
+    use crate::stats::normal::draw as normal;
     use rand::SeedableRng;
 
     fn sample(n: usize) -> (Vec<f64>, Vec<f64>) {

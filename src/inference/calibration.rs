@@ -261,15 +261,10 @@ impl ErrorCalibration {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    pub(crate) use crate::stats::normal::draw as normal;
     use ndarray::Array3;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
-
-    /// Standard normal numbers.
-    pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
-        let (u, v): (f64, f64) = (rng.random_range(1e-12..1.0), rng.random_range(0.0..1.0));
-        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-    }
 
     /// Held-out stars of one label whose formal errors must be multiplied by 3, with 20 added, and 15 at an SNR of 100; the
     /// catalogue errs by 10; some of its labels are wrong.
@@ -277,13 +272,7 @@ pub(crate) mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut stars = HeldOut {
             rows: (0..n).collect(),
-            estimates: LabelEstimates {
-                labels: Array2::zeros((n, 1)),
-                covariance: Array3::zeros((n, 1, 1)),
-                chi2: vec![1.0; n],
-                n_pixels: vec![2; n],
-                flags: vec![0; n],
-            },
+            estimates: LabelEstimates::read_off(Array2::zeros((n, 1)), Array3::zeros((n, 1, 1)), vec![2; n]),
             excess: Array2::zeros((n, 1)),
             labels: Array2::zeros((n, 1)),
             label_errors: Array2::from_elem((n, 1), 10.0),

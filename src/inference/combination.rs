@@ -151,10 +151,10 @@ impl TryFrom<StoredCombination> for Combination {
 mod tests {
     use super::*;
     use crate::inference::calibration::HeldOut;
-    use crate::inference::calibration::tests::normal;
     use crate::inference::combination_learning::{Learned, identity};
     use crate::inference::stack::Recipe;
     use crate::inference::stacking::Member;
+    use crate::stats::normal::draw as normal;
     use crate::stats::robust::robust_scatter;
     use ndarray::Axis;
     use rand::{RngExt, SeedableRng};
@@ -189,25 +189,25 @@ mod tests {
                 catalogue[[star, k]] = truth[[star, k]] + if is_wrong { 150.0 } else { 2.0 } * normal(&mut rng);
             }
         }
-        let held_out =
-            [0, 1].map(|m| HeldOut {
-                rows: (0..n).collect(),
-                estimates: LabelEstimates {
-                    labels: says[m].clone(),
-                    covariance: Array3::from_shape_fn((n, 2, 2), |(star, k, l)| {
+        let held_out = [0, 1].map(|m| HeldOut {
+            rows: (0..n).collect(),
+            estimates: LabelEstimates::read_off(
+                says[m].clone(),
+                Array3::from_shape_fn(
+                    (n, 2, 2),
+                    |(star, k, l)| {
                         if k == l { formal[m][[star, k]].powi(2) } else { 0.0 }
-                    }),
-                    chi2: vec![f64::NAN; n],
-                    n_pixels: vec![100; n],
-                    flags: vec![0; n],
-                },
-                excess: Array2::zeros((n, 2)),
-                labels: catalogue.clone(),
-                label_errors: Array2::from_elem((n, 2), 2.0),
-                conditions: vec![Conditions { snr: 100.0, lost_chips: 0 }; n],
-                without_chip: Vec::new(),
-                formal_is_noise: false,
-            });
+                    },
+                ),
+                vec![100; n],
+            ),
+            excess: Array2::zeros((n, 2)),
+            labels: catalogue.clone(),
+            label_errors: Array2::from_elem((n, 2), 2.0),
+            conditions: vec![Conditions { snr: 100.0, lost_chips: 0 }; n],
+            without_chip: Vec::new(),
+            formal_is_noise: false,
+        });
         Stars { truth, held_out }
     }
 

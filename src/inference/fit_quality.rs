@@ -246,7 +246,7 @@ fn usual(measure: Measure, x: Vec<f64>, y: Vec<f64>) -> Option<Usual> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::calibration::tests::normal;
+    use crate::stats::normal::draw as normal;
     use ndarray::Array2;
     use rand::SeedableRng;
 

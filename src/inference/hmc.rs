@@ -21,6 +21,7 @@ use super::posterior::{Approximation, Posterior};
 use crate::device::{Compute, to_bool, to_f64};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::stats::normal;
 
 /// A trajectory that loses more of ln p diverges.
 const DIVERGENCE: f64 = 1000.0;
@@ -106,18 +107,12 @@ impl Chains {
             star,
             centre: approximation.centre.clone(),
             root: approximation.root.clone(),
-            positions: (0..n).map(|_| normal(&mut rng)).collect(),
+            positions: (0..n).map(|_| normal::draw(&mut rng)).collect(),
             step_size: 1.0,
             n_gradients: 0,
             rng,
         }
     }
-}
-
-/// A standard normal number (Box and Muller).
-fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    let (u, v): (f64, f64) = (rng.random_range(1e-300..1.0), rng.random_range(0.0..std::f64::consts::TAU));
-    (-2.0 * u.ln()).sqrt() * v.cos()
 }
 
 /// The step size of one star in the making, by dual averaging.
@@ -242,7 +237,7 @@ impl<C: ChiSquare> Block<C> {
         let mut noise = Vec::with_capacity(n_stars * n_chains * n);
         let mut ln_uniform = Vec::with_capacity(n_stars * n_chains);
         for Chains { rng, n_gradients, .. } in &mut self.chains {
-            noise.extend((0..n_chains * n).map(|_| normal(rng)));
+            noise.extend((0..n_chains * n).map(|_| normal::draw(rng)));
             ln_uniform.extend((0..n_chains).map(|_| rng.random_range(1e-300..1.0_f64).ln()));
             *n_gradients += n_steps;
         }

@@ -1,11 +1,12 @@
 //! Whether labels lie within the training set, or are an extrapolation.
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::models::LabelEstimates;
 use crate::spectra::quality::star_flags;
+use crate::stats::normal;
 
 /// Random directions beside the axes; with 1000 in five dimensions the polytope is within a few per cent of the hull.
 const N_DIRECTIONS: usize = 1000;
@@ -34,11 +35,8 @@ impl Hull {
                 direction[index / 2] = if index % 2 == 0 { 1.0 } else { -1.0 };
                 continue;
             }
-            // Normal deviates (Box and Muller) have no preferred direction.
-            direction.iter_mut().for_each(|value| {
-                let (u, v): (f64, f64) = (rng.random_range(1e-300..1.0), rng.random_range(0.0..std::f64::consts::TAU));
-                *value = (-2.0 * u.ln()).sqrt() * v.cos();
-            });
+            // Normal numbers have no preferred direction.
+            direction.iter_mut().for_each(|value| *value = normal::draw(&mut rng));
             let length = f64::sqrt(direction.dot(&direction)).max(f64::MIN_POSITIVE);
             direction /= length;
         }

@@ -65,7 +65,7 @@ fn own_variance(stars: impl Iterator<Item = Vec<f64>>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::calibration::tests::normal;
+    use crate::stats::normal::draw as normal;
     use rand::{RngExt, SeedableRng};
 
     #[test]

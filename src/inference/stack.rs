@@ -245,7 +245,7 @@ fn lifted(matrix: DMatrix<f64>) -> DMatrix<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::calibration::tests::normal;
+    use crate::stats::normal::draw as normal;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

@@ -3,46 +3,37 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::stats::normal::Normals;
+
 /// One stream of random numbers.
-pub(super) struct Random {
-    generator: ChaCha8Rng,
-    /// Box and Muller make two normal numbers at a time.
-    spare: Option<f64>,
-}
+pub(super) struct Random(Normals<ChaCha8Rng>);
 
 impl Random {
     /// The stream of this number; streams of one seed are independent of each other.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(stream);
-        Self { generator, spare: None }
+        Self(Normals::new(generator))
     }
 
     /// Evenly distributed in [low, high).
     pub(super) fn uniform(&mut self, low: f64, high: f64) -> f64 {
-        low + (high - low) * self.generator.random::<f64>()
+        low + (high - low) * self.0.random.random::<f64>()
     }
 
     /// An index below `n`, which must not be 0.
     pub(super) fn below(&mut self, n: usize) -> usize {
-        self.generator.random_range(0..n as u64) as usize
+        self.0.random.random_range(0..n as u64) as usize
     }
 
     /// True with this probability.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
-        self.generator.random::<f64>() < probability
+        self.0.random.random::<f64>() < probability
     }
 
     /// Normally distributed, mean 0, variance 1.
     pub(super) fn normal(&mut self) -> f64 {
-        if let Some(spare) = self.spare.take() {
-            return spare;
-        }
-        // 1 - u is never 0, where the logarithm would be infinite.
-        let radius = (-2.0 * (1.0 - self.generator.random::<f64>()).ln()).sqrt();
-        let (sine, cosine) = (std::f64::consts::TAU * self.generator.random::<f64>()).sin_cos();
-        self.spare = Some(radius * sine);
-        radius * cosine
+        self.0.draw()
     }
 
     /// A positive number with median 1 whose logarithm scatters by `sigma`.
@@ -54,10 +45,10 @@ impl Random {
     pub(super) fn poisson(&mut self, mean: f64) -> usize {
         // Knuth's product of uniform numbers: fine for the small means of this program.
         let limit = (-mean).exp();
-        let (mut count, mut product) = (0, self.generator.random::<f64>());
+        let (mut count, mut product) = (0, self.0.random.random::<f64>());
         while product > limit {
             count += 1;
-            product *= self.generator.random::<f64>();
+            product *= self.0.random.random::<f64>();
         }
         count
     }

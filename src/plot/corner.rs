@@ -360,7 +360,9 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::testing::Normal;
+    use crate::stats::normal::Normals;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     const NAMES: [&str; 5] = ["Teff", "log g", "[Fe/H]", "[Mg/Fe]", "[Si/Fe]"];
     const UNITS: [&str; 5] = ["K", "dex", "dex", "dex", "dex"];
@@ -371,9 +373,9 @@ mod tests {
 
     /// Correlated draws of five labels.
     fn posterior(n: usize, shift: f64) -> Vec<Vec<f64>> {
-        let mut normal = Normal::new(5);
+        let mut normal = Normals::new(ChaCha8Rng::seed_from_u64(5));
         let mut draw = || {
-            let [a, b, c, d, e] = std::array::from_fn(|_| normal.next());
+            let [a, b, c, d, e] = std::array::from_fn(|_| normal.draw());
             vec![
                 4582.0 + 11.0 * (a + shift),
                 1.99 + 0.03 * (0.8 * a + 0.6 * b),

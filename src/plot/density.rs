@@ -189,13 +189,15 @@ pub(super) fn signed_area(ring: &[Point]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::testing::Normal;
+    use crate::stats::normal::Normals;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     /// Points of a normal distribution with unit variances and this correlation.
     fn normal(n: usize, correlation: f64) -> Vec<Point> {
-        let mut draw = Normal::new(11);
+        let mut normal = Normals::new(ChaCha8Rng::seed_from_u64(11));
         let mut point = || {
-            let (u, v) = (draw.next(), draw.next());
+            let (u, v) = (normal.draw(), normal.draw());
             (u, correlation * u + (1.0 - correlation * correlation).sqrt() * v)
         };
         (0..n).map(|_| point()).collect()

@@ -67,13 +67,15 @@ pub(super) fn draw_joint(canvas: &mut Canvas, axes: &Axes, joints: &[Joint]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::testing::Normal;
+    use crate::stats::normal::Normals;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     #[test]
     fn less_smoothing_tells_two_clumps_apart() {
-        let mut normal = Normal::new(3);
+        let mut normal = Normals::new(ChaCha8Rng::seed_from_u64(3));
         let points: Vec<Point> =
-            (0..2000).map(|i| (f64::from(i % 2) * 4.0 + 0.3 * normal.next(), 0.3 * normal.next())).collect();
+            (0..2000).map(|i| (f64::from(i % 2) * 4.0 + 0.3 * normal.draw(), 0.3 * normal.draw())).collect();
         let outer = |smoothing: f64| Joint::new(&points, (-3.0, 7.0), (-3.0, 3.0), smoothing).rings[0].len();
         assert_eq!((outer(2.5), outer(0.5)), (1, 2));
         assert!(Joint::new(&[], (0.0, 1.0), (0.0, 1.0), 1.0).is_empty);

@@ -280,7 +280,9 @@ fn scale(values: &[f64], reference: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::testing::Normal;
+    use crate::stats::normal::Normals;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     const N: usize = 120;
 
@@ -377,8 +379,8 @@ mod tests {
     #[test]
     fn a_whole_spectrum_of_noise_stays_a_small_svg() {
         let wavelength: Vec<f64> = (0..8575).map(|pixel| 15_100.0 + 0.22 * f64::from(pixel)).collect();
-        let mut normal = Normal::new(8);
-        let mut noise = || SpectrumRow { values: wavelength.iter().map(|_| normal.next()).collect(), ..row("", None) };
+        let mut normal = Normals::new(ChaCha8Rng::seed_from_u64(8));
+        let mut noise = || SpectrumRow { values: wavelength.iter().map(|_| normal.draw()).collect(), ..row("", None) };
         let rows: Vec<SpectrumRow> = (0..5).map(|_| noise()).collect();
         let data = SpectrumRows {
             wavelength: &wavelength,

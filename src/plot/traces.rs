@@ -176,14 +176,16 @@ fn draw_row(canvas: &mut Canvas, data: &TraceData, label: usize, every: usize, [
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::plot::testing::Normal;
+    use crate::stats::normal::Normals;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     /// Chains of two labels; the last one stays aside in the second label if `is_stuck`.
     pub(in crate::plot) fn chains(n_chains: usize, n_draws: usize, is_stuck: bool) -> Vec<Vec<Vec<f64>>> {
-        let mut normal = Normal::new(3);
+        let mut normal = Normals::new(ChaCha8Rng::seed_from_u64(3));
         let aside = |chain: usize| if is_stuck && chain + 1 == n_chains { 0.04 } else { 0.0 };
         let chain = |chain: usize| {
-            (0..n_draws).map(|_| vec![4582.0 + 4.0 * normal.next(), aside(chain) + 0.01 * normal.next()]).collect()
+            (0..n_draws).map(|_| vec![4582.0 + 4.0 * normal.draw(), aside(chain) + 0.01 * normal.draw()]).collect()
         };
         (0..n_chains).map(chain).collect()
     }

@@ -1,4 +1,8 @@
-//! The normal distribution, as far as ranks and intervals need it.
+//! The normal distribution: quantiles, probabilities and draws.
+
+use std::f64::consts::TAU;
+
+use rand::{Rng, RngExt};
 
 /// The value that a standard normal variable stays below with probability `p`; infinite at 0 and 1.
 ///
@@ -87,6 +91,37 @@ pub fn quantile(p: f64) -> f64 {
 /// Numerical Recipes, section 6.2).
 pub fn normal_cdf(x: f64) -> f64 {
     0.5 * erfc(-x / std::f64::consts::SQRT_2)
+}
+
+/// A standard normal number from two uniform ones (Box & Muller 1958).
+pub fn draw(random: &mut impl Rng) -> f64 {
+    let (u, v): (f64, f64) = (random.random_range(1e-300..1.0), random.random_range(0.0..TAU));
+    (-2.0 * u.ln()).sqrt() * v.cos()
+}
+
+/// Standard normal numbers without end, two from two uniform ones.
+pub struct Normals<R> {
+    /// Where the uniform ones come from.
+    pub random: R,
+    spare: Option<f64>,
+}
+
+impl<R: Rng> Normals<R> {
+    /// Those that begin here.
+    pub fn new(random: R) -> Self {
+        Self { random, spare: None }
+    }
+
+    /// The next one.
+    pub fn draw(&mut self) -> f64 {
+        self.spare.take().unwrap_or_else(|| {
+            // 1 - u is never 0, where the logarithm would be infinite.
+            let radius = (-2.0 * (1.0 - self.random.random::<f64>()).ln()).sqrt();
+            let (sine, cosine) = (TAU * self.random.random::<f64>()).sin_cos();
+            self.spare = Some(radius * sine);
+            radius * cosine
+        })
+    }
 }
 
 fn erfc(x: f64) -> f64 {

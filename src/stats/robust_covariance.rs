@@ -90,16 +90,14 @@ fn square_root_of_median_square(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::{RngExt, SeedableRng};
+    use crate::stats::normal::draw;
+    use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
     #[test]
     fn correlations_of_the_core_survive_wild_rows() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let mut normal = || {
-            let (u, v): (f64, f64) = (rng.random_range(1e-12..1.0), rng.random_range(0.0..1.0));
-            (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-        };
+        let mut normal = || draw(&mut rng);
         let n = 6000;
         let mut rows = DMatrix::zeros(n, 3);
         for row in 0..n {

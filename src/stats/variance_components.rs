@@ -260,13 +260,9 @@ impl Task<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::normal::draw as normal;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
-
-    fn normal(rng: &mut ChaCha8Rng) -> f64 {
-        let (u, v): (f64, f64) = (rng.random_range(1e-12..1.0), rng.random_range(0.0..1.0));
-        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-    }
 
     /// Residuals of variance known + 4 x + 9 y, some of which are wild; (residuals, known, [x, y], true variance).
     fn sample(n: usize, wild: f64, seed: u64) -> (Vec<f64>, Vec<f64>, [Vec<f64>; 2], Vec<f64>) {

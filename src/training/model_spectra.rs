@@ -1,10 +1,9 @@
 //! Spectra of an emulator as a survey would have seen them: through its masks, its noise and its pseudo-continuum.
 
-use std::f64::consts::TAU;
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView2, s};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -17,6 +16,7 @@ use crate::spectra::continuum::NormalizedSpectrum;
 use crate::spectra::normalizer::Normalizer;
 use crate::spectra::pixmask::{MaskedSpectrum, Place};
 use crate::spectra::quality::Quality;
+use crate::stats::normal::Normals;
 
 /// The emulator of a folder, or the one that comes with maury, if its spectra are on a survey's grid. Messages name who asks.
 ///
@@ -125,8 +125,9 @@ impl ModelStars {
             .map(|(star, (like, seed))| {
                 let ivar = self.ivar.row(like);
                 let flux = predicted.row(star);
-                let noise = Normals::new(ChaCha8Rng::seed_from_u64(seed));
-                let noisy = flux.iter().zip(ivar).zip(noise).map(|((flux, ivar), noise)| {
+                let mut normals = Normals::new(ChaCha8Rng::seed_from_u64(seed));
+                let noisy = flux.iter().zip(ivar).map(|(flux, ivar)| {
+                    let noise = normals.draw();
                     f64::from(*flux) + if *ivar > 0.0 { noise / f64::from(*ivar).sqrt() } else { 0.0 }
                 });
                 self.survey.observed(noisy, ivar.iter().map(|ivar| f64::from(*ivar)))
@@ -149,31 +150,6 @@ impl ModelStars {
             matrix.iter().for_each(|value| _ = hasher.update(&value.to_le_bytes()));
         }
         hasher.finalize().to_hex()[..32].to_string()
-    }
-}
-
-/// Standard normal deviates, two from two uniform ones (Box & Muller 1958).
-struct Normals<R> {
-    random: R,
-    other: Option<f64>,
-}
-
-impl<R: Rng> Normals<R> {
-    fn new(random: R) -> Self {
-        Self { random, other: None }
-    }
-}
-
-impl<R: Rng> Iterator for Normals<R> {
-    type Item = f64;
-
-    fn next(&mut self) -> Option<f64> {
-        self.other.take().or_else(|| {
-            let size = (-2.0 * (1.0 - self.random.random::<f64>()).ln()).sqrt();
-            let (sine, cosine) = (TAU * self.random.random::<f64>()).sin_cos();
-            self.other = Some(size * sine);
-            Some(size * cosine)
-        })
     }
 }
 

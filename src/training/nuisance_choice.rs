@@ -247,11 +247,7 @@ impl NuisanceChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A standard normal number.
-    fn normal(rng: &mut ChaCha8Rng) -> f64 {
-        (0..12).map(|_| rng.random_range(-0.5..0.5)).sum()
-    }
+    use crate::stats::normal::draw as normal;
 
     /// Trials of the numbers in turn, labels as wide as told, each ahead of the last in likelihood as told.
     fn trials(n: usize, widths: &[[f64; 2]], gains: &[f64], seed: u64) -> Vec<Trial> {

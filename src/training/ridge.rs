@@ -293,8 +293,8 @@ fn hidden(
 mod tests {
     use super::*;
     use crate::device::Precision;
-    use crate::inference::calibration::tests::normal;
     use crate::spectra::grid::WavelengthGrid;
+    use crate::stats::normal::draw as normal;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

@@ -119,10 +119,8 @@ impl Normal {
         self.0.random_range(low..high)
     }
 
-    /// Box and Muller.
     pub fn draw(&mut self) -> f64 {
-        let (u, v) = (self.uniform(1e-12, 1.0), self.uniform(0.0, 1.0));
-        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+        maury::stats::normal::draw(&mut self.0)
     }
 }
 

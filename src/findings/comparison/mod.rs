@@ -122,6 +122,7 @@ pub(super) mod tests {
     use super::*;
     use crate::findings::metrics::{ModelMetrics, summarize};
     use crate::findings::predictions::Predictions;
+    use crate::findings::predictions::tests::bare;
     use crate::models::LabelEstimates;
     use crate::stars::truth::Truth;
     use ndarray::{Array2, Array3};
@@ -138,22 +139,11 @@ pub(super) mod tests {
         let n = residuals.len();
         let catalogue = Array2::from_shape_fn((n, 1), |(star, _)| 4000.0 + 1000.0 * star as f64 / n as f64);
         let labels = Array2::from_shape_fn((n, 1), |(star, _)| catalogue[[star, 0]] + residuals[star]);
+        let estimates = LabelEstimates::read_off(labels, Array3::from_elem((n, 1, 1), 100.0), vec![1; n]);
         Predictions {
-            ids: (0..n).map(|star| format!("s{star}")).collect(),
-            label_names: vec!["teff".into()],
             truth: Some(Truth { labels: catalogue.clone(), pathology: None }),
-            catalogue_errors: Array2::from_elem((n, 1), f64::NAN),
-            calibrated_errors: Array2::from_elem((n, 1), f64::NAN),
-            catalogue,
             snr: (0..n).map(|star| 50.0 + (star * 37 % n) as f64).collect(),
-            estimates: LabelEstimates {
-                labels,
-                covariance: Array3::from_elem((n, 1, 1), 100.0),
-                chi2: vec![f64::NAN; n],
-                n_pixels: vec![0; n],
-                flags: vec![0; n],
-            },
-            flags: vec![0; n],
+            ..bare(&["teff"], catalogue, estimates)
         }
     }
 

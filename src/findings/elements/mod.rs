@@ -333,9 +333,10 @@ fn verdict(n_stars: usize, difference: &Difference, own: Option<Correlation>, li
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::calibration::tests::normal;
+    use crate::findings::predictions::tests::bare;
     use crate::models::LabelEstimates;
     use crate::stars::truth::Truth;
+    use crate::stats::normal::draw as normal;
     use ndarray::Array3;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
@@ -355,23 +356,12 @@ mod tests {
             labels.row_mut(star).assign(&ndarray::aview1(&[fe_h, seen + error * normal(&mut rng)]));
         }
         let pathology = (0..n).map(|star| if star % 10 == 0 { "binary".to_string() } else { String::new() }).collect();
-        let estimates = LabelEstimates {
-            labels,
-            covariance: Array3::from_elem((n, 2, 2), error * error),
-            chi2: vec![1.0; n],
-            n_pixels: vec![5; n],
-            flags: vec![0; n],
-        };
+        let estimates = LabelEstimates::read_off(labels, Array3::from_elem((n, 2, 2), error * error), vec![5; n]);
         let predictions = Predictions {
-            ids: (0..n).map(|star| star.to_string()).collect(),
-            label_names: ["fe_h", "mg_fe"].map(String::from).to_vec(),
-            catalogue: &truth + 0.01,
             catalogue_errors: Array2::from_elem((n, 2), 0.02),
-            truth: Some(Truth { labels: truth, pathology: Some(pathology) }),
-            snr: vec![100.0; n],
-            estimates,
             calibrated_errors: Array2::from_elem((n, 2), error),
-            flags: vec![0; n],
+            truth: Some(Truth { labels: truth.clone(), pathology: Some(pathology) }),
+            ..bare(&["fe_h", "mg_fe"], truth + 0.01, estimates)
         };
         (predictions, relation)
     }

@@ -81,7 +81,7 @@ pub(super) fn from_others(names: &[String], training: ArrayView2<f64>, labels: A
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::calibration::tests::normal;
+    use crate::stats::normal::draw as normal;
     use crate::stats::robust::standard_deviation;
     use rand::SeedableRng;
 

@@ -271,7 +271,7 @@ mod tests {
 
     use super::super::outcome::Verdict;
     use super::*;
-    use crate::inference::calibration::tests::normal;
+    use crate::stats::normal::draw as normal;
 
     /// What the same model gets wrong in every visit.
     const WRONG: f64 = 40.0;
