@@ -7,52 +7,44 @@ use maury::models::network::layers::output_of;
 use maury::models::network::shape::Shape;
 use maury::training::network_config::NetworkConfig;
 
+/// The README's blocks of TOML.
+fn blocks() -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_string()).collect()
+}
+
+/// An experiment in a folder that has the presets.
+fn experiment(text: &str) -> Experiment {
+    let (root, folder) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
+    std::fs::create_dir(folder.path().join("configs")).unwrap();
+    for preset in ["configs/mock.toml", "configs/apogee.toml"] {
+        std::fs::copy(root.join(preset), folder.path().join(preset)).unwrap();
+    }
+    let path = folder.path().join("block.toml");
+    std::fs::write(&path, text).unwrap();
+    Experiment::load(&path, &[], None).unwrap_or_else(|err| panic!("{err} in\n{text}"))
+}
+
 #[test]
 fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let text = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("configs")).unwrap();
-    std::fs::copy(root.join("configs/apogee.toml"), folder.path().join("configs/apogee.toml")).unwrap();
-    let path = folder.path().join("cubic.toml");
-    std::fs::write(&path, text).unwrap();
-    let experiment = Experiment::load(&path, &[], None).unwrap();
+    let experiment = experiment(&blocks()[0]);
     assert_eq!(experiment.config.models.keys().collect::<Vec<_>>(), ["cubic", "quadratic"]);
 }
 
 /// Those that are only a part are a part of one that extends the mock lab.
 #[test]
 fn every_toml_in_the_readme_is_a_valid_experiment() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("configs")).unwrap();
-    for preset in ["mock.toml", "apogee.toml"].map(|name| format!("configs/{name}")) {
-        std::fs::copy(root.join(&preset), folder.path().join(&preset)).unwrap();
-    }
-    let path = folder.path().join("block.toml");
-    let blocks: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let blocks = blocks();
     assert!(blocks.len() > 5, "{blocks:?}");
     for block in blocks {
         let whole = block.contains("extends = ");
-        let text = if whole { block.to_string() } else { format!("extends = \"configs/mock.toml\"\n{block}") };
-        std::fs::write(&path, &text).unwrap();
-        Experiment::load(&path, &[], None).unwrap_or_else(|err| panic!("{err} in\n{text}"));
+        experiment(&if whole { block } else { format!("extends = \"configs/mock.toml\"\n{block}") });
     }
 }
 
 #[test]
 fn the_network_in_the_readme_is_valid() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let text = readme.split("```toml\n").find(|text| text.contains(".network]")).unwrap().split("```").next().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("configs")).unwrap();
-    std::fs::copy(root.join("configs/mock.toml"), folder.path().join("configs/mock.toml")).unwrap();
-    let path = folder.path().join("mine.toml");
-    std::fs::write(&path, text).unwrap();
-    let experiment = Experiment::load(&path, &[], None).unwrap();
+    let experiment = experiment(blocks().iter().find(|text| text.contains(".network]")).unwrap());
     let settings = serde_json::to_value(&experiment.config.models["mine"]).unwrap();
     let network: NetworkConfig = serde_json::from_value(settings["network"].clone()).unwrap();
     let spectrum = Shape::Sequence { channels: 2, length: 8575 };

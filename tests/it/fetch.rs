@@ -13,6 +13,7 @@ use maury::progress::{Progress, Silent};
 
 use super::archive::Mischief;
 use super::archive_sample::{STARS, Sample, StopsAt, files_below, id, spectrum_of};
+use super::support::wait_until;
 
 #[test]
 fn every_telescope_is_fetched_once_and_the_next_run_asks_nothing() {
@@ -248,11 +249,7 @@ fn a_killed_run_loses_nothing() {
     sample.archive.plans(&id(2), [Mischief::Stall(700_000)]);
     let mut child = in_a_child("a_killed_run_loses_nothing", &sample, &sample.settings.root).spawn().unwrap();
     let part = sample.path(2).with_extension("fits.part");
-    let begun = Instant::now();
-    while std::fs::metadata(&part).map_or(0, |metadata| metadata.len()) < 700_000 {
-        assert!(begun.elapsed() < Duration::from_secs(30) && child.try_wait().unwrap().is_none(), "no part came");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("a part", || std::fs::metadata(&part).is_ok_and(|metadata| metadata.len() >= 700_000));
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(sample.n_whole(), 1);

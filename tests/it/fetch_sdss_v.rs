@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use maury::data::apstar;
 use maury::data::catalogue::APOGEE_ID;
@@ -15,7 +14,7 @@ use maury::progress::Silent;
 use super::archive::Mischief;
 use super::archive_sample::files_below;
 use super::archive_sdss_v::{A, B, C, PIXEL, Row, STARS, SUMMARY, Sample, write_apstar, write_mwm, write_table};
-use crate::support::{N_PIXELS, succeeded, survey};
+use crate::support::{N_PIXELS, succeeded, survey, told, wait_until};
 
 #[test]
 fn catalogue_and_spectra_come_once_into_the_archives_layout() {
@@ -357,11 +356,7 @@ fn a_killed_fetch_is_continued_and_every_spectrum_is_prepared() {
     ] {
         sample.archive.plans(target, [Mischief::Stall(n_bytes)]);
         let mut child = child(here).spawn().unwrap();
-        let begun = Instant::now();
-        while std::fs::metadata(here.join(&part)).map_or(0, |metadata| metadata.len()) < n_bytes as u64 {
-            assert!(begun.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none(), "no {part} came");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(&part, || std::fs::metadata(here.join(&part)).is_ok_and(|file| file.len() >= n_bytes as u64));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!here.join(part.trim_end_matches(".part")).exists());
@@ -370,8 +365,5 @@ fn a_killed_fetch_is_continued_and_every_spectrum_is_prepared() {
     assert!(said.contains("1 present, 5 fetched"), "{said}");
     assert_eq!(sample.starts("99990002"), [None, Some(70_000)]);
     assert_eq!(sample.starts("astraAllStar"), [None, Some(5000)]);
-    let output = crate::support::maury(here, &["prepare", "lab.toml"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("spectrum on disk: 0 removed, 6 left"), "{said}");
-    assert!(said.contains("6 stars prepared"), "{said}");
+    told(here, &["prepare", "lab.toml"], &["spectrum on disk: 0 removed, 6 left", "6 stars prepared"]);
 }

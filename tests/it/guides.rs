@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{json, metrics, say};
+use crate::support::{json, metrics, python_has};
 
 /// A fenced block of a guide.
 struct Block {
@@ -112,8 +112,7 @@ fn the_first_hour_goes_as_written() {
 
 #[test]
 fn another_survey_goes_as_written() {
-    if !Command::new("python3").args(["-c", "import numpy"]).output().is_ok_and(|output| output.status.success()) {
-        say("SKIPPED: docs/your-own-survey.md needs python3 with numpy");
+    if !python_has("numpy", "docs/your-own-survey.md") {
         return;
     }
     let folder = follow("your-own-survey.md");
@@ -125,8 +124,7 @@ fn another_survey_goes_as_written() {
 
 #[test]
 fn label_transfer_goes_as_written() {
-    if !Command::new("python3").args(["-c", "import numpy"]).output().is_ok_and(|output| output.status.success()) {
-        say("SKIPPED: docs/label-transfer.md needs python3 with numpy");
+    if !python_has("numpy", "docs/label-transfer.md") {
         return;
     }
     let folder = follow("label-transfer.md");

@@ -7,7 +7,7 @@ use maury::data::table::Table;
 use maury::data::{apstar, fits};
 use ndarray::Array2;
 
-use crate::support::{N_PIXELS, Truth, maury, refused, save, succeeded, survey, truth, write_apstar};
+use crate::support::{N_PIXELS, Truth, maury, refused, save, succeeded, survey, told, truth, write_apstar};
 
 const EXPERIMENT: &str = "\
 labels = [\"teff\", \"logg\"]
@@ -274,9 +274,7 @@ fn a_catalogue_whose_rows_name_other_stars_files_is_noticed() {
     let found = [&OWN[..], &["--set", "continuum.pixels=find"]].concat();
     refused(shifted.path(), &found, 1, &["6 of 6 files hold another star"]);
     let swapped = with_catalogue(12, |star, row| row[1] = file([1, 0].get(star).copied().unwrap_or(star)));
-    let output = maury(swapped.path(), &OWN);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.contains("2 of 12 files hold another star"), "{stderr}");
+    told(swapped.path(), &OWN, &["2 of 12 files hold another star"]);
 }
 
 #[test]
@@ -314,9 +312,7 @@ fn a_prepared_set_with_a_turned_bit_is_prepared_again() {
     // In the middle of the fluxes.
     damaged[50_000] ^= 1;
     std::fs::write(&path, damaged).unwrap();
-    let output = maury(folder.path(), &["prepare", "lab.toml"]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.contains("damaged") && stderr.contains("prepared again"), "{stderr}");
+    told(folder.path(), &["prepare", "lab.toml"], &["damaged", "prepared again"]);
     assert_eq!(std::fs::read(&path).unwrap(), whole);
 }
 
@@ -324,9 +320,7 @@ fn a_prepared_set_with_a_turned_bit_is_prepared_again() {
 fn what_changes_no_spectrum_prepares_none_again() {
     let folder = survey(6);
     let prepare = |set: &str| {
-        let output = maury(folder.path(), &["prepare", "lab.toml", "--set", set]);
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{stderr}");
+        let stderr = told(folder.path(), &["prepare", "lab.toml", "--set", set], &[]);
         stderr.contains("prepared set taken from")
     };
     std::fs::write(folder.path().join("truth.csv"), "id,teff,logg,fe_h\n2M00000000+1234567,4500,2,0\n").unwrap();

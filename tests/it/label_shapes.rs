@@ -7,7 +7,9 @@ use maury::data::arrays;
 use maury::data::fits::FitsReader;
 
 use crate::labelling::{killed, many};
-use crate::support::{N_PIXELS, column, csv, maury, real_data, refused, save, say, succeeded, survey, truth};
+use crate::support::{
+    N_PIXELS, column, csv, maury, python_has, real_data, refused, save, succeeded, survey, told, truth,
+};
 
 const MODEL: &str = "experiments/lab/latest/models/cannon";
 
@@ -27,16 +29,6 @@ fn label(folder: &Path, out: &str, more: &[&str], spectra: &[String]) -> Output 
     let output = maury(folder, &words);
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
-}
-
-/// Whether python3 has a package; says what is left out where it has not.
-fn python_has(package: &str, left_out: &str) -> bool {
-    let has = Command::new("python3").args(["-c", &format!("import {package}")]).output();
-    let has = has.is_ok_and(|output| output.status.success());
-    if !has {
-        say(&format!("SKIPPED: {left_out} needs python3 with {package}"));
-    }
-    has
 }
 
 /// Runs a script whose warnings are errors, with these arguments; what it says.
@@ -74,9 +66,7 @@ fn columns_are_handed_on_through_a_killed_job_and_tell_journals_apart() {
     assert!((1..1100).contains(&done), "killed with {done} rows");
     refused(here, &words("ra"), 1, &["begun with another model or other settings"]);
     refused(here, &["label", "--model", MODEL, "--out", "b", "many"], 1, &["begun with another model"]);
-    let output = maury(here, &words("ra,field"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("of 1100 spectra are labelled already"), "{said}");
+    told(here, &words("ra,field"), &["of 1100 spectra are labelled already"]);
     let table = here.join("b.csv");
     assert_eq!(column(&table, "ra"), vec!["297.210723"; 1100]);
     assert_eq!(column(&table, "field"), vec!["K04_083+13"; 1100]);

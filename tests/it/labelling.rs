@@ -1,12 +1,11 @@
 //! `maury label` over many files: streamed, killed, started again; and an emulator as the model.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use maury::data::fits::FitsReader;
 
-use crate::support::{apstar_fixture, maury, real_data, refused, succeeded, survey};
+use crate::support::{apstar_fixture, real_data, refused, start, succeeded, survey, told, wait_until};
 
 /// Links to one real spectrum: as many files as a survey, at the price of one.
 pub fn many(folder: &Path, n: usize) {
@@ -18,17 +17,9 @@ pub fn many(folder: &Path, n: usize) {
 
 /// Begins a job and kills it as soon as the first rows, below two lines about them, are in its journal; how many are.
 pub fn killed(folder: &Path, words: &[&str], journal: &Path) -> usize {
-    let mut job = Command::new(env!("CARGO_BIN_EXE_maury"))
-        .current_dir(folder)
-        .args(words)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut job = start(folder, words);
     let rows = || std::fs::read_to_string(journal).map_or(0, |text| text.lines().count());
-    let begun = Instant::now();
-    while rows() < 300 && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_until("300 rows", || rows() >= 300);
     job.kill().unwrap();
     job.wait().unwrap();
     rows() - 2
@@ -58,9 +49,7 @@ fn a_killed_job_goes_on_and_every_spectrum_has_one_row() {
     std::fs::write(&model, format!("{text}\n")).unwrap();
     refused(folder.path(), &["label", "--model", other, "--out", "labels", "many"], 1, &["begun with another model"]);
 
-    let output = maury(folder.path(), &words);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("of 1100 spectra are labelled already"), "{said}");
+    told(folder.path(), &words, &["of 1100 spectra are labelled already"]);
     let table = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
     let mut files = files_in(&table);
     assert!(files.is_sorted(), "rows are in the order of the files");

@@ -1,11 +1,11 @@
 //! Whatever goes wrong around a run, no work is lost that was done, and nothing half done is left.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::networks::{LONG, project, start, unfinished, wait_for_epoch};
-use crate::support::{apstar_fixture, refused, succeeded, survey};
+use crate::networks::{LONG, project, unfinished, wait_for_epoch};
+use crate::support::{apstar_fixture, column, refused, start, stopped, succeeded, survey, told, wait_until};
 
 fn bash(folder: &Path, command: &str) -> std::process::Output {
     let command = command.replace("maury", env!("CARGO_BIN_EXE_maury"));
@@ -53,12 +53,8 @@ fn a_run_that_cannot_write_its_results_keeps_its_training() {
 fn two_runs_that_want_the_same_mock_survey_make_it_once() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("m.toml"), "labels = ['teff']\n[data.mock]\nstars = 30\n").unwrap();
-    let start = |_| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_maury"));
-        command.current_dir(folder.path()).args(["prepare", "m.toml"]).stderr(Stdio::piped()).stdout(Stdio::null());
-        command.spawn().unwrap()
-    };
-    let both = [0, 1].map(start).map(|child| child.wait_with_output().unwrap());
+    let both =
+        [0, 1].map(|_| start(folder.path(), &["prepare", "m.toml"])).map(|child| child.wait_with_output().unwrap());
     let said = both.map(|output| {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
@@ -75,15 +71,10 @@ fn two_runs_that_want_the_same_mock_survey_make_it_once() {
 fn a_mock_survey_that_is_stopped_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let child = start(folder.path(), &["mock", "--stars", "3000", "out"]);
-    let begun = Instant::now();
     let begins = || std::fs::read_dir(folder.path()).unwrap().count() > 0;
-    while !begins() && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("a file", begins);
     std::thread::sleep(Duration::from_millis(300));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    stopped(child, &[]);
     assert!(!begins(), "something is left");
 }
 
@@ -95,16 +86,10 @@ fn a_preparation_that_is_stopped_leaves_nothing_half_made() {
     let child = start(folder.path(), &["prepare", "m.toml"]);
     let cache = folder.path().join("experiments/.prepared");
     let n_made = || std::fs::read_dir(&cache).map_or(0, Iterator::count);
-    let begun = Instant::now();
-    while n_made() == 0 && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("a survey", || n_made() > 0);
     std::thread::sleep(Duration::from_millis(300));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("error: stopped as asked") && n_made() == 0, "{said}");
+    stopped(child, &["error: stopped as asked"]);
+    assert_eq!(n_made(), 0);
 }
 
 #[cfg(unix)]
@@ -117,18 +102,12 @@ fn a_posterior_that_is_stopped_in_the_middle_of_a_star_stops_and_leaves_nothing(
         // Minutes of draws.
         let words = ["posterior", "--model", &model, "--draws", "100000", "--sampler", sampler, &star];
         let child = start(folder.path(), &words);
-        let begun = Instant::now();
         let begins = || std::fs::read_dir(folder.path()).unwrap().count() > 0;
-        while !begins() && begun.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("a file", begins);
         std::thread::sleep(Duration::from_secs(1));
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         let asked = Instant::now();
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(130), "{sampler}: {said}");
-        assert!(said.contains("stopped as asked") && asked.elapsed() < Duration::from_secs(20), "{sampler}: {said}");
+        stopped(child, &["stopped as asked"]);
+        assert!(asked.elapsed() < Duration::from_secs(20), "{sampler}");
         assert!(!begins(), "{sampler}: something is left");
     }
     std::fs::create_dir(folder.path().join("empty")).unwrap();
@@ -147,10 +126,7 @@ fn rows_are_those_asked_for_and_a_finished_table_is_not_replaced_unasked() {
         let words = ["label", "--model", "experiments/lab/latest/models/cannon", "--out", "t"];
         [&words[..], rest].concat()
     }
-    let ids = || {
-        let table = std::fs::read_to_string(folder.path().join("t.csv")).unwrap();
-        table.lines().skip(1).map(|row| row.split(',').nth(1).unwrap().to_string()).collect::<Vec<_>>()
-    };
+    let ids = || column(&folder.path().join("t.csv"), "file");
     let shown = succeeded(folder.path(), &label(&["x/b.fits", "x/a.fits"]));
     assert!(shown.contains("  x/b.fits\n") && shown.contains("flags"), "the terminal names the files: {shown}");
     assert_eq!(ids(), ["x/b.fits", "x/a.fits"]);
@@ -159,9 +135,11 @@ fn rows_are_those_asked_for_and_a_finished_table_is_not_replaced_unasked() {
     // The very same command gives the very same table.
     succeeded(folder.path(), &label(&["x/b.fits", "x/a.fits"]));
     assert!(!folder.path().join("t.unfinished.jsonl").exists());
-    let output = crate::support::maury(folder.path(), &label(&["--overwrite", "x/a.fits", "x/b.fits", "x/a.fits"]));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 of 3 spectra are named again"), "{said}");
+    told(
+        folder.path(),
+        &label(&["--overwrite", "x/a.fits", "x/b.fits", "x/a.fits"]),
+        &["1 of 3 spectra are named again"],
+    );
     assert_eq!(ids(), ["x/a.fits", "x/b.fits"]);
     refused(folder.path(), &[&label(&[])[..4], &["x", "x/a.fits"]].concat(), 2, &["this names a folder"]);
 }
@@ -207,22 +185,13 @@ fn labels_and_spectra_that_are_stopped_leave_only_the_labels() {
         let entries = std::fs::read_dir(folder.path()).unwrap().flatten();
         entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".maury-")).count()
     };
-    let begun = Instant::now();
-    while hidden() == 0 && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("kept in t.unfinished.jsonl; the same command without --spectra goes on"), "{said}");
+    wait_until("a file", || hidden() > 0);
+    stopped(child, &["kept in t.unfinished.jsonl; the same command without --spectra goes on"]);
     assert_eq!(hidden(), 0, "spectra are left");
     // Whole batches came to their end: none of their files is suspected of having ended the job.
     let journal = std::fs::read_to_string(folder.path().join("t.unfinished.jsonl")).unwrap();
     assert!(!journal.lines().last().unwrap().contains("\"reading\""));
-    let output = crate::support::maury(folder.path(), &words);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("of 3000 spectra are labelled already"), "{said}");
+    told(folder.path(), &words, &["of 3000 spectra are labelled already"]);
     assert_eq!(std::fs::read_to_string(folder.path().join("t.csv")).unwrap().lines().count(), 3001);
 }
 

@@ -1,8 +1,6 @@
 //! Networks: what every architecture must do, and what their training survives.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 
 use maury::device::{Compute, Precision};
 use maury::inference::fit::FitSettings;
@@ -23,7 +21,7 @@ use maury::training::network_config::NetworkConfig;
 use maury::training::observer::Unwatched;
 use ndarray::{Array2, s};
 
-use crate::support::{Truth, maury, metrics, refused, save, succeeded, truth};
+use crate::support::{Truth, maury, metrics, refused, save, start, stopped, succeeded, told, truth, wait_until};
 
 const N_PIXELS: usize = 120;
 const N_TRAIN: usize = 240;
@@ -259,16 +257,6 @@ pub const LONG: &str = "architecture.mlp = { hidden = [64, 32], dropout = 0.1 }\
     augment = { noise = 1.0, mask_pixels = 0.02, mask_lines = 1, line_pixels = 5, continuum = 0.01, shift_pixels = 0.1 }\n\
     descent = { epochs = 120, batch_rows = 16, average_last = 0.5, schedule.cosine.warm_up = 3 }";
 
-pub fn start(folder: &Path, arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_maury"));
-    command
-        .current_dir(folder)
-        .args(arguments)
-        .stderr(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null());
-    command.spawn().expect("the program starts")
-}
-
 /// The folder of the run in progress.
 pub fn unfinished(folder: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder.join("experiments/net")).ok()?.flatten();
@@ -279,16 +267,12 @@ pub fn unfinished(folder: &Path) -> Option<PathBuf> {
 
 /// Waits until a member of the run in progress has passed some epochs.
 pub fn wait_for_epoch(folder: &Path, member: &str, epoch: usize) {
-    let started = Instant::now();
     let passed = || -> Option<bool> {
         let states = unfinished(folder)?.join("training/net").join(member);
         let names = std::fs::read_dir(states).ok()?.flatten().map(|entry| entry.file_name().into_string().unwrap());
         Some(names.filter_map(|name| name.strip_prefix("epoch-")?.parse::<usize>().ok()).any(|at| at >= epoch))
     };
-    while !passed().unwrap_or(false) {
-        assert!(started.elapsed() < Duration::from_secs(120), "no epoch {epoch} of {member} in two minutes");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until(&format!("epoch {epoch} of {member}"), || passed().unwrap_or(false));
 }
 
 fn of_run(folder: &Path, file: &str) -> Vec<u8> {
@@ -344,9 +328,7 @@ fn a_killed_run_whose_labels_have_changed_is_trained_on_the_new_ones() {
         };
         std::fs::write(&labels, text.lines().map(change).collect::<String>()).unwrap();
     }
-    let resumed = maury(broken.path(), &["run", "net.toml", "--resume"]);
-    let said = String::from_utf8_lossy(&resumed.stderr);
-    assert!(resumed.status.success() && said.contains("trained from the start"), "{said}");
+    told(broken.path(), &["run", "net.toml", "--resume"], &["trained from the start"]);
     succeeded(whole.path(), &["run", "net.toml"]);
     for file in ["predictions.csv", "models/net/weights.safetensors"] {
         assert!(of_run(whole.path(), file) == of_run(broken.path(), file), "{file} differs");
@@ -359,12 +341,7 @@ fn ctrl_c_keeps_the_epoch_and_says_how_to_go_on() {
     project(folder.path(), LONG);
     let child = start(folder.path(), &["run", "net.toml"]);
     wait_for_epoch(folder.path(), "member1", 3);
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("--resume") && said.contains("where nothing is lost"), "{said}");
+    stopped(child, &["--resume", "where nothing is lost"]);
     let member = unfinished(folder.path()).unwrap().join("training/net/member1");
     // Half a state is no state: it is told from a whole one, and what to do.
     let epochs = std::fs::read_dir(&member).unwrap().flatten();

@@ -1,11 +1,10 @@
 //! What strangers met in their first hours, and what they are told now.
 
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::networks::{start, unfinished};
-use crate::support::{apstar_fixture, csv, json, refused, succeeded, truth};
+use crate::networks::unfinished;
+use crate::support::{apstar_fixture, csv, json, refused, start, stopped, succeeded, truth, wait_until};
 
 /// An experiment on arrays, `mine.toml`, with two models, `cannon` and `ridge`.
 fn arrays(folder: &Path) {
@@ -40,16 +39,12 @@ fn models_of_arrays_ask_for_arrays() {
     refused(folder.path(), &["posterior", "--model", ridge, &star], 1, &said);
 }
 
-/// Sends Ctrl-C to a run called `net` as soon as this file is in its folder.
-fn stop_once_there(folder: &Path, arguments: &[&str], file: &str) -> Output {
+/// Sends Ctrl-C to a run called `net` as soon as this file is in its folder; it must say all of this.
+#[cfg(unix)]
+fn stop_once_there(folder: &Path, arguments: &[&str], file: &str, said: &[&str]) -> String {
     let child = start(folder, arguments);
-    let begun = Instant::now();
-    while !unfinished(folder).is_some_and(|run| run.join(file).is_file()) {
-        assert!(begun.elapsed() < Duration::from_secs(120), "no {file} in two minutes");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    child.wait_with_output().unwrap()
+    wait_until(file, || unfinished(folder).is_some_and(|run| run.join(file).is_file()));
+    stopped(child, said)
 }
 
 #[cfg(unix)]
@@ -59,10 +54,8 @@ fn a_run_without_states_that_is_stopped_says_that_nothing_is_left() {
     arrays(folder.path());
     // Half a minute of resampling, once the models are trained.
     let words = ["run", "mine.toml", "--name", "net", "--set", "bootstrap.resamples=500000"];
-    let output = stop_once_there(folder.path(), &words, "models/cannon/model.json");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("error: stopped as asked; nothing was trained that --resume could go on from"), "{said}");
+    let said = "error: stopped as asked; nothing was trained that --resume could go on from";
+    stop_once_there(folder.path(), &words, "models/cannon/model.json", &[said]);
 }
 
 #[cfg(unix)]
@@ -79,9 +72,7 @@ fn a_sweep_that_is_stopped_goes_on_behind_its_finished_points() {
     let log = || std::fs::read_to_string(latest().join("log.txt")).unwrap();
     // The run's folder, and how many points were finished.
     let stop = || {
-        let output = stop_once_there(folder.path(), &words, "training/points/02");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(130), "{said}");
+        let said = stop_once_there(folder.path(), &words, "training/points/02", &[]);
         let run = unfinished(folder.path()).expect("finished points stay");
         let place = run.display();
         assert!(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use maury::data::catalogue::Catalogue;
 
-use crate::support::{apstar_fixture, json, real_data, refused, say, succeeded, survey};
+use crate::support::{apstar_fixture, dr10_and_spectra, json, real_data, refused, say, succeeded, survey};
 
 /// Label, expected median, tolerance.
 type Expected<'a> = [(&'a str, f64, f64)];
@@ -39,13 +39,8 @@ fn mystery(folder: &Path, model: &str, spectrum: &Path, expected: &Expected) {
 
 #[test]
 fn the_mystery_spectrum_has_a_posterior_under_the_dr10_cannon() {
-    let (Some(cannon), Some(spectra)) = (real_data("cannon_dr10"), real_data("apstar")) else { return };
     let work = tempfile::tempdir().unwrap();
-    let file = |name: &str| cannon.join(name).display().to_string();
-    let (coefficients, terms, pivot) = (file("coefficients.csv"), file("terms.csv"), file("labels_baseline.csv"));
-    let training = file("training_labels_dr10.csv");
-    let import = ["import", "--coefficients", &coefficients, "--terms", &terms, "--pivot", &pivot];
-    succeeded(work.path(), &[&import[..], &["--training-labels", &training, "dr10"]].concat());
+    let Some(spectra) = dr10_and_spectra(work.path()) else { return };
     // What `maury label` says of it, and an independent fit.
     let expected = [("teff", 4465.0, 5.0), ("logg", 1.97, 0.02), ("feh", -0.52, 0.007), ("alpha", 0.23, 0.006)];
     let spectrum = spectra.join("mystery_spec_wiped.fits");

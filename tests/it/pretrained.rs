@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::networks::{project, start, unfinished};
-use crate::support::{json, refused, succeeded};
+use crate::networks::{project, unfinished};
+use crate::support::{json, refused, start, succeeded, wait_until};
 
 const SURVEY: &str = "split = 'halves'\ncalibration.folds = 0\n[data.mock]\nstars = 60\nseed = 3\n";
 const PLAIN: &str = "architecture.mlp = { hidden = [48], skip = true }\naugment.noise = 1.0\n\
@@ -51,11 +51,7 @@ fn thirty_stars_are_enough_for_a_network_that_knows_physics_and_a_broken_run_goe
     // Killed while it learns physics, and gone on.
     let mut child = start(broken.path(), &["run", "net.toml"]);
     let states = |folder: &Path| Some(unfinished(folder)?.join("training/pretrained/member1-pretraining"));
-    let started = std::time::Instant::now();
-    while !states(broken.path()).is_some_and(|states| states.join("epoch-000004").is_dir()) {
-        assert!(started.elapsed().as_secs() < 300 && child.try_wait().unwrap().is_none(), "no fourth epoch");
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    wait_until("a fourth epoch", || states(broken.path()).is_some_and(|states| states.join("epoch-000004").is_dir()));
     child.kill().unwrap();
     child.wait().unwrap();
     succeeded(broken.path(), &["run", "net.toml", "--resume"]);

@@ -22,7 +22,7 @@ use maury::training::continuum_search::continuum_pixels_of;
 use maury::training::import::{ForeignCannon, import};
 use ndarray::{Array2, Axis};
 
-use crate::support::{apstar_fixture, maury, metrics, real_data, succeeded, write_apstar};
+use crate::support::{apstar_fixture, dr10_and_spectra, maury, metrics, real_data, succeeded, write_apstar};
 
 /// The set of 671 real giants, 100 pixels.
 pub struct Hipparcos {
@@ -187,24 +187,8 @@ fn the_labs_lists_of_continuum_pixels_are_read() {
 
 #[test]
 fn real_apstar_files_get_the_labels_of_the_dr10_cannon() {
-    let (Some(cannon), Some(spectra)) = (real_data("cannon_dr10"), real_data("apstar")) else { return };
     let work = tempfile::tempdir().unwrap();
-    let file = |name: &str| cannon.join(name).display().to_string();
-    let (coefficients, terms, pivot) = (file("coefficients.csv"), file("terms.csv"), file("labels_baseline.csv"));
-    let training = file("training_labels_dr10.csv");
-    let arguments = [
-        "import",
-        "--coefficients",
-        &coefficients,
-        "--terms",
-        &terms,
-        "--pivot",
-        &pivot,
-        "--training-labels",
-        &training,
-        "dr10",
-    ];
-    succeeded(work.path(), &arguments);
+    let Some(spectra) = dr10_and_spectra(work.path()) else { return };
     let spectra = spectra.display().to_string();
     // A flat spectrum fits a metal-poor giant; it has no feature to tell labels by.
     let raw = maury::data::apstar::read(&apstar_fixture()).unwrap();

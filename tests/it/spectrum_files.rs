@@ -7,7 +7,7 @@ use maury::data::apstar;
 use maury::data::spectrum_file::{Format, Observatory, Part, RawSpectrum, name_of, read, visits};
 use maury::spectra::grid::WavelengthGrid;
 
-use crate::support::{N_PIXELS, apstar_fixture, real_data};
+use crate::support::{N_PIXELS, apstar_fixture, is_measured, real_data};
 
 const ONLY: Part = Part { observatory: None, visit: None };
 const APO: Part = Part { observatory: Some(Observatory::Apo), visit: None };
@@ -22,12 +22,6 @@ const BAD: i64 = 0x40FF;
 
 fn said(path: &Path, part: &Part) -> String {
     read(path, part).unwrap_err().to_string()
-}
-
-/// Whether a pixel has been measured.
-fn is_measured(spectrum: &RawSpectrum, pixel: usize) -> bool {
-    let error = spectrum.raw_error[pixel];
-    spectrum.raw_flux[pixel].is_finite() && error.is_finite() && error > 0.0
 }
 
 /// Two copies of a spectrum, one of which went through single precision.

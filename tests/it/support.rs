@@ -2,11 +2,13 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use fitsio::FitsFile;
 use fitsio::images::{ImageDescription, ImageType};
 use fitsio::tables::{ColumnDataType, ColumnDescription};
+use maury::data::spectrum_file::RawSpectrum;
 use ndarray::Array2;
 use ndarray_npy::{WritableElement, WriteNpyExt};
 use rand::{RngExt, SeedableRng};
@@ -30,6 +32,33 @@ pub fn real_data(relative: &str) -> Option<PathBuf> {
     }
     say(&format!("SKIPPED: real data {relative} not found beside the project (../shared/data)"));
     None
+}
+
+/// The Cannon of DR10 as a model folder `dr10`, and where real apStar files are; `None` where its tables or they are not.
+pub fn dr10_and_spectra(work: &Path) -> Option<PathBuf> {
+    let (cannon, spectra) = (real_data("cannon_dr10")?, real_data("apstar")?);
+    let file = |name: &str| cannon.join(name).display().to_string();
+    let (coefficients, terms, pivot) = (file("coefficients.csv"), file("terms.csv"), file("labels_baseline.csv"));
+    let training = file("training_labels_dr10.csv");
+    let import = ["import", "--coefficients", &coefficients, "--terms", &terms, "--pivot", &pivot];
+    succeeded(work, &[&import[..], &["--training-labels", &training, "dr10"]].concat());
+    Some(spectra)
+}
+
+/// Whether python3 has a package; says what is left out where it has not.
+pub fn python_has(package: &str, left_out: &str) -> bool {
+    let has = Command::new("python3").args(["-c", &format!("import {package}")]).output();
+    let has = has.is_ok_and(|output| output.status.success());
+    if !has {
+        say(&format!("SKIPPED: {left_out} needs python3 with {package}"));
+    }
+    has
+}
+
+/// Whether a pixel has been measured.
+pub fn is_measured(spectrum: &RawSpectrum, pixel: usize) -> bool {
+    let error = spectrum.raw_error[pixel];
+    spectrum.raw_flux[pixel].is_finite() && error.is_finite() && error > 0.0
 }
 
 /// The real apStar file that comes with the tests.
@@ -64,6 +93,46 @@ pub fn succeeded(folder: &Path, arguments: &[&str]) -> String {
     let output = maury(folder, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("stdout is text")
+}
+
+/// Runs the program, which must succeed and say all of this on stderr; its stderr.
+pub fn told(folder: &Path, arguments: &[&str], said: &[&str]) -> String {
+    let output = maury(folder, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    for words in said {
+        assert!(stderr.contains(words), "{arguments:?}: `{words}` not said in: {stderr}");
+    }
+    stderr
+}
+
+/// Starts the program, which goes on.
+pub fn start(folder: &Path, arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maury"));
+    command.current_dir(folder).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
+    command.spawn().expect("the program starts")
+}
+
+/// Waits until something is so, five minutes at the most.
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "{what}: not in five minutes");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Stops the program as Ctrl-C does; what it says on stderr, which must hold all of this.
+#[cfg(unix)]
+pub fn stopped(child: Child, said: &[&str]) -> String {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    for words in said {
+        assert!(stderr.contains(words), "`{words}` not said in: {stderr}");
+    }
+    stderr
 }
 
 /// The folder of an experiment's latest run.
