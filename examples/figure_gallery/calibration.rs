@@ -3,7 +3,7 @@
 use maury::error::Result;
 use maury::plot::Figure;
 use maury::plot::coverage::{CoverageCurve, CoverageData, CoveragePanel, coverage};
-use maury::plot::pit::{PitData, PitHistogram, PitPanel, counts, pit_histograms};
+use maury::plot::pit::{PitData, PitHistogram, PitPanel, pit_histograms};
 use maury::plot::snr::{SnrBin, SnrPanel, errors_against_snr};
 use rand::Rng;
 
@@ -28,7 +28,9 @@ pub fn figures(random: &mut impl Rng) -> Result<Vec<(&'static str, Figure)>> {
             let inside = |p: f64| values.iter().filter(|value| (2.0 * **value - 1.0).abs() <= p).count();
             let fractions = nominal.iter().map(|p| inside(*p) as f64 / n_stars as f64).collect();
             curves.push(CoverageCurve { kind, is_calibrated, fractions });
-            pits.push(PitHistogram { kind, is_calibrated, counts: counts(&values, 20) });
+            let mut counts = vec![0; 20];
+            values.iter().for_each(|value| counts[((20.0 * value) as usize).min(19)] += 1);
+            pits.push(PitHistogram { kind, is_calibrated, counts });
         }
         coverages.push(CoveragePanel { title: name.into(), n_stars, curves });
         histograms.push(PitPanel { title: name.into(), histograms: pits });

@@ -42,8 +42,13 @@ pub struct Titles<'t> {
     pub y: Option<&'t str>,
 }
 
+/// A name with its unit, if it has one.
+pub(super) fn with_unit(name: &str, unit: &str) -> String {
+    if unit.is_empty() { name.to_owned() } else { format!("{name} [{unit}]") }
+}
+
 /// Where an axis has ticks, in its own coordinates, and what is written at the long ones.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Marks {
     /// Long ticks with their labels, ascending.
     pub major: Vec<(f64, String)>,

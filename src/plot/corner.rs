@@ -1,12 +1,12 @@
 //! Draws of a posterior, or the stars of a catalogue, in every label and every pair of labels: the corner plot.
 
-use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles, linear};
-use super::canvas::{Canvas, render};
+use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles, linear, with_unit};
+use super::canvas::Canvas;
 use super::density::Point;
 use super::draws::{CENTRAL, ascending, histogram, in_few_digits, n_bins, quantile, range_of, steps};
 use super::grid::{draw_reason, draw_title};
 use super::joint::{FILLS, FIRST, Joint, SECOND, draw_joint};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::marks::{Lettering, Marker, Rect, Stroke};
 use super::palette::{BLACK, BLUE, GREEN};
 use super::ticks::padded_range;
@@ -107,12 +107,11 @@ pub fn corner(title: &str, data: &CornerData) -> Result<Figure> {
         })
         .collect();
     let words = Words::new(data, &sets);
-    let legend = Legend::new(words.entries(data), width - 20.0);
     let top = if title.trim().is_empty() { 0.0 } else { 22.0 } + CAPTION_LINE * (1 + sets.len()) as f64 + 8.0;
-    let height = top + side * n as f64 + GAP * (n - 1) as f64 + BOTTOM_MARGIN + legend.height() + 6.0;
+    let height = top + side * n as f64 + GAP * (n - 1) as f64 + BOTTOM_MARGIN;
     let axis_titles: Vec<String> =
         data.names.iter().zip(data.units).map(|(name, unit)| with_unit(name, unit)).collect();
-    render("corner", (width, height), |canvas| {
+    render_above_legend("corner", (width, height), words.entries(data), |canvas| {
         draw_title(canvas, title, width);
         let place = |index: usize, start: f64| start + index as f64 * (side + GAP);
         let frame = |row: usize, column: usize| Rect {
@@ -143,13 +142,11 @@ pub fn corner(title: &str, data: &CornerData) -> Result<Figure> {
             draw_summary(canvas, data, &sets, label, frame);
             let x = (label + 1 == n).then_some(axis_titles[label].as_str());
             let axes = Axes { frame, x: ranges[label], y: (0.0, 1.0) };
-            let no_marks = Marks { major: Vec::new(), minor: Vec::new() };
-            axes.draw_frame_with(canvas, Titles { x, y: None }, &side_marks(&axes, true), &no_marks);
+            axes.draw_frame_with(canvas, Titles { x, y: None }, &side_marks(&axes, true), &Marks::default());
             if sets.iter().all(|set| set.draws.is_empty()) {
                 draw_reason(canvas, frame, &words.none);
             }
         }
-        legend.draw(canvas, (width / 2.0, height - legend.height() - 3.0));
     })
 }
 
@@ -173,10 +170,6 @@ fn check(data: &CornerData) -> Result<()> {
         Some(other) => fail(format!("{n} names, but units, draws or marks of {other} labels")),
         None => Ok(()),
     }
-}
-
-fn with_unit(name: &str, unit: &str) -> String {
-    if unit.is_empty() { name.to_owned() } else { format!("{name} [{unit}]") }
 }
 
 /// Draws of one set that are finite.

@@ -2,10 +2,10 @@
 
 use super::Figure;
 use super::axes::{Axes, Titles};
-use super::canvas::{Canvas, render};
+use super::canvas::Canvas;
 use super::expected::{BAND_LEVEL, binomial_band};
 use super::grid::{PanelGrid, draw_heading, draw_reason};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::marks::{Marker, Rect, Stroke};
 use super::palette::{BAND, BLACK, kind};
 use super::traces::MOST_NAMED;
@@ -76,9 +76,7 @@ pub fn coverage(title: &str, data: &CoverageData) -> Result<Figure> {
     let mut entries = kind_entries(data.kinds, curves());
     entries.push(Entry::Symbol(Marker::Square, BAND, &band));
     entries.extend((!data.remark.is_empty()).then_some(Entry::Words(data.remark)));
-    let legend = Legend::new(entries, grid.width - 20.0);
-    let height = grid.height + legend.height() + 6.0;
-    render("coverage", (grid.width, height), |canvas| {
+    render_above_legend("coverage", (grid.width, grid.height), entries, |canvas| {
         grid.draw_title(canvas, title);
         for (i, panel) in data.panels.iter().enumerate() {
             let upper = grid.frame(i, grid.side);
@@ -86,7 +84,6 @@ pub fn coverage(title: &str, data: &CoverageData) -> Result<Figure> {
             let lower = Rect { top: upper.bottom() + PANEL_GAP, height: BELOW * grid.side, ..upper };
             draw_panel(canvas, data, panel, upper, lower);
         }
-        legend.draw(canvas, (grid.width / 2.0, height - legend.height() - 3.0));
     })
 }
 

@@ -1,17 +1,10 @@
 //! What figures say about draws of one label: quantiles, histograms, a range, and a value with its errors in few digits.
 
 use super::ticks::padded_range;
+pub(super) use crate::stats::robust::quantile_of_sorted as quantile;
 
 /// Quantiles that are printed and marked: lower end, middle and upper end of the central 68%.
 pub(super) const CENTRAL: [f64; 3] = [0.16, 0.5, 0.84];
-
-/// The value below which a fraction of ascending values lie, linear between neighbours; NaN without values.
-pub(super) fn quantile(sorted: &[f64], fraction: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
-    let position = fraction.clamp(0.0, 1.0) * last as f64;
-    let (below, above) = (sorted[position as usize], sorted[(position.ceil() as usize).min(last)]);
-    below + (above - below) * position.fract()
-}
 
 /// The finite values in ascending order.
 pub(super) fn ascending(values: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -68,18 +61,6 @@ pub(super) fn in_few_digits([low, middle, high]: [f64; 3]) -> [String; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::robust;
-
-    #[test]
-    fn quantiles_are_those_of_the_statistics() {
-        let values = [3.0, -1.0, 2.0, 7.5, f64::NAN, 4.0];
-        let sorted = ascending(values.into_iter());
-        for fraction in [0.0, 0.16, 0.5, 0.77, 1.0] {
-            assert!((quantile(&sorted, fraction) - robust::quantile_of_sorted(&sorted, fraction)).abs() < 1e-12);
-        }
-        assert!(quantile(&[], 0.5).is_nan());
-        assert_eq!(quantile(&[2.0], 0.84), 2.0);
-    }
 
     #[test]
     fn a_histogram_counts_every_value_once_and_has_unit_area() {

@@ -1,9 +1,9 @@
 //! Values with their intervals, one row per model, in one panel per quantity: who is better, and is it certain?
 
 use super::axes::{Axes, BOTTOM_MARGIN, Marks, Titles};
-use super::canvas::{Canvas, render};
+use super::canvas::Canvas;
 use super::grid::{draw_reason, draw_title};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::marks::{Anchor, Lettering, Level, Marker, Rect, Stroke};
 use super::palette::{BLACK, GREY, kind};
 use super::scale::Scale;
@@ -70,10 +70,9 @@ pub fn forest(figure: &ForestFigure, panels: &[ForestPanel]) -> Result<Figure> {
     let height = ROW_HEIGHT * figure.names.len() as f64 + 8.0;
     let cell_height = TOP_MARGIN + height + BOTTOM_MARGIN;
     let title_height = if figure.title.trim().is_empty() { 0.0 } else { 22.0 };
-    let legend = Legend::new(entries(figure), width - 20.0);
     let n_lines = panels.len().div_ceil(columns);
-    let page = title_height + cell_height * n_lines as f64 + legend.height() + 6.0;
-    render("forest", (width, page), |canvas| {
+    let page = title_height + cell_height * n_lines as f64;
+    render_above_legend("forest", (width, page), entries(figure), |canvas| {
         draw_title(canvas, figure.title, width);
         for (i, panel) in panels.iter().enumerate() {
             let left = names + (i % columns) as f64 * (side + GAP);
@@ -84,7 +83,6 @@ pub fn forest(figure: &ForestFigure, panels: &[ForestPanel]) -> Result<Figure> {
                 draw_names(canvas, figure, frame);
             }
         }
-        legend.draw(canvas, (width / 2.0, page - legend.height() - 3.0));
     })
 }
 
@@ -145,8 +143,7 @@ fn draw_panel(canvas: &mut Canvas, figure: &ForestFigure, panel: &ForestPanel, f
     }
     // Labels of panels side by side would run into each other.
     let x_marks = axes.x_labels_within(axes.x_marks(scale.marks(axes.x)), GAP / 2.0 - 1.5);
-    let no_marks = Marks { major: Vec::new(), minor: Vec::new() };
-    axes.draw_frame_with(canvas, Titles { x: Some(&panel.title), y: None }, &x_marks, &no_marks);
+    axes.draw_frame_with(canvas, Titles { x: Some(&panel.title), y: None }, &x_marks, &Marks::default());
 }
 
 fn entries<'a>(figure: &ForestFigure<'a>) -> Vec<Entry<'a>> {

@@ -2,11 +2,11 @@
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles, linear};
 use super::callout::{Callout, draw_callouts};
-use super::canvas::{Canvas, render};
+use super::canvas::Canvas;
 use super::colormap::{BAR_MARGIN, Colormap};
 use super::draws::{ascending, quantile};
 use super::grid::{draw_heading, draw_reason, draw_title};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::marks::{Marker, Rect, Stroke};
 use super::ticks::padded_range;
 use super::{Figure, PAGE_WIDTH};
@@ -101,10 +101,9 @@ pub fn kiel(title: &str, data: &KielData) -> Result<Figure> {
     let map = Colormap::of(stars().map(|star| star.color).chain(data.isochrones.iter().map(|curve| curve.color)));
     let ranges = ranges(data);
     let thinned = if every > 1 { format!("one star in {every} is drawn") } else { String::new() };
-    let legend = Legend::new(entries(data, &map, &thinned), width - 20.0);
     let top = if title.trim().is_empty() { 2.0 } else { 26.0 } + HEADING;
-    let height = top + panel_height + BOTTOM_MARGIN + legend.height() + 6.0;
-    render("Kiel diagram", (width, height), |canvas| {
+    let height = top + panel_height + BOTTOM_MARGIN;
+    render_above_legend("Kiel diagram", (width, height), entries(data, &map, &thinned), |canvas| {
         draw_title(canvas, title, width);
         for (index, panel) in data.panels.iter().enumerate() {
             let left = LEFT_MARGIN + index as f64 * (side + GAP);
@@ -117,7 +116,6 @@ pub fn kiel(title: &str, data: &KielData) -> Result<Figure> {
                 map.draw_bar(canvas, frame, data.color_title);
             }
         }
-        legend.draw(canvas, (width / 2.0, height - legend.height() - 3.0));
     })
 }
 

@@ -1,8 +1,10 @@
 //! A legend along the foot of a figure: samples of its marks with their meanings, centred, in as many lines as they need.
 
-use super::canvas::Canvas;
+use super::Figure;
+use super::canvas::{Canvas, render};
 use super::marks::{Lettering, Level, Marker, Stroke};
 use super::palette::Color;
+use crate::error::Result;
 
 const LETTERS: Lettering = Lettering::new(8.5);
 const LINE_HEIGHT: f64 = 14.0;
@@ -112,6 +114,24 @@ impl<'t> Legend<'t> {
             }
         }
     }
+}
+
+/// A figure of this width, drawn by a routine in this height, with a legend along its foot.
+///
+/// # Errors
+/// As [`render`].
+pub(super) fn render_above_legend(
+    name: &str,
+    (width, height): (f64, f64),
+    entries: Vec<Entry>,
+    draw: impl FnOnce(&mut Canvas),
+) -> Result<Figure> {
+    let legend = Legend::new(entries, width - 20.0);
+    let page = height + legend.height() + 6.0;
+    render(name, (width, page), |canvas| {
+        draw(canvas);
+        legend.draw(canvas, (width / 2.0, page - legend.height() - 3.0));
+    })
 }
 
 #[cfg(test)]

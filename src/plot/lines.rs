@@ -2,9 +2,9 @@
 
 use super::Figure;
 use super::axes::{Axes, Marks, SMALLEST_LETTERS, TICK_SIZE, Titles};
-use super::canvas::{Canvas, render};
+use super::canvas::Canvas;
 use super::grid::{PanelGrid, draw_reason};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::marks::{Lettering, Marker, Rect, Stroke};
 use super::palette::{BLACK, BLUE, Color, GREY, kind};
 use super::scale::Scale;
@@ -101,14 +101,11 @@ fn draw(figure: &LineFigure, panels: &[LinePanel], y_scale: impl Fn(&LinePanel) 
     }
     let grid = PanelGrid::new(figure.title, panels.len(), TOP_MARGIN, |side| ASPECT * side);
     let is_aside = panels.iter().any(|panel| panel.curves.len() > 1);
-    let legend = Legend::new(entries(figure, is_aside), grid.width - 20.0);
-    let height = grid.height + legend.height() + 6.0;
-    render("lines", (grid.width, height), |canvas| {
+    render_above_legend("lines", (grid.width, grid.height), entries(figure, is_aside), |canvas| {
         grid.draw_title(canvas, figure.title);
         for (i, panel) in panels.iter().enumerate() {
             draw_panel(canvas, figure, (panel, y_scale(panel)), grid.frame(i, ASPECT * grid.side));
         }
-        legend.draw(canvas, (grid.width / 2.0, height - legend.height() - 3.0));
     })
 }
 

@@ -2,12 +2,12 @@
 
 use super::Figure;
 use super::axes::{Axes, Titles};
-use super::canvas::{Canvas, render};
+use super::canvas::Canvas;
 use super::coverage::{HEADING, band_words, kind_entries, style};
 use super::draws::steps;
 use super::expected::binomial_band;
 use super::grid::{PanelGrid, draw_heading, draw_reason};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::marks::{Marker, Rect, Stroke};
 use super::palette::{BAND, BLACK, GREY};
 use crate::error::{Error, Result};
@@ -39,19 +39,8 @@ pub struct PitHistogram {
     pub kind: usize,
     /// Of calibrated errors (solid), or of formal ones (dashed).
     pub is_calibrated: bool,
-    /// Stars in each of the equal bins of 0..=1, see [`counts`].
+    /// Stars in each of the equal bins of 0..=1.
     pub counts: Vec<usize>,
-}
-
-/// How many values lie in each of the equal bins of 0..=1; values outside, or none, are not counted.
-pub fn counts(values: &[f64], n_bins: usize) -> Vec<usize> {
-    let mut counts = vec![0; n_bins];
-    for value in values.iter().filter(|value| (0.0..=1.0).contains(*value)) {
-        if let Some(last) = n_bins.checked_sub(1) {
-            counts[((value * n_bins as f64) as usize).min(last)] += 1;
-        }
-    }
-    counts
 }
 
 /// Higher bins than this many times the expected are triangles on the edge.
@@ -84,14 +73,11 @@ pub fn pit_histograms(title: &str, data: &PitData) -> Result<Figure> {
         entries.push(Entry::Symbol(Marker::Up, GREY, "beyond the range"));
     }
     entries.extend((!data.remark.is_empty()).then_some(Entry::Words(data.remark)));
-    let legend = Legend::new(entries, grid.width - 20.0);
-    let height = grid.height + legend.height() + 6.0;
-    render("PIT histograms", (grid.width, height), |canvas| {
+    render_above_legend("PIT histograms", (grid.width, grid.height), entries, |canvas| {
         grid.draw_title(canvas, title);
         for (i, panel) in data.panels.iter().enumerate() {
             draw_panel(canvas, data, panel, grid.frame(i, ASPECT * grid.side));
         }
-        legend.draw(canvas, (grid.width / 2.0, height - legend.height() - 3.0));
     })
 }
 
@@ -149,13 +135,6 @@ fn draw_panel(canvas: &mut Canvas, data: &PitData, panel: &PitPanel, frame: Rect
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_are_counted_in_their_bins() {
-        let values = [0.0, 0.099, 0.1, 0.55, 1.0, -0.1, 1.1, f64::NAN];
-        assert_eq!(counts(&values, 10), [2, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
-        assert_eq!(counts(&values, 0), [0; 0]);
-    }
 
     fn histogram(kind: usize, is_calibrated: bool, counts: &[usize]) -> PitHistogram {
         PitHistogram { kind, is_calibrated, counts: counts.to_vec() }

@@ -4,10 +4,10 @@
 
 use super::Figure;
 use super::axes::{Axes, Marks, Titles, linear};
-use super::canvas::{Canvas, render};
+use super::canvas::Canvas;
 use super::expected::{BAND_LEVEL, hypergeometric_band};
 use super::grid::{PanelGrid, draw_heading, draw_reason};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::marks::{Marker, Rect, Stroke};
 use super::palette::{BAND, BLACK, Color, GREY, WHITE, kind};
 use super::traces::{TraceData, chain_names, check, longest, r_hat};
@@ -62,16 +62,13 @@ pub fn rank_plots(title: &str, data: &TraceData) -> Result<Figure> {
         Entry::Line(EXPECTED, "expected of mixed chains"),
         Entry::Words("bars: draws of a chain per bin of ranks among all draws"),
     ];
-    let legend = Legend::new(entries, grid.width - 20.0);
-    let height = grid.height + legend.height() + 6.0;
-    render("rank plots", (grid.width, height), |canvas| {
+    render_above_legend("rank plots", (grid.width, grid.height), entries, |canvas| {
         grid.draw_title(canvas, title);
         for (label, ranks) in labels.iter().enumerate() {
             let frame = grid.frame(label, frame_height);
             draw_heading(canvas, frame, &data.names[label], &r_hat(data, label));
             ranks.draw(canvas, frame);
         }
-        legend.draw(canvas, (grid.width / 2.0, height - legend.height() - 3.0));
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::draws::{ascending, quantile};
 use super::ticks::padded_range;
+use crate::stats::robust::standard_deviation;
 
 /// Larger values than this are drawn at the edge like it.
 const LARGEST_VALUE: f64 = 1e100;
@@ -87,10 +88,8 @@ impl<'a> Sample<'a> {
 
 /// Standard deviation about the mean (n in the denominator); none for fewer than two values or for equal ones.
 fn deviation(values: &[f64]) -> Option<f64> {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
-    (values.len() > 1 && variance > 0.0).then(|| variance.sqrt())
+    let deviation = standard_deviation(values);
+    (values.len() > 1 && deviation > 0.0).then_some(deviation)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Spectra above each other in the order of a label, in its colours: what the label does to lines.
 
-use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, TICK_SIZE, Titles, linear};
-use super::canvas::{Canvas, render};
+use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, TICK_SIZE, Titles, linear, with_unit};
+use super::canvas::Canvas;
 use super::chips::{Section, draw_spectrum, sections};
 use super::colormap::{BAR_MARGIN, Colormap};
 use super::draws::{ascending, quantile};
 use super::grid::{draw_reason, draw_title};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::line_names::{self, MarkedLine, draw_names, named, room_for_names};
 use super::marks::{Lettering, Level, Rect, Stroke};
 use super::palette::{BLACK, Color};
@@ -74,24 +74,21 @@ pub fn sequence(title: &str, data: &SequenceData) -> Result<Figure> {
         1 => String::new(),
         _ => format!("each spectrum {} above the one before it", layout.step),
     });
-    let legend = Legend::new(entries(data, &step), PAGE_WIDTH - 20.0);
     let n = data.spectra.len() as f64;
     let panel_height = (STEP_HEIGHT * (n - 1.0) + 110.0).min(MOST_HEIGHT);
     let top = if title.trim().is_empty() { 4.0 } else { 26.0 } + room_for_names(data.lines, &[data.window]).max(14.0);
-    let height = top + panel_height + BOTTOM_MARGIN + legend.height() + 6.0;
-    render("sequence", (PAGE_WIDTH, height), |canvas| {
+    let height = top + panel_height + BOTTOM_MARGIN;
+    render_above_legend("sequence", (PAGE_WIDTH, height), entries(data, &step), |canvas| {
         draw_title(canvas, title, PAGE_WIDTH);
         let frame = Rect { left: LEFT_MARGIN, top, width: PAGE_WIDTH - LEFT_MARGIN - BAR_MARGIN, height: panel_height };
         match (&section, &layout) {
             (Some(section), Some(layout)) => draw_panel(canvas, data, section, (layout, &map), frame),
             _ => {
                 let axes = Axes { frame, x: (0.0, 1.0), y: (0.0, 1.0) };
-                let no_marks = Marks { major: Vec::new(), minor: Vec::new() };
                 draw_reason(canvas, frame, "no pixel with a value");
-                axes.draw_frame_with(canvas, Titles::default(), &no_marks, &no_marks);
+                axes.draw_frame_with(canvas, Titles::default(), &Marks::default(), &Marks::default());
             }
         }
-        legend.draw(canvas, (PAGE_WIDTH / 2.0, height - legend.height() - 3.0));
     })
 }
 
@@ -169,8 +166,7 @@ fn draw_panel(
         }
     }
     if is_written {
-        let title =
-            if data.unit.is_empty() { data.label.to_owned() } else { format!("{} [{}]", data.label, data.unit) };
+        let title = with_unit(data.label, data.unit);
         let highest = axes.place((0.0, 1.0 + layout.offset(data.spectra.len() - 1))).1;
         let at = (frame.right() + 7.0, highest.min(frame.top + 24.0) - 15.0);
         canvas.text(at, &title, Lettering::new(TICK_SIZE).fitted(&title, BAR_MARGIN - 9.0));

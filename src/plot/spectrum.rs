@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles};
-use super::canvas::{Canvas, render};
+use super::canvas::Canvas;
 use super::chips::{Cut, Section, draw_between, draw_spectrum, flux_range, mark_cut, runs, sections, span};
 use super::draws::{ascending, quantile};
 use super::grid::draw_reason;
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::line_names::{self, MarkedLine, draw_names, named, room_for_names};
 use super::marks::{Lettering, Marker, Rect, Stroke};
 use super::palette::{BAND, BLACK, BLUE, Color, GREEN, GREY, ORANGE, VERMILLION};
@@ -85,13 +85,13 @@ pub fn spectrum(data: &SpectrumData) -> Result<Figure> {
     let rows = sections(data.wavelength, data.chips, data.windows, is_known);
     let spans: Vec<(f64, f64)> = rows.iter().map(|row| row.span).collect();
     let ranges = ranges(data, &rows);
-    let legend = Legend::new(entries(data, &rows, &spans, ranges), PAGE_WIDTH - 20.0);
+    let entries = entries(data, &rows, &spans, ranges);
     let names = room_for_names(data.lines, &spans);
     let top = 8.0 + LINE_HEIGHT * data.title_lines.len() as f64 + 8.0;
     let differences = if data.differences.is_some() { GAP + DIFFERENCE_HEIGHT } else { 0.0 };
     let row_height = names + FLUX_HEIGHT + differences + BOTTOM_MARGIN;
-    let height = top + row_height * rows.len().max(1) as f64 + legend.height() + 6.0;
-    render(name, (PAGE_WIDTH, height), |canvas| {
+    let height = top + row_height * rows.len().max(1) as f64;
+    render_above_legend(name, (PAGE_WIDTH, height), entries, |canvas| {
         for (i, line) in data.title_lines.iter().enumerate() {
             let letters = Lettering::new(if i == 0 { 12.0 } else { 9.0 }).centred();
             let at = (PAGE_WIDTH / 2.0, 8.0 + LINE_HEIGHT * (i as f64 + 0.8));
@@ -106,11 +106,9 @@ pub fn spectrum(data: &SpectrumData) -> Result<Figure> {
         if rows.is_empty() {
             let frame = Rect { left: LEFT_MARGIN, top, width, height: row_height - BOTTOM_MARGIN };
             let axes = Axes { frame, x: (0.0, 1.0), y: (0.0, 1.0) };
-            let no_marks = Marks { major: Vec::new(), minor: Vec::new() };
             draw_reason(canvas, frame, "no usable pixel");
-            axes.draw_frame_with(canvas, Titles::default(), &no_marks, &no_marks);
+            axes.draw_frame_with(canvas, Titles::default(), &Marks::default(), &Marks::default());
         }
-        legend.draw(canvas, (PAGE_WIDTH / 2.0, height - legend.height() - 3.0));
     })
 }
 

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, TITLE_SIZE, Titles, linear};
-use super::canvas::{Canvas, render};
+use super::canvas::Canvas;
 use super::chips::{Cut, Section, draw_spectrum, mark_cut, sections};
 use super::draws::{ascending, quantile};
 use super::grid::{draw_reason, draw_title};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::line_names::{self, MarkedLine, draw_names, named, room_for_names};
 use super::marks::{Lettering, Rect, Stroke};
 use super::palette::{BLACK, BLUE, Color, GREEN, SLATE, WHITE};
@@ -104,7 +104,6 @@ pub fn spectrum_rows(title: &str, data: &SpectrumRows) -> Result<Figure> {
     entries.extend(cuts.fold(Cut::default(), Cut::or).entries(mark));
     entries.extend(line_names::entries(data.lines, &spans, (&preferred, data.highlighted_meaning)));
     entries.extend([left_out.as_str(), data.remark].into_iter().filter(|words| !words.is_empty()).map(Entry::Words));
-    let legend = Legend::new(entries, PAGE_WIDTH - 20.0);
     let panel_height = if rows.len() > 6 { 50.0 } else { 66.0 };
     let height_of = |row: &SpectrumRow| if row.reference.is_some() { 2.0 * panel_height } else { panel_height };
     let top = if title.trim().is_empty() { 4.0 } else { 24.0 } + room_for_names(data.lines, &spans).max(4.0);
@@ -117,11 +116,10 @@ pub fn spectrum_rows(title: &str, data: &SpectrumRows) -> Result<Figure> {
         })
         .collect();
     let foot = tops.last().unwrap_or(&top) + rows.last().map_or(0.0, height_of);
-    let height = foot + BOTTOM_MARGIN + legend.height() + 6.0;
     let n_columns = columns.len().max(1) as f64;
     let first_left = LEFT_MARGIN + if data.has_units() { UNIT_ROOM } else { 0.0 };
     let width = (PAGE_WIDTH - first_left - RIGHT_MARGIN - GAP * (n_columns - 1.0)) / n_columns;
-    render("rows of spectra", (PAGE_WIDTH, height), |canvas| {
+    render_above_legend("rows of spectra", (PAGE_WIDTH, foot + BOTTOM_MARGIN), entries, |canvas| {
         draw_title(canvas, title, PAGE_WIDTH);
         for (index, column) in columns.iter().enumerate() {
             let left = first_left + index as f64 * (width + GAP);
@@ -137,7 +135,6 @@ pub fn spectrum_rows(title: &str, data: &SpectrumRows) -> Result<Figure> {
             let frame = Rect { left: first_left, top, width, height: foot - top };
             draw_reason(canvas, frame, "no pixel with a value");
         }
-        legend.draw(canvas, (PAGE_WIDTH / 2.0, height - legend.height() - 3.0));
     })
 }
 

@@ -1,10 +1,10 @@
 //! The course of every chain of a sampler, label by label, with its marginal histogram beside it.
 
-use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles, linear};
-use super::canvas::{Canvas, render};
+use super::axes::{Axes, BOTTOM_MARGIN, LEFT_MARGIN, Marks, Titles, linear, with_unit};
+use super::canvas::Canvas;
 use super::draws::{ascending, histogram, n_bins, steps};
 use super::grid::{draw_heading, draw_reason, draw_title};
-use super::legend::{Entry, Legend};
+use super::legend::{Entry, render_above_legend};
 use super::marks::{Marker, Rect, Stroke};
 use super::palette::{BLACK, Color, WHITE, kind};
 use super::ticks::padded_range;
@@ -61,11 +61,10 @@ pub fn traces(title: &str, data: &TraceData) -> Result<Figure> {
         entries.push(Entry::Symbol(Marker::Up, BLACK, &divergent));
     }
     entries.push(Entry::Words(&thinned));
-    let legend = Legend::new(entries, PAGE_WIDTH - 20.0);
     let top = if title.trim().is_empty() { 4.0 } else { 24.0 };
     let rows = (HEADING + ROW_HEIGHT) * data.names.len() as f64;
-    let height = top + rows + BOTTOM_MARGIN + legend.height() + 6.0;
-    render("traces", (PAGE_WIDTH, height), |canvas| {
+    let height = top + rows + BOTTOM_MARGIN;
+    render_above_legend("traces", (PAGE_WIDTH, height), entries, |canvas| {
         draw_title(canvas, title, PAGE_WIDTH);
         for label in 0..data.names.len() {
             let width = PAGE_WIDTH - LEFT_MARGIN - RIGHT_MARGIN - GAP - HISTOGRAM_WIDTH;
@@ -76,7 +75,6 @@ pub fn traces(title: &str, data: &TraceData) -> Result<Figure> {
             draw_heading(canvas, whole, &data.names[label], &diagnostics(data, label));
             draw_row(canvas, data, label, every, [course, beside]);
         }
-        legend.draw(canvas, (PAGE_WIDTH / 2.0, height - legend.height() - 3.0));
     })
 }
 
@@ -162,15 +160,10 @@ fn draw_row(canvas: &mut Canvas, data: &TraceData, label: usize, every: usize, [
         density.line(canvas, &outline, Stroke::solid(color(chain, n_chains), 0.9));
     }
     let is_last = label + 1 == data.names.len();
-    let title = if data.units[label].is_empty() {
-        &data.names[label]
-    } else {
-        &format!("{} [{}]", data.names[label], data.units[label])
-    };
-    axes.draw_frame(canvas, Titles { x: is_last.then_some("draw"), y: Some(title) });
-    let no_marks = Marks { major: Vec::new(), minor: Vec::new() };
+    let title = with_unit(&data.names[label], data.units[label]);
+    axes.draw_frame(canvas, Titles { x: is_last.then_some("draw"), y: Some(&title) });
     let titles = Titles { x: is_last.then_some("density"), y: None };
-    density.draw_frame_with(canvas, titles, &no_marks, &density.y_marks(linear(y)));
+    density.draw_frame_with(canvas, titles, &Marks::default(), &density.y_marks(linear(y)));
 }
 
 #[cfg(test)]

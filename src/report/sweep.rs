@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{in_unit, label_title};
+use super::{in_unit, title_with_unit};
 use crate::experiment::sweep::outcome::{Reference, Row, SweepOutcome};
 use crate::experiment::sweep::value_text;
 use crate::spectra::labels::unit;
@@ -32,7 +32,7 @@ pub(super) fn lines(outcome: &SweepOutcome, reference: Reference) -> Vec<Vec<Str
     let mut head = vec!["point".to_string()];
     head.extend(short_names(&outcome.keys));
     head.extend(["model", "train", "test"].map(String::from));
-    head.extend(labels.iter().map(|label| format!("{} [{}]", label_title(label), unit(label)).replace(" []", "")));
+    head.extend(labels.iter().map(|label| title_with_unit(label)));
     head.extend(["train s", "fit s"].map(String::from));
     let robust = |row: &Row, label: &str| row.label(label, reference, "robust_scatter");
     let best: Vec<f64> =
