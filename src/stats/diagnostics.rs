@@ -43,11 +43,6 @@ impl Diagnostics {
     }
 }
 
-/// Effective sample size of the mean of chains of equal length, one after the other in `draws`; NaN where there is none.
-pub fn ess_of_mean(draws: &[f64], n_chains: usize) -> f64 {
-    split(draws, n_chains).map_or(f64::NAN, |split| split.ess())
-}
-
 /// Chains of equal length, each cut into its halves.
 struct Chains {
     values: Vec<f64>,
@@ -186,7 +181,7 @@ mod tests {
             let expected = (n_chains * length) as f64 * (1.0 - rho) / (1.0 + rho);
             let found = Diagnostics::of(&draws, n_chains);
             // Autocorrelations of 80000 draws are known to 0.004, and some twenty of them are summed up.
-            for (name, ess) in [("bulk", found.ess_bulk), ("mean", ess_of_mean(&draws, n_chains))] {
+            for (name, ess) in [("bulk", found.ess_bulk), ("mean", split(&draws, n_chains).unwrap().ess())] {
                 assert!((ess / expected - 1.0).abs() < 0.1, "{name}, rho {rho}: {ess} not {expected}");
             }
             assert!((1.0 - 1e-3..1.003).contains(&found.r_hat), "rho {rho}: {}", found.r_hat);

@@ -6,12 +6,13 @@ use std::path::Path;
 use ndarray::{Array2, Axis, concatenate};
 use serde::{Deserialize, Serialize};
 
-use super::model_file;
+use super::model_file::{self, matrix, rows};
 use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
+use crate::models::network::input::Masked;
 use crate::models::vectorizer::{Entry, Vectorizer};
 use crate::spectra::continuum::{ContinuumSettings, MOST_ORDER};
 use crate::spectra::grid::WavelengthGrid;
@@ -115,10 +116,6 @@ fn is_nil(n: &usize) -> bool {
     *n == 0
 }
 
-fn rows(array: &Array2<f64>) -> Vec<Vec<f64>> {
-    array.rows().into_iter().map(|row| row.to_vec()).collect()
-}
-
 impl TrainedCannon {
     /// Inputs of its polynomial for the training stars, [n_stars, n_labels + n_latent_labels]: labels in their own units.
     pub fn training_inputs(&self) -> Array2<f64> {
@@ -213,14 +210,30 @@ impl TrainedCannon {
         // Made anew: the file may hold the other precision, and a cast parameter would be no leaf of an autodiff graph.
         let cannon = Cannon::from_coefficients(cannon.vectorizer().clone(), &theta, &s2, compute)
             .with_nuisance_spectra(&spectra, compute);
-        let array = |rows: &[Vec<f64>], n_columns: usize| {
-            let flat: Vec<f64> = rows.iter().flatten().copied().collect();
-            Array2::from_shape_vec((file.training_labels.len(), n_columns), flat).map_err(|err| failed(err.to_string()))
-        };
-        let training_labels = array(&file.training_labels, n_labels)?;
-        let latent_labels = array(&file.latent_labels, file.n_latent_labels)?;
+        let n_stars = file.training_labels.len();
+        let training_labels = matrix(folder, &file.training_labels, (n_stars, n_labels))?;
+        let latent_labels = matrix(folder, &file.latent_labels, (n_stars, file.n_latent_labels))?;
         Ok(Self { cannon, scaler: file.scaler, preparation: file.preparation, training_labels, latent_labels })
     }
+}
+
+/// Folder, below that of a model that reads spectra, of the Cannon that fills their masked pixels.
+const FILL_FOLDER: &str = "fill";
+
+/// Writes that Cannon, where there is one.
+///
+/// # Errors
+/// Those of [`TrainedCannon::save`].
+pub(super) fn save_fill(fill: Option<&TrainedCannon>, folder: &Path) -> Result<()> {
+    fill.map_or(Ok(()), |cannon| cannon.save(&folder.join(FILL_FOLDER)))
+}
+
+/// Reads it, where there must be one.
+///
+/// # Errors
+/// Those of [`TrainedCannon::load`].
+pub(super) fn load_fill(masked: Masked, folder: &Path, compute: &Compute) -> Result<Option<TrainedCannon>> {
+    (masked == Masked::Cannon).then(|| TrainedCannon::load(&folder.join(FILL_FOLDER), compute)).transpose()
 }
 
 #[cfg(test)]

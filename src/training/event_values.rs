@@ -124,6 +124,8 @@ mod tests {
         let image = value.get_image();
         assert_eq!((image.get_width(), image.get_height(), image.get_colorspace()), (60, 40, 3));
         assert!(image.get_encoded_image_string() == png);
+        let refusal = super::image("one_to_one", b"no picture".to_vec()).unwrap_err().to_string();
+        assert!(refusal.contains("one_to_one") && refusal.contains("not a PNG"), "{refusal}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ndarray::Array2;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,19 @@ pub(super) fn parse<D: DeserializeOwned>(origin: &Path, text: &str, expected: &s
     }
     let file: ModelFile<D> = serde_json::from_str(text).map_err(|err| unreadable(origin, &err))?;
     Ok(file.own)
+}
+
+/// The rows of a matrix, as a file has them.
+pub(super) fn rows(matrix: &Array2<f64>) -> Vec<Vec<f64>> {
+    matrix.rows().into_iter().map(|row| row.to_vec()).collect()
+}
+
+/// A matrix of such rows; messages name `origin`.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if they are not of this shape.
+pub(super) fn matrix(origin: &Path, rows: &[Vec<f64>], shape: (usize, usize)) -> Result<Array2<f64>> {
+    Array2::from_shape_vec(shape, rows.concat()).map_err(|err| failed(origin, err.to_string()))
 }
 
 /// What tells whether the rest can be read.

@@ -8,23 +8,20 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Preparation, TrainedCannon};
-use super::model_file;
+use super::checkpoint::{Preparation, TrainedCannon, load_fill, save_fill};
+use super::model_file::{self, matrix, rows};
 use super::network_config::NetworkConfig;
 use super::weights::{self, MODEL_FILE};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::network::Network;
-use crate::models::network::input::{Masked, SpectrumInput};
+use crate::models::network::input::SpectrumInput;
 use crate::models::network::layers::output_of;
 use crate::spectra::labels::LabelScaler;
 
 /// The kind `model.json` names.
 pub const KIND: &str = "network";
-
-/// Folder, below the model's, of the Cannon that fills masked pixels.
-const FILL_FOLDER: &str = "fill";
 
 /// An ensemble of trained networks with its labels' scaling and the preparation of its spectra.
 #[derive(Debug, Clone)]
@@ -80,12 +77,9 @@ impl TrainedNetwork {
     /// [`Error::Io`] or [`Error::Checkpoint`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::create_folder(folder)?;
-        if let Some(cannon) = &self.fill {
-            cannon.save(&folder.join(FILL_FOLDER))?;
-        }
+        save_fill(self.fill.as_ref(), folder)?;
         let ensemble = Ensemble { members: self.members.clone() };
         weights::write(folder, &ensemble, |store| store)?;
-        let rows = |matrix: &Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
         let finite = |row: Vec<f64>| row.into_iter().map(|value| value.is_finite().then_some(value)).collect();
         let description = ModelFile {
             config: self.config.clone(),
@@ -129,20 +123,14 @@ impl TrainedNetwork {
             .map_err(|problem| failed(format!("{MODEL_FILE}: {problem}")))?;
         let template = Ensemble { members: vec![template; file.config.members] };
         let ensemble = weights::load(folder, template, compute)?;
-        let fill = match file.config.input.masked {
-            Masked::Cannon => Some(TrainedCannon::load(&folder.join(FILL_FOLDER), compute)?),
-            Masked::Mean => None,
-        };
-        let flat: Vec<f64> = file.training_labels.iter().flatten().copied().collect();
-        let training_labels = Array2::from_shape_vec((file.training_labels.len(), n_labels), flat)
-            .map_err(|err| failed(err.to_string()))?;
+        let fill = load_fill(file.config.input.masked, folder, compute)?;
         Ok(Self {
             members: ensemble.members,
-            error_covariance: Array2::from_shape_fn((n_labels, n_labels), |(k, l)| error_covariance[k][l]),
+            error_covariance: matrix(folder, &error_covariance, (n_labels, n_labels))?,
+            training_labels: matrix(folder, &file.training_labels, (file.training_labels.len(), n_labels))?,
             config: file.config,
             scaler: file.scaler,
             preparation: file.preparation,
-            training_labels,
             fill,
         })
     }

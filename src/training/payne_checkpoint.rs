@@ -141,9 +141,7 @@ impl TrainedPayne {
         if theta.iter().any(|weight| !weight.is_finite()) || s2.iter().any(|s2| !s2.is_finite() || *s2 < 0.0) {
             return Err(failed(format!("{WEIGHTS_FILE} holds numbers that are no model; it is damaged")));
         }
-        let flat: Vec<f64> = file.training_inputs.iter().flatten().copied().collect();
-        let scaled = Array2::from_shape_vec((file.training_inputs.len(), n_inputs), flat)
-            .map_err(|err| failed(err.to_string()))?;
+        let scaled = model_file::matrix(origin, &file.training_inputs, (file.training_inputs.len(), n_inputs))?;
         Ok(Self {
             payne,
             training_inputs: file.scaler.unscale(scaled.view()),

@@ -6,21 +6,17 @@ use burn::module::Param;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Preparation, TrainedCannon};
-use super::model_file;
+use super::checkpoint::{Preparation, TrainedCannon, load_fill, save_fill};
+use super::model_file::{self, matrix, rows};
 use super::weights::{self, MODEL_FILE};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::models::network::input::Masked;
 use crate::models::ridge::{Kernel, Ridge, RidgeConfig};
 use crate::spectra::labels::LabelScaler;
 
 /// The kind `model.json` names.
 pub const KIND: &str = "ridge";
-
-/// Folder, below the model's, of the Cannon that fills masked pixels.
-const FILL_FOLDER: &str = "fill";
 
 /// A trained regression with its labels' scaling and the preparation of its spectra.
 #[derive(Debug, Clone)]
@@ -69,11 +65,8 @@ impl TrainedRidge {
     /// [`Error::Io`] or [`Error::Checkpoint`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::create_folder(folder)?;
-        if let Some(cannon) = &self.fill {
-            cannon.save(&folder.join(FILL_FOLDER))?;
-        }
+        save_fill(self.fill.as_ref(), folder)?;
         weights::write(folder, &self.ridge, |store| store)?;
-        let rows = |matrix: &Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
         let description = ModelFile {
             config: self.config.clone(),
             scaler: self.scaler.clone(),
@@ -131,17 +124,11 @@ impl TrainedRidge {
             hidden: zeros(file.n_hidden, n_pixels),
         };
         let ridge = weights::load(folder, template, compute)?;
-        let fill = match file.config.masked {
-            Masked::Cannon => Some(TrainedCannon::load(&folder.join(FILL_FOLDER), compute)?),
-            Masked::Mean => None,
-        };
-        let matrix = |rows: &[Vec<f64>]| {
-            Array2::from_shape_vec((rows.len(), n_labels), rows.concat()).map_err(|err| failed(err.to_string()))
-        };
+        let fill = load_fill(file.config.masked, folder, compute)?;
         Ok(Self {
             ridge,
-            training_labels: matrix(&file.training_labels)?,
-            error_covariance: matrix(&file.error_covariance)?,
+            training_labels: matrix(folder, &file.training_labels, (file.training_labels.len(), n_labels))?,
+            error_covariance: matrix(folder, &file.error_covariance, (n_labels, n_labels))?,
             usual_variance: file.usual_variance,
             config: file.config,
             scaler: file.scaler,

@@ -28,9 +28,6 @@ impl Default for TensorBoardSettings {
     }
 }
 
-/// Draws the validation stars of an epoch.
-pub type Picture = dyn Fn(usize, &Validation) -> Result<Figure> + Send;
-
 /// Writes what it is told into a folder that `tensorboard --logdir` shows as one run.
 ///
 /// After every epoch it writes, where they are finite, the scalars
@@ -46,7 +43,6 @@ pub struct TensorBoard {
     details_every: usize,
     has_started: bool,
     texts: Vec<Summary_Value>,
-    picture: Box<Picture>,
 }
 
 impl TensorBoard {
@@ -61,14 +57,7 @@ impl TensorBoard {
             details_every: settings.details_every,
             has_started: false,
             texts: Vec::new(),
-            picture: Box::new(draw_validation),
         })
-    }
-
-    /// The same with another picture than [`draw_validation`].
-    #[must_use]
-    pub fn with_picture(self, picture: impl Fn(usize, &Validation) -> Result<Figure> + Send + 'static) -> Self {
-        Self { picture: Box::new(picture), ..self }
     }
 
     /// Words in Markdown, such as the settings of the descent, that are written with the next epoch.
@@ -81,7 +70,7 @@ impl TensorBoard {
         let histograms = weights.iter().filter_map(|(name, values)| histogram(&format!("weights/{name}"), values));
         let mut values: Vec<Summary_Value> = histograms.collect();
         if let Some(validation) = report.validation.filter(|validation| !validation.labels.is_empty()) {
-            values.push(image("one_to_one", (self.picture)(report.epoch, validation)?.png)?);
+            values.push(image("one_to_one", draw_validation(report.epoch, validation)?.png)?);
         }
         Ok(values)
     }
@@ -242,14 +231,5 @@ mod tests {
         }
         let histograms = values_of(folder.path(), "weights/dense.weight");
         assert_eq!(histograms.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [2, 3, 4, 8, 9]);
-    }
-
-    #[test]
-    fn another_picture_may_be_handed_in_and_what_it_fails_with_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let board = TensorBoard::open(folder.path(), &TensorBoardSettings::default()).unwrap();
-        let mut board = board.with_picture(|_, _| Ok(Figure { svg: String::new(), png: b"no picture".to_vec() }));
-        let message = board.epoch(&report(1, Some(&validation(1)))).unwrap_err().to_string();
-        assert!(message.contains("one_to_one") && message.contains("not a PNG"), "{message}");
     }
 }
