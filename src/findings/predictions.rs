@@ -6,11 +6,13 @@ use ndarray::{Array1, Array2, Array3, Axis, Zip, s};
 
 use crate::data::fits::Column;
 use crate::data::table::Table;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::labelling::digits::{Digits, cell};
 use crate::models::LabelEstimates;
 use crate::spectra::labels::{pairs, unit};
-use crate::spectra::star_table::{name_flags, write_both};
+use crate::spectra::star_table::{
+    estimated_labels, flags_if_any, label_columns, name_flags, numbers_if_any, write_both,
+};
 use crate::stars::truth::{Truth, of_table};
 
 /// Estimated labels beside the catalogue's, one row per star.
@@ -82,38 +84,20 @@ impl Predictions {
     /// version that wrote no more.
     ///
     /// # Errors
-    /// Those of reading a table; [`Error::MissingColumn`]; [`Error::Format`] without a single estimated label.
+    /// Those of reading a table; [`MissingColumn`](crate::error::Error::MissingColumn); [`Format`](crate::error::Error::Format) without a single estimated label.
     pub fn read(path: &Path) -> Result<Self> {
         let mut table = Table::open(path)?;
         let rows = 0..table.n_rows();
         let remedy = "is this a file that `maury run` wrote?";
-        let label_names: Vec<String> =
-            table.names().iter().filter_map(|name| name.strip_suffix("_estimate")).map(String::from).collect();
-        if label_names.is_empty() {
-            return Err(Error::format(path, format!("no column <label>_estimate; {remedy}")));
-        }
+        let label_names = estimated_labels(&table, remedy)?;
         let ids = table.texts("id", rows.clone(), remedy)?;
-        let mut matrix = |ending: &str, is_needed: bool| -> Result<Array2<f64>> {
-            let mut values = Array2::from_elem((rows.len(), label_names.len()), f64::NAN);
-            for (mut column, label) in values.columns_mut().into_iter().zip(&label_names) {
-                let name = format!("{label}_{ending}");
-                if is_needed || table.has(&name) {
-                    column.assign(&Array1::from(table.numbers(&name, rows.clone(), remedy)?));
-                }
-            }
-            Ok(values)
-        };
-        let (catalogue, labels) = (matrix("catalogue", true)?, matrix("estimate", true)?);
-        let (errors, truth) = (matrix("error", false)?, matrix("truth", false)?);
-        let calibrated_errors = matrix("error_calibrated", false)?;
-        let against_catalogue = matrix("error_against_catalogue", false)?;
+        let catalogue = label_columns(&mut table, &label_names, "catalogue", Some(remedy))?;
+        let mut matrix = |ending| label_columns(&mut table, &label_names, ending, None);
+        let (labels, errors, truth) = (matrix("estimate")?, matrix("error")?, matrix("truth")?);
+        let (calibrated_errors, against_catalogue) = (matrix("error_calibrated")?, matrix("error_against_catalogue")?);
         let has_truth = table.names().iter().any(|name| name.ends_with("_truth"));
-        let mut optional = |name: &str| match table.has(name) {
-            true => table.numbers(name, rows.clone(), remedy),
-            false => Ok(vec![f64::NAN; rows.len()]),
-        };
-        let (snr, chi2) = (optional("snr")?, optional("chi2_reduced")?);
-        let flags = if table.has("flags") { table.flags("flags", rows.clone())? } else { vec![0; rows.len()] };
+        let (snr, chi2) = (numbers_if_any(&mut table, "snr")?, numbers_if_any(&mut table, "chi2_reduced")?);
+        let flags = flags_if_any(&mut table)?;
         let pathology = match table.has("pathology") {
             true => Some(table.texts("pathology", rows.clone(), remedy)?.into_iter().map(of_table).collect()),
             false => None,

@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
 use super::solve::invert;
-use crate::device::to_f64;
+use crate::device::{Compute, to_f64};
 
 /// chi^2 of several stars as a function of their scaled labels.
 pub trait ChiSquare {
@@ -126,14 +126,28 @@ impl Minimum {
         self.n_minima[star] = from.n_minima[row];
     }
 
-    /// Takes note of where some stars ended.
-    pub(super) fn record(&mut self, stars: &[usize], converged: &[bool], labels: Tensor<2>, here: Evaluation) {
+    /// Takes note of where those of the active stars end that are done, or all of them in the last step. They are active no longer;
+    /// rows of the others, none where no star ends.
+    pub(super) fn settle(
+        &mut self,
+        active: &mut Vec<usize>,
+        (done, is_last): (&[bool], bool),
+        (labels, here): (&Tensor<2>, &Evaluation),
+        compute: &Compute,
+    ) -> Option<Vec<usize>> {
+        let (finished, remaining): (Vec<usize>, Vec<usize>) = (0..active.len()).partition(|row| done[*row] || is_last);
+        if finished.is_empty() {
+            return None;
+        }
         let n_labels = labels.dims()[1];
+        let index = compute.indices(&finished);
+        let (labels, here) = (labels.clone().select(0, index.clone()), here.select(index));
         let (labels, chi2) = (to_f64(labels), to_f64(here.chi2));
         let covariance = to_f64(invert(here.curvature));
-        for (row, &star) in stars.iter().enumerate() {
+        for (row, &of_active) in finished.iter().enumerate() {
+            let star = active[of_active];
             self.chi2[star] = chi2[row];
-            self.converged[star] = converged[row] && chi2[row].is_finite();
+            self.converged[star] = done[of_active] && chi2[row].is_finite();
             for k in 0..n_labels {
                 self.scaled_labels[[star, k]] = labels[row * n_labels + k];
                 for l in 0..n_labels {
@@ -141,5 +155,7 @@ impl Minimum {
                 }
             }
         }
+        *active = remaining.iter().map(|row| active[*row]).collect();
+        Some(remaining)
     }
 }

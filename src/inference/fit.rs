@@ -102,19 +102,12 @@ fn descend<C: ChiSquare>(problem: &C, start: ArrayView2<f64>, settings: &FitSett
         // A short step is the end even where rounding hides its gain.
         let done = to_bool(length.lower_scalar(settings.tolerance));
         let last = step_number + 1 == settings.max_steps;
-        let (finished, remaining): (Vec<usize>, Vec<usize>) = (0..active.len()).partition(|row| done[*row] || last);
-        if finished.is_empty() {
-            continue;
-        }
-        let index = compute.indices(&finished);
-        let converged: Vec<bool> = finished.iter().map(|row| done[*row]).collect();
-        let stars: Vec<usize> = finished.iter().map(|row| active[*row]).collect();
-        minimum.record(&stars, &converged, labels.clone().select(0, index.clone()), here.select(index));
+        let settled = minimum.settle(&mut active, (&done, last), (&labels, &here), compute);
+        let Some(remaining) = settled else { continue };
         if remaining.is_empty() {
             break;
         }
         let index = compute.indices(&remaining);
-        active = remaining.iter().map(|row| active[*row]).collect();
         problem = problem.select(index.clone());
         labels = labels.select(0, index.clone());
         damping = damping.select(0, index.clone());

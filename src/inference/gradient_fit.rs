@@ -131,19 +131,12 @@ pub(super) fn descend<C: ChiSquare>(
         let left = solve(here.curvature.clone(), here.half_gradient.clone());
         let length = (left * here.half_gradient.clone()).sum_dim(1).reshape([active.len(), 1]).clamp_min(0.0).sqrt();
         let done = to_bool(length.lower_scalar(tolerance));
-        let (finished, remaining): (Vec<usize>, Vec<usize>) = (0..active.len()).partition(|row| done[*row] || last);
-        if finished.is_empty() {
-            continue;
-        }
-        let index = compute.indices(&finished);
-        let converged: Vec<bool> = finished.iter().map(|row| done[*row]).collect();
-        let stars: Vec<usize> = finished.iter().map(|row| active[*row]).collect();
-        minimum.record(&stars, &converged, labels.select(0, index.clone()), here.select(index));
+        let settled = minimum.settle(&mut active, (&done, last), (&labels, &here), compute);
+        let Some(remaining) = settled else { continue };
         if remaining.is_empty() {
             break;
         }
         let index = compute.indices(&remaining);
-        active = remaining.iter().map(|row| active[*row]).collect();
         whitened = whitened.select(index.clone());
         walker.select(&index);
         z = z.select(0, index);

@@ -60,11 +60,7 @@ impl Fold {
         if self.training.iter().filter(|row| counts(**row)).count() <= most {
             return;
         }
-        let hash = |row: &usize| {
-            let hasher = &mut blake3::Hasher::new_derive_key("maury subset of the training rows");
-            (*hasher.update(&seed.to_le_bytes()).update(ids[*row].as_bytes()).finalize().as_bytes(), *row)
-        };
-        self.training.sort_by_cached_key(hash);
+draw(&mut self.training, "maury subset of the training rows", seed, |row| &ids[row]);
         let mut n_counted = 0;
         let has_room = |row: &&usize| {
             let has_room = n_counted < most;
@@ -84,15 +80,20 @@ pub fn hold_out(ids: &[&str], part: f64, seed: u64) -> Vec<usize> {
     if part <= 0.0 || ids.len() < 2 {
         return Vec::new();
     }
-    let hash = |row: &usize| {
-        let hasher = &mut blake3::Hasher::new_derive_key("maury rows held out of the training rows");
-        (*hasher.update(&seed.to_le_bytes()).update(ids[*row].as_bytes()).finalize().as_bytes(), *row)
-    };
     let mut rows: Vec<usize> = (0..ids.len()).collect();
-    rows.sort_by_cached_key(hash);
-    rows.truncate(((ids.len() as f64 * part).round() as usize).clamp(1, ids.len() - 1));
+    let most = ((ids.len() as f64 * part).round() as usize).clamp(1, ids.len() - 1);
+    draw(&mut rows, "maury rows held out of the training rows", seed, |row| ids[row]);
+    rows.truncate(most);
     rows.sort_unstable();
     rows
+}
+
+/// Brings rows into an order drawn by purpose, seed and star id.
+fn draw<'a>(rows: &mut [usize], purpose: &str, seed: u64, id: impl Fn(usize) -> &'a str) {
+    rows.sort_by_cached_key(|row| {
+        let hasher = &mut blake3::Hasher::new_derive_key(purpose);
+        (*hasher.update(&seed.to_le_bytes()).update(id(*row).as_bytes()).finalize().as_bytes(), *row)
+    });
 }
 
 /// Part (0..k) of each row: distinct ids in the order of a seeded hash, dealt in turn.

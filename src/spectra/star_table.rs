@@ -2,10 +2,66 @@
 
 use std::path::Path;
 
+use ndarray::{Array1, Array2};
+
 use super::quality::star_flags;
 use crate::data::files;
 use crate::data::fits::{self, Column, FitsWriter};
+use crate::data::table::Table;
 use crate::error::{Error, Result};
+
+/// Labels of which a table has estimates, in its order: there is a column `<label>_estimate` for each.
+///
+/// # Errors
+/// [`Error::Format`], with the remedy, without a single one.
+pub fn estimated_labels(table: &Table, remedy: &str) -> Result<Vec<String>> {
+    let names = table.names().iter().filter_map(|name| name.strip_suffix("_estimate"));
+    let names: Vec<String> = names.map(String::from).collect();
+    match names.is_empty() {
+        true => Err(Error::format(table.path(), format!("no column <label>_estimate; {remedy}"))),
+        false => Ok(names),
+    }
+}
+
+/// Columns `<label>_<ending>` of some labels, [n_rows, n_labels]; NaN for those that a table lacks, unless they are `needed`, for which
+/// there is a remedy.
+///
+/// # Errors
+/// Those of reading a table; [`Error::MissingColumn`].
+pub fn label_columns(
+    table: &mut Table,
+    labels: &[String],
+    ending: &str,
+    needed: Option<&'static str>,
+) -> Result<Array2<f64>> {
+    let mut values = Array2::from_elem((table.n_rows(), labels.len()), f64::NAN);
+    for (mut column, label) in values.columns_mut().into_iter().zip(labels) {
+        let name = format!("{label}_{ending}");
+        if needed.is_some() || table.has(&name) {
+            let numbers = table.numbers(&name, 0..table.n_rows(), needed.unwrap_or_default())?;
+            column.assign(&Array1::from(numbers));
+        }
+    }
+    Ok(values)
+}
+
+/// A column of numbers; NaN where a table has none.
+///
+/// # Errors
+/// Those of reading a table.
+pub fn numbers_if_any(table: &mut Table, name: &str) -> Result<Vec<f64>> {
+    let rows = 0..table.n_rows();
+    if table.has(name) { table.numbers(name, rows, "") } else { Ok(vec![f64::NAN; rows.len()]) }
+}
+
+/// The column `flags`; no flags where a table has none.
+///
+/// # Errors
+/// Those of reading a table.
+pub fn flags_if_any(table: &mut Table) -> Result<Vec<i64>> {
+    let rows = 0..table.n_rows();
+    if table.has("flags") { table.flags("flags", rows) } else { Ok(vec![0; rows.len()]) }
+}
 
 /// Writes a table as `<stem>.fits` and `<stem>.csv`: both or none. The FITS header names the bits of a `flags` column.
 ///

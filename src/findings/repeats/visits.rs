@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use ndarray::{Array1, Array2};
+use ndarray::Array2;
 use serde::Serialize;
 
 use crate::data::table::Table;
 use crate::data::value::Value;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::spectra::quality::star_flags;
+use crate::spectra::star_table::{estimated_labels, flags_if_any, label_columns, numbers_if_any};
 
 /// A visit with one of these has no labels that could be held against those of others; in the order in which they are told.
 const NO_LABELS: [i64; 3] = [star_flags::UNREADABLE, star_flags::NO_DATA, star_flags::NOT_CONVERGED];
@@ -49,16 +50,12 @@ impl VisitLabels {
     /// `<label>_error_calibrated`; `snr`, `file`, `mjd` and `flags` where it has them.
     ///
     /// # Errors
-    /// Those of reading a table; [`Error::MissingColumn`]; [`Error::Format`] without a single label.
+    /// Those of reading a table; [`MissingColumn`](crate::error::Error::MissingColumn); [`Format`](crate::error::Error::Format) without a single label.
     pub fn read(path: &Path) -> Result<Self> {
         let mut table = Table::open(path)?;
         let rows = 0..table.n_rows();
         let remedy = "is this a table that `maury label --visits` wrote?";
-        let label_names: Vec<String> =
-            table.names().iter().filter_map(|name| name.strip_suffix("_estimate")).map(String::from).collect();
-        if label_names.is_empty() {
-            return Err(Error::format(path, format!("no column <label>_estimate; {remedy}")));
-        }
+        let label_names = estimated_labels(&table, remedy)?;
         let ids = table.identifiers("id", rows.clone(), remedy)?;
         let files = match table.has("file") {
             true => table.texts("file", rows.clone(), remedy)?,
@@ -68,23 +65,9 @@ impl VisitLabels {
             true => table.values("mjd", rows.clone(), remedy)?.iter().map(Value::as_f64).collect(),
             false => vec![f64::NAN; rows.len()],
         };
-        let snr = match table.has("snr") {
-            true => table.numbers("snr", rows.clone(), remedy)?,
-            false => vec![f64::NAN; rows.len()],
-        };
-        let flags = if table.has("flags") { table.flags("flags", rows.clone())? } else { vec![0; rows.len()] };
-        let mut matrix = |ending: &str, is_needed: bool| -> Result<Array2<f64>> {
-            let mut values = Array2::from_elem((rows.len(), label_names.len()), f64::NAN);
-            for (mut column, label) in values.columns_mut().into_iter().zip(&label_names) {
-                let name = format!("{label}_{ending}");
-                if is_needed || table.has(&name) {
-                    column.assign(&Array1::from(table.numbers(&name, rows.clone(), remedy)?));
-                }
-            }
-            Ok(values)
-        };
-        let (labels, errors) = (matrix("estimate", true)?, matrix("error", false)?);
-        let calibrated = matrix("error_calibrated", false)?;
+        let (snr, flags) = (numbers_if_any(&mut table, "snr")?, flags_if_any(&mut table)?);
+        let mut matrix = |ending| label_columns(&mut table, &label_names, ending, None);
+        let (labels, errors, calibrated) = (matrix("estimate")?, matrix("error")?, matrix("error_calibrated")?);
         table.say_remarks();
         Ok(Self { label_names, ids, files, snr, nights, flags, labels, errors, calibrated })
     }

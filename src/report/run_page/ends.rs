@@ -101,17 +101,22 @@ mod tests {
         })
     }
 
-    #[test]
-    fn many_models_are_one_sentence_and_a_table() {
-        let model = |size: f64| json!({ "saturation": { "teff": of_label([4200.0, 5000.0], [size, -60.0]) } });
-        let models: serde_json::Map<String, Value> =
-            (1..8).map(|n| (format!("model{n}"), model(40.0 + 10.0 * f64::from(n)))).collect();
+    /// What a page tells of these models.
+    fn told(models: Value) -> String {
         let metrics = json!({ "settings": { "labels": ["teff"] }, "models": models });
         let run = Run { folder: "nowhere".into(), metrics, settings: String::new() };
         let mut page = Page::new("run");
         worst(&mut page, &run);
         table(&mut page, &run);
-        let html = page.finish();
+        page.finish()
+    }
+
+    #[test]
+    fn many_models_are_one_sentence_and_a_table() {
+        let model = |size: f64| json!({ "saturation": { "teff": of_label([4200.0, 5000.0], [size, -60.0]) } });
+        let models: serde_json::Map<String, Value> =
+            (1..8).map(|n| (format!("model{n}"), model(40.0 + 10.0 * f64::from(n)))).collect();
+        let html = told(json!(models));
         let sentence = html.split("<p>").nth(1).unwrap();
         assert!(sentence.starts_with("model7: stars of the coolest tenth in Teff come out"), "{html}");
         assert_eq!((html.matches("come out").count(), html.matches("<tr><td").count()), (1, 7), "{html}");
@@ -122,17 +127,9 @@ mod tests {
     #[test]
     fn nothing_is_told_of_ends_that_are_not_known_or_not_off() {
         for models in [json!({}), json!({ "a": { "saturation": {} } })] {
-            let metrics = json!({ "settings": { "labels": ["teff"] }, "models": models });
-            let run = Run { folder: "nowhere".into(), metrics, settings: String::new() };
-            let mut page = Page::new("run");
-            worst(&mut page, &run);
-            table(&mut page, &run);
-            assert!(!page.finish().contains("<p>"));
+            assert!(!told(models).contains("<p>"));
         }
         let quiet = json!({ "a": { "saturation": { "teff": of_label([4200.0, 5000.0], [3.0, -4.0]) } } });
-        let metrics = json!({ "settings": { "labels": ["teff"] }, "models": quiet });
-        let mut page = Page::new("run");
-        worst(&mut page, &Run { folder: "nowhere".into(), metrics, settings: String::new() });
-        assert!(!page.finish().contains("<p>"));
+        assert!(!told(quiet).contains("come out"));
     }
 }
