@@ -78,8 +78,7 @@ fn strangers(folder: &Path) -> Vec<PathBuf> {
 fn strangers_are_flagged_and_stars_of_the_survey_are_not() {
     let folder = survey(120);
     let root = folder.path();
-    let lab = std::fs::read_to_string(root.join("lab.toml")).unwrap();
-    std::fs::write(root.join("all.toml"), format!("{lab}{MODELS}")).unwrap();
+    std::fs::write(root.join("all.toml"), format!("extends = \"lab.toml\"\n{MODELS}")).unwrap();
     succeeded(root, &["run", "all.toml"]);
     let run = root.join("experiments/all/latest");
     let strangers = strangers(root);

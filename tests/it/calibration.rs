@@ -18,17 +18,15 @@ of = [\"plain\", \"ridge\"]
 /// The small survey with three models and a combination, run.
 fn project(n: usize, more: &str) -> tempfile::TempDir {
     let folder = survey(n);
-    let lab = std::fs::read_to_string(folder.path().join("lab.toml")).unwrap();
-    std::fs::write(folder.path().join("all.toml"), format!("{lab}{MODELS}{more}")).unwrap();
+    std::fs::write(folder.path().join("all.toml"), format!("extends = \"lab.toml\"\n{MODELS}{more}")).unwrap();
     folder
 }
 
 #[test]
 fn models_without_calibrated_errors_are_named_with_a_remedy() {
     let folder = survey(24);
-    let lab = std::fs::read_to_string(folder.path().join("lab.toml")).unwrap();
-    let models = "[models.plain.cannon]\norder = 1\n[models.quadratic.cannon]\norder = 2\n";
-    std::fs::write(folder.path().join("few.toml"), format!("{lab}{models}")).unwrap();
+    let models = "extends = \"lab.toml\"\n[models.plain.cannon]\norder = 1\n[models.quadratic.cannon]\norder = 2\n";
+    std::fs::write(folder.path().join("few.toml"), models).unwrap();
     let said = [
         "plain: no calibrated errors: 12 training stars held out are too few; give more training stars",
         "quadratic: 12 training stars for 10 coefficients per pixel hardly determine them",

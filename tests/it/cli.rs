@@ -214,9 +214,8 @@ fn arrays_of_any_survey_run_in_every_format() {
         fits.image_f32("FLUX", truth.flux.as_slice().unwrap(), [120, 30])
     })
     .unwrap();
-    let error = truth.ivar.mapv(|v| if v > 0.0 { v.sqrt().recip() } else { f32::INFINITY });
     let mut archive = ndarray_npy::NpzWriter::new(std::fs::File::create(folder.path().join("e.npz")).unwrap());
-    archive.add_array("error", &error).unwrap();
+    archive.add_array("error", &truth.error()).unwrap();
     archive.finish().unwrap();
     let other = [
         "run",
