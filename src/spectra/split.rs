@@ -60,7 +60,7 @@ impl Fold {
         if self.training.iter().filter(|row| counts(**row)).count() <= most {
             return;
         }
-draw(&mut self.training, "maury subset of the training rows", seed, |row| &ids[row]);
+        draw(&mut self.training, "maury subset of the training rows", seed, |row| &ids[row]);
         let mut n_counted = 0;
         let has_room = |row: &&usize| {
             let has_room = n_counted < most;
