@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -41,10 +41,19 @@ pub fn last_words(words: impl Fn() -> String + Send + 'static) {
     *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(words));
 }
 
-/// Draws the current task's bar; nothing where stderr is no terminal.
+/// Where stderr is no terminal, a long task says how far it is every so often.
+const BETWEEN_WORDS: Duration = Duration::from_secs(30);
+
+/// Draws the current task's bar; where stderr is no terminal, a line every half minute.
 pub struct Bars {
     quiet: bool,
-    current: Mutex<Option<ProgressBar>>,
+    current: Mutex<Option<Task>>,
+}
+
+/// A task under way.
+struct Task {
+    bar: ProgressBar,
+    spoke: Instant,
 }
 
 impl Bars {
@@ -53,7 +62,7 @@ impl Bars {
         Self { quiet, current: Mutex::new(None) }
     }
 
-    fn with_current(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
+    fn with_current(&self, act: impl FnOnce(&mut Option<Task>)) {
         act(&mut self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 }
@@ -69,20 +78,24 @@ impl Progress for Bars {
         bar.set_style(style);
         bar.set_message(shown(task).into_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
-        self.with_current(|current| *current = Some(bar));
+        self.with_current(|current| *current = Some(Task { bar, spoke: Instant::now() }));
     }
 
     fn advance(&self, steps: usize) {
         self.with_current(|current| {
-            if let Some(bar) = current {
-                bar.inc(steps as u64);
+            let Some(Task { bar, spoke }) = current else { return };
+            bar.inc(steps as u64);
+            if bar.is_hidden() && spoke.elapsed() >= BETWEEN_WORDS {
+                *spoke = Instant::now();
+                let (done, all) = (bar.position(), bar.length().unwrap_or_default());
+                tell(&format!("{}: {done} of {all}", bar.message()));
             }
         });
     }
 
     fn finish(&self) {
         self.with_current(|current| {
-            if let Some(bar) = current.take() {
+            if let Some(Task { bar, .. }) = current.take() {
                 bar.finish_and_clear();
             }
         });

@@ -6,6 +6,7 @@ use super::config::ExperimentConfig;
 use super::validate::with_subject;
 use crate::data::catalogue::Catalogue;
 use crate::error::{Error, Result};
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::{Fold, Split};
 
 /// Stars of which a model can be trained at all.
@@ -16,7 +17,7 @@ const FEWEST: usize = 2;
 ///
 /// # Errors
 /// [`Error::TooFewStars`]; [`Error::Config`].
-pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold], n_pixels: usize) -> Result<()> {
+pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold], grid: &WavelengthGrid) -> Result<()> {
     let too_few = |stage: String, n_stars: usize, needed: usize, remedy: String| {
         Err(Error::TooFewStars { stage, n_stars, needed, remedy })
     };
@@ -42,7 +43,7 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
         if complete.len() < FEWEST {
             let remedy =
                 "stars that have all their labels must train: widen the selection, or learn fewer labels".into();
-            return too_few(stage("training"), complete.len(), FEWEST, remedy);
+            return too_few(stage("training"), complete.len(), FEWEST, remedy).map_err(|err| under_limit(config, err));
         }
         let (parts, n_stars) = (config.calibration.folds, distinct(&complete));
         if parts > n_stars && config.models.values().any(|model| model.trains_on_parts(&config.calibration)) {
@@ -54,9 +55,20 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
         }
         for (name, model) in &config.models {
             let key = format!("models.{name}.{}", model.kind());
-            with_subject(&key, config, |subject| model.check_size(subject, n_pixels, fold.training.len()))
+            with_subject(&key, config, Some(grid), |subject| model.check_size(subject, fold.training.len()))
                 .map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
         }
     }
     Ok(())
+}
+
+/// An error of too few stars, with the limit that the experiment sets itself as its first remedy.
+pub(super) fn under_limit(config: &ExperimentConfig, err: Error) -> Error {
+    match (err, config.max_training_stars) {
+        (Error::TooFewStars { stage, n_stars, needed, remedy }, most) if (1..needed).contains(&most) => {
+            let remedy = format!("raise max_training_stars, which is {most}; or {remedy}");
+            Error::TooFewStars { stage, n_stars, needed, remedy }
+        }
+        (err, _) => err,
+    }
 }

@@ -118,19 +118,19 @@ fn validate_model(name: &str, model: &ModelConfig, config: &ExperimentConfig) ->
         (Some(_), None) => return Err((key, "needs model spectra to learn from; give data.library".into())),
         _ => {}
     }
-    with_subject(&key, config, |subject| model.check(subject))
+    let grid = config.data.arrays.is_none().then(WavelengthGrid::apogee);
+    with_subject(&key, config, grid.as_ref(), |subject| model.check(subject))
 }
 
-/// Asks something about a model of an experiment; `key` is the model's own.
-pub(super) fn with_subject<T>(key: &str, config: &ExperimentConfig, ask: impl FnOnce(&Subject) -> T) -> T {
+/// Asks something about a model of an experiment, whose spectra may have a grid that is known; `key` is the model's own.
+pub(super) fn with_subject<T>(
+    key: &str,
+    config: &ExperimentConfig,
+    grid: Option<&WavelengthGrid>,
+    ask: impl FnOnce(&Subject) -> T,
+) -> T {
     let models = config.models.iter().map(|(name, model)| (name.as_str(), model.made_of())).collect();
-    ask(&Subject {
-        key,
-        labels: &config.labels,
-        n_pixels: config.data.arrays.is_none().then(|| WavelengthGrid::apogee().n_pixels()),
-        models: &models,
-        calibration: config.calibration,
-    })
+    ask(&Subject { key, labels: &config.labels, grid, models: &models, calibration: config.calibration })
 }
 
 fn validate_data(

@@ -24,11 +24,17 @@ use crate::training::cannon_config::{CannonConfig, CannonTraining};
 use crate::training::checkpoint::{KIND, TrainedCannon};
 use crate::training::closed_form::TrainingReport as CannonReport;
 use crate::training::label_choice::LabelUse;
+use crate::training::model_spectra::expect_inputs;
 use crate::training::nuisance_choice::NuisanceChoice;
 
 impl Model for CannonConfig {
     fn check(&self, subject: &Subject) -> Result<(), (String, String)> {
-        CannonConfig::check(self, subject.labels).map_err(|(field, problem)| subject.problem(&field, problem))
+        CannonConfig::check(self, subject.labels).map_err(|(field, problem)| subject.problem(&field, problem))?;
+        self.check_grid(subject)
+    }
+
+    fn check_size(&self, subject: &Subject, _n_training: usize) -> Result<(), (String, String)> {
+        self.check_grid(subject)
     }
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
@@ -51,6 +57,29 @@ impl Model for CannonConfig {
     fn flux_order(&self) -> Option<usize> {
         // Latent labels are no labels.
         (self.latent.is_none() && self.anchor.is_none()).then_some(self.order)
+    }
+}
+
+impl CannonConfig {
+    /// Whether every label acts in some pixel of the grid, and the emulator it starts from knows grid and labels.
+    fn check_grid(&self, subject: &Subject) -> Result<(), (String, String)> {
+        let Some(grid) = subject.grid else { return Ok(()) };
+        for label in self.censor.keys() {
+            let acts = self.acts(label, &grid.wavelength);
+            if !grid.chips.iter().cloned().flatten().any(|pixel| acts[pixel]) {
+                let ends = grid.wavelength.first().zip(grid.wavelength.last()).map_or((0.0, 0.0), |(a, b)| (*a, *b));
+                let problem = format!(
+                    "names windows without a pixel: nothing would tell the label. The spectra go from {:.1} to {:.1}, in the \
+                     unit of their wavelengths (Angstrom)",
+                    ends.0, ends.1
+                );
+                return Err(subject.problem(&format!("censor.{label}"), problem));
+            }
+        }
+        let Some(anchor) = &self.anchor else { return Ok(()) };
+        let inputs = [subject.labels, &anchor.hidden].concat();
+        let knows = expect_inputs(anchor.emulator.as_deref(), grid, &inputs);
+        knows.map_err(|err| subject.problem("anchor.emulator", format!("does not do: {err}")))
     }
 }
 

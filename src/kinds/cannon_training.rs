@@ -22,6 +22,8 @@ use crate::training::latent::{self, LatentStars};
 use crate::training::line_windows::LineWindows;
 use crate::training::term_layout::TermLayout;
 
+/// With fewer stars a zero point is known to no better than a third of a star's own error.
+const FEWEST_FOR_AN_ANCHOR: usize = 10;
 /// Model spectra of an anchor's library whose labels are kept with the model: as many as starts of a fit are chosen from.
 const MODELS_SHOWN: usize = 400;
 
@@ -153,6 +155,14 @@ pub(super) fn train_anchored(
     let stars = LabelledStars::of(job, Some(anchor))?.taught_by(labels);
     let (flux, ivar) = spectra_of_rows(set, &stars.rows);
     let believed = stars.catalogue.believed(labels);
+    if stars.rows.len() < FEWEST_FOR_AN_ANCHOR && job.place.is_some() {
+        tracing::warn!(
+            "{}: {} training stars hardly tell how far the survey is from physics, nor their own zero points; give {} and more",
+            job.name,
+            stars.rows.len(),
+            FEWEST_FOR_AN_ANCHOR
+        );
+    }
     let trained = anchored::train(settings, anchor, &believed, (flux.view(), ivar.view()), compute, progress);
     let (training_labels, kept) = stars.complete(job, &trained.kept);
     let (scaler, above) = on_zero_points(stars.scaler, &trained.zero_points);

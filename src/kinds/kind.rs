@@ -18,6 +18,7 @@ use crate::inference::posteriors::Posteriors;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::Likelihood;
 use crate::models::{LabelEstimates, LabelEstimator};
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Fold;
 use crate::timings::Timings;
 use crate::training::checkpoint::{Preparation, TrainedCannon};
@@ -36,11 +37,11 @@ pub trait Model: Debug + Send + Sync + erased_serde::Serialize {
         Ok(())
     }
 
-    /// Whether a model of so many pixels and training stars fits its spectra, and the memory of a computer.
+    /// Whether a model of so many training stars fits its spectra, whose grid the subject now has, and the memory of a computer.
     ///
     /// # Errors
     /// As [`Model::check`].
-    fn check_size(&self, _subject: &Subject, _n_pixels: usize, _n_training: usize) -> Result<(), (String, String)> {
+    fn check_size(&self, _subject: &Subject, _n_training: usize) -> Result<(), (String, String)> {
         Ok(())
     }
 
@@ -247,8 +248,8 @@ pub struct Subject<'a> {
     pub key: &'a str,
     /// Labels to learn.
     pub labels: &'a [String],
-    /// Pixels of every spectrum; none where only the data will tell.
-    pub n_pixels: Option<usize>,
+    /// The grid of the spectra; none where only the data will tell.
+    pub grid: Option<&'a WavelengthGrid>,
     /// Names of all models of the experiment, each with the models it is made of.
     pub models: &'a BTreeMap<&'a str, &'a [String]>,
     /// How errors are calibrated.

@@ -20,13 +20,16 @@ use crate::inference::judged::Recognizing;
 use crate::inference::member_answers::MemberAnswers;
 use crate::inference::network_estimator::NetworkEstimator;
 use crate::models::LabelEstimator;
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::split::hold_out;
 use crate::stars::prepare::spectra_of_rows;
 use crate::stats::robust_covariance::limited_covariance;
 use crate::timings::Timings;
-use crate::training::label_regression::{LabelledSpectra, Member, MemberReport, Training as MemberTraining, train};
-use crate::training::model_spectra::ModelStars;
+use crate::training::label_regression::{
+    LabelledSpectra, Member, MemberReport, Training as MemberTraining, enough_stars, train,
+};
+use crate::training::model_spectra::{ModelStars, expect_inputs};
 use crate::training::network_checkpoint::{KIND, TrainedNetwork};
 use crate::training::network_config::NetworkConfig;
 use crate::training::observer::{Observer, Unwatched};
@@ -41,19 +44,23 @@ impl Model for NetworkConfig {
         NetworkConfig::check(self).map_err(|(field, problem)| subject.problem(&field, problem))?;
         let architecture = |problem: String| subject.problem("architecture", problem);
         let n_labels = subject.labels.len();
-        let size = self.size(subject.n_pixels.unwrap_or(LONG), n_labels);
+        let n_pixels = subject.grid.map(WavelengthGrid::n_pixels);
+        let size = self.size(n_pixels.unwrap_or(LONG), n_labels);
         size.map_err(|problem| architecture(format!("cannot be built: {problem}")))?;
-        let bytes = subject.n_pixels.and_then(|n_pixels| self.memory(n_pixels, n_labels, 1));
-        bytes.map_or(Ok(()), check_memory).map_err(architecture)
+        let bytes = n_pixels.and_then(|n_pixels| self.memory(n_pixels, n_labels, 1));
+        bytes.map_or(Ok(()), check_memory).map_err(architecture)?;
+        self.check_pretraining(subject)
     }
 
-    fn check_size(&self, subject: &Subject, n_pixels: usize, n_training: usize) -> Result<(), (String, String)> {
+    fn check_size(&self, subject: &Subject, n_training: usize) -> Result<(), (String, String)> {
         let architecture = |problem: String| subject.problem("architecture", problem);
         let n_labels = subject.labels.len();
+        let n_pixels = subject.grid.map_or(0, WavelengthGrid::n_pixels);
         self.size(n_pixels, n_labels).map_err(|problem| architecture(format!("cannot be built: {problem}")))?;
         let bytes = self.memory(n_pixels, n_labels, n_training);
         let fits = bytes.map_or(Ok(()), check_memory);
-        fits.map_err(|problem| architecture(format!("{problem}, or lower its descent.batch_rows")))
+        fits.map_err(|problem| architecture(format!("{problem}, or lower its descent.batch_rows")))?;
+        self.check_pretraining(subject)
     }
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
@@ -62,6 +69,15 @@ impl Model for NetworkConfig {
 
     fn trains_on_parts(&self, calibration: &CalibrationSettings) -> bool {
         calibration.networks == HeldOutByNetworks::Folds
+    }
+}
+
+impl NetworkConfig {
+    /// Whether the emulator that it is to learn from first knows the grid and the labels.
+    fn check_pretraining(&self, subject: &Subject) -> Result<(), (String, String)> {
+        let (Some(settings), Some(grid)) = (&self.pretrain, subject.grid) else { return Ok(()) };
+        let knows = expect_inputs(settings.emulator.as_deref(), grid, subject.labels);
+        knows.map_err(|err| subject.problem("pretrain.emulator", format!("does not do: {err}")))
     }
 }
 
@@ -102,9 +118,7 @@ impl NetworksOfStars {
     /// Trains every member of an ensemble on the training stars that have a label and some data.
     fn train(job: &Job, config: &NetworkConfig, timings: &mut Timings) -> Result<Self> {
         let Context { set, settings, compute, progress } = job.context;
-        let has_label = |row: &usize| set.labels.row(*row).iter().any(|label| label.is_finite());
-        let mut trainable = job.context.with_data(&job.fold.training);
-        trainable.retain(has_label);
+        let trainable = job.context.labelled(&job.fold.training);
         let labels = set.labels.select(Axis(0), &trainable);
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
         let (flux, ivar) = spectra_of_rows(set, &trainable);
@@ -120,6 +134,7 @@ impl NetworksOfStars {
         for index in 0..config.members {
             let seed = settings.seed.wrapping_add(1000 * index as u64);
             let validation = hold_out(&ids, config.validation, seed);
+            enough_stars(config, ids.len() - validation.len())?;
             let member_of = |folder: &Path| folder.join(format!("member{}", index + 1));
             let state = job.place.map(|place| member_of(&place.state));
             let board = |folder: Option<PathBuf>| board(&job.context, folder.as_deref(), config);

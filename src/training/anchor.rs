@@ -71,7 +71,7 @@ impl Anchor {
         seed: u64,
         compute: &Compute,
     ) -> Result<Self> {
-        let emulator = emulator_on_grid(settings.emulator.as_deref(), preparation, "anchor", compute)?;
+        let emulator = emulator_on_grid(settings.emulator.as_deref(), &preparation.grid, compute)?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let library = AnchorLibrary::draw(&emulator, settings, label_names, labels, &mut random)?;
         let flux = observed(&emulator, &library, preparation, compute)?.mapv(f64::from);

@@ -41,9 +41,9 @@ impl AnchorLibrary {
         labels: ArrayView2<f64>,
         random: &mut impl Rng,
     ) -> Result<Self> {
-        let models = Models::like(emulator, label_names, labels, "anchor")?;
+        let models = Models::like(emulator, label_names, labels)?;
         let of_labels = &models.of_labels;
-        let of_hidden = positions(emulator, &settings.hidden, "anchor")?;
+        let of_hidden = positions(emulator, &settings.hidden)?;
         let of_hidden: Vec<usize> = of_hidden.into_iter().filter(|hidden| !of_labels.contains(hidden)).collect();
         let inputs = models.draw(settings.spectra, random);
         let (labels, hidden) = models.seen(&inputs, &of_hidden)?;
@@ -52,13 +52,14 @@ impl AnchorLibrary {
 }
 
 /// Where some inputs of an emulator stand among all.
-fn positions(emulator: &TrainedPayne, inputs: &[String], asker: &str) -> Result<Vec<usize>> {
+pub(super) fn positions(emulator: &TrainedPayne, inputs: &[String]) -> Result<Vec<usize>> {
     let names = &emulator.scaler.names;
     let position = |name: &String| {
         let input = emulator_input(name);
-        names.iter().position(|known| known.eq_ignore_ascii_case(&input)).ok_or_else(|| {
-            Error::Config(format!("{asker}: the emulator has no input `{name}`; it has {}", names.join(", ")))
-        })
+        names
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(&input))
+            .ok_or_else(|| Error::Config(format!("the emulator has no input `{name}`; it has {}", names.join(", "))))
     };
     inputs.iter().map(position).collect()
 }
@@ -78,12 +79,12 @@ pub(super) struct Models {
 }
 
 impl Models {
-    /// Those within the range of some stars' labels, [n_stars, n_labels], or not far beyond. Messages name who asks.
+    /// Those within the range of some stars' labels, [n_stars, n_labels], or not far beyond.
     ///
     /// # Errors
     /// [`Error::Config`] if the emulator does not know the labels, or stars like these.
-    pub fn like(emulator: &TrainedPayne, label_names: &[String], labels: ArrayView2<f64>, asker: &str) -> Result<Self> {
-        let of_labels = positions(emulator, label_names, asker)?;
+    pub fn like(emulator: &TrainedPayne, label_names: &[String], labels: ArrayView2<f64>) -> Result<Self> {
+        let of_labels = positions(emulator, label_names)?;
         let margin = MARGIN[0] + MARGIN[1] / (labels.nrows().max(1) as f64).sqrt();
         let reach: Vec<(f64, f64)> = labels
             .columns()
@@ -106,7 +107,7 @@ impl Models {
                 .map(|(label, (low, high))| format!("{} {low:.2} to {high:.2}", emulator.scaler.names[*label]))
                 .collect();
             return Err(Error::Config(format!(
-                "{asker}: the emulator learned from {} models with {}; {FEWEST_MODELS} are needed: narrow the selection to stars \
+                "the emulator learned from {} models with {}; {FEWEST_MODELS} are needed: narrow the selection to stars \
                  that it knows",
                 rows.len(),
                 words.join(", ")
@@ -114,7 +115,7 @@ impl Models {
         }
         let near = DMatrix::from_fn(rows.len(), scaled.ncols(), |row, input| scaled[[rows[row], input]]);
         let slopes = linear(&near, &of_labels)
-            .ok_or_else(|| Error::Config(format!("{asker}: labels of the emulator's models follow from each other")))?;
+            .ok_or_else(|| Error::Config("labels of the emulator's models follow from each other".into()))?;
         let residuals = &near - with_constant(&near, &of_labels) * &slopes;
         let (pivot, scale) = (emulator.scaler.pivot.clone(), emulator.scaler.scale.clone());
         Ok(Self { scaled: near, of_labels, slopes, residuals, pivot, scale })

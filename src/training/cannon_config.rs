@@ -201,6 +201,7 @@ impl CannonConfig {
             }
             check((500..=100_000).contains(&anchor.spectra), "anchor.spectra", "must be 500 to 100000")?;
             check(anchor.hidden.len() <= 12, "anchor.hidden", "must name at most 12 inputs of the emulator")?;
+            check(named_twice(&anchor.hidden).is_none(), "anchor.hidden", "names an input twice")?;
             check((1..=100).contains(&anchor.components), "anchor.components", "must be 1 to 100")?;
             let limit = anchor.limit.is_none_or(|limit| (1e-4..=1.0).contains(&limit));
             check(limit, "anchor.limit", "must be 1e-4 to 1; leave it out for held-out stars to say")?;
@@ -238,6 +239,9 @@ impl CannonConfig {
                     format!("names `{name}`, which is no label of this experiment (it has {known})"),
                 ));
             }
+            if let Some(name) = named_twice(names) {
+                return Err((key.into(), format!("names `{name}` twice")));
+            }
         }
         match self.additive.iter().find(|name| is_among(&self.linear, name)) {
             Some(name) => Err(("additive".into(), format!("names `{name}`, which `linear` names too; keep one"))),
@@ -264,6 +268,11 @@ impl CannonConfig {
         };
         wavelength.iter().map(inside).collect()
     }
+}
+
+/// The first name that stands in a list twice.
+fn named_twice(names: &[String]) -> Option<&String> {
+    names.iter().enumerate().find(|(place, name)| is_among(&names[..*place], name)).map(|(_, name)| name)
 }
 
 fn is_among(names: &[String], label: &str) -> bool {

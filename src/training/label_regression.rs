@@ -127,6 +127,20 @@ pub struct Training<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// Whether so many stars, those that validate aside, can train a network, by themselves or after model spectra.
+///
+/// # Errors
+/// [`Error::TooFewStars`].
+pub fn enough_stars(config: &NetworkConfig, n_stars: usize) -> Result<()> {
+    let components = config.input.components.as_ref().filter(|_| config.pretrain.is_none());
+    let needed = components.map_or(2, |components| components.count + 1);
+    if n_stars >= needed {
+        return Ok(());
+    }
+    let remedy = "lower `validation` or `input.components.count`, or give more stars".into();
+    Err(Error::TooFewStars { stage: "training a network".into(), n_stars, needed, remedy })
+}
+
 /// Trains one network.
 ///
 /// Mean, units and components of the input come from the stars that train, unless it has been pretrained, as does everything else
@@ -140,16 +154,7 @@ pub fn train(stars: &LabelledSpectra, training: Training) -> Result<Member> {
     let mut validates = vec![false; n_stars];
     validation.iter().for_each(|row| validates[*row] = true);
     let rows: Vec<usize> = (0..n_stars).filter(|row| !validates[*row]).collect();
-    let components = config.input.components.as_ref().filter(|_| pretrained.is_none());
-    let needed = components.map_or(2, |components| components.count + 1);
-    if rows.len() < needed {
-        return Err(Error::TooFewStars {
-            stage: "training a network".into(),
-            n_stars: rows.len(),
-            needed,
-            remedy: "lower `validation` or `input.components.count`, or give more stars".into(),
-        });
-    }
+    enough_stars(config, rows.len())?;
     let select = |rows: &[usize]| Stars::new(stars, rows, config, scaler, compute);
     let mut objective = LabelRegression {
         training: select(&rows),

@@ -174,16 +174,13 @@ fn held_out_labels(
 mod tests {
     use super::*;
     use crate::device::Precision;
-    use rand::{RngExt, SeedableRng};
+    use crate::stats::normal::draw as normal;
+    use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
     const N_LABELS: usize = 2;
     const N_PIXELS: usize = 160;
     const NOISE: f64 = 0.02;
-
-    fn normal(random: &mut ChaCha8Rng) -> f64 {
-        (0..12).map(|_| random.random_range(-0.5..0.5)).sum()
-    }
 
     /// Spectra of stars whose labels, and as much as `hidden` beside them, move the flux of all pixels; a catalogue of no errors.
     fn survey(n_stars: usize, hidden: f64, random: &mut ChaCha8Rng) -> (CatalogueLabels, Array2<f32>) {

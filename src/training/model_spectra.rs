@@ -7,37 +7,45 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::anchor_library::Models;
+use super::anchor_library::{Models, positions};
 use super::checkpoint::Preparation;
 use super::payne_checkpoint::TrainedPayne;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::spectra::continuum::NormalizedSpectrum;
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::normalizer::Normalizer;
 use crate::spectra::pixmask::{MaskedSpectrum, Place};
 use crate::spectra::quality::Quality;
 use crate::stats::normal::Normals;
 
-/// The emulator of a folder, or the one that comes with maury, if its spectra are on a survey's grid. Messages name who asks.
+/// The emulator of a folder, or the one that comes with maury, if its spectra are on a survey's grid.
 ///
 /// # Errors
 /// [`Error::Checkpoint`]; [`Error::Config`] if it is of another grid.
 pub(super) fn emulator_on_grid(
     folder: Option<&Path>,
-    preparation: &Preparation,
-    asker: &str,
+    grid: &WavelengthGrid,
     compute: &Compute,
 ) -> Result<TrainedPayne> {
     let emulator = match folder {
         Some(folder) => TrainedPayne::load(folder, compute)?,
         None => TrainedPayne::shipped(compute)?,
     };
-    if emulator.preparation.grid.wavelength != preparation.grid.wavelength {
-        return Err(Error::Config(format!(
-            "{asker}: the emulator's spectra are on another grid than the survey's; set {asker}.emulator to one of this grid"
-        )));
+    if emulator.preparation.grid.wavelength != grid.wavelength {
+        let problem = "the emulator's spectra are on another grid than the survey's; name one of this grid";
+        return Err(Error::Config(problem.into()));
     }
     Ok(emulator)
+}
+
+/// Whether the emulator of a folder, or the one that comes with maury, has spectra on a grid and some inputs.
+///
+/// # Errors
+/// [`Error::Checkpoint`]; [`Error::Config`] if it is of another grid or does not know an input.
+pub fn expect_inputs(folder: Option<&Path>, grid: &WavelengthGrid, inputs: &[String]) -> Result<()> {
+    let emulator = emulator_on_grid(folder, grid, &Compute::small_systems())?;
+    positions(&emulator, inputs).map(drop)
 }
 
 /// How a survey turns what it sees into normalized spectra.
@@ -103,9 +111,9 @@ impl ModelStars {
         preparation: &Preparation,
         compute: &Compute,
     ) -> Result<Self> {
-        let emulator = emulator_on_grid(emulator, preparation, "pretrain", compute)?;
+        let emulator = emulator_on_grid(emulator, &preparation.grid, compute)?;
         Ok(Self {
-            models: Models::like(&emulator, label_names, labels, "pretrain")?,
+            models: Models::like(&emulator, label_names, labels)?,
             survey: Survey::new(preparation)?,
             emulator,
             ivar,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::spectra::labels::is_over_iron;
+
 /// `[models.<name>.cannon.windows]`: abundances act only where the emulator says that their lines are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -32,6 +34,10 @@ impl WindowSettings {
         }
         match self.labels.iter().find(|label| !labels.iter().any(|known| known.eq_ignore_ascii_case(label))) {
             Some(label) => Err(("labels".into(), format!("names `{label}`, which is no label of this experiment"))),
+            None if self.labels.is_empty() && !labels.iter().any(|label| is_over_iron(label)) => Err((
+                "labels".into(),
+                "names no label, and none of the experiment is an abundance `x_fe`: nothing has windows".into(),
+            )),
             None => Ok(()),
         }
     }

@@ -57,6 +57,15 @@ fn an_anchor_beside_what_it_replaces_is_refused() {
     };
     let both = said("[models.mine.cannon]\nanchor = {}\nlatent = {}\n");
     assert!(both.contains("models.mine.cannon.anchor has latent labels and nuisance spectra of its own"), "{both}");
+    // Told before any model trains.
+    for (anchor, problem) in [
+        ("{ hidden = ['nosuch'] }", "anchor.emulator does not do: the emulator has no input `nosuch`"),
+        ("{ emulator = 'nowhere' }", "anchor.emulator does not do: nowhere"),
+        ("{ hidden = ['c_fe', 'C_FE'] }", "anchor.hidden names an input twice"),
+    ] {
+        let said = said(&format!("[models.mine.cannon]\nanchor = {anchor}\n"));
+        assert!(said.contains(problem), "{anchor}: {said}");
+    }
     let cubic = said("[models.mine.cannon]\nanchor = {}\norder = 3\n");
     assert!(cubic.contains("models.mine.cannon.order must be 2 with an anchor"), "{cubic}");
 }

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use ndarray::Array2;
-use ndarray_npy::WriteNpyExt;
-use rand::{RngExt, SeedableRng};
+use maury::stats::normal::draw;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 
-use crate::support::{refused, succeeded, truth};
+use crate::support::{latest, metrics, refused, save, succeeded, truth};
 
 const N_STARS: usize = 240;
 const N_PIXELS: usize = 60;
@@ -15,11 +15,8 @@ const N_PIXELS: usize = 60;
 /// Arrays of 240 stars in a folder, and what the catalogue says of each label: a value and its error, empty where it says nothing.
 fn survey(folder: &Path, says: &mut dyn FnMut(usize, usize, f64) -> (String, f64)) {
     let truth = truth(N_STARS, 2, N_PIXELS, 31);
-    let write = |name: &str, matrix: &Array2<f32>| {
-        matrix.write_npy(std::fs::File::create(folder.join(name)).unwrap()).unwrap();
-    };
-    write("flux.npy", &truth.flux);
-    write("ivar.npy", &truth.ivar);
+    save(folder, "flux.npy", &truth.flux);
+    save(folder, "ivar.npy", &truth.ivar);
     let (mut rows, mut true_rows) = (String::from("id,teff,teff_err,logg,logg_err\n"), String::from("id,teff,logg\n"));
     for star in 0..N_STARS {
         let labels = truth.labels.row(star);
@@ -32,19 +29,17 @@ fn survey(folder: &Path, says: &mut dyn FnMut(usize, usize, f64) -> (String, f64
 }
 
 /// What a run makes of Cannons of some settings: its metrics and its page.
-fn run(folder: &Path, models: &str) -> (serde_json::Value, String) {
+fn run(folder: &Path, models: &str) -> (Value, String) {
     let toml = format!(
         "labels = ['teff', 'logg']\nselection.keep_missing_labels = true\ncalibration.folds = 0\ncontinuum.method = 'none'\n\
          [data]\ntruth = 'truth.csv'\n[data.arrays]\nflux = 'flux.npy'\nivar = 'ivar.npy'\nlabels = 'labels.csv'\n{models}"
     );
     std::fs::write(folder.join("partial.toml"), toml).unwrap();
     succeeded(folder, &["run", "partial.toml"]);
-    let latest = folder.join("experiments/partial/latest");
-    let metrics = serde_json::from_slice(&std::fs::read(latest.join("metrics.json")).unwrap()).unwrap();
-    (metrics, std::fs::read_to_string(latest.join("report.html")).unwrap())
+    (metrics(folder, "partial"), std::fs::read_to_string(latest(folder, "partial").join("report.html")).unwrap())
 }
 
-fn scatter(metrics: &serde_json::Value, model: &str, label: &str) -> f64 {
+fn scatter(metrics: &Value, model: &str, label: &str) -> f64 {
     metrics["models"][model]["labels_vs_truth"][label]["robust_scatter"].as_f64().unwrap()
 }
 
@@ -72,7 +67,7 @@ fn stars_that_lack_a_label_train_the_rest() {
     assert!(
         page.contains("all was trained with stars that lack labels") && page.contains("training stars lack a label")
     );
-    let log = std::fs::read_to_string(root.path().join("experiments/partial/latest/log.txt")).unwrap();
+    let log = std::fs::read_to_string(latest(root.path(), "partial").join("log.txt")).unwrap();
     assert!(log.contains("training stars that lack a label are left out"), "{log}");
 }
 
@@ -80,10 +75,9 @@ fn stars_that_lack_a_label_train_the_rest() {
 fn uncertain_labels_count_by_their_errors() {
     let root = tempfile::tempdir().unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(4);
-    let mut normal = move || (0..12).map(|_| random.random_range(-0.5..0.5)).sum::<f64>();
     survey(root.path(), &mut |star, _, label| {
         let error = if star % 3 == 0 { 0.02 } else { 1.0 };
-        ((label + error * normal()).to_string(), error)
+        ((label + error * draw(&mut random)).to_string(), error)
     });
     let (metrics, page) = run(root.path(), "[models.believed.cannon]\n[models.weighed.cannon]\nlabel_errors = true\n");
     let choice = &metrics["models"]["weighed"]["training"][0]["label_choice"];

@@ -68,7 +68,7 @@ fn what_cannot_be_pretrained_is_refused() {
         project(folder.path(), network);
         refused(folder.path(), &["run", "net.toml"], code, said);
     };
-    refuse("pretrain = {}", 2, &["pretrain: the emulator's spectra are on another grid"]);
+    refuse("pretrain = {}", 2, &["pretrain.emulator does not do: the emulator's spectra are on another grid"]);
     refuse("pretrain.spectra = 3", 2, &["models.net.network.pretrain.spectra must be 100 to 1000000"]);
     refuse("pretrain.finetune = 0.0", 2, &["models.net.network.pretrain.finetune must be above 0 and at most 1"]);
     refuse("pretrain.descent.epochs = 0", 2, &["models.net.network.pretrain.descent.epochs must be"]);

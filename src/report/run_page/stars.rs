@@ -354,6 +354,10 @@ fn which_error_holds(page: &mut Page, run: &Run, model: &str) {
         );
         return;
     }
+    /// So many times the chi^2 of test stars is no longer theirs, even where it is not odd for the star's signal-to-noise ratio.
+    const AS_OTHERS: f64 = 2.0;
+    let is_as_others =
+        facts.number(&of("chi2_reduced")).zip(facts.number(&usual)).is_some_and(|(own, usual)| own < AS_OTHERS * usual);
     let (place, words) = run.reference();
     let scatters: Vec<String> = run
         .labels()
@@ -363,6 +367,20 @@ fn which_error_holds(page: &mut Page, run: &Run, model: &str) {
             format!("{scatter} in {}", label_title(label))
         })
         .collect();
+    if !is_as_others {
+        page.tell(
+            &facts,
+            &[&format!(
+                "{model} describes this star less well than test stars: a \u{3c7}\u{b2} of {{{}:.2}} per degree of freedom, where \
+                 they have {{{usual}:.2}} (median); that is not so odd for its signal-to-noise ratio that it would be flagged, but \
+                 what the model misses in it no test star tells. The widths above are what noise alone allows; the error is at \
+                 least what test stars scatter by, against {words}: {}.",
+                of("chi2_reduced"),
+                listed(&scatters)
+            )],
+        );
+        return;
+    }
     page.tell(
         &facts,
         &[&format!(
@@ -435,6 +453,10 @@ mod tests {
                 && good.contains(">54.2</data> K in Teff")
         );
         assert!(!good.contains("No error holds"));
+        let worse = told(true, 6.2);
+        assert!(
+            worse.contains("less well than test stars") && worse.contains("is at least what test stars scatter by")
+        );
         let bad = told(false, 4.1);
         assert!(
             bad.contains("does not describe this star") && bad.contains("No error holds") && bad.contains(">4.10<")
