@@ -22,7 +22,7 @@ use super::latent_em::{Em, TrainedLatent};
 use super::latent_pixels::{Design, Moments, Pixels};
 use crate::device::Compute;
 use crate::models::cannon::NO_INFORMATION;
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::stats::robust::robust_scatter;
 
 /// The evidence is taken from some so many pixels.
@@ -39,8 +39,6 @@ const FEWEST_STARS: usize = 100;
 
 /// Limits of the strengths that stars held out choose from; under the first the evidence has its way.
 const LIMITS: [f64; 4] = [MOST_STRENGTH, 0.1, 0.05, 0.025];
-/// What they choose most often.
-const USUAL_LIMIT: f64 = 0.05;
 /// Parts of the stars that are held out in turn, and the pixels that are asked: one in so many.
 const PARTS: usize = 3;
 const ASK_EVERY: usize = 4;
@@ -84,7 +82,21 @@ pub fn train(
     em.finish(&TrainingReport { anchor: Some(report), ..TrainingReport::default() })
 }
 
-/// What is learned from all stars but some, in some of the anchor's pixels.
+/// The settings with the limit that stars held out choose in some of the anchor's pixels, where they have none.
+pub(super) fn with_limit(
+    settings: &AnchorSettings,
+    anchor: &Anchor,
+    labels: &BelievedLabels,
+    spectra: (ArrayView2<f32>, ArrayView2<f32>),
+    pixels: &[usize],
+    compute: &Compute,
+) -> AnchorSettings {
+    let stars = Stars { anchor, labels, compute, settings };
+    let limit = settings.limit.unwrap_or_else(|| stars.choose_limit(spectra, pixels, &Silent));
+    AnchorSettings { limit: Some(limit), ..settings.clone() }
+}
+
+/// What is learned from all stars but some, in some of the anchor's pixels, within the limit of the settings.
 pub(super) fn learn<'a>(
     settings: &'a AnchorSettings,
     anchor: &'a Anchor,
@@ -95,7 +107,7 @@ pub(super) fn learn<'a>(
     compute: &'a Compute,
 ) -> Em<'a> {
     let stars = Stars { anchor, labels, compute, settings };
-    stars.learn(spectra, pixels, settings.limit.unwrap_or(USUAL_LIMIT), barred, &|| ()).0
+    stars.learn(spectra, pixels, settings.limit.unwrap_or(MOST_STRENGTH), barred, &|| ()).0
 }
 
 /// The stars of a training, their spectra aside.
@@ -291,7 +303,6 @@ mod tests {
     use super::*;
     use crate::device::{Precision, to_f64};
     use crate::models::vectorizer::Vectorizer;
-    use crate::progress::Silent;
     use crate::spectra::labels::LabelScaler;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;

@@ -43,9 +43,9 @@ impl LabelUse {
         match self {
             Self::AtTheirWord => "by labels at their word",
             Self::WithoutDoubtful => "without stars of uncertain labels",
-            Self::Partial => "with stars that lack labels",
-            Self::Errors => "by labels as uncertain as the catalogue says",
-            Self::PartialErrors => "with stars that lack labels, the given ones as uncertain as the catalogue says",
+            Self::Partial => "by labels at their word, and by stars that lack some",
+            Self::Errors => "by labels with their errors",
+            Self::PartialErrors => "by labels with their errors, and by stars that lack some",
         }
     }
 }

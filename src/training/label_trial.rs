@@ -87,6 +87,7 @@ impl CatalogueLabels {
 }
 
 /// What learns.
+#[derive(Clone, Copy)]
 pub enum Learner<'a> {
     /// A plain or correlated Cannon, of a number of nuisance spectra that is settled, and its polynomial.
     Cannon(&'a CannonConfig, &'a Vectorizer),
@@ -123,6 +124,21 @@ pub fn try_labels(
     }
     let pixels: Vec<usize> = (0..flux.ncols()).step_by(ASK_EVERY).collect();
     let (flux, ivar) = (flux.select(Axis(1), &pixels), ivar.select(Axis(1), &pixels));
+    // Of an anchored Cannon the first way settles how far from physics all of them may go.
+    let limited = match *learner {
+        Learner::Anchored(settings, anchor) => {
+            let teachers = stars.teachers(candidates[0]);
+            let labels = stars.select(&teachers).believed(candidates[0]);
+            let (flux, ivar) = (flux.select(Axis(0), &teachers), ivar.select(Axis(0), &teachers));
+            let spectra = (flux.view(), ivar.view());
+            Some((anchored::with_limit(settings, anchor, &labels, spectra, &pixels, compute), anchor))
+        }
+        Learner::Cannon(..) => None,
+    };
+    let learner = &match &limited {
+        Some((settings, anchor)) => Learner::Anchored(settings, anchor),
+        None => *learner,
+    };
     let mut tried = Vec::with_capacity(candidates.len());
     for &labels in candidates {
         let mut deviations = Array2::zeros((judges.len(), stars.labels.ncols()));

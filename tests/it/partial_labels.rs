@@ -65,7 +65,8 @@ fn stars_that_lack_a_label_train_the_rest() {
         assert!(all < complete, "{label}: {all} {complete}");
     }
     assert!(
-        page.contains("all was trained with stars that lack labels") && page.contains("training stars lack a label")
+        page.contains("all was trained by labels at their word, and by stars that lack some")
+            && page.contains("training stars lack a label")
     );
     let log = std::fs::read_to_string(latest(root.path(), "partial").join("log.txt")).unwrap();
     assert!(log.contains("training stars that lack a label are left out"), "{log}");
