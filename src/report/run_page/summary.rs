@@ -105,18 +105,26 @@ fn labels_used(page: &mut Page, run: &Run) {
         let path = format!("models.{model}.training.0.label_choice");
         let Some(chosen) = facts.words(&format!("{path}.chosen")) else { continue };
         let words = |labels: &str| LabelUse::named(labels).map_or("in a way unknown to this version", LabelUse::words);
-        let tried = (1..facts.count(&format!("{path}.candidates"))).filter_map(|n| {
-            let labels = facts.words(&format!("{path}.candidates.{n}.labels"))?;
+        let way = |n: usize| facts.words(&format!("{path}.candidates.{n}.labels")).map_or("", words);
+        let n_ways = facts.count(&format!("{path}.candidates"));
+        let changed = (1..n_ways).filter_map(|n| {
             let change = 100.0 * (facts.number(&format!("{path}.candidates.{n}.score"))?.exp() - 1.0);
-            Some(format!("{} {change:+.1}%", words(labels)))
+            Some(format!("{} ({change:+.1}%)", way(n)))
         });
-        let first = facts.words(&format!("{path}.candidates.0.labels")).map_or("", words);
-        let sentence = format!(
-            "{model} was trained {}: of {{{path}.n_held_out}} training stars held out, residuals changed against training {first}: {}; \
-             {{{path}.n_partial}} training stars lack a label, {{{path}.n_doubtful}} have one of an error beyond the usual.",
+        let mut sentence = format!(
+            "{model} was trained {}. Beside {}, {{{path}.n_held_out}} training stars held out tried {}; the change of their \
+             residuals is in brackets, and counts beyond its standard error.",
             words(chosen),
-            listed(&tried.collect::<Vec<String>>())
+            way(0),
+            listed(&changed.collect::<Vec<String>>())
         );
+        for (n, stars) in
+            [("n_partial", "training stars lack a label"), ("n_doubtful", "have one of an error beyond the usual")]
+        {
+            if facts.number(&format!("{path}.{n}")).is_some_and(|n| n > 0.0) {
+                sentence += &format!(" {{{path}.{n}}} {stars}.");
+            }
+        }
         page.tell(&facts, &[&sentence]);
     }
 }
