@@ -1,4 +1,5 @@
-//! The cfitsio calls maury reads and writes with, made safe: with `cfitsio_checksum`, the only unsafe code of the crate.
+//! The cfitsio calls maury reads and writes with, made safe: with `cfitsio_keys` and `cfitsio_checksum`, the only unsafe code of the
+//! crate.
 //!
 //! fitsio's own readers pass over undefined values (BLANK, TNULL), end full-width strings one byte behind their buffers,
 //! read names like `a[1].fits` as filters, and panic on tables with column types they do not know; these do not.
@@ -37,9 +38,6 @@ pub(super) enum ColumnKind {
     Other,
 }
 
-/// How cfitsio reads the value of a key as text: file, key, value, comment, status.
-type ReadKey = unsafe extern "C" fn(*mut sys::fitsfile, *const c_char, *mut c_char, *mut c_char, *mut c_int) -> c_int;
-
 /// Column and first row, from 0, and the number of values.
 type Place = (usize, usize, usize);
 /// How cfitsio reads a column: file, column, row, element, number, what undefined ones become, values, whether any is, status.
@@ -47,7 +45,7 @@ type ReadColumn<T> =
     unsafe extern "C" fn(*mut sys::fitsfile, c_int, i64, i64, i64, T, *mut T, *mut c_int, *mut c_int) -> c_int;
 
 /// A file open for reading.
-pub(super) struct Handle(*mut sys::fitsfile);
+pub(super) struct Handle(pub(super) *mut sys::fitsfile);
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -283,45 +281,6 @@ impl Handle {
         succeed(status)?;
         let text = |buffer: &Vec<c_char>| buffer.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
         Ok(buffers.iter().map(text).collect())
-    }
-
-    /// A text key of the current header.
-    pub(super) fn key_text(&mut self, key: &str) -> Option<String> {
-        self.key(sys::ffgkys, key)
-    }
-
-    /// The value of a key of the current header as the card has it, texts in their quotes.
-    pub(super) fn key_as_written(&mut self, key: &str) -> Option<String> {
-        self.key(sys::ffgkey, key)
-    }
-
-    fn key(&mut self, read: ReadKey, key: &str) -> Option<String> {
-        let key = c_text(key).ok()?;
-        // 71 bytes are the documented most (FLEN_VALUE); cfitsio may not be trusted to count.
-        let (mut value, mut status) = (vec![0 as c_char; 256], 0);
-        // SAFETY: `key` is terminated, `value` longer than any card; both of cfitsio's functions write no more than one.
-        unsafe { read(self.0, key.as_ptr(), value.as_mut_ptr(), std::ptr::null_mut(), &mut status) };
-        let bytes: Vec<u8> = value.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
-        (status == 0).then(|| String::from_utf8_lossy(&bytes).trim().to_string())
-    }
-
-    /// Whether the current header has a key, whatever its value.
-    pub(super) fn has_key(&mut self, key: &str) -> bool {
-        let Ok(key) = c_text(key) else { return false };
-        // 81 bytes are the documented most (FLEN_CARD).
-        let (mut card, mut status) = (vec![0 as c_char; 256], 0);
-        // SAFETY: `key` is terminated, `card` longer than any card.
-        unsafe { sys::ffgcrd(self.0, key.as_ptr(), card.as_mut_ptr(), &mut status) };
-        status == 0
-    }
-
-    /// A number in the current header.
-    pub(super) fn key_f64(&mut self, key: &str) -> Option<f64> {
-        let key = c_text(key).ok()?;
-        let (mut value, mut status) = (0.0, 0);
-        // SAFETY: `key` is terminated; the number is written.
-        unsafe { sys::ffgkyd(self.0, key.as_ptr(), &mut value, std::ptr::null_mut(), &mut status) };
-        (status == 0).then_some(value)
     }
 }
 

@@ -320,11 +320,13 @@ fn failed(path: &Path) -> impl FnOnce(String) -> Error + use<> {
 mod tests {
     use super::*;
     use crate::data::fits::FitsReader;
+    use crate::data::value::Value;
 
     #[test]
     fn every_kind_of_column_key_and_image_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.fits");
+        let long = format!("formal: {} (the catalogue's own) & the end", "noise and scatter ".repeat(9));
         let numbers = [154.1551207216066, 4.179, 6e-6, 0.1 + 0.2, -9999.990234375, 1.0 / 3.0, 0.0];
         write_in_place(&path, |fits| {
             for (n, value) in numbers.iter().enumerate() {
@@ -346,7 +348,8 @@ mod tests {
                     Column::logicals("is_bad", vec![true, false]),
                 ],
             )?;
-            fits.append_key("LONG", "x".repeat(100).as_str(), "longer than a card")?;
+            fits.append_key("LONG", long.as_str(), "longer than a card")?;
+            fits.append_key("AND", "ends in &", "")?;
             fits.checksums()
         })
         .unwrap();
@@ -371,8 +374,11 @@ mod tests {
         assert_eq!(fits.key_text(3, "TDIM5").as_deref(), Some("(2)"));
         assert_eq!(fits.key_text(0, "DATASUM").as_deref(), Some("0"));
         assert!((1..4).all(|hdu| fits.has_key(hdu, "CHECKSUM") && fits.has_key(hdu, "DATASUM")));
-        // The text goes on in the next card.
-        assert!(fits.key_text(3, "LONG").unwrap().starts_with("xxx") && fits.has_key(3, "CONTINUE"));
+        // The text goes on in the next cards.
+        assert!(fits.has_key(3, "CONTINUE"));
+        assert_eq!(fits.key_text(3, "LONG").as_deref(), Some(long.as_str()));
+        assert_eq!(fits.key_value(3, "LONG"), Value::text(&long));
+        assert_eq!(fits.key_text(3, "AND").as_deref(), Some("ends in &"));
     }
 
     #[test]

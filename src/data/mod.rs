@@ -8,6 +8,7 @@ pub mod catalogue;
 mod cells;
 mod cfitsio;
 mod cfitsio_checksum;
+mod cfitsio_keys;
 pub mod columns;
 pub mod csv_text;
 mod encoding;
