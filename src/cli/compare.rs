@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::say;
+use super::say_of;
 use crate::data::files;
 use crate::error::Result;
 use crate::experiment::run_folder::{COMPARISONS, RunFolder};
@@ -51,7 +51,7 @@ pub fn execute(args: &CompareArgs) -> anyhow::Result<()> {
     let files: String = ["comparison.html", "comparison.csv", "comparison.json", "dependence.csv", "figures"]
         .map(|file| format!("  {file}\n"))
         .concat();
-    say(&format!("{metrics}\n{differences}\n{}\n{files}", folder.display()))
+    say_of(&format!("{metrics}\n{differences}\n{}\n{files}", folder.display()), &folder)
 }
 
 fn write(compared: &RunComparison, folder: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::say;
+use super::say_of;
 use crate::data::files;
 use crate::device::{Compute, DeviceSettings};
 use crate::error::Error;
@@ -68,7 +68,7 @@ pub fn execute(args: &ImportArgs) -> anyhow::Result<()> {
         model.save(folder).map(|()| model)
     })?;
     let valid = model.cannon.valid_pixels().into_iter().filter(|valid| *valid).count();
-    say(&format!(
+    let text = format!(
         "{}: {} ({}), {}, {}, {}\n",
         args.out.display(),
         counted(model.scaler.n_labels(), "label"),
@@ -76,5 +76,6 @@ pub fn execute(args: &ImportArgs) -> anyhow::Result<()> {
         counted(model.cannon.vectorizer().n_terms(), "term"),
         counted(valid, "pixel"),
         counted(model.training_labels.nrows(), "training star")
-    ))
+    );
+    say_of(&text, &args.out)
 }

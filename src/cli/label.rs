@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
 use super::label_out::OutArgs;
-use super::say;
 use super::spectra::{SpectraArgs, none_read};
+use super::{say, say_of};
+use crate::data::files;
 use crate::device::{Backend, Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
@@ -152,6 +153,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         let remedy = if stem.is_none() { "; --out writes them all" } else { "" };
         answer += &format!("... and {} more{remedy}\n", n_waiting - MOST_PRINTED);
     }
+    let saved = stem.as_deref().map(|stem| files::with_ending(stem, "fits"));
     if let (Some(journal), Some(stem)) = (journal, stem) {
         let form = TableForm {
             label_names: labeller.label_names().to_vec(),
@@ -168,7 +170,10 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     if let Some(path) = best_fits.map(BestFits::finish).transpose()?.flatten() {
         answer += &format!("{}: their best fits\n", path.display());
     }
-    say(&answer)
+    match saved {
+        Some(saved) => say_of(&answer, &saved),
+        None => say(&answer),
+    }
 }
 
 /// Labels spectra a batch at a time. Batches are the same however often a job is begun, so that each star gets the very same labels;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
-use super::say;
+use super::say_of;
 use crate::mock::{MockFormat, MockPhysics, MockSettings, survey};
 
 /// Make a survey to try things on.
@@ -72,5 +72,5 @@ pub fn execute(args: &MockArgs, bars: &Bars) -> anyhow::Result<()> {
         spectra.display(),
         truth.display()
     )?;
-    say(&text)
+    say_of(&text, &args.out)
 }

@@ -19,7 +19,7 @@ mod spectra;
 mod terminal;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -149,9 +149,19 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
 fn say(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(terminal::shown(text).as_bytes()).and_then(|()| stdout.flush()) {
-        Err(err) if err.kind() != std::io::ErrorKind::BrokenPipe => Err(err.into()),
+        Err(err) if err.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!("standard output: cannot write the answer: {err}"))
+        }
         _ => Ok(()),
     }
+}
+
+/// The same of what is saved in a place.
+///
+/// # Errors
+/// As [`say`], with that place.
+fn say_of(text: &str, saved: &Path) -> anyhow::Result<()> {
+    say(text).map_err(|err| anyhow::anyhow!("{err}; nothing is lost: {} is written", saved.display()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
-use super::{ExperimentArgs, say};
+use super::{ExperimentArgs, say_of};
 use crate::data::selection::Selection;
 use crate::device::Compute;
 use crate::experiment::folds::folds;
@@ -58,7 +58,7 @@ pub fn execute(args: &PrepareArgs, bars: &Bars) -> anyhow::Result<()> {
         writeln!(text, "{}", args.figures.join(name).with_extension("svg").display())?;
     }
     writeln!(text, "{}", path.display())?;
-    say(&text)
+    say_of(&text, &path)
 }
 
 /// What a cut in log g means: which of the Sun's mass at three radii it keeps.

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c, last_words};
-use super::{ExperimentArgs, logging, say};
+use super::{ExperimentArgs, logging, say_of};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -63,7 +63,7 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
     };
     let place = folder.finish()?;
     let files: String = files.iter().map(|file| format!("  {file}\n")).collect();
-    say(&format!("{tables}\n{}\n{files}", place.display()))
+    say_of(&format!("{tables}\n{}\n{files}", place.display()), &place)
 }
 
 /// Keeps what training has left of a run that failed, and says so, unless the same would only happen again.
