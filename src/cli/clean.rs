@@ -28,9 +28,12 @@ pub struct CleanArgs {
     #[arg(long, value_name = "DAYS", default_value_t = KEPT_DAYS)]
     older_than: u64,
     /// Where experiments keep their runs.
-    #[arg(long, value_name = "FOLDER", default_value = "experiments")]
+    #[arg(long, value_name = "FOLDER", default_value = EXPERIMENTS)]
     experiments: PathBuf,
 }
+
+/// The folder of experiments that nobody needs to name, nor to have.
+const EXPERIMENTS: &str = "experiments";
 
 pub fn execute(args: &CleanArgs) -> anyhow::Result<()> {
     let refuse = |folder: &Path, remedy: &str| {
@@ -39,8 +42,8 @@ pub fn execute(args: &CleanArgs) -> anyhow::Result<()> {
     if let Some(folder) = args.folders.iter().find(|folder| !folder.is_dir()) {
         return refuse(folder, "");
     }
-    if args.folders.is_empty() && !args.experiments.is_dir() {
-        return refuse(&args.experiments, "; name it by --experiments");
+    if args.experiments != Path::new(EXPERIMENTS) && !args.experiments.is_dir() {
+        return refuse(&args.experiments, "; --experiments names the one that runs are kept in");
     }
     let folders = [&args.folders[..], &[PathBuf::from(POSTERIORS)]].concat();
     let unused_for = Duration::from_secs(args.older_than.saturating_mul(24 * 3600));
@@ -60,12 +63,16 @@ pub fn execute(args: &CleanArgs) -> anyhow::Result<()> {
     }
     let what = if args.dry_run { "can be removed" } else { "removed" };
     let mut looked: Vec<String> = Vec::new();
-    for folder in folders.iter().chain([&args.experiments]).map(|path| path.display().to_string()) {
+    for folder in folders.iter().chain([&args.experiments]).filter(|path| path.is_dir()) {
+        let folder = folder.display().to_string();
         if !looked.contains(&folder) {
             looked.push(folder);
         }
     }
-    let looked = format!("looked through {}, and into this folder", looked.join(", "));
+    let looked = match looked.is_empty() {
+        true => format!("looked into this folder, which has neither {POSTERIORS} nor {}", args.experiments.display()),
+        false => format!("looked through {}, and into this folder", looked.join(", ")),
+    };
     let things = if count == 1 { "file or folder" } else { "files and folders" };
     say(&format!("{text}{:>12}  in {count} {things} {what}; {looked}\n", megabytes(bytes)))?;
     failed.map_or(Ok(()), |err| Err(err.into()))

@@ -222,13 +222,10 @@ fn what_is_left_of_earlier_runs_is_listed_and_removed() {
     succeeded(folder.path(), &["run", "lab.toml", "--set", "split=all"]);
     let clean = |rest: &[&str]| succeeded(folder.path(), &[&["clean"][..], rest].concat());
     let nothing = clean(&[]);
-    assert!(
-        nothing
-            .contains("0.0 MB  in 0 files and folders removed; looked through posterior, experiments, and into this")
-    );
+    assert!(nothing.contains("0.0 MB  in 0 files and folders removed; looked through experiments, and into this"));
     // A folder that is named again is told once.
     let said = clean(&["--dry-run", "experiments"]);
-    assert!(said.contains("looked through experiments, posterior, and into this folder"), "{said}");
+    assert!(said.contains("looked through experiments, and into this folder"), "{said}");
     refused(folder.path(), &["clean", "absent"], 2, &["absent: no such folder"]);
     let listed = clean(&["--dry-run", "--older-than", "0"]);
     assert!(listed.contains("(prepared set)") && listed.contains("in 1 file or folder can be removed"), "{listed}");
@@ -246,6 +243,42 @@ fn what_is_left_of_earlier_runs_is_listed_and_removed() {
     }
     assert!(clean(&[]).contains("in 2 files and folders removed") && left[2].is_file());
     assert!(clean(&["other"]).contains("in 1 file or folder removed") && !left[2].exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_nobody_can_read_is_no_lost_work() {
+    let folder = survey(24);
+    let output = bash(folder.path(), "maury run lab.toml --set split=all >/dev/full");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in ["standard output: cannot write the answer: No space left", "nothing is lost: experiments/lab/"] {
+        assert!(said.contains(words), "`{words}` not said in: {said}");
+    }
+    assert!(folder.path().join("experiments/lab/latest/metrics.json").is_file());
+    let output = bash(folder.path(), "maury check lab.toml >/dev/full");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("standard output") && !said.contains("nothing is lost"), "{said}");
+}
+
+#[test]
+fn what_a_killed_mock_left_is_found_where_there_are_no_experiments() {
+    let folder = tempfile::tempdir().unwrap();
+    let clean = |rest: &[&str]| succeeded(folder.path(), &[&["clean"][..], rest].concat());
+    let said = clean(&[]);
+    assert!(said.contains("in 0 files and folders removed; looked into this folder"), "{said}");
+    assert!(said.contains("neither posterior nor experiments"), "{said}");
+    let left = folder.path().join(".maury-unfinished-abc");
+    std::fs::create_dir(&left).unwrap();
+    let then = std::time::SystemTime::now() - Duration::from_secs(48 * 3600);
+    std::fs::File::open(&left).unwrap().set_modified(then).unwrap();
+    assert!(clean(&[]).contains("in 1 file or folder removed") && !left.exists());
+    refused(
+        folder.path(),
+        &["clean", "--experiments", "elsewhere"],
+        2,
+        &["elsewhere: no such folder", "--experiments"],
+    );
 }
 
 #[cfg(unix)]
