@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::bars::{Bars, heed_ctrl_c};
 use super::label::{FitArgs, discard_empty, label_all};
-use super::say;
+use super::say_of;
 use super::spectra::{SpectraArgs, none_read};
 use crate::data::files;
 use crate::data::fits::FitsReader;
@@ -50,12 +50,18 @@ const NIGHT: &str = "mjd";
 /// Visits flagged UNREADABLE, NO_DATA, NOT_CONVERGED or BAD_FIT are left out and counted, and so is a visit that comes up a second
 /// time, as apStar and mwmVisit files of one star hold the same ones. Of arrays, rows with one identifier (--ids) are visits.
 ///
+/// A visit that holds over three quarters of its star's weight, by formal errors, tells of the others' noise, not of its own: it does
+/// not count in that label, and how many these are is said. Flags are those of the table: one without a column `flags` has no bad fits
+/// to leave out.
+///
 /// Give stars that did not train the model, if it is a regression: it may know the others by heart.
 ///
 /// With fewer than 20 stars there is one standard deviation with an interval by chi^2; from 20 on robust scatters, intervals from
 /// resamples of the stars, and up to six bins of SNR of 20 stars or more.
 #[derive(Debug, Args)]
 #[command(
+    override_usage = "maury repeats [OPTIONS] --model <MODEL> <SPECTRA>...\n       maury repeats [OPTIONS] --model <MODEL> --flux <ARRAY> \
+    --error <ARRAY> --ids <TABLE>\n       maury repeats [OPTIONS] --labels <TABLE>",
     mut_arg("visits", |arg| arg.hide(true)),
     mut_arg("spectra", |arg| arg.required_unless_present("labels")),
     after_help = "Examples:\n  maury repeats --model experiments/lab/latest/models/cannon stars/apo25m\n  \
@@ -74,7 +80,9 @@ pub struct RepeatsArgs {
     model: Option<PathBuf>,
     /// In place of model and spectra: labels of visits, a table that `maury label --visits` wrote (FITS, which says by which model, or
     /// CSV). Its column `mjd` (`--columns mjd`) tells a visit in two files from two visits.
-    #[arg(long, value_name = "TABLE", conflicts_with_all = ["model", "spectra", "list", "flux"])]
+    #[arg(long, value_name = "TABLE", conflicts_with_all = [
+        "model", "spectra", "list", "flux", "nuisances", "backend", "precision",
+    ])]
     labels: Option<PathBuf>,
     /// Folder for tables and figure.
     #[arg(long, value_name = "FOLDER", default_value = REPEATS)]
@@ -137,7 +145,7 @@ pub fn execute(args: &RepeatsArgs, bars: &Bars) -> anyhow::Result<()> {
     let own = if args.labels.is_none() { ", visits.fits and .csv" } else { "" };
     answer += &format!("  repeats.fits and .csv, stars.fits and .csv{own}, {FOUND}\n");
     answer += if has_figure { "  figures/repeats.png\n" } else { "  no figure: no SNR of the visits is known\n" };
-    say(&answer)
+    say_of(&answer, &args.out)
 }
 
 /// A table that was labelled before; FITS says by which model.

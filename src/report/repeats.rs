@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{counted, in_unit, percent, plain, title_with_unit};
+use crate::findings::repeats::deviations::LEAST_FREEDOM;
 use crate::findings::repeats::measure::{FEWEST_STARS, words};
 use crate::findings::repeats::outcome::{
     Claimed, Growth, LabelRepeats, Measured, RepeatBin, Repeats, Statistic, Verdict,
@@ -31,6 +32,9 @@ pub fn text(repeats: &Repeats) -> String {
     }
     text.push('\n');
     labels().for_each(|(name, found)| text += &format!("{}\n", paragraph(name, found)));
+    for name in repeats.label_names.iter().filter(|name| !repeats.labels.contains_key(*name)) {
+        text += &format!("{}: no two visits of a star have it; nothing is known of its scatter.\n", label_title(name));
+    }
     text
 }
 
@@ -81,6 +85,17 @@ pub fn subject(repeats: &Repeats) -> String {
              fewer than {FEWEST_STARS} stars bear no resamples"
         ),
     };
+    let heavy = repeats.label_names.iter().filter_map(|name| Some((name, repeats.labels.get(name)?.n_outweighing)));
+    let heavy: Vec<String> =
+        heavy.filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} in {}", label_title(name))).collect();
+    if !heavy.is_empty() {
+        text += &format!(
+            "\nvisits that hold over {} of their star's weight tell of the others' noise and do not count: {}",
+            percent(1.0 - LEAST_FREEDOM),
+            heavy.join(", ")
+        );
+    }
+    repeats.doubts.iter().for_each(|doubt| text += &format!("\n{doubt}"));
     text
 }
 
@@ -160,6 +175,7 @@ fn grown(growth: &Growth, quantity: &dyn Fn(f64) -> String, between: &dyn Fn(&Me
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::repeats::visits::LeftOut;
 
     fn measured(value: f64, share: f64) -> Measured {
         Measured { value, interval: ((1.0 - share) * value, (1.0 + share) * value) }
@@ -186,10 +202,36 @@ mod tests {
         };
         LabelRepeats {
             all: bin(67.0, 10.0),
+            n_outweighing: 0,
             along_snr: vec![bin(30.0, 18.0), bin(150.0, 8.0)],
             growth: Some(growth),
             noise_share: Some(measured(calibrated * calibrated, 0.1)),
             beyond_noise: (calibrated < 1.0).then_some(49.0),
+        }
+    }
+
+    #[test]
+    fn what_does_not_count_is_said() {
+        let mut heavy = found(1.0, 0.2);
+        heavy.n_outweighing = 6;
+        let repeats = Repeats {
+            n_visits: 653,
+            n_stars: 40,
+            n_used: 653,
+            left_out: LeftOut::default(),
+            doubts: vec!["no column flags".into()],
+            statistic: Statistic::Robust,
+            interval_level: 0.95,
+            labels: [("teff".to_string(), heavy), ("fe_h".to_string(), found(1.0, 0.2))].into(),
+            label_names: ["teff", "logg", "fe_h"].map(String::from).to_vec(),
+        };
+        let said = text(&repeats);
+        for words in [
+            "hold over 75% of their star's weight tell of the others' noise and do not count: 6 in Teff\n",
+            "no column flags\n",
+            "log g: no two visits of a star have it",
+        ] {
+            assert!(said.contains(words), "`{words}` not said in: {said}");
         }
     }
 

@@ -110,6 +110,16 @@ fn white_noise_scatters_by_its_formal_errors_and_a_models_own_scatter_does_not_s
     refused(here, &["repeats", "--labels", "visits.csv", "--out", "x"], 1, &["no column <label>_estimate"]);
     refused(here, &["repeats", "--out", "x", "spectra"], 2, &["--model"]);
     refused(here, &["repeats", "--labels", "t.fits", "spectra"], 2, &["cannot be used with"]);
+    // A table is fitted by nobody: what tells how is refused.
+    for option in [["--precision", "f64"], ["--backend", "flex"], ["--nuisances", "fixed"]] {
+        let words = [&["repeats", "--labels", "t.fits", "--out", "x"], &option[..]].concat();
+        refused(here, &words, 2, &[option[0], "--labels <TABLE>"]);
+    }
+    refused(here, &["repeats"], 2, &["--model <MODEL>", "--labels <TABLE>"]);
+    // What a table's header says of its errors is told whole.
+    let mut labels = maury::data::fits::FitsReader::open(&here.join("t.fits")).unwrap();
+    assert_eq!(of_table["errors"].as_str(), labels.key_text(1, "ERRORS").as_deref());
+    assert!(of_table["errors"].as_str().unwrap().len() > 68 && of_table["errors"] == of_model["errors"]);
 }
 
 const SURVEY: &str = "labels = ['teff', 'logg', 'fe_h']\nsplit = 'halves'\n[data.mock]\nstars = 160\nseed = 3\n[calibration]\nfolds = 3\n";

@@ -4,7 +4,7 @@ use super::visits::VisitLabels;
 
 /// A visit that has less of a degree of freedom than this outweighs the others of its star: where it lies from their mean tells of
 /// their noise, not of its own.
-const LEAST_FREEDOM: f64 = 0.25;
+pub const LEAST_FREEDOM: f64 = 0.25;
 
 /// One visit's label beside those of the same star.
 ///
@@ -56,21 +56,25 @@ fn mean(visits: &VisitLabels, weighed: &[(usize, f64)], k: usize) -> f64 {
     weighed.iter().map(|(visit, share)| share * visits.labels[[*visit, k]]).sum()
 }
 
-/// Deviations in the k-th label of all visits that tell of their own noise, star by star.
-pub(super) fn deviations(visits: &VisitLabels, stars: &[Vec<usize>], k: usize) -> Vec<Deviation> {
-    let mut found = Vec::new();
+/// Deviations in the k-th label of all visits that tell of their own noise, star by star; and how many visits outweigh the others of
+/// their star.
+pub(super) fn deviations(visits: &VisitLabels, stars: &[Vec<usize>], k: usize) -> (Vec<Deviation>, usize) {
+    let (mut found, mut n_outweighing) = (Vec::new(), 0);
     for (star, rows) in stars.iter().enumerate() {
         let weighed = weighed(visits, rows, k);
         let mean = mean(visits, &weighed, k);
+        let has_others = weighed.len() > 1;
         for (visit, share) in weighed {
             let freedom = 1.0 - share;
             if freedom >= LEAST_FREEDOM {
                 let deviation = (visits.labels[[visit, k]] - mean) / freedom.sqrt();
                 found.push(Deviation { visit, star, deviation, freedom });
+            } else if has_others {
+                n_outweighing += 1;
             }
         }
     }
-    found
+    (found, n_outweighing)
 }
 
 /// Mean and scatter in the k-th label of one star's visits; NaN without the visits that they need.
@@ -98,8 +102,8 @@ mod tests {
     #[test]
     fn two_equal_visits_deviate_by_their_difference_over_the_root_of_two() {
         let of = visits(&[("a", "", 1.0, 10.0), ("a", "", 2.0, 13.0)]);
-        let found = deviations(&of, &[vec![0, 1]], 0);
-        assert_eq!(found.len(), 2);
+        let (found, n_outweighing) = deviations(&of, &[vec![0, 1]], 0);
+        assert_eq!((found.len(), n_outweighing), (2, 0));
         for one in &found {
             assert!((one.deviation.abs() - 3.0 / 2.0_f64.sqrt()).abs() < 1e-12 && one.freedom == 0.5, "{one:?}");
         }
@@ -114,12 +118,15 @@ mod tests {
     fn a_visit_that_outweighs_the_others_does_not_tell_of_its_own_noise() {
         let mut of = visits(&[("a", "", 1.0, 10.0), ("a", "", 2.0, 13.0), ("a", "", 3.0, f64::NAN)]);
         of.errors[[1, 0]] = 3.0;
-        let found = deviations(&of, &[vec![0, 1, 2]], 0);
+        let (found, n_outweighing) = deviations(&of, &[vec![0, 1, 2]], 0);
+        assert_eq!(n_outweighing, 1);
+        // The only visit with a label outweighs nobody.
+        assert_eq!(deviations(&of, &[vec![0, 2]], 0), (Vec::new(), 0));
         // Shares are 0.9 and 0.1: the mean lies at 10.3.
         assert_eq!(found.iter().map(|one| one.visit).collect::<Vec<_>>(), [1]);
         assert!((found[0].deviation - 2.7 / 0.9_f64.sqrt()).abs() < 1e-12 && (found[0].freedom - 0.9).abs() < 1e-12);
         // Where one error is not known, all weigh the same.
         of.errors[[1, 0]] = f64::NAN;
-        assert!(deviations(&of, &[vec![0, 1, 2]], 0).iter().all(|one| one.freedom == 0.5));
+        assert!(deviations(&of, &[vec![0, 1, 2]], 0).0.iter().all(|one| one.freedom == 0.5));
     }
 }

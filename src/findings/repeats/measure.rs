@@ -39,7 +39,7 @@ pub fn measure(visits: &VisitLabels, settings: &RepeatSettings) -> Result<(Repea
             stage: format!("repeat visits ({})", words(visits.n_visits(), &selected.left_out)),
             n_stars: 0,
             needed: 1,
-            remedy: remedy(&selected.left_out).into(),
+            remedy: remedy(visits, settings.keeps_bad_fits).into(),
         });
     }
     let statistic = if stars.len() < FEWEST_STARS { Statistic::Standard } else { Statistic::Robust };
@@ -51,6 +51,7 @@ pub fn measure(visits: &VisitLabels, settings: &RepeatSettings) -> Result<(Repea
         n_stars: stars.len(),
         n_used: stars.iter().map(Vec::len).sum(),
         left_out: selected.left_out.clone(),
+        doubts: visits.doubts(stars),
         statistic,
         interval_level: settings.bootstrap.level,
         labels: labels.filter_map(|(k, name)| Some((name.clone(), of(k)?))).collect(),
@@ -73,15 +74,28 @@ pub fn words(n_visits: usize, left_out: &LeftOut) -> String {
     if parts.is_empty() { of } else { format!("{of} left out: {}", parts.join(", ")) }
 }
 
-fn remedy(left_out: &LeftOut) -> &'static str {
-    match left_out.flagged.contains_key("BAD_FIT") {
-        true => {
-            "a model that does not describe the stars has no errors to hold against; --keep-bad-fits counts such visits all the same"
-        }
-        false => {
-            "give spectra of stars that were visited more than once: apStar or mwmVisit files, or arrays with --ids in which a star comes up again"
-        }
-    }
+/// What to do about what most visits were left out for; bad fits are to blame for those alone that would count without that flag.
+fn remedy(visits: &VisitLabels, keeps_bad_fits: bool) -> &'static str {
+    let Selected { stars, left_out } = select(visits, true);
+    let n_bad_fits = if keeps_bad_fits { 0 } else { stars.iter().map(Vec::len).sum() };
+    let causes = [
+        (
+            left_out.flagged.values().sum(),
+            "most spectra have no labels: their flags say why, and `maury label` warned of each",
+        ),
+        (left_out.again, "most rows are of a spectrum that is there before: give other visits of the stars"),
+        (
+            n_bad_fits,
+            "a model that does not describe the stars has no errors to hold against; --keep-bad-fits counts such visits all the same",
+        ),
+        (left_out.nameless, "most rows do not say of which star they are: give the table a column id, or arrays --ids"),
+        (
+            left_out.alone,
+            "give spectra of stars that were visited more than once: a table made by `maury label --visits`, apStar or mwmVisit files, \
+             or arrays with --ids in which a star comes up again",
+        ),
+    ];
+    causes.into_iter().max_by_key(|(n, _)| *n).map_or("", |(_, remedy)| remedy)
 }
 
 /// The highest row of visits in each bin but the last, by SNR; nothing for all in one.
@@ -119,7 +133,7 @@ fn label_repeats(
     (k, statistic): (usize, Statistic),
     settings: &RepeatSettings,
 ) -> Option<LabelRepeats> {
-    let all = deviations(visits, stars, k);
+    let (all, n_outweighing) = deviations(visits, stars, k);
     if all.is_empty() {
         return None;
     }
@@ -174,7 +188,7 @@ fn label_repeats(
     let noise_share = all.calibrated.map(|calibrated| squared(calibrated.pull));
     let beyond = all.calibrated.map(|calibrated| calibrated.error.powi(2) - all.scatter.value.powi(2));
     let beyond_noise = beyond.filter(|square| *square > 0.0).map(f64::sqrt);
-    Some(LabelRepeats { all, along_snr, growth, noise_share, beyond_noise })
+    Some(LabelRepeats { all, n_outweighing, along_snr, growth, noise_share, beyond_noise })
 }
 
 /// Deviations as they are, in units of formal errors and of calibrated ones, each as far as there are any.
@@ -304,6 +318,7 @@ mod tests {
             files: (0..n).map(|visit| format!("flux.npy[{visit}]")).collect(),
             nights: vec![f64::NAN; n],
             flags: vec![0; n],
+            has_flags: true,
             labels: column(&|visit| labels[visit]),
             errors: column(&|visit| noise(snr[visit])),
             calibrated: column(&|visit| noise(snr[visit]).hypot(WRONG)),
@@ -321,7 +336,7 @@ mod tests {
         let visits = simulated(2000, 3);
         let (repeats, selected) = measure(&visits, &RepeatSettings::default()).unwrap();
         assert_eq!((repeats.n_stars, selected.stars.len(), repeats.statistic), (2000, 2000, Statistic::Robust));
-        let LabelRepeats { all, along_snr, growth, noise_share, beyond_noise } = of_teff(&visits);
+        let LabelRepeats { all, along_snr, growth, noise_share, beyond_noise, .. } = of_teff(&visits);
         assert_eq!(along_snr.len(), SNR_BINS);
         assert!((all.n_repeats / (visits.n_visits() - 2000) as f64 - 1.0).abs() < 0.03, "{}", all.n_repeats);
         // Some 800 degrees of freedom in each bin: a width is known to 1.17 / sqrt(800) = 4%.
@@ -425,5 +440,13 @@ mod tests {
         visits.ids = (0..visits.n_visits()).map(|visit| visit.to_string()).collect();
         let said = measure(&visits, &RepeatSettings::default()).unwrap_err().to_string();
         assert!(said.contains("the only one of its star") && said.contains("visited more than once"), "{said}");
+        // One bad fit is not what all the others were left out for.
+        visits.flags[0] = crate::spectra::quality::star_flags::BAD_FIT;
+        let said = measure(&visits, &RepeatSettings::default()).unwrap_err().to_string();
+        assert!(said.contains("1 flagged BAD_FIT") && said.contains("label --visits"), "{said}");
+        assert!(!said.contains("--keep-bad-fits"), "{said}");
+        visits.ids.fill(String::new());
+        let said = measure(&visits, &RepeatSettings::default()).unwrap_err().to_string();
+        assert!(said.contains("column id") && !said.contains("--keep-bad-fits"), "{said}");
     }
 }

@@ -7,7 +7,7 @@
 //! say, more where it is not (noise correlated between pixels, sky, velocities and line widths that change from night to night),
 //! and less where a model's own scatter, the same in all visits of a star, counts as noise in them.
 
-mod deviations;
+pub mod deviations;
 pub mod measure;
 pub mod outcome;
 pub mod table;

@@ -104,6 +104,8 @@ pub struct Growth {
 pub struct LabelRepeats {
     /// All visits together.
     pub all: RepeatBin,
+    /// Visits that hold so much of their star's weight that they tell of the others' noise, and do not count.
+    pub n_outweighing: usize,
     /// Bins of SNR, ascending; empty where SNR is unknown or stars are few.
     pub along_snr: Vec<RepeatBin>,
     /// From the highest SNR to the lowest; none without bins.
@@ -125,6 +127,8 @@ pub struct Repeats {
     pub n_used: usize,
     /// The others.
     pub left_out: LeftOut,
+    /// What the table leaves in doubt, in words.
+    pub doubts: Vec<String>,
     /// How widths are measured.
     pub statistic: Statistic,
     /// Probability that the intervals hold.

@@ -16,6 +16,8 @@ use crate::spectra::star_table::{estimated_labels, flags_if_any, label_columns, 
 const NO_LABELS: [i64; 3] = [star_flags::UNREADABLE, star_flags::NO_DATA, star_flags::NOT_CONVERGED];
 /// Two spectra whose labels differ by less than this share of their errors are one: chance brings visits so near in no two labels.
 const SAME: f64 = 1e-4;
+/// How the archive and maury call files of coadds.
+const COADDS: [&str; 5] = ["apStar", "asStar", "stStar", "mwmStar", "aspcapStar"];
 
 /// Labels of single visits, a row for each.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct VisitLabels {
     pub nights: Vec<f64>,
     /// Flags of spectrum and fit.
     pub flags: Vec<i64>,
+    /// Whether they are known: without them bad fits count as any others.
+    pub has_flags: bool,
     /// The labels, [n_visits, n_labels]; NaN where there is none.
     pub labels: Array2<f64>,
     /// Their formal errors, [n_visits, n_labels]; NaN where there is none.
@@ -65,17 +69,43 @@ impl VisitLabels {
             true => table.values("mjd", rows.clone(), remedy)?.iter().map(Value::as_f64).collect(),
             false => vec![f64::NAN; rows.len()],
         };
-        let (snr, flags) = (numbers_if_any(&mut table, "snr")?, flags_if_any(&mut table)?);
+        let (snr, has_flags) = (numbers_if_any(&mut table, "snr")?, table.has("flags"));
+        let flags = flags_if_any(&mut table)?;
         let mut matrix = |ending| label_columns(&mut table, &label_names, ending, None);
         let (labels, errors, calibrated) = (matrix("estimate")?, matrix("error")?, matrix("error_calibrated")?);
         table.say_remarks();
-        Ok(Self { label_names, ids, files, snr, nights, flags, labels, errors, calibrated })
+        Ok(Self { label_names, ids, files, snr, nights, flags, has_flags, labels, errors, calibrated })
     }
 
     /// The file that holds a visit's spectrum, without the visit.
     fn file(&self, visit: usize) -> &str {
         let name = self.files[visit].as_str();
         name.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map_or(name, |(file, _)| file)
+    }
+
+    /// Whether a row is of a coadd, as far as the name of its file tells: no visit stands in brackets behind it.
+    fn is_coadd(&self, row: usize) -> bool {
+        let of_visit = self.files[row].strip_prefix(self.file(row)).is_some_and(|part| part.contains("visit "));
+        let name = self.file(row).rsplit(['/', '\\']).next().unwrap_or_default();
+        !of_visit && COADDS.iter().any(|begins| name.starts_with(begins))
+    }
+
+    /// What the table leaves in doubt about the visits that count, in words.
+    pub(super) fn doubts(&self, stars: &[Vec<usize>]) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if !self.has_flags {
+            doubts.push(
+                "the table has no column flags: which fits are bad is unknown, and none is left out for it".into(),
+            );
+        }
+        let n_coadds = stars.iter().flatten().filter(|row| self.is_coadd(**row)).count();
+        if n_coadds > 0 {
+            doubts.push(format!(
+                "{n_coadds} of the rows are of coadds, by the names of their files, and a coadd is no visit: its noise is that of all its \
+                 visits; label these by `maury label --visits`"
+            ));
+        }
+        doubts
     }
 
     /// Whether two rows are labels of one spectrum.
@@ -180,6 +210,7 @@ pub(super) mod tests {
             snr: vec![80.0; n],
             nights: rows.iter().map(|row| row.2).collect(),
             flags: vec![0; n],
+            has_flags: true,
             labels: Array2::from_shape_fn((n, 1), |(visit, _)| rows[visit].3),
             errors: Array2::ones((n, 1)),
             calibrated: Array2::from_elem((n, 1), f64::NAN),
@@ -233,6 +264,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn coadds_are_told_from_visits_by_their_files() {
+        let of = visits(&[
+            ("a", "dr17/apStar-dr17-2M0.fits", 1.0, 10.0),
+            ("a", "mwmStar-0.6.0-1.fits[APOGEE/LCO]", 2.0, 11.0),
+            ("a", "apStar-dr17-2M0.fits[visit 2]", 3.0, 12.0),
+            ("a", "mwmVisit-0.6.0-1.fits[APOGEE/APO visit 3]", 4.0, 13.0),
+            ("a", "flux.npy[3]", 5.0, 14.0),
+            ("a", "", 6.0, 15.0),
+        ]);
+        let told = of.doubts(&[(0..6).collect()]).concat();
+        assert!(told.starts_with("2 of the rows are of coadds") && told.contains("--visits"), "{told}");
+        assert!(of.doubts(&[(2..6).collect()]).is_empty());
+    }
+
+    #[test]
     fn tables_are_read_as_label_wrote_them_and_others_refused() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("visits");
@@ -257,6 +303,7 @@ pub(super) mod tests {
         write_table(&stem, "LABELS", &[columns[0].clone(), columns[4].clone()]).unwrap();
         let least = VisitLabels::read(&folder.path().join("visits.fits")).unwrap();
         assert!(least.snr[0].is_nan() && least.errors[[0, 0]].is_nan() && least.flags == [0, 0]);
+        assert!(least.doubts(&[vec![0, 1]]).concat().contains("no column flags"));
         for (kept, said) in [(0..4, "no column <label>_estimate"), (1..6, "no column id")] {
             write_table(&stem, "LABELS", &columns[kept]).unwrap();
             let refusal = VisitLabels::read(&folder.path().join("visits.fits")).unwrap_err().to_string();

@@ -81,12 +81,20 @@ mod tests {
             formal: Some(claimed(7.0)),
             calibrated: is_calibrated.then(|| claimed(60.0)),
         };
-        let label = LabelRepeats { all, along_snr: Vec::new(), growth: None, noise_share: None, beyond_noise: None };
+        let label = LabelRepeats {
+            all,
+            n_outweighing: 0,
+            along_snr: Vec::new(),
+            growth: None,
+            noise_share: None,
+            beyond_noise: None,
+        };
         Repeats {
             n_visits: 3,
             n_stars: 1,
             n_used: 3,
             left_out: LeftOut::default(),
+            doubts: Vec::new(),
             statistic: Statistic::Standard,
             interval_level: 0.95,
             labels: BTreeMap::from([("teff".to_string(), label)]),
