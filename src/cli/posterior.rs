@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bars::{Bars, heed_ctrl_c};
-use super::say;
+use super::say_of;
 use super::spectra::{SpectraArgs, none_read};
 use crate::data::files;
 use crate::device::{Compute, DeviceSettings, Precision};
@@ -17,7 +17,7 @@ use crate::inference::prior::Nuisances;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::{PosteriorSettings, Sampler};
 use crate::labelling::posterior::{PosteriorSampler, sampler_settings};
-use crate::labelling::posterior_folder::PosteriorFolder;
+use crate::labelling::posterior_folder::{PosteriorFolder, file_name};
 use crate::progress::Progress;
 use crate::report;
 use crate::spectra::star_table::write_table;
@@ -126,12 +126,13 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
             };
             answer += &report::posterior::star_table(&sampled, names);
             let columns = sampled.draw_columns(names);
-            let name = folder.name(&sampled.star.file, &sampled.star.id, !columns.is_empty());
+            let row = folder.name(&sampled.star.file, &sampled.star.id, !columns.is_empty());
+            let name = file_name(&row);
             if !columns.is_empty() {
                 write_table(&out.join(format!("draws-{name}")), "DRAWS", &columns)?;
             }
             report::posterior::draw(&out.join("figures"), &name, &sampled, names)?;
-            ids.push(name);
+            ids.push(row);
             flags.push(sampled.star.flags);
             found.push(sampled.posterior);
             bars.advance(1);
@@ -150,7 +151,7 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
         0 => String::new(),
         n => format!("; the summary keeps {n} sampled before"),
     };
-    say(&format!("{answer}{}: summary, draws, figures{kept}\n", args.out.display()))?;
+    say_of(&format!("{answer}{}: summary, draws, figures{kept}\n", args.out.display()), &args.out)?;
     // What was sampled until then is there.
     if stopped { Err(Error::Interrupted { kept: false }.into()) } else { Ok(()) }
 }

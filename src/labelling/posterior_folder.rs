@@ -12,6 +12,8 @@ use crate::spectra::star_table::write_table_with;
 const SUMMARY: &str = "summary";
 /// Key of its FITS header that says which model and settings made its rows.
 const ORIGIN: &str = "SAMPLEBY";
+/// What a star without an identifier is called.
+const NAMELESS: &str = "star";
 /// Held as long as somebody adds stars.
 const LOCK: &str = ".lock";
 
@@ -36,7 +38,7 @@ pub struct PosteriorFolder {
 /// A star of the folder.
 #[derive(Debug)]
 struct Star {
-    /// What its files and its row are called.
+    /// What its row is called, as the table has it.
     name: String,
     /// Its spectrum.
     file: String,
@@ -85,8 +87,8 @@ impl PosteriorFolder {
         };
         let (ids, of) = (column("id"), column("file"));
         if overwrite {
-            // Names that maury does not give are of somebody else's files.
-            self.replaced = ids.unwrap_or_default().into_iter().filter(|id| *id == plain(id)).collect();
+            // What another program made is not maury's to remove.
+            self.replaced = ids.filter(|_| origin.is_some()).unwrap_or_default();
             return Ok(());
         }
         match (origin, ids, of) {
@@ -107,18 +109,20 @@ impl PosteriorFolder {
         }
     }
 
-    /// What the files and the row of a star are called: its identifier, numbered where it comes again in another file. `is_drawn`
-    /// says whether it has draws.
+    /// What the row of a star is called: its identifier, as `maury label` has it, numbered where it comes again in another file. Its
+    /// files have the [`file_name`] of that. `is_drawn` says whether it has draws.
     pub fn name(&mut self, file: &str, id: &str, is_drawn: bool) -> String {
-        let plain = plain(id);
-        let is_again = |star: &&mut Star| star.file == file.trim() && is_numbered(&star.name, &plain);
+        // Blanks at the ends get lost in FITS, and a row is called somehow.
+        let id = if id.trim().is_empty() { NAMELESS } else { id.trim() };
+        let is_again = |star: &&mut Star| star.file == file.trim() && is_numbered(&plain(&star.name), &plain(id));
         if let Some(star) = self.stars.iter_mut().find(is_again) {
             (star.is_drawn, star.is_of_this_job) = (is_drawn, true);
             return star.name.clone();
         }
-        let is_free = |name: &String| self.stars.iter().all(|star| star.name != *name);
-        let numbered = (2..).map(|n| format!("{plain}-{n}"));
-        let name = std::iter::once(plain.clone()).chain(numbered).find(is_free).unwrap_or(plain);
+        // No two stars share files.
+        let is_free = |name: &String| self.stars.iter().all(|star| plain(&star.name) != plain(name));
+        let numbered = (2..).map(|n| format!("{id}-{n}"));
+        let name = std::iter::once(id.to_string()).chain(numbered).find(is_free).unwrap_or_else(|| id.to_string());
         self.stars.push(Star { name: name.clone(), file: file.into(), is_drawn, is_of_this_job: true });
         name
     }
@@ -152,9 +156,9 @@ impl PosteriorFolder {
     /// Removes draws and figures that belong to no row any more: those of replaced stars, and of stars that have no draws now.
     pub fn remove_stale(&self) {
         let own = self.stars.iter().filter(|star| star.is_of_this_job);
-        let drawn: Vec<&str> = own.clone().filter(|star| star.is_drawn).map(|star| star.name.as_str()).collect();
+        let drawn: Vec<String> = own.clone().filter(|star| star.is_drawn).map(|star| file_name(&star.name)).collect();
         let candidates = self.replaced.iter().chain(own.map(|star| &star.name));
-        for name in candidates.filter(|name| !drawn.contains(&name.as_str())) {
+        for name in candidates.map(|name| file_name(name)).filter(|name| !drawn.contains(name)) {
             let draws = ["fits", "csv"].map(|ending| self.path.join(format!("draws-{name}.{ending}")));
             let figures = self.path.join("figures");
             let drawings = ["corner", "traces", "ranks"]
@@ -175,11 +179,16 @@ impl Drop for PosteriorFolder {
     }
 }
 
+/// How the files of a row are called.
+pub fn file_name(row: &str) -> String {
+    plain(row)
+}
+
 /// A star's identifier as it goes into the names of files.
 pub(super) fn plain(id: &str) -> String {
     let plain: String =
         id.chars().map(|c| if c.is_ascii_alphanumeric() || "+-_.".contains(c) { c } else { '_' }).collect();
-    if plain.is_empty() { "star".to_string() } else { plain }
+    if plain.is_empty() { NAMELESS.to_string() } else { plain }
 }
 
 /// Whether a name is this one, or this one with a number.
@@ -195,9 +204,11 @@ fn added(mut columns: Vec<Column>, summary: &Path) -> Result<Vec<Column>> {
     let Some(Column { values: ColumnValues::Text(ids), .. }) = columns.first() else { return Ok(columns) };
     let ids_before = before.texts(1, "id", 0..n_before)?;
     // A row of those before, or of these.
-    let again = |(row, id): (usize, &String)| ids.iter().position(|own| own == id).ok_or(row);
-    let mut rows: Vec<Result<usize, usize>> = ids_before.iter().enumerate().map(again).collect();
-    rows.extend((0..ids.len()).filter(|row| !ids_before.contains(&ids[*row])).map(Ok));
+    // FITS keeps no letters beyond ASCII: names are alike where those of their files are.
+    let [own_names, names_before] = [ids, &ids_before].map(|ids| ids.iter().map(|id| plain(id)).collect::<Vec<_>>());
+    let again = |(row, name): (usize, &String)| own_names.iter().position(|own| own == name).ok_or(row);
+    let mut rows: Vec<Result<usize, usize>> = names_before.iter().enumerate().map(again).collect();
+    rows.extend((0..ids.len()).filter(|row| !names_before.contains(&own_names[*row])).map(Ok));
     let n_own = ids.len();
     // Only some stars have a factor on their errors.
     for (index, name) in names.iter().enumerate() {
@@ -249,8 +260,9 @@ mod tests {
             for (file, id, value) in stars {
                 let name = folder.name(file, id, value.is_finite());
                 if value.is_finite() {
-                    files::write_bytes(&out.join(format!("draws-{name}.csv")), "")?;
-                    files::write_bytes(&out.join(format!("figures/corner-{name}.svg")), "")?;
+                    let file = file_name(&name);
+                    files::write_bytes(&out.join(format!("draws-{file}.csv")), "")?;
+                    files::write_bytes(&out.join(format!("figures/corner-{file}.svg")), "")?;
                 }
                 names.push(name);
             }
@@ -273,15 +285,16 @@ mod tests {
         let path = root.path().join("posterior");
         assert_eq!(job(&path, "model", false, &[("a.fits", "2M A", 1.0), ("x/a.fits", "2M A", 2.0)]).unwrap(), 0);
         assert_eq!(job(&path, "model", false, &[("b.fits", "2MB", 3.0)]).unwrap(), 2);
-        let expected = ["2M_A,a.fits,1.0,4", "2M_A-2,x/a.fits,2.0,4", "2MB,b.fits,3.0,4"];
+        let expected = ["2M A,a.fits,1.0,4", "2M A-2,x/a.fits,2.0,4", "2MB,b.fits,3.0,4"];
         assert_eq!(rows(&path), expected);
         // The same star again, and a third file of it.
         job(&path, "model", false, &[("x/a.fits", "2M A", 5.0), ("y/a.fits", "2M A", 6.0)]).unwrap();
-        let expected = ["2M_A,a.fits,1.0,4", "2M_A-2,x/a.fits,5.0,4", "2MB,b.fits,3.0,4", "2M_A-3,y/a.fits,6.0,4"];
+        let expected = ["2M A,a.fits,1.0,4", "2M A-2,x/a.fits,5.0,4", "2MB,b.fits,3.0,4", "2M A-3,y/a.fits,6.0,4"];
         assert_eq!(rows(&path), expected);
-        assert!(
-            expected.iter().all(|row| path.join(format!("draws-{}.csv", row.split(',').next().unwrap())).is_file())
-        );
+        assert!(expected.iter().all(|row| {
+            let file = file_name(row.split(',').next().unwrap());
+            path.join(format!("draws-{file}.csv")).is_file()
+        }));
         let unit = FitsReader::open(&path.join("summary.fits")).unwrap().key_text(1, "TUNIT3");
         assert_eq!((unit.as_deref(), path.join(LOCK).exists()), (Some("K"), false));
         // Draws that are no longer there leave nothing.
@@ -315,6 +328,30 @@ mod tests {
         assert!(job(&path, "model", false, &[]).unwrap_err().to_string().contains("another maury"));
         drop(first);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn rows_are_called_as_label_calls_them_whatever_their_files_are_called() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("posterior");
+        let ids = ["=1+1", "a/b", "a_b", "\u{e9}t\u{e9} ", ""];
+        let stars: Vec<(&str, &str, f64)> =
+            ids.iter().zip(["1", "2", "3", "4", "5"]).map(|(id, file)| (file, *id, 1.0)).collect();
+        // A second job finds them all again.
+        for job_number in 0..2 {
+            assert_eq!(job(&path, "model", false, &stars).unwrap(), 0);
+            let expected = ["'=1+1", "a/b", "a_b-2", ["\u{e9}t\u{e9}", "?t?"][job_number], "star"];
+            let told: Vec<String> = rows(&path).iter().map(|row| row.split(',').next().unwrap().to_string()).collect();
+            assert_eq!(told, expected);
+        }
+        let mut summary = FitsReader::open(&path.join("summary.fits")).unwrap();
+        assert_eq!(summary.texts(1, "id", 0..5).unwrap(), ["=1+1", "a/b", "a_b-2", "?t?", "star"]);
+        for file in ["_1+1", "a_b", "a_b-2", "_t_", "star"] {
+            assert!(path.join(format!("draws-{file}.csv")).is_file(), "{file}");
+        }
+        // All of them go.
+        job(&path, "other", true, &[("6", "x", 1.0)]).unwrap();
+        assert!(!path.join("draws-_1+1.csv").exists() && !path.join("draws-a_b-2.csv").exists());
     }
 
     #[test]
