@@ -62,7 +62,12 @@ pub fn read<D: DeserializeOwned>(folder: &Path, expected: &str) -> Result<D> {
 pub(super) fn parse<D: DeserializeOwned>(origin: &Path, text: &str, expected: &str) -> Result<D> {
     let Header { kind, format_version } = header(origin, text)?;
     if kind != expected {
-        return Err(failed(origin, format!("this is a `{kind}`, not a `{expected}`")));
+        return Err(failed(
+            origin,
+            format!(
+                "this is a `{kind}`, and a `{expected}` is needed; name the folder of one, `models/<name>` of a run"
+            ),
+        ));
     }
     if format_version != Some(FORMAT_VERSION) {
         let found = format_version.map_or("unknown format".to_string(), |version| format!("format {version}"));
@@ -142,7 +147,11 @@ mod tests {
         assert_eq!(kind(folder.path()).unwrap(), "own");
         assert_eq!(read::<Own>(folder.path(), "own").unwrap(), own);
         let refusal = |expected: &str| read::<Own>(folder.path(), expected).unwrap_err().to_string();
-        assert!(refusal("other").contains("this is a `own`, not a `other`"), "{}", refusal("other"));
+        assert!(
+            refusal("other").contains("this is a `own`, and a `other` is needed; name the folder"),
+            "{}",
+            refusal("other")
+        );
         let path = folder.path().join(MODEL_FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("\"format_version\":1", "\"format_version\":2")).unwrap();

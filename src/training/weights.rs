@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::store::{ModuleSnapshot, SafetensorsStore, SafetensorsStoreError};
 use burn::tensor::Tensor;
 
 use crate::data::files;
 use crate::device::{Compute, to_f64};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number_text};
 
 /// What a model is, in its folder.
 pub(crate) const MODEL_FILE: &str = "model.json";
@@ -18,6 +18,10 @@ pub(super) const WEIGHTS_FILE: &str = "weights.safetensors";
 const NARROWEST: u128 = 2;
 /// Variances of scaled labels, a million standard deviations wide, that no error of a label has.
 const MOST_VARIANCE: f64 = 1e12;
+/// And those of rounding alone.
+const LEAST_VARIANCE: f64 = 1e-30;
+/// How near to one the correlation of two labels' errors may come: what is the same error twice has no inverse.
+const ONE_ERROR: f64 = 1e-9;
 
 fn failed(folder: &Path, detail: String) -> Error {
     Error::Checkpoint { path: folder.to_path_buf(), detail }
@@ -80,12 +84,25 @@ pub(super) fn filled<M: Module + ModuleSnapshot>(
     store: &mut SafetensorsStore,
 ) -> Result<M> {
     let (expected, mut module) = (shapes(&template), template);
-    let applied =
-        module.load_from(store).map_err(|err| failed(folder, format!("cannot read {WEIGHTS_FILE}: {err}")))?;
+    // Others than these are what the store says of weights that are missing or of other shapes: a line for each.
+    let applied = module.load_from(store).map_err(|err| match err {
+        SafetensorsStoreError::Safetensors(_) | SafetensorsStoreError::Io(_) => failed(
+            folder,
+            format!("cannot read {WEIGHTS_FILE}: {err}; is it whole? copy it again, or train the model anew"),
+        ),
+        _ => failed(folder, unfit()),
+    })?;
     if !applied.errors.is_empty() || !applied.missing.is_empty() || shapes(&module) != expected {
-        return Err(failed(folder, format!("{WEIGHTS_FILE} does not fit {MODEL_FILE}")));
+        return Err(failed(folder, unfit()));
     }
     Ok(module)
+}
+
+fn unfit() -> String {
+    format!(
+        "{WEIGHTS_FILE} does not fit {MODEL_FILE}: it holds the weights of another architecture; copy both from one folder, or train the \
+         model anew"
+    )
 }
 
 /// Shapes of a module's weights, one after the other.
@@ -156,22 +173,34 @@ pub(super) fn fits(folder: &Path, n_weights: u128, bytes: u64) -> Result<()> {
 pub(super) fn covariance_problem(rows: &[Vec<f64>]) -> Option<String> {
     let is_unknown = |k: usize| rows[k].iter().all(|value| value.is_nan());
     for (k, row) in rows.iter().enumerate() {
-        let at = |l: usize| format!("error_covariance[{k}][{l}] is {}", row[l]);
+        let at = |l: usize| format!("error_covariance[{k}][{l}] is {}", number_text(row[l]));
         if is_unknown(k) {
             if let Some(l) = (0..rows.len()).find(|l| !rows[*l][k].is_nan()) {
-                return Some(format!("error_covariance[{l}][{k}] is {}, and [{k}][{l}] unknown", rows[l][k]));
+                let value = number_text(rows[l][k]);
+                return Some(format!("error_covariance[{l}][{k}] is {value}, and [{k}][{l}] unknown"));
             }
             continue;
         }
-        if !(row[k] > 0.0 && row[k] <= MOST_VARIANCE) {
-            return Some(format!("{}; a variance must be above 0, and at most {MOST_VARIANCE:e}", at(k)));
+        if !(LEAST_VARIANCE..=MOST_VARIANCE).contains(&row[k]) {
+            return Some(format!("{}; a variance must be {LEAST_VARIANCE:e} to {MOST_VARIANCE:e}", at(k)));
         }
         for l in (0..row.len()).filter(|l| !is_unknown(*l)) {
             if !(-MOST_VARIANCE..=MOST_VARIANCE).contains(&row[l]) {
                 return Some(format!("{}; a covariance must be a number, and at most {MOST_VARIANCE:e}", at(l)));
             }
             if (row[l] - rows[l][k]).abs() > 1e-6 * row[l].abs() {
-                return Some(format!("{}, and [{l}][{k}] is {}; a covariance is symmetric", at(l), rows[l][k]));
+                let value = number_text(rows[l][k]);
+                return Some(format!("{}, and [{l}][{k}] is {value}; a covariance is symmetric", at(l)));
+            }
+            let most = (row[k] * rows[l][l]).sqrt();
+            if l < k && row[l].abs() > (1.0 - ONE_ERROR) * most {
+                return Some(format!(
+                    "{}; beside variances of {} and {} a covariance lies within {}, since errors of two labels are two",
+                    at(l),
+                    number_text(rows[l][l]),
+                    number_text(row[k]),
+                    number_text(most)
+                ));
             }
         }
     }
@@ -192,7 +221,10 @@ mod tests {
         for (bad, said) in [
             ([[0.0, 0.0], [0.0, 0.3]], "[0][0] is 0"),
             ([[0.1, 0.0], [0.0, -1.0]], "[1][1] is -1"),
-            ([[1e308, 0.0], [0.0, 0.3]], "[0][0] is 1"),
+            ([[1e308, 0.0], [0.0, 0.3]], "[0][0] is 1e308;"),
+            ([[1e-320, 0.0], [0.0, 0.3]], "[0][0] is 1e-320;"),
+            ([[0.1, 0.2], [0.2, 0.4]], "[1][0] is 0.2; beside variances of 0.1 and 0.4"),
+            ([[0.1, -0.3], [-0.3, 0.4]], "[1][0] is -0.3; beside"),
             ([[f64::INFINITY, 0.0], [0.0, 0.3]], "[0][0] is inf"),
             ([[N, 0.0], [0.0, 0.3]], "[0][0] is NaN"),
             ([[0.1, N], [0.0, 0.3]], "[0][1] is NaN"),
@@ -200,6 +232,21 @@ mod tests {
             ([[0.1, 0.2], [N, N]], "[0][1] is 0.2, and [1][0] unknown"),
         ] {
             assert!(problem(bad).contains(said), "{bad:?}: {}", problem(bad));
+        }
+    }
+
+    #[test]
+    fn weights_of_another_architecture_are_told_in_a_sentence() {
+        use burn::nn::LinearConfig;
+        let folder = tempfile::tempdir().unwrap();
+        let compute = Compute::open(&crate::device::DeviceSettings::default()).unwrap();
+        let linear = |n: usize, bias: bool| LinearConfig::new(n, 3).with_bias(bias).init(compute.device());
+        write(folder.path(), &linear(4, false), |store| store).unwrap();
+        assert!(load(folder.path(), linear(4, false), &compute).is_ok());
+        for other in [linear(4, true), linear(2, false)] {
+            let refusal = load(folder.path(), other, &compute).unwrap_err().to_string();
+            assert!(refusal.contains("does not fit model.json: it holds the weights of another arch"), "{refusal}");
+            assert!(refusal.lines().count() == 1 && refusal.contains("train the model anew"), "{refusal}");
         }
     }
 

@@ -86,7 +86,7 @@ fn numbers_that_no_trained_model_has_are_refused_with_their_place() {
         std::fs::write(&path, whole).unwrap();
     };
     for model in ["net", "ridge"] {
-        for value in [0.0, -1.0, 1e308] {
+        for value in [0.0, -1.0, 1e308, 1e-320] {
             edited(model, "/error_covariance/0/0", value.into(), &["model.json: error_covariance[0][0] is", "edited?"]);
         }
         edited(model, "/error_covariance/0/1", 0.5.into(), &["a covariance is symmetric"]);
