@@ -24,6 +24,7 @@ pub enum OptimizerSettings {
     #[serde(rename = "adamw")]
     AdamW {
         /// Decay of the weights per step, relative to the learning rate.
+        #[serde(default = "usual::weight_decay")]
         weight_decay: f64,
     },
     /// Adam (Kingma & Ba 2015).
@@ -31,20 +32,50 @@ pub enum OptimizerSettings {
     /// Stochastic gradient descent.
     Sgd {
         /// Share of the last step that goes on in the next.
+        #[serde(default = "usual::momentum")]
         momentum: f64,
     },
     /// Limited-memory BFGS with a line search: every step sees all rows, `batch_rows` and the schedule do not count.
     Lbfgs {
         /// Steps that shape the curvature.
+        #[serde(default = "usual::history")]
         history: usize,
         /// Steps per epoch.
+        #[serde(default = "usual::steps")]
         steps: usize,
     },
 }
 
+/// What a setting is where only the optimizer, or only the schedule, is named.
+mod usual {
+    pub fn weight_decay() -> f64 {
+        0.1
+    }
+
+    pub fn momentum() -> f64 {
+        0.9
+    }
+
+    pub fn history() -> usize {
+        20
+    }
+
+    pub fn steps() -> usize {
+        10
+    }
+
+    pub fn factor() -> f64 {
+        0.5
+    }
+
+    pub fn patience() -> usize {
+        10
+    }
+}
+
 impl Default for OptimizerSettings {
     fn default() -> Self {
-        Self::AdamW { weight_decay: 0.1 }
+        Self::AdamW { weight_decay: usual::weight_decay() }
     }
 }
 
@@ -63,8 +94,10 @@ pub enum Schedule {
     /// Multiplied by a factor whenever the validation loss has stopped to fall.
     Plateau {
         /// The factor.
+        #[serde(default = "usual::factor")]
         factor: f64,
         /// Epochs without a new lowest loss that are waited for.
+        #[serde(default = "usual::patience")]
         patience: usize,
     },
 }
@@ -216,6 +249,18 @@ mod tests {
     fn rates(schedule: Schedule, epochs: usize) -> Vec<f64> {
         let mut rate = Rate::new(schedule, 0.1, epochs, 2).unwrap();
         (0..2 * epochs).map(|_| rate.step()).collect()
+    }
+
+    #[test]
+    fn a_name_alone_is_an_optimizer_or_a_schedule_with_usual_settings() {
+        use std::collections::BTreeMap;
+        let read = |text: &str| toml::from_str::<BTreeMap<String, OptimizerSettings>>(text).unwrap()["of"];
+        assert_eq!(read("of.lbfgs = {}"), OptimizerSettings::Lbfgs { history: 20, steps: 10 });
+        assert_eq!(read("of.lbfgs.steps = 3"), OptimizerSettings::Lbfgs { history: 20, steps: 3 });
+        assert_eq!(read("of.adamw = {}"), OptimizerSettings::default());
+        assert_eq!(read("of.sgd = {}"), OptimizerSettings::Sgd { momentum: 0.9 });
+        let schedule = toml::from_str::<BTreeMap<String, Schedule>>("of.plateau = {}").unwrap()["of"];
+        assert_eq!(schedule, Schedule::Plateau { factor: 0.5, patience: 10 });
     }
 
     #[test]
