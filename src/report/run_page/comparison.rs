@@ -204,10 +204,14 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     page.tell(
         &facts,
         &[
-            "A Cannon explains: a spectrum comes with a model and a \u{3c7}\u{b2}, missing pixels simply do not count, and \
+            "A Cannon explains: a spectrum comes with a model and a chi^2, missing pixels simply do not count, and \
              what it learned can be looked at pixel by pixel, as above.",
             &dead_chips,
-            &format!("{cannon} was trained in {{{}:.0}} CPU seconds, {network} in {{{}:.0}}.", cpu(&cannon), cpu(&network)),
+            &format!(
+                "{cannon} was trained in {{{}:.0}} CPU seconds, {network} in {{{}:.0}}.",
+                cpu(&cannon),
+                cpu(&network)
+            ),
         ],
     );
     page.tell(

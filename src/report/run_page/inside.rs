@@ -29,7 +29,7 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
              measurements as there are stars.",
             &format!(
                 "In the step after that, labels of stars it had not seen are fitted: {{models.{model}.n_test}} in all, \
-                 their median \u{3c7}\u{b2} per degree of freedom is {{models.{model}.chi2_reduced_median:.2}}."
+                 their median chi^2 per degree of freedom is {{models.{model}.chi2_reduced_median:.2}}."
             ),
         ],
     );
@@ -52,7 +52,7 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
     page.tell(
         &facts,
         &["The star that was asked for, {lab.fitted_star.asked_for}, was not selected; this one has the median \
-           \u{3c7}\u{b2} of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
+           chi^2 of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
     );
     let row = |k: usize| {
         let path = |field: &str| format!("lab.fitted_star.labels.{k}.{field}");

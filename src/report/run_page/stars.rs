@@ -306,16 +306,19 @@ pub(super) fn mystery(page: &mut Page, run: &Run) {
         let of = |field: &str| format!("lab.mystery.models.{model}.{field}");
         page.tell(
             &facts,
-            &[&format!(
-                "{model}: the chains agree to R-hat {{{}:.4}}, the draws of the worst label are worth {{{}:.0}} \
-                 independent ones, {{{}}} diverged; \u{3c7}\u{b2} per degree of freedom {{{}:.2}}, {{{}:.2}} seconds of \
+            &[
+                &format!(
+                    "{model}: the chains agree to R-hat {{{}:.4}}, the draws of the worst label are worth {{{}:.0}} \
+                 independent ones, {{{}}} diverged; chi^2 per degree of freedom {{{}:.2}}, {{{}:.2}} seconds of \
                  sampling.",
-                of("worst_r_hat"),
-                of("worst_ess"),
-                of("divergences"),
-                of("chi2_reduced"),
-                of("sampling_s")
-            ), &format!("{model} could not be sampled: {{{}}}.", of("not_sampled"))],
+                    of("worst_r_hat"),
+                    of("worst_ess"),
+                    of("divergences"),
+                    of("chi2_reduced"),
+                    of("sampling_s")
+                ),
+                &format!("{model} could not be sampled: {{{}}}.", of("not_sampled")),
+            ],
         );
     }
     let first = models.first().copied().unwrap_or_default();
@@ -346,7 +349,7 @@ fn which_error_holds(page: &mut Page, run: &Run, model: &str) {
         page.tell(
             &facts,
             &[&format!(
-                "{model} does not describe this star: with a \u{3c7}\u{b2} of {{{}:.2}} per degree of freedom, where test \
+                "{model} does not describe this star: with a chi^2 of {{{}:.2}} per degree of freedom, where test \
                  stars have {{{usual}:.2}} (median), it is unlike the stars held out of training (BAD_FIT). No error holds: \
                  neither the widths above nor what test stars scatter by say how far these labels are off.",
                 of("chi2_reduced")
@@ -384,7 +387,7 @@ fn which_error_holds(page: &mut Page, run: &Run, model: &str) {
     page.tell(
         &facts,
         &[&format!(
-            "{model} describes this star as it does others: a \u{3c7}\u{b2} of {{{}:.2}} per degree of freedom, where test \
+            "{model} describes this star as it does others: a chi^2 of {{{}:.2}} per degree of freedom, where test \
              stars have {{{usual}:.2}} (median). The widths above are what noise alone allows if the model were perfect; the \
              error that holds is what test stars scatter by, against {words}: {}.",
             of("chi2_reduced"),

@@ -129,7 +129,7 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
             if fitted.is_some() {
                 "A formal error is what noise does to a fit whose model is right. Where scatter is larger, the model \
                  lacks something: stars differ in more than these labels, and pixels of one star go wrong together, \
-                 while \u{3c7}\u{b2} takes each for a new piece of evidence."
+                 while chi^2 takes each for a new piece of evidence."
             } else {
                 "What a regression quotes is what it learned of its own residuals."
             },
