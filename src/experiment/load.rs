@@ -44,10 +44,29 @@ impl Experiment {
                 "an experiment cannot be called {slug}: {why}; give it another name by --name"
             )));
         }
+        let table = toml::Table::try_from(&config).map_err(|err| Error::Config(err.to_string()))?;
+        if let Some(key) = nowhere(&table, "") {
+            return Err(layers.blame(&key, "is empty, and no path; name a file or folder, or leave the key out"));
+        }
         validate(&config).map_err(|(key, problem)| layers.blame(&key, &problem))?;
         let points = expand(&config, &layers)?;
         Ok(Self { slug, config, points })
     }
+}
+
+/// Settings that are paths, whatever table they are in.
+const PATHS: [&str; 11] =
+    ["catalogue", "spectra", "flux", "error", "ivar", "labels", "wavelengths", "path", "mystery", "truth", "emulator"];
+
+/// The dotted key of the first path that is an empty text.
+fn nowhere(table: &toml::Table, place: &str) -> Option<String> {
+    table.iter().find_map(|(name, value)| match value {
+        toml::Value::Table(table) => nowhere(table, &format!("{place}{name}.")),
+        toml::Value::String(text) if text.trim().is_empty() && PATHS.contains(&name.as_str()) => {
+            Some(format!("{place}{name}"))
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -109,6 +128,17 @@ mod tests {
         assert!(both.contains("data.arrays has both `error` and `ivar`; remove one"), "{both}");
         let neither = load(&DATA.replace("ivar = \"i.npy\"\n", ""), &[]).unwrap_err().to_string();
         assert!(neither.contains("needs either `error` or `ivar`"), "{neither}");
+    }
+
+    #[test]
+    fn an_empty_path_is_told_by_its_key() {
+        for key in ["data.arrays.wavelengths", "data.arrays.flux", "models.a.cannon.anchor.emulator"] {
+            let told = refusal("", &[&format!("{key}=\"\"")]);
+            assert!(told.contains(&format!("{key} is empty, and no path; name a file or folder")), "{told}");
+            assert!(told.starts_with(&format!("--set '{key}")), "{told}");
+        }
+        let told = refusal("[data]\ntruth = \"\"\n", &[]);
+        assert!(told.contains("line 2: data.truth is empty"), "{told}");
     }
 
     #[test]
