@@ -74,23 +74,34 @@ impl FetchReport {
     /// Whether there is a spectrum at all, fetched now or before, or one that may come with another try.
     ///
     /// # Errors
-    /// [`Error::Network`] that names the archive's root, and what the first that is lacking should have been.
+    /// [`Error::Network`] that names the archive's root, and what the first that is lacking should have been; [`Error::Mismatch`] where
+    /// the catalogue does not tell what to ask for.
     pub fn check(&self, settings: &ArchiveSettings) -> Result<()> {
         let may_come = self.missing.is_empty() && self.failed.iter().any(|entry| !entry.url.is_empty());
         if self.n_present + self.n_fetched > 0 || may_come {
             return Ok(());
         }
-        let lacking = self.missing.first().or(self.failed.first());
-        let example = lacking.map_or_else(String::new, |entry| match entry.url.as_str() {
-            "" => format!(" ({}: {})", entry.id, entry.reason),
-            url => format!(" ({url}: {})", entry.reason),
-        });
+        let asked = self.missing.iter().chain(&self.failed).find(|entry| !entry.url.is_empty());
+        let Some(asked) = asked else {
+            // The archive was not asked: its root is not what is wrong.
+            let example = self.missing.iter().chain(&self.failed).next();
+            let example = example.map_or_else(String::new, |entry| format!(" ({}: {})", entry.id, entry.reason));
+            return Err(Error::Mismatch {
+                what: "catalogue".into(),
+                detail: format!(
+                    "none of the {} spectra selected can be asked for{example}; mend these rows, or select others",
+                    self.n_selected
+                ),
+            });
+        };
         Err(Error::Network {
             url: settings.folder(),
             detail: format!(
-                "none of the {} spectra selected came{example}; is this the root of data release {release}, and the \
-                 catalogue one of {release}?",
+                "none of the {} spectra selected came ({}: {}); is this the root of data release {release}, and the catalogue one of \
+                 {release}?",
                 self.n_selected,
+                asked.url,
+                asked.reason,
                 release = settings.release
             ),
         })
@@ -132,4 +143,43 @@ fn fetch_deferring(request: &FetchRequest, progress: &dyn Progress) -> Result<Fe
         cuts,
         manifest: manifest.path().to_path_buf(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_is_to_blame_only_where_it_was_asked() {
+        let entry = |url: &str, reason: &str| ManifestEntry {
+            id: "2M0".into(),
+            telescope: "apo25m".into(),
+            field: "M13".into(),
+            path: PathBuf::new(),
+            url: url.into(),
+            status: Status::Missing,
+            bytes: 0,
+            reason: reason.into(),
+        };
+        let settings = ArchiveSettings::default();
+        let said = |missing: Vec<ManifestEntry>| {
+            let report = FetchReport {
+                catalogue: CatalogueOrigin::Kept,
+                n_selected: missing.len(),
+                n_present: 0,
+                n_fetched: 0,
+                missing,
+                failed: Vec::new(),
+                bytes: 0,
+                cuts: Vec::new(),
+                manifest: PathBuf::new(),
+            };
+            report.check(&settings).unwrap_err().to_string()
+        };
+        let of_rows = said(vec![entry("", "TELESCOPE is ../x")]);
+        assert!(of_rows.contains("can be asked for (2M0: TELESCOPE is ../x); mend these rows"), "{of_rows}");
+        assert!(!of_rows.contains("root"), "{of_rows}");
+        let of_archive = said(vec![entry("", "TELESCOPE is ../x"), entry("https://a/b.fits", "404")]);
+        assert!(of_archive.contains("came (https://a/b.fits: 404); is this the root of data release"), "{of_archive}");
+    }
 }
