@@ -130,6 +130,8 @@ fn is_sdss_v(fits: &mut FitsReader) -> bool {
 fn image_shapes(fits: &mut FitsReader) -> Result<(usize, usize)> {
     let n_hdus = fits.n_hdus()?;
     if n_hdus < 4 {
+        // Behind an image that claims more than there is, no HDU is found.
+        fits.expect_whole_image(n_hdus.saturating_sub(1))?;
         let detail = format!("{n_hdus} HDUs, at least 4 expected (header, flux, error, mask); is this an apStar file?");
         return Err(Error::format(fits.path(), detail));
     }

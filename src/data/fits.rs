@@ -190,6 +190,20 @@ impl FitsReader {
         self.expect(&claim, bytes <= self.length.saturating_mul(MOST_PACKED))
     }
 
+    /// Refuses an image that claims more numbers than its file can hold.
+    ///
+    /// # Errors
+    /// [`Error::Fits`], with the size.
+    pub(super) fn expect_whole_image(&mut self, hdu: usize) -> Result<()> {
+        match self.image_shape(hdu)? {
+            Some(shape) if !shape.is_empty() => {
+                let n_pixels = shape.into_iter().fold(1, usize::saturating_mul);
+                self.expect_pixels(hdu, n_pixels)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn expect_bytes(&mut self, claim: &str, bytes: u64) -> Result<()> {
         let start = self.file.data_start().map_err(self.failed("find the data"))?;
         self.expect(claim, start.saturating_add(bytes) <= self.length)

@@ -354,6 +354,14 @@ mod tests {
         refuse(&catalogue, &["a table of 2 rows (apogee_id, teff), not a spectrum", "data.apstar.catalogue"]);
         refuse(&|fits| fits.append_key("OBJID", "2M0", ""), &["1 HDUs, at least 4 expected", "apStar"]);
         refuse(&|fits| fits.image("", &[1.0; 8], &[8]), &["2 HDUs, at least 4 expected"]);
+        // An image that claims more than there is hides what lies behind it.
+        fits::write(&path, |fits| (0..3).try_for_each(|_| fits.image("", &[1.0; 16], &[2, 8]))).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let claim = |n: u64| format!("NAXIS1  = {n:>20}");
+        let at = bytes.windows(30).position(|card| card == claim(8).as_bytes()).unwrap();
+        bytes[at..at + 30].copy_from_slice(claim(4_000_000_000).as_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        refused(&path, &Part::default(), &["8000000000 numbers in HDU 1, but the file is only", "bytes long"]);
         let cube = |fits: &mut FitsWriter| (0..3).try_for_each(|_| fits.image("", &[1.0; 8], &[2, 2, 2]));
         refuse(&cube, &["has axes [2, 2, 2]"]);
         std::fs::write(&path, "").unwrap();

@@ -62,7 +62,11 @@ impl TextTable {
         };
         table.names = header.iter().map(str::to_string).collect();
         let first = table.names.first().map(String::as_str).unwrap_or_default();
-        if first.starts_with(['<', '{', '[']) || header.as_slice().to_lowercase().contains("error_message") {
+        if start.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']) {
+            let remedy = "ask for CSV (of SkyServer: `format=csv`), or for FITS, VOTable or Parquet";
+            return Err(malformed(format!("this is JSON, not a table: {:.200}; {remedy}", header.as_slice())));
+        }
+        if first.starts_with('<') || header.as_slice().to_lowercase().contains("error_message") {
             return Err(malformed(format!("this is a server's error text, not a table: {:.200}", header.as_slice())));
         }
         if table.names.iter().all(|name| name.is_empty()) {

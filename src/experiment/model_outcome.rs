@@ -52,7 +52,10 @@ impl ModelOutcome {
             stage: format!("labelling with model {}", self.name),
             n_stars: 0,
             needed: 1,
-            remedy: format!("{known}check flux, errors and masks of the spectra"),
+            remedy: format!(
+                "{known}check the labels it was trained on for numbers that are none (a warning above names such columns), and flux, errors \
+                 and masks of the spectra"
+            ),
         })
     }
 

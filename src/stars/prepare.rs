@@ -357,7 +357,7 @@ fn choose_continuum_pixels(
             let mut read: Vec<_> = read.into_iter().flatten().collect();
             let n_read = read.len();
             if n_read > 0 {
-                prepare_checks::expect_usable(read.iter().map(|(_, _, quality)| quality), &settings.pixmask)?;
+                prepare_checks::expect_usable(read.iter().map(|(_, _, quality)| quality), settings)?;
             }
             read.retain(|(_, _, quality)| quality.n_good > 0);
             if read.len() < 2 && read.len() < n_read {

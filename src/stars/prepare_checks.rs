@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result, number_text};
 use crate::spectra::continuum::ContinuumMethod;
-use crate::spectra::pixmask::{MaskedSpectrum, PixmaskSettings};
+use crate::spectra::pixmask::MaskedSpectrum;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
 use crate::stars::settings::StarSettings;
@@ -97,25 +97,34 @@ impl Troubles {
 /// Refuses spectra of which not a pixel can be used, unless a chip was lost for want of a continuum.
 ///
 /// # Errors
-/// [`Error::TooFewStars`].
+/// [`Error::Mismatch`].
 pub(super) fn expect_usable<'a>(
     quality: impl IntoIterator<Item = &'a Quality> + Clone,
-    settings: &PixmaskSettings,
+    settings: &StarSettings,
 ) -> Result<()> {
     let sum = |of: fn(&Quality) -> usize| quality.clone().into_iter().map(of).sum::<usize>();
     if sum(|quality| quality.n_good) > 0 || sum(|quality| quality.chips_lost) > 0 {
         return Ok(());
     }
     let (n_inside, n_bad) = (sum(|quality| quality.n_inside), sum(|quality| quality.n_bad_error));
-    let remedy = match (n_inside - sum(|quality| quality.n_missing), n_bad) {
-        (0, _) => "no pixel has a finite flux and an error above 0; are all errors 0, or all fluxes missing?".into(),
+    let has_ivar = settings.data.arrays.as_ref().is_some_and(|arrays| arrays.ivar.is_some());
+    let most = number_text(settings.pixmask.max_relative_error);
+    let cause = match (n_inside - sum(|quality| quality.n_missing), n_bad) {
+        (0, _) if has_ivar => {
+            "none has a finite flux and a finite inverse variance; is data.arrays.ivar NaN throughout, or all flux missing?".into()
+        }
+        (0, _) => "none has a finite flux and an error above 0; are all errors 0, or all fluxes missing?".into(),
         (_, 0) => "every pixel carries a bit of pixmask.bits, or no information".into(),
+        (_, n_bad) if has_ivar => format!(
+            "data.arrays.ivar is 0 or below in {n_bad} of {n_inside} pixels, or says errors above pixmask.max_relative_error = {most} times \
+             the flux; 0 means no information: is it all 0, or are these errors given as inverse variances?"
+        ),
         (_, n_bad) => format!(
-            "{n_bad} of {n_inside} pixels have errors below 0, or above pixmask.max_relative_error = {} times the flux; are they errors, or inverse variances given as data.arrays.error?",
-            number_text(settings.max_relative_error)
+            "{n_bad} of {n_inside} pixels have errors below 0, or above pixmask.max_relative_error = {most} times the flux; are they errors, \
+             or inverse variances given as data.arrays.error?"
         ),
     };
-    Err(Error::TooFewStars { stage: "usable pixels".into(), n_stars: 0, needed: 1, remedy })
+    Err(Error::Mismatch { what: "usable pixels".into(), detail: format!("no spectrum has any: {cause}") })
 }
 
 /// Too few of the training stars that were read have a pixel to find continuum pixels by.
@@ -134,9 +143,9 @@ pub(super) fn few_usable(n_usable: usize, n_read: usize) -> Error {
 /// Refuses a set in which nothing is measured, or in which spectra that should come normalized are not.
 ///
 /// # Errors
-/// [`Error::TooFewStars`], [`Error::Continuum`].
+/// [`Error::Mismatch`], [`Error::Continuum`].
 pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Result<()> {
-    expect_usable(&set.quality, &settings.pixmask)?;
+    expect_usable(&set.quality, settings)?;
     let levels = (0..set.n_stars()).into_par_iter().map(|star| level(set, star)).filter(|level| level.is_finite());
     let level = median(&levels.collect::<Vec<f64>>());
     if settings.continuum.method == ContinuumMethod::None && level.is_finite() && !NORMALIZED.contains(&level) {

@@ -305,6 +305,8 @@ fn failures_are_exit_code_1_with_a_remedy_and_leave_nothing() {
     refuse("data.apstar.catalogue=one.csv", &["at least"]);
     std::fs::write(folder.path().join("error.csv"), "error_message\nIncorrect syntax\n").unwrap();
     refuse("data.apstar.catalogue=error.csv", &["server's error text"]);
+    std::fs::write(folder.path().join("rows.csv"), "[{\"TableName\":\"Table1\",\"Rows\":[{\"teff\":1}]}]\n").unwrap();
+    refuse("data.apstar.catalogue=rows.csv", &["this is JSON", "format=csv"]);
     let leftovers: Vec<_> = std::fs::read_dir(folder.path().join("experiments/lab")).unwrap().collect();
     assert!(leftovers.is_empty(), "{leftovers:?}");
 }
@@ -333,7 +335,7 @@ fn arrays_that_do_not_fit_together_are_refused() {
     std::fs::write(folder.path().join("w.csv"), "wavelength\n3\n2\n1\n").unwrap();
     refuse(&["--set", "data.arrays.wavelengths=w.csv"], 1, &["3 wavelengths for 30 pixels"]);
     write("nan.npy", Array2::from_elem((120, 30), f32::NAN));
-    refuse(&["--set", "data.arrays.flux=nan.npy"], 1, &["usable pixels: 0 stars left"]);
+    refuse(&["--set", "data.arrays.flux=nan.npy"], 1, &["usable pixels: no spectrum has any"]);
     refuse(&["--set", "continuum.method=chebyshev"], 1, &["continuum", "apStar grid"]);
     std::fs::write(folder.path().join("w.csv"), "id,teff,logg\n").unwrap();
     refuse(&["--set", "data.arrays.labels=w.csv"], 1, &["0 rows and 120 spectra"]);

@@ -108,17 +108,26 @@ fn spectra_that_are_not_normalized_and_errors_that_are_none_are_refused() {
     let counts = ["data.arrays.flux=counts.npy", "data.arrays.error=noise.npy"];
     refuse(folder, &counts, &["for spectra that come normalized", "continuum.pixels = \"find\""]);
     save(folder, "zero.npy", &Array2::<f32>::zeros((120, 30)));
-    refuse(folder, &["data.arrays.error=zero.npy"], &["usable pixels: 0 stars left", "are all errors 0"]);
+    refuse(folder, &["data.arrays.error=zero.npy"], &["usable pixels: no spectrum has any", "are all errors 0"]);
     // Where continuum pixels are to be found, spectra are asked for before labels.
     let find = ["data.arrays.error=zero.npy", "continuum.method=chebyshev", "continuum.pixels=find"];
-    refuse(folder, &find, &["usable pixels: 0 stars left", "are all errors 0"]);
+    refuse(folder, &find, &["usable pixels: no spectrum has any", "are all errors 0"]);
     let mut one = Array2::<f32>::zeros((120, 30));
     one.row_mut(0).fill(0.01);
     save(folder, "one.npy", &one);
     let find = ["data.arrays.error=one.npy", find[1], find[2], "split=all"];
     refuse(folder, &find, &["finding continuum pixels: 1 star left", "119 of 120 training stars", "no usable pixel"]);
     save(folder, "huge.npy", &truth.flux.mapv(|_| 1e5_f32));
-    refuse(folder, &["data.arrays.error=huge.npy"], &["usable pixels: 0 stars left", "inverse variances"]);
+    refuse(folder, &["data.arrays.error=huge.npy"], &["usable pixels: no spectrum has any", "inverse variances"]);
+    for (value, said) in
+        [(0.0_f32, "is 0 or below in 3600 of 3600 pixels"), (f32::NAN, "is data.arrays.ivar NaN throughout")]
+    {
+        save(folder, "ivar.npy", &truth.flux.mapv(|_| value));
+        let own = std::fs::read_to_string(folder.join("own.toml")).unwrap().replace("error = ", "ivar = ");
+        std::fs::write(folder.join("ivar.toml"), own).unwrap();
+        let words = ["prepare", "ivar.toml", "--set", "data.arrays.ivar=ivar.npy"];
+        refused(folder, &words, 1, &["usable pixels: no spectrum has any", "data.arrays.ivar", said]);
+    }
     save(folder, "large.npy", &truth.flux.mapv(|_| 100.0_f32));
     let output = maury(folder, &["prepare", "own.toml", "--set", "data.arrays.error=large.npy"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
