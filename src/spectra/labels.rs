@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number_text};
 
 /// Unit of a label: Kelvin for Teff, dex for log g and abundances, km/s for microturbulence, none known for others.
 pub fn unit(label: &str) -> &'static str {
@@ -111,7 +111,7 @@ impl LabelScaler {
                     what: format!("label {name}"),
                     detail: format!(
                         "all {n_stars} training stars have the value {}; nothing can be learned",
-                        values[0]
+                        number_text(values[0])
                     ),
                 });
             }
