@@ -65,7 +65,7 @@ pub(super) fn parse<D: DeserializeOwned>(origin: &Path, text: &str, expected: &s
         return Err(failed(
             origin,
             format!(
-                "this is a `{kind}`, and a `{expected}` is needed; name the folder of one, `models/<name>` of a run"
+                "this is a `{kind}`, and a `{expected}` is needed; name the folder of one, of `checkpoints` or `models/<name>` of a run"
             ),
         ));
     }
