@@ -374,7 +374,7 @@ fn which_error_holds(page: &mut Page, run: &Run, model: &str) {
         page.tell(
             &facts,
             &[&format!(
-                "{model} describes this star less well than test stars: a \u{3c7}\u{b2} of {{{}:.2}} per degree of freedom, where \
+                "{model} describes this star less well than test stars: a chi^2 of {{{}:.2}} per degree of freedom, where \
                  they have {{{usual}:.2}} (median); that is not so odd for its signal-to-noise ratio that it would be flagged, but \
                  what the model misses in it no test star tells. The widths above are what noise alone allows; the error is at \
                  least what test stars scatter by, against {words}: {}.",
