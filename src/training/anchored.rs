@@ -39,9 +39,11 @@ const FEWEST_STARS: usize = 100;
 
 /// Limits of the strengths that stars held out choose from; under the first the evidence has its way.
 const LIMITS: [f64; 4] = [MOST_STRENGTH, 0.1, 0.05, 0.025];
-/// Parts of the stars that are held out in turn, and the pixels that are asked: one in so many.
+/// Parts of the stars that are held out in turn, and the pixels that are asked: one in so many, fewer of so many stars and more.
 const PARTS: usize = 3;
 const ASK_EVERY: usize = 4;
+const MANY_STARS: usize = 200;
+const ASK_AT_LEAST: usize = 16;
 
 /// Trains on stars whose labels the anchor's scaler has scaled; flux and ivar, [n_stars, n_pixels].
 pub fn train(
@@ -60,7 +62,8 @@ pub fn train(
     let limit = match settings.limit {
         Some(limit) => limit,
         None if is_asked => {
-            let asked: Vec<usize> = (0..flux.ncols()).step_by(ASK_EVERY).collect();
+            let every = (ASK_EVERY * n_stars.div_ceil(MANY_STARS)).min(ASK_AT_LEAST);
+            let asked: Vec<usize> = (0..flux.ncols()).step_by(every).collect();
             let (some_flux, some_ivar) = (flux.select(Axis(1), &asked), ivar.select(Axis(1), &asked));
             stars.choose_limit((some_flux.view(), some_ivar.view()), &asked, progress)
         }
