@@ -402,7 +402,8 @@ mod tests {
         assert_eq!(refusal("linear = [\"teff\"]\nadditive = [\"Teff\"]").0, "additive");
         assert_eq!(refusal("linear = [\"teff\"]\n[anchor]").0, "linear");
         assert_eq!(refusal("windows.share = 2.0").0, "windows.share");
-        assert_eq!(refusal("[windows]\n[latent]").0, "windows");
+        assert_eq!(refusal("windows.labels = [\"fe_h\"]\n[latent]").0, "windows");
+        assert_eq!(refusal("[windows]").0, "windows.labels");
         assert_eq!(refusal("censor.fe_h = [[1.0, 2.0]]\n[anchor]").0, "censor");
         // What is not said is not written.
         let written = toml::to_string(&CannonConfig::default()).unwrap();

@@ -216,10 +216,10 @@ mod tests {
             stars.err().unwrap().to_string()
         };
         let said = refusal("m_h", &preparation());
-        assert!(said.contains("pretrain: the emulator has no input `m_h`; it has teff, logg"), "{said}");
+        assert!(said.contains("the emulator has no input `m_h`; it has teff, logg"), "{said}");
         let arrays =
             Preparation { grid: WavelengthGrid::from_pixel_numbers(50), continuum_pixels: vec![], ..preparation() };
         let said = refusal("teff", &arrays);
-        assert!(said.contains("pretrain: the emulator's spectra are on another grid"), "{said}");
+        assert!(said.contains("the emulator's spectra are on another grid"), "{said}");
     }
 }
