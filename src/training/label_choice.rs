@@ -80,7 +80,7 @@ pub struct LabelCandidate {
 
 impl LabelChoice {
     /// The best of some ways to use labels by what was found of the labels of stars held out, [n_stars, n_labels] each: by how much they
-    /// are above the catalogue's, whose errors are `errors`. The first wins where no other is better by more than its standard error.
+    /// are above the catalogue's, whose errors are `errors`. The first wins where no other is better by more than twice its standard error.
     pub(super) fn new(
         tried: &[(LabelUse, Array2<f64>)],
         errors: &Array2<f64>,
@@ -88,7 +88,7 @@ impl LabelChoice {
         n_doubtful: usize,
     ) -> Self {
         let candidates = judged(tried, errors);
-        let better = candidates.iter().filter(|one| one.score + one.score_error < 0.0);
+        let better = candidates.iter().filter(|one| one.score + 2.0 * one.score_error < 0.0);
         let best = better.min_by(|a, b| a.score.total_cmp(&b.score)).unwrap_or(&candidates[0]);
         Self { chosen: best.labels, n_held_out: errors.nrows(), n_partial, n_doubtful, candidates }
     }
