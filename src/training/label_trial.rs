@@ -211,9 +211,9 @@ mod tests {
         (CatalogueLabels { errors: Array2::zeros(labels.dim()), labels }, flux)
     }
 
-    fn choice(stars: &CatalogueLabels, flux: &Array2<f32>, candidates: &[LabelUse]) -> LabelChoice {
-        let config = CannonConfig { order: 1, ..CannonConfig::default() };
-        let vectorizer = Vectorizer::new(N_LABELS, 1);
+    fn choice(order: usize, stars: &CatalogueLabels, flux: &Array2<f32>, candidates: &[LabelUse]) -> LabelChoice {
+        let config = CannonConfig { order, ..CannonConfig::default() };
+        let vectorizer = Vectorizer::new(N_LABELS, order);
         let ivar = Array2::from_elem(flux.dim(), (NOISE * NOISE).recip() as f32);
         let learner = Learner::Cannon(&config, &vectorizer);
         let compute = Compute::flex(Precision::F64);
@@ -223,10 +223,10 @@ mod tests {
     #[test]
     fn stars_that_lack_labels_help_where_complete_ones_are_few() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
-        let (mut stars, flux) = survey(90, 0.0, &mut random);
-        (0..70).for_each(|star| stars.labels[[star, star % 2]] = f64::NAN);
-        let found = choice(&stars, &flux, &[LabelUse::AtTheirWord, LabelUse::Partial]);
-        assert_eq!((found.chosen, found.n_held_out, found.n_partial), (LabelUse::Partial, 20, 70));
+        let (mut stars, flux) = survey(130, 0.0, &mut random);
+        (0..100).for_each(|star| stars.labels[[star, star % 2]] = f64::NAN);
+        let found = choice(2, &stars, &flux, &[LabelUse::AtTheirWord, LabelUse::Partial]);
+        assert_eq!((found.chosen, found.n_held_out, found.n_partial), (LabelUse::Partial, 30, 100), "{found:?}");
         assert!(found.candidates[1].ratio.iter().all(|ratio| *ratio < 1.0), "{found:?}");
     }
 
@@ -240,7 +240,7 @@ mod tests {
             stars.labels.row_mut(star).mapv_inplace(|label| label + error * normal(&mut random));
         }
         let ways = [LabelUse::AtTheirWord, LabelUse::WithoutDoubtful, LabelUse::Errors];
-        let found = choice(&stars, &flux, &ways);
+        let found = choice(1, &stars, &flux, &ways);
         assert_eq!((found.n_held_out, found.n_doubtful), (40, 80));
         assert!(found.chosen != LabelUse::AtTheirWord, "{found:?}");
         assert!(found.candidates[1..].iter().all(|one| one.score < -0.2), "{found:?}");
@@ -252,7 +252,7 @@ mod tests {
         let (mut stars, flux) = survey(120, 1.5, &mut random);
         // Far from the truth: the catalogue errs by nothing.
         stars.errors.fill(1.0);
-        let found = choice(&stars, &flux, &[LabelUse::AtTheirWord, LabelUse::Errors]);
+        let found = choice(1, &stars, &flux, &[LabelUse::AtTheirWord, LabelUse::Errors]);
         assert!(found.candidates[1].ratio.iter().all(|ratio| *ratio > 1.1), "{found:?}");
         assert_eq!(found.chosen, LabelUse::AtTheirWord);
         assert!(found.words().starts_with("trained by labels at their word"), "{}", found.words());
