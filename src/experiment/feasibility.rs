@@ -43,7 +43,7 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
         if complete.len() < FEWEST {
             let remedy =
                 "stars that have all their labels must train: widen the selection, or learn fewer labels".into();
-            return too_few(stage("training"), complete.len(), FEWEST, remedy).map_err(|err| under_limit(config, err));
+            return too_few(stage("training"), complete.len(), FEWEST, remedy);
         }
         let (parts, n_stars) = (config.calibration.folds, distinct(&complete));
         if parts > n_stars && config.models.values().any(|model| model.trains_on_parts(&config.calibration)) {

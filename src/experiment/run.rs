@@ -63,7 +63,7 @@ pub fn run_on(
 ) -> Result<Outcome> {
     let (stars, shared) = (config.stars(), config.shared());
     let folds = folds(config, &source.stars);
-    let blame = |err: Error| source.blame(err);
+    let blame = |err: Error| source.blame(feasibility::under_limit(config, err));
     feasibility::check(config, &source.stars, &folds, &source.grid).map_err(blame)?;
     let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, &stars)).transpose()?;
     let mut gathered = Gathered::new(config, source, &folds);
@@ -87,7 +87,7 @@ pub fn run_on(
             let result = run_fold(&**model, &job, gathered.timings_of(name)).map_err(|err| {
                 let is_one_of =
                     if folds.len() > 1 { format!(", fold {number} of {}", folds.len()) } else { String::new() };
-                blame(feasibility::under_limit(config, err)).of_model(format!("{name}{is_one_of}"))
+                blame(err).of_model(format!("{name}{is_one_of}"))
             })?;
             results.insert(name.clone(), result);
         }

@@ -104,8 +104,7 @@ pub(super) fn settle_labels(
     let first = if config.anchor.is_some() { LabelUse::Errors } else { LabelUse::AtTheirWord };
     let (context, training) = (&job.context, &job.fold.training);
     let n_partial = context.labelled(training).len() - context.trainable(training).len();
-    let everywhere = config.censor.is_empty() && config.windows.is_none();
-    let is_closed = config.training == CannonTraining::ClosedForm && everywhere;
+    let is_closed = config.training == CannonTraining::ClosedForm && config.acts_everywhere();
     let is_partial = n_partial > 0 && config.partial_labels && is_closed;
     if n_partial > 0 && config.partial_labels && !is_closed {
         tracing::info!(
@@ -198,7 +197,6 @@ pub(super) fn train_cannon(
 ) -> Result<(TrainedCannon, TrainingReport)> {
     let Context { set, settings, compute, progress } = job.context;
     let stars = LabelledStars::of(job, None)?.taught_by(labels);
-    let believed = stars.catalogue.believed(labels);
     let (complete, _) = stars.complete(job, &vec![true; stars.rows.len()]);
     let (flux, ivar) = spectra_of_rows(set, &stars.rows);
     let preparation = job.context.preparation();
@@ -214,6 +212,7 @@ pub(super) fn train_cannon(
     // Labels that are not taken at their word are found as latent ones are.
     let to_find = (labels.is_partial() || labels.has_errors()).then(plain);
     if let Some(latent) = config.latent.clone().or(to_find) {
+        let believed = stars.catalogue.believed(labels);
         let found = LatentStars { labels: believed, flux: flux.view(), ivar: ivar.view(), barred: &[] };
         let trained = latent::train_terms(&config, &latent, &layout.vectorizer, found, compute, progress)?;
         // Stars that were left out say nothing of where the model holds.

@@ -9,6 +9,8 @@
 //! hundredths, where it is wrong they rise. Hidden labels and nuisances of each star are found by expectation and maximization as
 //! in `latent.rs`; where there are enough stars, components of what is still left join the nuisances.
 
+use std::convert::Infallible;
+
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
 use super::anchor::Anchor;
@@ -18,7 +20,7 @@ use super::believed_labels::BelievedLabels;
 use super::cannon_config::AnchorSettings;
 use super::closed_form::TrainingReport;
 use super::coefficient_prior::{CoefficientPrior, PriorInPixels};
-use super::latent_em::{Em, TrainedLatent};
+use super::latent_em::{Em, PARTS, TrainedLatent, held_out_in_turn};
 use super::latent_pixels::{Design, Moments, Pixels};
 use crate::device::Compute;
 use crate::models::cannon::NO_INFORMATION;
@@ -39,8 +41,7 @@ const FEWEST_STARS: usize = 100;
 
 /// Limits of the strengths that stars held out choose from; under the first the evidence has its way.
 const LIMITS: [f64; 4] = [MOST_STRENGTH, 0.1, 0.05, 0.025];
-/// Parts of the stars that are held out in turn, and the pixels that are asked: one in so many, fewer of so many stars and more.
-const PARTS: usize = 3;
+/// The pixels that are asked of stars held out: one in so many, fewer of so many stars and more.
 const ASK_EVERY: usize = 4;
 const MANY_STARS: usize = 200;
 const ASK_AT_LEAST: usize = 16;
@@ -183,19 +184,15 @@ impl<'a> Stars<'a> {
         pixels: &[usize],
         progress: &dyn Progress,
     ) -> f64 {
+        let complete = self.labels.complete();
         let deviations = LIMITS.map(|limit| {
-            let complete = self.labels.complete();
-            let mut all = Array2::zeros((complete.len(), self.labels.expected.ncols()));
-            for part in 0..PARTS {
-                let places: Vec<usize> = (part..complete.len()).step_by(PARTS).collect();
-                let held_out: Vec<usize> = places.iter().map(|place| complete[*place]).collect();
+            let Ok(deviations) = held_out_in_turn(&complete, self.labels.expected.ncols(), |held_out| {
                 let stars: Stars = Stars { ..*self };
-                let (mut em, _) = stars.learn(spectra, pixels, limit, &held_out, &|| ());
-                let deviations = em.settled_deviations();
-                places.iter().zip(held_out).for_each(|(to, star)| all.row_mut(*to).assign(&deviations.row(star)));
+                let (mut em, _) = stars.learn(spectra, pixels, limit, held_out, &|| ());
                 progress.advance(1);
-            }
-            all
+                Ok::<_, Infallible>(em.settled_deviations())
+            });
+            deviations
         });
         LIMITS[tightest_of_the_best(&deviations)]
     }

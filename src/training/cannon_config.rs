@@ -215,9 +215,8 @@ impl CannonConfig {
             CannonTraining::ClosedForm => {
                 let only = "has no closed form; train by descent, with [models.NAME.cannon.training.descent]";
                 check(self.l1 == 0.0, "l1", only)?;
-                let everywhere = self.censor.is_empty() && self.windows.is_none();
                 let only = "has no closed form where labels have windows; train by descent, with [models.NAME.cannon.training.descent]";
-                check(!self.label_errors || everywhere, "label_errors", only)
+                check(!self.label_errors || self.acts_everywhere(), "label_errors", only)
             }
             CannonTraining::Descent(descent) => descent
                 .settings()
@@ -258,6 +257,11 @@ impl CannonConfig {
         };
         let latent = std::iter::repeat_n(Entry::Polynomial, n_latent_labels);
         Vectorizer::of_entries(&labels.iter().map(entry).chain(latent).collect::<Vec<Entry>>(), self.order)
+    }
+
+    /// Whether no label has windows.
+    pub fn acts_everywhere(&self) -> bool {
+        self.censor.is_empty() && self.windows.is_none()
     }
 
     /// In which of some wavelengths a label acts, `[n_pixels]`; everywhere if it is not censored.

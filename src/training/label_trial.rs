@@ -12,6 +12,7 @@ use super::believed_labels::BelievedLabels;
 use super::cannon_config::{AnchorSettings, CannonConfig, LatentSettings};
 use super::label_choice::{LabelChoice, LabelUse};
 use super::latent::{self, LatentStars};
+use super::latent_em::held_out_in_turn;
 use super::nuisance_choice::NuisanceCount;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -19,8 +20,7 @@ use crate::models::vectorizer::Vectorizer;
 use crate::progress::Silent;
 use crate::stats::robust::median;
 
-/// The stars are held out in so many parts, one after the other, in one pixel of so many.
-const PARTS: usize = 3;
+/// Stars held out are asked in one pixel of so many.
 const ASK_EVERY: usize = 4;
 /// Fewer judges say nothing.
 const FEWEST_JUDGES: usize = 10;
@@ -141,18 +141,14 @@ pub fn try_labels(
     };
     let mut tried = Vec::with_capacity(candidates.len());
     for &labels in candidates {
-        let mut deviations = Array2::zeros((judges.len(), stars.labels.ncols()));
-        for part in 0..PARTS {
-            let places: Vec<usize> = (part..judges.len()).step_by(PARTS).collect();
-            let held_out: Vec<usize> = places.iter().map(|place| judges[*place]).collect();
-            let spectra = (flux.view(), ivar.view());
-            let found = match held_out_labels(stars, labels, &held_out, spectra, &pixels, learner, compute) {
-                Ok(found) => found,
-                Err(Error::TooFewStars { .. }) => return Ok(None),
-                Err(err) => return Err(err),
-            };
-            places.iter().zip(held_out).for_each(|(to, star)| deviations.row_mut(*to).assign(&found.row(star)));
-        }
+        let spectra = (flux.view(), ivar.view());
+        let deviations = match held_out_in_turn(&judges, stars.labels.ncols(), |held_out| {
+            held_out_labels(stars, labels, held_out, spectra, &pixels, learner, compute)
+        }) {
+            Ok(deviations) => deviations,
+            Err(Error::TooFewStars { .. }) => return Ok(None),
+            Err(err) => return Err(err),
+        };
         tried.push((labels, deviations));
     }
     let errors = stars.errors.select(Axis(0), &judges);

@@ -23,6 +23,25 @@ const LEAST_WIDTH: f64 = 0.1;
 /// Seed of the random directions that find principal components.
 const SEED: u64 = 2015;
 
+/// Stars are held out in so many parts, one after the other.
+pub(super) const PARTS: usize = 3;
+
+/// What is found of stars that are held out in turn, [n_stars, n_labels]: of each its row of what was found, by all others, of all stars.
+pub(super) fn held_out_in_turn<E>(
+    stars: &[usize],
+    n_labels: usize,
+    mut found: impl FnMut(&[usize]) -> Result<Array2<f64>, E>,
+) -> Result<Array2<f64>, E> {
+    let mut all = Array2::zeros((stars.len(), n_labels));
+    for part in 0..PARTS {
+        let places: Vec<usize> = (part..stars.len()).step_by(PARTS).collect();
+        let held_out: Vec<usize> = places.iter().map(|place| stars[*place]).collect();
+        let found = found(&held_out)?;
+        places.iter().zip(held_out).for_each(|(to, star)| all.row_mut(*to).assign(&found.row(star)));
+    }
+    Ok(all)
+}
+
 /// A trained layer and what training found of its stars.
 pub struct TrainedLatent {
     /// The layer; the first inputs of its polynomial are the labels, the others latent labels.
