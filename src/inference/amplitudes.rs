@@ -29,13 +29,13 @@ pub struct Amplitudes {
 
 impl NuisanceSpectra {
     /// From columns, [n_pixels, n_nuisances].
-    pub fn new(columns: Tensor<2>, compute: &Compute) -> Self {
-        Self { pairs: PairSums::new(columns.clone(), compute), columns }
+    pub fn new(columns: Tensor<2>) -> Self {
+        Self { pairs: PairSums::new(columns.clone()), columns }
     }
 
     /// The same elsewhere, products taken anew in its precision.
     pub fn on(&self, compute: &Compute) -> Self {
-        Self::new(compute.bring(self.columns.clone()), compute)
+        Self::new(compute.bring(self.columns.clone()))
     }
 
     /// Their amplitudes in residuals r of weights W:

@@ -54,7 +54,7 @@ impl<T: LabelTerms> Compressor<T> {
             label_terms,
             pivot_flux: theta.narrow(0, 0, 1),
             valid: s2.clone().lower_scalar(NO_INFORMATION).float().cast(compute.dtype()).transpose(),
-            pairs: PairSums::new(slopes.clone(), compute),
+            pairs: PairSums::new(slopes.clone()),
             columns: slopes.clone(),
             slopes,
             nuisances: None,
@@ -67,10 +67,9 @@ impl<T: LabelTerms> Compressor<T> {
     /// out of every compression.
     #[must_use]
     pub fn with_nuisances(self, spectra: Tensor<2>) -> Self {
-        let spectra = spectra.transpose();
-        let columns = Tensor::cat(vec![self.slopes.clone(), spectra.clone()], 1);
-        let nuisances = Some(NuisanceSpectra::new(spectra, &self.compute));
-        Self { pairs: PairSums::new(columns.clone(), &self.compute), columns, nuisances, ..self }
+        let columns = Tensor::cat(vec![self.slopes.clone().transpose(), spectra.clone()], 0).transpose();
+        let nuisances = Some(NuisanceSpectra::new(spectra.transpose()));
+        Self { pairs: PairSums::new(columns.clone()), columns, nuisances, ..self }
     }
 
     /// Whether nuisance spectra are integrated out of every compression.
@@ -90,7 +89,7 @@ impl<T: LabelTerms> Compressor<T> {
             s2: bring(&self.s2),
             valid: bring(&self.valid),
             slopes: bring(&self.slopes),
-            pairs: PairSums::new(columns.clone(), &compute),
+            pairs: PairSums::new(columns.clone()),
             columns,
             nuisances: self.nuisances.as_ref().map(|nuisances| nuisances.on(&compute)),
             compute,

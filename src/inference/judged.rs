@@ -62,8 +62,8 @@ pub struct Recognizer {
 
 impl Recognizer {
     /// Prepares the comparison with usual spectra.
-    pub fn new(usual: UsualSpectra, chips: &[Range<usize>], compute: &Compute) -> Self {
-        let components = NuisanceSpectra::new(usual.components.val().transpose(), compute);
+    pub fn new(usual: UsualSpectra, chips: &[Range<usize>]) -> Self {
+        let components = NuisanceSpectra::new(usual.components.val().transpose());
         Self { usual, components, chips: chips.to_vec() }
     }
 
@@ -119,7 +119,7 @@ impl<E: LabelEstimator> Recognizing<E> {
             0 => None,
             n_components => usual_spectra::load(folder, n_components, grid.n_pixels(), compute)?,
         };
-        let recognizer = usual.map(|usual| Recognizer::new(usual, &grid.chips, compute));
+        let recognizer = usual.map(|usual| Recognizer::new(usual, &grid.chips));
         Ok(Judged { estimator: Self { estimator, recognizer }, quality: judged.quality, chips: judged.chips })
     }
 }
@@ -150,7 +150,7 @@ mod tests {
         let compute = Compute::flex(Precision::F64);
         let mean = [1.0, 0.5, 0.9, 0.2, 1.0];
         let usual = UsualSpectra::new(&mean, &[0.0; 5], &[0.01; 5], &compute);
-        let recognizer = Recognizer::new(usual, std::slice::from_ref(&(0..5)), &compute);
+        let recognizer = Recognizer::new(usual, std::slice::from_ref(&(0..5)));
         // Half the depth at twice the level, the mean itself with a masked pixel that is off, no line, lines upside down.
         let flux = array![
             [1.75_f32, 1.5, 1.7, 1.35, 1.75],

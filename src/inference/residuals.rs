@@ -3,9 +3,9 @@
 use burn::tensor::{Int, Tensor};
 
 use super::chi_square::{ChiSquare, Evaluation};
-use crate::models::SpectralModel;
 use crate::models::cannon::Cannon;
 use crate::models::likelihood::{chi2, inverse_total_variance};
+use crate::models::{LabelTerms, SpectralModel};
 use crate::spectra::batch::SpectraBatch;
 
 /// Spectra and the model they are compared with, pixel by pixel.
@@ -22,8 +22,7 @@ impl ChiSquare for DirectChiSquare {
         let [n_stars, n_labels] = scaled_labels.dims();
         let n_pixels = self.cannon.n_pixels();
         let model = self.cannon.predict_flux(scaled_labels.clone());
-        let design = self.cannon.vectorizer().design_matrix(scaled_labels.clone());
-        let second = self.cannon.vectorizer().second_derivative(design);
+        let bend = self.cannon.vectorizer().expand(scaled_labels.clone()).bend;
         let gradient = self.cannon.gradient_spectra(scaled_labels);
         let weight =
             inverse_total_variance(self.spectra.ivar.clone(), model.variance.clone()).reshape([n_stars, 1, n_pixels]);
@@ -31,7 +30,7 @@ impl ChiSquare for DirectChiSquare {
         let weighted_residual = weight.clone() * residual.clone();
         let on_terms = weighted_residual.reshape([n_stars, n_pixels]).matmul(self.cannon.theta.val().transpose());
         let n_terms = on_terms.dims()[1];
-        let bend = (second * on_terms.reshape([n_stars, n_terms, 1])).sum_dim(1).reshape([n_stars, n_labels, n_labels]);
+        let bend = bend(on_terms.reshape([n_stars, n_terms, 1]));
         let weighted = gradient.clone() * weight;
         let curvature =
             (0..n_labels).map(|k| (weighted.clone().narrow(1, k, 1) * gradient.clone()).sum_dim(2)).collect();

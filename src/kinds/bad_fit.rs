@@ -53,7 +53,7 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
         let (flux, ivar) = spectra_of_rows(context.set, rows);
         let count = |ivar: ArrayView1<f32>| ivar.iter().filter(|ivar| **ivar > 0.0).count();
         let n_pixels: Vec<usize> = ivar.rows().into_iter().map(count).collect();
-        let recognizer = Recognizer::new(usual.clone(), &context.set.grid.chips, context.compute);
+        let recognizer = Recognizer::new(usual.clone(), &context.set.grid.chips);
         let batch_stars = context.settings.fit.batch_stars;
         let misfit = recognizer.examine_arrays(flux.view(), ivar.view(), batch_stars, context.compute)?;
         Ok::<_, Error>((misfit, n_pixels))

@@ -2,14 +2,14 @@
 
 use burn::tensor::Tensor;
 
-use crate::device::Compute;
-
 /// Products of every pair of columns, [n_rows, n (n + 1) / 2]: (0,0), (0,1), ..., (1,1), ...
-pub fn products_of_columns(matrix: &Tensor<2>, compute: &Compute) -> Tensor<2> {
-    let [_, n] = matrix.dims();
-    let pairs: Vec<(usize, usize)> = (0..n).flat_map(|a| (a..n).map(move |b| (a, b))).collect();
-    let (left, right): (Vec<usize>, Vec<usize>) = pairs.into_iter().unzip();
-    matrix.clone().select(1, compute.indices(&left)) * matrix.clone().select(1, compute.indices(&right))
+///
+/// Quickest where a column lies in memory as a row would, as after a transposition.
+pub fn products_of_columns(matrix: &Tensor<2>) -> Tensor<2> {
+    let columns = matrix.clone().transpose();
+    let [n, n_rows] = columns.dims();
+    let of = |a: usize| columns.clone().narrow(0, a, 1).expand([n - a, n_rows]) * columns.clone().narrow(0, a, n - a);
+    Tensor::cat((0..n).map(of).collect(), 0).transpose()
 }
 
 /// Sums over the rows of such products with weights, of every star one set: `weight . products_of_columns(matrix)`.
@@ -23,17 +23,16 @@ pub struct PairSums {
     matrix: Tensor<2>,
     /// [n_rows, n_pairs], where they are kept.
     products: Option<Tensor<2>>,
-    compute: Compute,
 }
 
 impl PairSums {
-    /// Of a matrix, [n_rows, n_columns], on `compute`.
-    pub fn new(matrix: Tensor<2>, compute: &Compute) -> Self {
+    /// Of a matrix, [n_rows, n_columns].
+    pub fn new(matrix: Tensor<2>) -> Self {
         /// Products that are kept at most.
         const MOST_KEPT: usize = 10_000_000;
         let [n_rows, n] = matrix.dims();
-        let products = (n_rows * n * (n + 1) / 2 <= MOST_KEPT).then(|| products_of_columns(&matrix, compute));
-        Self { matrix, products, compute: compute.clone() }
+        let products = (n_rows * n * (n + 1) / 2 <= MOST_KEPT).then(|| products_of_columns(&matrix));
+        Self { matrix, products }
     }
 
     /// The sums for weights, [n_stars, n_rows]: [n_stars, n_pairs].
@@ -46,7 +45,7 @@ impl PairSums {
         let [n_rows, _] = self.matrix.dims();
         let block = |start: usize| {
             let count = BLOCK_ROWS.min(n_rows - start);
-            let products = products_of_columns(&self.matrix.clone().narrow(0, start, count), &self.compute);
+            let products = products_of_columns(&self.matrix.clone().narrow(0, start, count));
             weight.clone().narrow(1, start, count).matmul(products)
         };
         (0..n_rows).step_by(BLOCK_ROWS).map(block).reduce(|sum, more| sum + more).expect("spectra have pixels")
@@ -62,7 +61,7 @@ pub fn packed_index(row: usize, column: usize, n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Precision, to_f64};
+    use crate::device::{Compute, Precision, to_f64};
 
     #[test]
     fn sums_by_blocks_are_those_of_all_rows_at_once() {
@@ -72,12 +71,12 @@ mod tests {
         let (n_rows, n, n_stars) = (1100, 136, 2);
         let matrix = compute.tensor(&(0..n_rows * n).map(value(1)).collect::<Vec<f64>>(), [n_rows, n]);
         let weight = compute.tensor(&(0..n_stars * n_rows).map(value(5)).collect::<Vec<f64>>(), [n_stars, n_rows]);
-        let by_blocks = PairSums::new(matrix.clone(), &compute);
+        let by_blocks = PairSums::new(matrix.clone());
         assert!(by_blocks.products.is_none());
-        let at_once = to_f64(weight.clone().matmul(products_of_columns(&matrix, &compute)));
+        let at_once = to_f64(weight.clone().matmul(products_of_columns(&matrix)));
         for (a, b) in to_f64(by_blocks.sums(&weight)).iter().zip(&at_once) {
             assert!((a - b).abs() < 1e-9, "{a} {b}");
         }
-        assert!(PairSums::new(matrix.narrow(1, 0, 20), &compute).products.is_some());
+        assert!(PairSums::new(matrix.narrow(1, 0, 20)).products.is_some());
     }
 }

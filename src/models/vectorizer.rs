@@ -146,24 +146,62 @@ impl Vectorizer {
         scaled_columns(design_matrix, &self.quotients).reshape([n_stars, n_terms, self.n_labels])
     }
 
-    /// Second derivative of a design matrix, d^2 x_t / d l_k d l_m.
+    /// Sums of terms' derivatives with weights: `m_i w_(term i) x_(quotient i)` added up in the place of each.
     ///
-    /// # Shapes
-    /// - design_matrix: `[n_stars, n_terms]`
-    /// - output: `[n_stars, n_terms, n_labels * n_labels]`
-    pub fn second_derivative(&self, design_matrix: Tensor<2>) -> Tensor<3> {
-        let [n_stars, n_terms] = design_matrix.dims();
-        let twice: Vec<(usize, usize)> = self
-            .quotients
-            .iter()
-            .flat_map(|(term, count)| {
-                let row = &self.quotients[term * self.n_labels..(term + 1) * self.n_labels];
-                row.iter().map(move |(quotient, again)| (*quotient, count * again))
+    /// Of the derivatives of all terms by all labels most are nil: only the others are formed.
+    fn weighted_sum(&self, design_matrix: &Tensor<2>, derivatives: Vec<Derivative>, n_places: usize) -> WeightedSum {
+        let (device, dtype) = (design_matrix.device().inner(), design_matrix.dtype());
+        let mut counts = vec![0.0; derivatives.len() * n_places];
+        for (row, derivative) in derivatives.iter().enumerate() {
+            counts[row * n_places + derivative.place] = derivative.count as f64;
+        }
+        let counts = TensorData::new(counts, [derivatives.len(), n_places]);
+        let of =
+            |part: fn(&Derivative) -> usize| indices(&derivatives.iter().map(part).collect::<Vec<usize>>(), &device);
+        let (weights_of, quotients) = (of(|derivative| derivative.term), of(|derivative| derivative.quotient));
+        let values = design_matrix.clone().select(1, quotients);
+        let counts = Tensor::<2>::from_data(counts, (&device, dtype));
+        Box::new(move |weights| (weights.select(1, weights_of) * values).matmul(counts))
+    }
+
+    /// What is not nil among the first derivatives; the place of one is its label.
+    fn first_derivatives(&self) -> impl Iterator<Item = Derivative> + '_ {
+        let all = self.quotients.iter().enumerate().map(|(entry, (quotient, count))| Derivative {
+            term: entry / self.n_labels,
+            place: entry % self.n_labels,
+            quotient: *quotient,
+            count: *count,
+        });
+        all.filter(|derivative| derivative.count > 0)
+    }
+
+    /// The same of the second; the place of d^2 / d l_k d l_m is k n_labels + m.
+    fn second_derivatives(&self) -> Vec<Derivative> {
+        let again = |first: Derivative| {
+            let row = &self.quotients[first.quotient * self.n_labels..(first.quotient + 1) * self.n_labels];
+            row.iter().enumerate().map(move |(label, (quotient, count))| Derivative {
+                term: first.term,
+                place: first.place * self.n_labels + label,
+                quotient: *quotient,
+                count: first.count * count,
             })
-            .collect();
-        scaled_columns(design_matrix, &twice).reshape([n_stars, n_terms, self.n_labels * self.n_labels])
+        };
+        self.first_derivatives().flat_map(again).filter(|derivative| derivative.count > 0).collect()
     }
 }
+
+/// A derivative of a term that is not nil: `count x_quotient`.
+#[derive(Debug, Clone, Copy)]
+struct Derivative {
+    term: usize,
+    /// Where it belongs.
+    place: usize,
+    quotient: usize,
+    count: usize,
+}
+
+/// From a weight per term, [n_stars, n_terms], the weighted sums of their derivatives, [n_stars, n_places].
+type WeightedSum = Box<dyn FnOnce(Tensor<2>) -> Tensor<2>>;
 
 /// Whether labels that enter like this may meet in a term; whatever divides such a term may be one too.
 fn is_allowed(factors: &[usize], entries: &[Entry]) -> bool {
@@ -179,36 +217,31 @@ impl LabelTerms for Vectorizer {
 
     fn expand(&self, scaled_labels: Tensor<2>) -> TermExpansion {
         let terms = self.design_matrix(scaled_labels);
-        let second = self.second_derivative(terms.clone());
         let n_labels = self.n_labels;
+        let bend = match self.second_derivatives() {
+            // Of order 1 nothing bends.
+            nothing if nothing.is_empty() => None,
+            second => Some(self.weighted_sum(&terms, second, n_labels * n_labels)),
+        };
         TermExpansion {
             derivative: self.derivative(terms.clone()),
             bend: Box::new(move |weights| {
-                let [n_stars, _, _] = weights.dims();
-                (second * weights).sum_dim(1).reshape([n_stars, n_labels, n_labels])
+                let [n_stars, n_terms, _] = weights.dims();
+                let bent = match bend {
+                    Some(bend) => bend(weights.reshape([n_stars, n_terms])),
+                    None => Tensor::zeros([n_stars, n_labels * n_labels], (&weights.device(), weights.dtype())),
+                };
+                bent.reshape([n_stars, n_labels, n_labels])
             }),
             terms,
         }
     }
 
-    /// Of the derivatives of all terms by all labels most are nil: only the others are formed.
     fn pull_back(&self, scaled_labels: Tensor<2>) -> TermPullBack {
         let terms = self.design_matrix(scaled_labels);
-        let n_labels = self.n_labels;
-        let present: Vec<usize> = (0..self.quotients.len()).filter(|entry| self.quotients[*entry].1 > 0).collect();
-        let quotients: Vec<usize> = present.iter().map(|entry| self.quotients[*entry].0).collect();
         // The constant term, which has no weight, is the first.
-        let weights_of: Vec<usize> = present.iter().map(|entry| entry / n_labels - 1).collect();
-        let mut counts = vec![0.0; present.len() * n_labels];
-        for (row, entry) in present.iter().enumerate() {
-            counts[row * n_labels + entry % n_labels] = self.quotients[*entry].1 as f64;
-        }
-        let (device, dtype) = (terms.device().inner(), terms.dtype());
-        let counts = Tensor::<2>::from_data(TensorData::new(counts, [present.len(), n_labels]), (&device, dtype));
-        let left = terms.clone().select(1, indices(&quotients, &device));
-        let weights_of = indices(&weights_of, &device);
-        let gradient = move |weights: Tensor<2>| (weights.select(1, weights_of) * left).matmul(counts);
-        TermPullBack { terms, gradient: Box::new(gradient) }
+        let first = self.first_derivatives().map(|derivative| Derivative { term: derivative.term - 1, ..derivative });
+        TermPullBack { gradient: self.weighted_sum(&terms, first.collect(), self.n_labels), terms }
     }
 }
 
@@ -296,10 +329,15 @@ mod tests {
                 }
                 let slope = |labels: &[f64]| to_f64(vectorizer.derivative(design(labels)));
                 let (above, below) = (slope(&above), slope(&below));
-                let second = to_f64(vectorizer.second_derivative(design(&labels)));
-                for entry in 0..3 * n_terms {
-                    let difference = (above[entry] - below[entry]) / (2.0 * h);
-                    assert!((second[entry * 3 + label] - difference).abs() < 1e-9, "order {order} entry {entry}");
+                for term in 0..n_terms {
+                    let one: Vec<f64> = (0..n_terms).map(|other| f64::from(u8::from(other == term))).collect();
+                    let expansion = vectorizer.expand(compute.tensor(&labels, [1, 3]));
+                    let second = to_f64((expansion.bend)(compute.tensor(&one, [1, n_terms, 1])));
+                    for first in 0..3 {
+                        let entry = term * 3 + first;
+                        let difference = (above[entry] - below[entry]) / (2.0 * h);
+                        assert!((second[first * 3 + label] - difference).abs() < 1e-9, "order {order} entry {entry}");
+                    }
                 }
             }
         }

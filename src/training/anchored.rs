@@ -41,8 +41,9 @@ const FEWEST_STARS: usize = 100;
 
 /// Limits of the strengths that stars held out choose from; under the first the evidence has its way.
 const LIMITS: [f64; 4] = [MOST_STRENGTH, 0.1, 0.05, 0.025];
-/// The pixels that are asked of stars held out: one in so many, fewer of so many stars and more.
+/// The pixels that are asked of stars held out: one in so many, fewer where stars are many.
 const ASK_EVERY: usize = 4;
+/// So many stars are many, and as many held out are enough.
 const MANY_STARS: usize = 200;
 const ASK_AT_LEAST: usize = 16;
 
@@ -57,7 +58,7 @@ pub fn train(
 ) -> TrainedLatent {
     let n_stars = flux.nrows();
     let is_asked = settings.rounds > 0 && settings.limit.is_none() && n_stars >= PARTS;
-    let trials = if is_asked { PARTS * LIMITS.len() } else { 0 };
+    let trials = if is_asked { parts_asked(labels.complete().len()) * LIMITS.len() } else { 0 };
     progress.start("training on physics and stars", settings.rounds + 1 + trials);
     let stars = Stars { anchor, labels, compute, settings };
     let limit = match settings.limit {
@@ -84,6 +85,11 @@ pub fn train(
         n_components: em.coefficients.nrows() - anchor.vectorizer.n_terms() - anchor.spectra.nrows(),
     };
     em.finish(&TrainingReport { anchor: Some(report), ..TrainingReport::default() })
+}
+
+/// Parts of so many stars that are held out in turn.
+fn parts_asked(n_stars: usize) -> usize {
+    (MANY_STARS * PARTS).div_ceil(n_stars.max(1)).min(PARTS)
 }
 
 /// The settings with the limit that stars held out choose in some of the anchor's pixels, where they have none.
@@ -186,7 +192,8 @@ impl<'a> Stars<'a> {
     ) -> f64 {
         let complete = self.labels.complete();
         let deviations = LIMITS.map(|limit| {
-            let Ok(deviations) = held_out_in_turn(&complete, self.labels.expected.ncols(), |held_out| {
+            let (n_parts, n_labels) = (parts_asked(complete.len()), self.labels.expected.ncols());
+            let Ok(deviations) = held_out_in_turn(&complete, n_parts, n_labels, |held_out| {
                 let stars: Stars = Stars { ..*self };
                 let (mut em, _) = stars.learn(spectra, pixels, limit, held_out, &|| ());
                 progress.advance(1);

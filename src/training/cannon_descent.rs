@@ -189,7 +189,7 @@ impl<'a, 's> Trainer<'a, 's> {
             descent,
             stars,
             seed,
-            pairs: products_of_columns(&design, compute),
+            pairs: products_of_columns(&design),
             design,
             host_design: DMatrix::from_row_slice(n_stars, n_terms, &to_f64(wide)),
             label_noise,

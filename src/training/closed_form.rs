@@ -136,7 +136,7 @@ pub fn train_terms(
     enough_stars(n_stars, groups.iter().map(|group| group.terms.len()).max().unwrap_or(n_terms))?;
     let labels: Vec<f64> = scaled_labels.iter().copied().collect();
     let design = vectorizer.design_matrix(compute.tensor(&labels, [n_stars, n_labels]));
-    let with_pairs = |design: Tensor<2>| -> Design { (design.clone(), products_of_columns(&design, compute)) };
+    let with_pairs = |design: Tensor<2>| -> Design { (design.clone(), products_of_columns(&design)) };
     // All blocks share one design, or each has its own: there may be hundreds.
     let shared =
         (!layout.has_windows()).then(|| (with_pairs(design.clone()), ExactDesign::new(&vectorizer, &labels, None)));

@@ -12,7 +12,7 @@ use super::believed_labels::BelievedLabels;
 use super::cannon_config::{AnchorSettings, CannonConfig, LatentSettings};
 use super::label_choice::{LabelChoice, LabelUse};
 use super::latent::{self, LatentStars};
-use super::latent_em::held_out_in_turn;
+use super::latent_em::{PARTS, held_out_in_turn};
 use super::nuisance_choice::NuisanceCount;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -142,7 +142,7 @@ pub fn try_labels(
     let mut tried = Vec::with_capacity(candidates.len());
     for &labels in candidates {
         let spectra = (flux.view(), ivar.view());
-        let deviations = match held_out_in_turn(&judges, stars.labels.ncols(), |held_out| {
+        let deviations = match held_out_in_turn(&judges, PARTS, stars.labels.ncols(), |held_out| {
             held_out_labels(stars, labels, held_out, spectra, &pixels, learner, compute)
         }) {
             Ok(deviations) => deviations,

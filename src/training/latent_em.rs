@@ -26,20 +26,23 @@ const SEED: u64 = 2015;
 /// Stars are held out in so many parts, one after the other.
 pub(super) const PARTS: usize = 3;
 
-/// What is found of stars that are held out in turn, [n_stars, n_labels]: of each its row of what was found, by all others, of all stars.
+/// What is found of stars that are held out in turn, [n_held_out, n_labels]: of each its row of what was found, by all others, of all
+/// stars. Of the parts only so many are asked.
 pub(super) fn held_out_in_turn<E>(
     stars: &[usize],
+    n_asked: usize,
     n_labels: usize,
     mut found: impl FnMut(&[usize]) -> Result<Array2<f64>, E>,
 ) -> Result<Array2<f64>, E> {
     let mut all = Array2::zeros((stars.len(), n_labels));
-    for part in 0..PARTS {
+    for part in 0..n_asked {
         let places: Vec<usize> = (part..stars.len()).step_by(PARTS).collect();
         let held_out: Vec<usize> = places.iter().map(|place| stars[*place]).collect();
         let found = found(&held_out)?;
         places.iter().zip(held_out).for_each(|(to, star)| all.row_mut(*to).assign(&found.row(star)));
     }
-    Ok(all)
+    let asked: Vec<usize> = (0..stars.len()).filter(|place| place % PARTS < n_asked).collect();
+    Ok(all.select(Axis(0), &asked))
 }
 
 /// A trained layer and what training found of its stars.
@@ -221,7 +224,8 @@ impl<'a> Em<'a> {
     /// Expectation: y and z of every star, one Gauss-Newton step from where they were, with their covariance; and so labels that have
     /// errors.
     ///
-    /// With the sums M, v over the star's pixels, and D the derivative of the design with respect to y and z:
+    /// With the sums M, v over the star's pixels, and D the derivative of the design with respect to y and z (1 where nuisances only
+    /// add):
     ///
     /// ```text
     /// K = (1 + D^T M D)^-1,   (y, z) <- K (D^T (v - M x) + D^T M D (y, z)),   covariance of x: D K D^T
@@ -241,6 +245,8 @@ impl<'a> Em<'a> {
         let n_labels = self.labels.ncols();
         // Labels that the catalogue does not know exactly come before the latent ones, in units of its errors.
         let n_free = self.believed.n_free();
+        // What the terms depend on; nuisances behind them only add, and are their own elements of the design.
+        let (n_curved, n_additive) = (n_free + n_bent, q - n_bent);
         let star = |star: usize| -> Expected {
             let m = unpack(&m[star * n_pairs..(star + 1) * n_pairs], n_coefficients);
             let v = DVector::from_column_slice(&v[star * n_coefficients..(star + 1) * n_coefficients]);
@@ -248,8 +254,8 @@ impl<'a> Em<'a> {
             let old = DVector::from_iterator(n_free + q, old);
             let mut x = DVector::zeros(n_coefficients);
             x.rows_mut(0, n_terms).copy_from_slice(&design[star * n_terms..(star + 1) * n_terms]);
-            x.rows_mut(n_terms, q - n_bent).copy_from(&old.rows(n_free + n_bent, q - n_bent));
-            let mut d = DMatrix::zeros(n_coefficients, n_free + q);
+            x.rows_mut(n_terms, n_additive).copy_from(&old.rows(n_curved, n_additive));
+            let mut d = DMatrix::zeros(n_terms, n_curved);
             let slope = |term: usize, input: usize| derivative[(star * n_terms + term) * n_inputs + input];
             for term in 0..n_terms {
                 for free in 0..n_free {
@@ -260,14 +266,21 @@ impl<'a> Em<'a> {
                     d[(term, n_free + latent)] = slope(term, n_labels + latent);
                 }
             }
-            for additive in 0..q - n_bent {
-                d[(n_terms + additive, n_free + n_bent + additive)] = 1.0;
-            }
-            let m_d = &m * &d;
-            let curvature = d.transpose() * &m_d;
+            let below = m.view((0, n_terms), (n_terms, n_additive));
+            let mut curvature = DMatrix::zeros(n_free + q, n_free + q);
+            let bent = d.tr_mul(&(m.view((0, 0), (n_terms, n_terms)) * &d));
+            curvature.view_mut((0, 0), (n_curved, n_curved)).copy_from(&bent);
+            let mixed = d.tr_mul(&below);
+            curvature.view_mut((0, n_curved), (n_curved, n_additive)).copy_from(&mixed);
+            curvature.view_mut((n_curved, 0), (n_additive, n_curved)).copy_from(&mixed.transpose());
+            let added = m.view((n_terms, n_terms), (n_additive, n_additive));
+            curvature.view_mut((n_curved, n_curved), (n_additive, n_additive)).copy_from(&added);
             let m_x = &m * &x;
             let chi2 = c[star] - 2.0 * v.dot(&x) + x.dot(&m_x);
-            let right = d.transpose() * (v - m_x) + &curvature * &old;
+            let left = v - m_x;
+            let mut right = &curvature * &old;
+            right.rows_mut(0, n_curved).gemv_tr(1.0, &d, &left.rows(0, n_terms), 1.0);
+            right.rows_mut(n_curved, n_additive).axpy(1.0, &left.rows(n_terms, n_additive), 1.0);
             let precision = curvature + DMatrix::identity(n_free + q, n_free + q);
             // 1 + a positive matrix: always positive definite, unless numbers are not finite.
             let Some(factor) = precision.cholesky() else {
@@ -279,7 +292,13 @@ impl<'a> Em<'a> {
                 };
             };
             let (latent, own) = (factor.solve(&right), factor.inverse());
-            let covariance = &d * &own * d.transpose();
+            let mut covariance = DMatrix::zeros(n_coefficients, n_coefficients);
+            let of_terms = &d * own.view((0, 0), (n_curved, n_curved)) * d.transpose();
+            covariance.view_mut((0, 0), (n_terms, n_terms)).copy_from(&of_terms);
+            let mixed = &d * own.view((0, n_curved), (n_curved, n_additive));
+            covariance.view_mut((0, n_terms), (n_terms, n_additive)).copy_from(&mixed);
+            let added = own.view((n_curved, n_curved), (n_additive, n_additive));
+            covariance.view_mut((n_terms, n_terms), (n_additive, n_additive)).copy_from(&added);
             Expected {
                 square: (0..n_free + q).map(|k| latent[k] * latent[k] + own[(k, k)]).collect(),
                 latent: latent.as_slice().to_vec(),

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::coefficient_prior::{PriorInPixels, Sample};
-use super::normal_matrix::NormalFactor;
+use super::normal_matrix::{NormalFactor, is_borne};
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
@@ -80,8 +80,7 @@ struct Solved {
     sample: Option<Sample>,
     /// How many of the coefficients the stars determine, and not the prior.
     n_determined: f64,
-    bears_f32: bool,
-    bears_f64: bool,
+    condition: f64,
 }
 
 impl Solved {
@@ -119,7 +118,8 @@ impl Solved {
             }
             (None, _) => n as f64 - trace_of_prior(&factor, &prior.precision, pixel),
         };
-        Some(Self { coefficients, sample, n_determined, bears_f32: factor.bears_f32(), bears_f64: factor.bears_f64() })
+        let condition = factor.condition();
+        Some(Self { coefficients, sample, n_determined, condition })
     }
 }
 
@@ -158,7 +158,7 @@ impl Roles {
         let n = free.len() + known.len();
         let columns = |which: &[usize]| design.clone().select(1, compute.indices(which));
         let of_free = columns(free);
-        let mut second = products_of_columns(&of_free, compute);
+        let mut second = products_of_columns(&of_free);
         let known_flux =
             mean.filter(|_| !known.is_empty()).map(|mean| compute.matrix(mean.select(Axis(0), known).view()));
         let rest = match &known_flux {
@@ -292,8 +292,8 @@ impl<'a> Pixels<'a> {
         let loaded = self.load();
         let weight = self.weight(&loaded, s2);
         let weighted = weight.clone() * loaded.flux.clone();
-        let columns = self.compute.matrix(coefficients.t());
-        let pairs = products_of_columns(&columns, self.compute);
+        let columns = self.compute.matrix(coefficients).transpose();
+        let pairs = products_of_columns(&columns);
         [weight.matmul(pairs), weighted.clone().matmul(columns), (weighted * loaded.flux).sum_dim(1)]
     }
 
@@ -334,7 +334,7 @@ impl<'a> Pixels<'a> {
             .collect();
         let is_f64 = self.compute.dtype() == DType::F64;
         let bears = |solved: &Option<Solved>, is_f64: bool| {
-            solved.as_ref().is_some_and(|solved| if is_f64 { solved.bears_f64 } else { solved.bears_f32 })
+            solved.as_ref().is_some_and(|solved| is_borne(solved.condition, is_f64))
         };
         let doubtful: Vec<usize> =
             (0..n_pixels).filter(trained).filter(|pixel| !bears(&found[*pixel], is_f64)).collect();
@@ -397,7 +397,7 @@ impl<'a> Pixels<'a> {
         coefficients: ArrayView2<f64>,
         (s2, known): (&[f64], Option<KnownScatter>),
     ) -> Vec<f64> {
-        let columns = self.compute.matrix(coefficients.t());
+        let columns = self.compute.matrix(coefficients).transpose();
         let residual = loaded.flux.clone() - design.clone().matmul(columns.clone().transpose());
         let mut squared = residual.square();
         if let Some(moments) = moments {
@@ -405,7 +405,7 @@ impl<'a> Pixels<'a> {
             // A pair of different coefficients stands for two entries of the matrix.
             let twice: Vec<f64> = (0..n).flat_map(|a| (a..n).map(move |b| if a == b { 1.0 } else { 2.0 })).collect();
             let twice = self.compute.tensor(&twice, [1, twice.len()]);
-            let pairs = products_of_columns(&columns, self.compute) * twice;
+            let pairs = products_of_columns(&columns) * twice;
             squared = squared + moments.covariance.clone().matmul(pairs.transpose()).clamp_min(0.0);
         }
         // Stars that are left out have no information.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use burn::tensor::{DType, Tensor};
 use nalgebra::DVector;
 
-use super::normal_matrix::NormalFactor;
+use super::normal_matrix::{NormalFactor, is_borne};
 use super::scatter_bracket::{Bracket, ProfilePoint, bracket, trial_values};
 use super::scatter_root::scatter_root;
 use crate::device::{Compute, to_f64};
@@ -64,7 +64,7 @@ impl ExactDesign {
             if let Some(terms) = &self.terms {
                 design = design.select(1, compute.indices(terms));
             }
-            (design.clone(), products_of_columns(&design, &compute))
+            (design.clone(), products_of_columns(&design))
         };
         self.made.get_or_init(make).clone()
     }
@@ -258,7 +258,7 @@ impl<'a> Block<'a> {
     /// Whether sums in this block's precision determine what is solved with a normal matrix.
     fn bears(&self, factor: &Option<NormalFactor>) -> bool {
         let is_f64 = self.compute.dtype() == DType::F64;
-        factor.as_ref().is_some_and(|factor| if is_f64 { factor.bears_f64() } else { factor.bears_f32() })
+        factor.as_ref().is_some_and(|factor| is_borne(factor.condition(), is_f64))
     }
 
     /// Brackets each pixel's global maximum (`None` where sums in this precision do not determine theta), and climbs to the maximum
