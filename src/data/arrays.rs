@@ -64,7 +64,10 @@ impl MatrixFile {
                 let rows = Some((header.start, header.is_big_endian())).filter(|_| !header.is_fortran);
                 Self::of(&file, Entry::Npy(rows), &header).ok_or_else(|| {
                     let what = "not a two-dimensional array of f32 or f64 [n_stars, n_pixels], but";
-                    let remedy = "numpy's array.astype(\"f4\") makes one of other numbers";
+                    let remedy = match header.shape.len() {
+                        2 => "numpy's array.astype(\"f4\") makes one of other real numbers",
+                        _ => "give one row for each star, one column for each pixel (numpy's array.reshape)",
+                    };
                     Error::format(&file, format!("{what} {}; {remedy}", header.describe()))
                 })
             }

@@ -92,10 +92,7 @@ impl LabelSource {
         let of_star = |value: f64| if possible.contains(&value) { value } else { f64::NAN };
         let values = self.values(&columns, n_rows).into_iter().map(of_star).collect();
         let at = |columns: &[Vec<f64>], row: usize| columns.iter().map(|column| column[row]).collect::<Vec<f64>>();
-        let mut errors_in = |column: &str| {
-            let errors = table.numbers(column, rows.clone(), REMEDY)?;
-            Ok(errors.into_iter().map(|error| if error > 0.0 { error } else { f64::NAN }).collect::<Vec<f64>>())
-        };
+        let mut errors_in = |column: &str| table.label_errors(column, rows.clone(), REMEDY);
         let errors = match &self.errors {
             Errors::Unknown => vec![f64::NAN; n_rows],
             Errors::Column(column) => errors_in(column)?,

@@ -1,7 +1,7 @@
 //! Numbers that stand for "not measured" in tables of stars, and values too odd to pass without a word.
 //!
-//! In any column -9999 is none, as surveys write it; in columns of labels other numbers of nines are none (-999, 99.99, 9999)
-//! where they lie far from the others. How many is said of both. Every other number is one, whatever its size.
+//! In any column -9999 is none, as surveys write it; in columns of labels and their errors other numbers of nines are none (-999, 99.99,
+//! -9.99) where they lie far from the others. How many is said of both. Every other number is one, whatever its size.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -79,19 +79,22 @@ impl Remarks {
     }
 
     /// Makes the sentinels in some rows of a column NaN: values written in nines alone (-99, -999.99, 9999, 99.9) that lie far
-    /// from the others.
-    pub fn strike(&mut self, column: &str, rows: &Range<usize>, values: &mut [f64]) {
+    /// from the others; the errors of labels among them where there are others at all.
+    pub fn strike(&mut self, column: &str, rows: &Range<usize>, values: &mut [f64], are_errors: bool) {
         let is_first = usize::from(self.is_first_look(column, NINES, rows));
         let others: Vec<f64> = values.iter().copied().filter(|v| v.is_finite() && nines(*v).is_none()).collect();
         let (middle, scatter) = (median(&others), robust_scatter(&others));
-        let is_far = |value: f64, limit: f64| others.len() < 3 || (value - middle).abs() > limit * scatter;
+        let is_far = |value: f64, limit: f64| match others.len() {
+            0..3 => !are_errors,
+            _ => (value - middle).abs() > limit * scatter,
+        };
         for value in values.iter_mut().filter(|value| value.is_finite()) {
             match nines(*value) {
                 Some(text) if is_far(*value, AMONG_OTHERS) => {
                     *self.missing.entry((column.to_string(), text)).or_default() += is_first;
                     *value = f64::NAN;
                 }
-                None if others.len() >= 10 && scatter > 0.0 && is_far(*value, ODD) => {
+                None if !are_errors && others.len() >= 10 && scatter > 0.0 && is_far(*value, ODD) => {
                     self.odd.entry(column.to_string()).or_insert((0, *value)).0 += is_first;
                 }
                 _ => {}
@@ -142,7 +145,7 @@ impl Remarks {
         for (column, (n, text)) in std::mem::take(&mut self.nameless).into_iter().filter(|(_, (n, _))| *n > 0) {
             let of = self.seen.get(&(column.clone(), NAMES)).copied().unwrap_or(n);
             tracing::warn!(
-                "{path}: column {column}: {n} of {of} identifiers are {text:.40}, and name no star; these are called by their rows"
+                "{path}: column {column}: {n} of {of} identifiers are {text:.40} or the like, and name no star; these are called by their rows"
             );
         }
         for (column, n) in std::mem::take(&mut self.byte_texts) {
@@ -157,11 +160,12 @@ fn written(value: f64) -> String {
     if f64::from(narrow) == value { narrow.to_string() } else { value.to_string() }
 }
 
-/// A number's digits, if they are two nines or more and nothing else.
+/// A number's digits, if they are two nines or more and nothing else; below ten three or more.
 fn nines(value: f64) -> Option<String> {
     let text = written(value);
     let digits = text.trim_start_matches('-');
-    (value.abs() >= 90.0 && digits.chars().all(|c| c == '9' || c == '.')).then_some(text)
+    let is_large = value.abs() >= if digits.len() > "9.9".len() { 9.9 } else { 90.0 };
+    (is_large && digits.chars().all(|c| c == '9' || c == '.')).then_some(text)
 }
 
 #[cfg(test)]
@@ -170,7 +174,7 @@ mod tests {
 
     fn struck(values: &[f64]) -> (Vec<usize>, Remarks) {
         let (mut values, mut remarks) = (values.to_vec(), Remarks::default());
-        remarks.strike("x", &(0..values.len()), &mut values);
+        remarks.strike("x", &(0..values.len()), &mut values, false);
         (values.iter().enumerate().filter(|(_, value)| value.is_nan()).map(|(row, _)| row).collect(), remarks)
     }
 
@@ -191,13 +195,13 @@ mod tests {
         let mut remarks = Remarks::default();
         for rows in [0..3, 0..3, 3..5] {
             remarks.count_nothing("ra", &rows, [-9999.0, 1.0, -9999.5].into_iter().take(rows.len()));
-            remarks.strike("ra", &rows, &mut [0.1, 0.2, 0.15, 0.1, 99.9][..rows.len()]);
+            remarks.strike("ra", &rows, &mut [0.1, 0.2, 0.15, 0.1, 99.9][..rows.len()], false);
         }
         assert_eq!(remarks.nothing["ra"], (3, -9999.0));
         assert_eq!(remarks.seen[&("ra".to_string(), NOTHING)], 5);
         let labels = [0.1, 0.2, 0.15, 0.1, 99.9];
         for _ in 0..2 {
-            remarks.strike("fe_h", &(0..5), &mut labels.clone());
+            remarks.strike("fe_h", &(0..5), &mut labels.clone(), false);
         }
         assert_eq!(remarks.missing[&("fe_h".to_string(), "99.9".to_string())], 1);
     }
@@ -212,6 +216,17 @@ mod tests {
         assert!(struck(&[-120.0, 40.0, -99.0, 10.0, -60.0, 80.0]).0.is_empty());
         assert!(struck(&[9000.0, 11000.0, 9999.0, 10500.0, 9500.0]).0.is_empty());
         assert_eq!(struck(&[0.1, -0.2, -99.9, 0.05, -0.4]).0, [2]);
+        // Two nines may be a magnitude; three are none.
+        assert_eq!(struck(&[0.1, -9.99, -0.2, -9.999, f64::from(9.999_f32), 0.05, -9.9, -0.4]).0, [1, 3, 4]);
+    }
+
+    #[test]
+    fn errors_of_nines_are_missing_beside_others_and_none_of_them_is_odd() {
+        let (mut errors, mut alike) = ([0.05, 0.07, 99.99, 0.04, 3.0], [99.0; 5]);
+        let mut remarks = Remarks::default();
+        remarks.strike("logg_err", &(0..5), &mut errors, true);
+        remarks.strike("teff_err", &(0..5), &mut alike, true);
+        assert!(errors[2].is_nan() && errors[4] == 3.0 && alike == [99.0; 5] && remarks.odd.is_empty());
     }
 
     #[test]

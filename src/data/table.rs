@@ -215,8 +215,18 @@ impl Table {
     /// As [`Table::numbers`].
     pub fn labels(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
         let mut values = self.numbers(column, rows.clone(), remedy)?;
-        self.remarks.strike(column, &rows, &mut values);
+        self.remarks.strike(column, &rows, &mut values, false);
         Ok(values)
+    }
+
+    /// [`Table::labels`] of the errors of a label: as these, and NaN too where they are nil or negative.
+    ///
+    /// # Errors
+    /// As [`Table::numbers`].
+    pub fn label_errors(&mut self, column: &str, rows: Range<usize>, remedy: &'static str) -> Result<Vec<f64>> {
+        let mut values = self.numbers(column, rows.clone(), remedy)?;
+        self.remarks.strike(column, &rows, &mut values, true);
+        Ok(values.into_iter().map(|error| if error > 0.0 { error } else { f64::NAN }).collect())
     }
 
     /// [`Table::texts`] of identifiers, out of the `b'...'` that Python may have written around them; empty too where they are
