@@ -133,9 +133,11 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     heed_ctrl_c();
     bars.defer_interruption(true);
     let mut shown = Vec::new();
-    let mut readable = n_done;
+    let (mut readable, mut n_empty) = (n_done, 0);
     let labelled = label_all(&labeller, spectra, journal.as_mut(), best_fits.as_deref_mut(), bars, |stars| {
-        readable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0).count();
+        let has = |flag: i64| stars.iter().filter(|star| star.flags & flag != 0).count();
+        readable += stars.len() - has(star_flags::UNREADABLE);
+        n_empty += has(star_flags::NO_DATA);
         shown.extend_from_slice(&stars[..stars.len().min(MOST_PRINTED - shown.len())]);
     });
     if let Err(err) = labelled {
@@ -146,6 +148,11 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     if readable == 0 {
         journal.map_or(Ok(()), LabelJournal::discard)?;
         return Err(none_read().into());
+    }
+    if n_empty == spectra.len() {
+        tracing::warn!(
+            "no spectrum has a pixel with information, and none has labels: are errors nil or infinite, inverse variances nil or negative?"
+        );
     }
     let mut answer = table(&shown, labeller.label_names());
     answer += &format!("± errors are {}\n", labeller.words_on_errors());

@@ -110,7 +110,7 @@ impl StarSpectra {
         for text in [
             "In the layout of an mwmStar. flux / continuum = normalized_flux, where the",
             "continuum is the model's; residual = normalized_flux - model, the best fit.",
-            "pixel_flags: 1 where the pixel was masked. e_<label> is the formal error.",
+            "pixel_flags: 1 where the pixel was masked. raw_e_<label> is the formal error.",
             "chi^2 (rchi2: per degree of freedom) has the model's own scatter in it:",
             "sum of residual^2 / (1 / (ivar continuum^2) + scatter^2) of pixels that",
             "have a residual. A model with nuisance spectra adds the squares of",
@@ -150,7 +150,7 @@ impl StarSpectra {
             let unit = if unit(label) == "K" { "K" } else { "" };
             let (value, error) = (rows.estimates.labels[[row, k]] as f32, rows.estimates.error(row, k) as f32);
             columns.push(Column::f32(label.clone(), unit, vec![value; n_rows]));
-            columns.push(Column::f32(format!("e_{label}"), unit, vec![error; n_rows]));
+            columns.push(Column::f32(format!("raw_e_{label}"), unit, vec![error; n_rows]));
         }
         columns.push(Column::f32("rchi2", "", vec![rows.estimates.chi2_reduced(row) as f32; n_rows]));
         let flags = rows.estimates.flags[row] | note.map_or(0, |note| note.flags);

@@ -183,8 +183,11 @@ pub fn metrics(comparison: &Comparison, contestants: &[Contestant]) -> String {
             );
         }
     }
-    text
+    text + PULLS
 }
+
+/// What the columns of pulls are.
+const PULLS: &str = "  pull: robust width of (estimate - catalogue) / formal error, 1 expected; within 1, 2: stars within so many formal errors\n";
 
 #[cfg(test)]
 mod tests {
