@@ -181,7 +181,10 @@ impl ContinuumFitter {
                 Some(continuum)
             })
             .collect();
-        quality.chips_lost = continua.iter().filter(|continuum| continuum.is_none()).count();
+        // A chip of which the settings leave too few continuum pixels is no star's loss.
+        let is_fitted = |chip: &ChipBasis| chip.continuum_pixels.len() >= self.settings.min_pixels;
+        let is_lost = |(chip, continuum): &(&ChipBasis, &Option<Vec<f64>>)| is_fitted(chip) && continuum.is_none();
+        quality.chips_lost = self.chips.iter().zip(&continua).filter(is_lost).count();
         quality.continuum_residual = robust_scatter(&residuals);
         continua
     }
@@ -325,6 +328,14 @@ mod tests {
         assert!(normalized.ivar.iter().all(|ivar| *ivar == 0.0));
         assert_eq!((quality.chips_lost, quality.n_good), (1, 0));
         assert!(quality.continuum_residual.is_nan());
+        // A chip of which the settings leave no continuum pixel is lost by no star.
+        let mut grid = WavelengthGrid::from_pixel_numbers(600);
+        grid.chips = vec![0..300, 300..600];
+        let is_continuum: Vec<bool> = (0..600).map(|pixel| pixel < 300 && pixel % 3 == 0).collect();
+        let fitter = ContinuumFitter::new(&grid, &is_continuum, &ContinuumSettings::default()).unwrap();
+        let mut quality = Quality::default();
+        fitter.normalize(&star(600, 1.0), &mut quality);
+        assert_eq!((quality.chips_lost, quality.n_good), (0, 300));
     }
 
     #[test]

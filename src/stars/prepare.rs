@@ -277,7 +277,9 @@ pub fn prepare(
             Err(err) => tracing::warn!("{err}; prepared again"),
         }
     }
-    let is_continuum = choose_continuum_pixels(source, settings, training, compute, progress)?;
+    let mut is_continuum = choose_continuum_pixels(source, settings, training, compute, progress)?;
+    let left_out = source.places.iter().map(|place| *place == Place::LeftOut);
+    is_continuum.iter_mut().zip(left_out).for_each(|(is_continuum, left_out)| *is_continuum &= !left_out);
     let set = normalize_all(source, settings, is_continuum, progress)?;
     // Whole or not at all: who asks to stop meanwhile waits.
     progress.defer_interruption(true);
