@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-pub use super::held_out::{HeldOut, WithoutChip};
+pub use super::held_out::{Formal, HeldOut, WithoutChip};
 use crate::data::files;
 use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
@@ -20,8 +20,6 @@ pub const CALIBRATION_FILE: &str = "calibration.json";
 pub const REFERENCE_SNR: f64 = 100.0;
 /// Share of the scatter of held-out stars that no catalogue's errors take from a model, however large they are quoted.
 const LEAST_SHARE: f64 = 0.2;
-/// Quoted errors that are wrong by less than this factor are no news.
-const NEWS: f64 = 1.5;
 
 /// How one label's errors follow from formal ones.
 ///
@@ -62,11 +60,6 @@ pub struct LabelCalibration {
     /// Uncertainty of the factor's logarithm; 0 where no factor was looked for.
     #[serde(default)]
     pub catalogue_factor_error: f64,
-}
-
-/// Whether a factor of the catalogue's errors is worth a word: far from 1, and known well enough.
-pub fn is_news(factor: f64, ln_error: f64) -> bool {
-    factor.ln().abs() > NEWS.ln().max(2.0 * ln_error)
 }
 
 /// Files of before there was a factor took the catalogue at its word.
@@ -139,19 +132,6 @@ impl LabelCalibration {
         }
     }
 
-    /// What to say of the catalogue's errors of this label; nothing where they look right.
-    pub fn words_on_catalogue(&self, label: &str) -> Option<String> {
-        let too_large = self.quoted_too_large_by()?;
-        let (factor, size) = if too_large > 1.0 { (too_large, "large") } else { (too_large.recip(), "small") };
-        Some(format!("the catalogue's errors of {label} look {factor:.1} times too {size}"))
-    }
-
-    /// By how much the catalogue's errors look too large (above 1) or too small, where that is news and beyond doubt.
-    pub fn quoted_too_large_by(&self) -> Option<f64> {
-        let is_news = self.is_against_truth() && is_news(self.catalogue_factor, self.catalogue_factor_error);
-        is_news.then(|| self.catalogue_factor.recip())
-    }
-
     /// The calibrated error that belongs to a formal one; NaN without the numbers it needs.
     pub fn error(&self, formal: f64, conditions: &Conditions) -> f64 {
         // What does not count need not be known.
@@ -201,28 +181,6 @@ impl ErrorCalibration {
             Some(label) => label.catalogue_error_of(quoted[[star, k]]),
             None => quoted[[star, k]],
         })
-    }
-
-    /// What calibrated errors are against, in words.
-    pub fn words(&self) -> String {
-        let of = |is_against_truth: bool| -> Vec<&str> {
-            let labels = self.label_names.iter().zip(&self.labels);
-            let is_one = |label: &Option<LabelCalibration>| {
-                label.as_ref().is_some_and(|label| label.is_against_truth() == is_against_truth)
-            };
-            labels.filter(|(_, label)| is_one(label)).map(|(name, _)| name.as_str()).collect()
-        };
-        let against_truth =
-            "calibrated on stars held out, against the truth (the catalogue's own errors are taken out)";
-        let against_catalogue =
-            "calibrated on stars held out, against the catalogue (they include its own errors, which are not known)";
-        match (&of(true)[..], &of(false)[..]) {
-            (_, []) => against_truth.into(),
-            ([], _) => against_catalogue.into(),
-            (truth, catalogue) => {
-                format!("{against_truth} for {}, {against_catalogue} for {}", truth.join(", "), catalogue.join(", "))
-            }
-        }
     }
 
     /// Writes the calibration into a model's folder.
@@ -278,7 +236,7 @@ pub(crate) mod tests {
             label_errors: Array2::from_elem((n, 1), 10.0),
             conditions: vec![Conditions { snr: 0.0, lost_chips: 0 }; n],
             without_chip: Vec::new(),
-            formal_is_noise: true,
+            formal: Formal::Noise,
         };
         for star in 0..n {
             let snr = 10_f64.powf(rng.random_range(1.7..2.7));
@@ -381,10 +339,27 @@ pub(crate) mod tests {
         let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
         assert!(label.formal_factor >= 0.49, "{label:?}");
         // A regression's formal errors are no such bound.
-        stars.formal_is_noise = false;
+        stars.formal = Formal::Residuals;
         stars.estimates.covariance.fill(1e8);
         let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
         assert!(label.formal_factor < 0.1 && label.error(1e4, &stars.conditions[0]) > 0.0, "{label:?}");
+        // Those of a combination are its members' calibrated ones: a star of much noise keeps its own.
+        stars.formal = Formal::Members;
+        stars.estimates.covariance.fill(100.0);
+        let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
+        assert!(label.formal_factor >= 0.999 && label.error(500.0, &stars.conditions[0]) >= 499.0, "{label:?}");
+    }
+
+    #[test]
+    fn errors_that_the_catalogue_s_own_hide_are_said_to_be_hardly_known() {
+        let mut stars = held_out(2000, 0.0, 24);
+        let words = |stars: &HeldOut| ErrorCalibration::fit(&names(), stars).words();
+        assert!(!words(&stars).contains("hardly known"), "10 of 58 are the catalogue's");
+        // Labels that err by 200, and say so.
+        let mut rng = ChaCha8Rng::seed_from_u64(25);
+        stars.labels.mapv_inplace(|label| label + 200.0 * normal(&mut rng));
+        stars.label_errors.fill(200.0);
+        assert!(words(&stars).contains("those of teff are hardly known"), "{}", words(&stars));
     }
 
     #[test]

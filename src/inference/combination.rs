@@ -150,7 +150,7 @@ impl TryFrom<StoredCombination> for Combination {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::calibration::HeldOut;
+    use crate::inference::calibration::{Formal, HeldOut};
     use crate::inference::combination_learning::{Learned, identity};
     use crate::inference::stack::Recipe;
     use crate::inference::stacking::Member;
@@ -206,7 +206,7 @@ mod tests {
             label_errors: Array2::from_elem((n, 2), 2.0),
             conditions: vec![Conditions { snr: 100.0, lost_chips: 0 }; n],
             without_chip: Vec::new(),
-            formal_is_noise: false,
+            formal: Formal::Residuals,
         });
         Stars { truth, held_out }
     }

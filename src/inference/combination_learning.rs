@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array2, Axis};
 
-use super::calibration::HeldOut;
+use super::calibration::{Formal, HeldOut};
 use super::combination::Combination;
 use super::stack::Stacked;
 use super::stacking::{Choice, LabelOfStars, Member, STARS_PER_MEMBER};
@@ -92,7 +92,7 @@ impl Combination {
             label_errors: of(&first.label_errors),
             conditions: rows.iter().map(|star| first.conditions[*star]).collect(),
             without_chip: Vec::new(),
-            formal_is_noise: false,
+            formal: Formal::Members,
         };
         let scatters =
             choices.into_iter().map(|choice| choice.map_or(vec![f64::NAN; n_members + 1], |choice| choice.scatters));

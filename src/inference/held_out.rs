@@ -25,9 +25,19 @@ pub struct HeldOut {
     pub conditions: Vec<Conditions>,
     /// What losing each chip would do to some of them; empty where nobody tried.
     pub without_chip: Vec<WithoutChip>,
-    /// Whether formal errors are what the noise of the spectrum does to a fit, below which no error can be. What regressions
-    /// and combinations quote is learned from residuals instead, the catalogue's errors among them, and no such bound.
-    pub formal_is_noise: bool,
+    /// What formal errors are, and so how far they bound the real ones from below.
+    pub formal: Formal,
+}
+
+/// What a kind of model quotes as formal errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Formal {
+    /// What the noise of the spectrum does to a fit: no error can be less.
+    Noise,
+    /// What a regression learned of its residuals, the catalogue's errors among them: no bound at all.
+    Residuals,
+    /// Calibrated errors of the members of a combination, put together: they have been held against stars already.
+    Members,
 }
 
 /// Labels of some stars with a chip masked, beside those with all chips.
@@ -68,8 +78,10 @@ impl HeldOut {
     /// By how much of its formal variance a label must err at least: noise alone, where noise is quoted too large (chi^2 below
     /// the degrees of freedom) what it really is.
     pub(super) fn least_formal_share(&self) -> f64 {
-        if !self.formal_is_noise {
-            return 0.0;
+        match self.formal {
+            Formal::Noise => {}
+            Formal::Residuals => return 0.0,
+            Formal::Members => return 1.0,
         }
         let chi2 = (0..self.rows.len()).map(|star| self.estimates.chi2_reduced(star));
         let known: Vec<f64> = chi2.filter(|chi2| chi2.is_finite()).collect();

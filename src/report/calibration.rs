@@ -56,14 +56,23 @@ pub fn words_on_catalogue(outcome: &Outcome) -> Vec<String> {
     for (k, label) in first.predictions.label_names.iter().enumerate() {
         let known = calibrated().filter_map(|model| mean_calibration(model, k));
         let Some(best) = known.min_by(|one, other| one.scatter.total_cmp(&other.scatter)) else { continue };
+        let number = |value: f64| format!("{} {}", in_unit(value, unit(label)), unit(label)).trim_end().to_string();
         if !best.is_against_truth() {
             unknown.push(label_title(label));
         } else if let Some(words) = best.words_on_catalogue(&label_title(label)) {
-            let number = |value: f64| format!("{} {}", in_unit(value, unit(label)), unit(label));
             sentences.push(format!(
                 "{words}: it claims {}, held-out stars differ from it by {} in all.",
                 number(best.catalogue_error),
                 number(best.scatter)
+            ));
+        }
+        if best.is_overshadowed() {
+            sentences.push(format!(
+                "calibrated errors of {} are hardly known: of the {} by which held-out stars differ from the catalogue in all, its own \
+                 errors are {}.",
+                label_title(label),
+                number(best.scatter),
+                number(best.catalogue_factor * best.catalogue_error)
             ));
         }
     }

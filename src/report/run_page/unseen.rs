@@ -1,7 +1,8 @@
 //! Sections on stars that took no part in training: bias, scatter, and whether errors are true to size.
 
 use super::{Run, ends, in_table, title};
-use crate::inference::calibration::is_news;
+use crate::inference::calibration::LabelCalibration;
+use crate::inference::calibration_words::is_news;
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
 use crate::spectra::labels::unit;
@@ -199,7 +200,11 @@ fn calibrations(page: &mut Page, run: &Run, models: &[&str]) {
                 told("scatter"),
                 if claims { told("catalogue_error") } else { absent() },
                 if claims { Cell::told(&facts, &format!("{{{}:.2}}", of("catalogue_factor"))) } else { absent() },
-                Cell::words(if claims { "truth" } else { "catalogue" }),
+                Cell::words(match claims {
+                    true if is_overshadowed(run, model, k) => "truth, hardly known",
+                    true => "truth",
+                    false => "catalogue",
+                }),
                 Cell::told(&facts, &format!("{{{check}:.2}}")),
             ]);
             let (Some(factor), Some(scatter)) = (number("catalogue_factor"), number("scatter")) else { continue };
@@ -222,13 +227,21 @@ fn calibrations(page: &mut Page, run: &Run, models: &[&str]) {
         &facts,
         &[
             "Held out is the robust scatter of such stars about the catalogue, f what the errors that it claims must be \
-             multiplied with to agree with them; then what calibrated errors are against, and how wide the pulls of the \
-             test stars against the catalogue are, whose own error, times f, counts too.",
+             multiplied with to agree with them; then what calibrated errors are against, hardly known where the catalogue's own \
+             are nearly all that is seen, and how wide the pulls of the test stars against the catalogue are, whose own error, \
+             times f, counts too.",
             folds,
         ],
     );
     page.table(&["label", "model", "held out", "catalogue claims", "f", "calibrated against", "pull width"], &rows);
     page.tell(&facts, &sentences.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// Whether the catalogue's own errors hide those of a model.
+fn is_overshadowed(run: &Run, model: &str, k: usize) -> bool {
+    let found = run.facts().at(&format!("models.{model}.calibration.0.labels.{k}")).cloned();
+    let found = found.and_then(|found| serde_json::from_value::<LabelCalibration>(found).ok());
+    found.is_some_and(|label| label.is_overshadowed())
 }
 
 /// How combinations weigh their members, and whether they gain.
