@@ -62,6 +62,36 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
     Ok(())
 }
 
+/// Whether models that are combined have stars enough to be calibrated: each part of them by a model of the others.
+///
+/// # Errors
+/// [`Error::TooFewStars`].
+pub(super) fn check_combinations(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]) -> Result<()> {
+    let parts = config.calibration.folds;
+    let others = |n: usize| n - n.div_ceil(parts);
+    let has_labels = |row: &&usize| stars.labels[**row].iter().all(|label| label.is_finite());
+    let n_stars = folds.iter().map(|fold| fold.training.iter().filter(has_labels).count()).min().unwrap_or(0);
+    for (name, combination) in &config.models {
+        for member in combination.made_of() {
+            let Some(model) = config.models.get(member).filter(|model| model.trains_on_parts(&config.calibration))
+            else {
+                continue;
+            };
+            let key = format!("models.{member}.{}", model.kind());
+            let fewest = with_subject(&key, config, None, |subject| model.fewest_stars(subject));
+            if others(n_stars) < fewest {
+                let needed = (n_stars..).find(|n| others(*n) >= fewest).unwrap_or(n_stars + 1);
+                let remedy = format!(
+                    "{name} combines {member}, which {fewest} stars or more must teach in each of the calibration's {parts} parts; give \
+                     more training stars, raise calibration.folds, or leave {member} out of the combination"
+                );
+                return Err(Error::TooFewStars { stage: "calibration".into(), n_stars, needed, remedy });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// An error of too few stars, with the limit that the experiment sets itself as its first remedy.
 pub(super) fn under_limit(config: &ExperimentConfig, err: Error) -> Error {
     match (err, config.max_training_stars) {

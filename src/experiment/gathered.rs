@@ -13,7 +13,7 @@ use crate::findings::look_alikes::{self, LookAlikes};
 use crate::findings::metrics::{ModelMetrics, summarize};
 use crate::findings::predictions::Predictions;
 use crate::inference::posteriors::Posteriors;
-use crate::kinds::kind::FoldResult;
+use crate::kinds::kind::{FoldResult, Model};
 use crate::models::LabelEstimates;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
@@ -22,6 +22,7 @@ use crate::stars::prepare::Source;
 use crate::stars::truth::Truth;
 use crate::stats::robust::quantile;
 use crate::timings::Timings;
+use crate::training::departures::Departure;
 
 /// The results of a run, while it goes on.
 pub(super) struct Gathered<'a> {
@@ -31,8 +32,12 @@ pub(super) struct Gathered<'a> {
     pub test: Vec<usize>,
     stars: Catalogue,
     results: BTreeMap<&'a String, (Vec<FoldResult>, Timings)>,
+    /// Models that were left out, and why.
+    left_out: BTreeMap<String, String>,
     /// Of the first fold, by model.
     latent_spectra: BTreeMap<String, Vec<Vec<f64>>>,
+    /// The same.
+    departures: BTreeMap<String, Vec<Departure>>,
     /// Of every star of the source; known of the test stars of the folds so far.
     quality: Vec<Quality>,
     flags: Vec<i64>,
@@ -52,12 +57,35 @@ impl<'a> Gathered<'a> {
             stars: source.stars.rows(&test),
             test,
             results: config.models.keys().map(|name| (name, Default::default())).collect(),
+            left_out: BTreeMap::new(),
             latent_spectra: BTreeMap::new(),
+            departures: BTreeMap::new(),
             quality: vec![Quality::default(); source.n_stars()],
             flags: vec![0; source.n_stars()],
             bit_fractions: Vec::new(),
             look_alikes: None,
         }
+    }
+
+    /// How many models the experiment has, those aside that were left out.
+    pub fn n_models(&self) -> usize {
+        self.results.len()
+    }
+
+    /// Leaves a model out, with all that it made of earlier folds.
+    pub fn leave_out(&mut self, name: &String, why: String) {
+        tracing::warn!("{name} is left out of this point: {why}");
+        self.results.remove(name);
+        self.left_out.insert(name.clone(), why);
+    }
+
+    /// Whether a model was left out, as one is that is made of such; it then is left out from here on.
+    pub fn has_left_out(&mut self, name: &String, model: &dyn Model) -> bool {
+        let missing = model.made_of().iter().find(|member| self.left_out.contains_key(*member));
+        if let Some(member) = missing.filter(|_| self.results.contains_key(name)) {
+            self.leave_out(name, format!("it is made of {member}, which is left out"));
+        }
+        self.left_out.contains_key(name)
     }
 
     /// Where a model's own times are added up.
@@ -74,10 +102,11 @@ impl<'a> Gathered<'a> {
         self.bit_fractions = set.bit_fractions();
         self.look_alikes = look_alikes::compare(set);
         for (name, result) in results {
+            let Some((of_model, _)) = self.results.get_mut(&name) else { continue };
             if let Some(model) = result.model.as_ref().filter(|_| !self.latent_spectra.contains_key(&name)) {
                 self.latent_spectra.insert(name.clone(), model.latent_spectra());
+                self.departures.insert(name.clone(), model.departures());
             }
-            let (of_model, _) = self.results.get_mut(&name).expect("every model has its results");
             of_model.push(FoldResult { model: None, ..result });
         }
     }
@@ -102,7 +131,7 @@ impl<'a> Gathered<'a> {
         let mut posteriors: Option<Posteriors> = None;
         let mut calibrated_errors = Array2::zeros((0, n_labels));
         let mut catalogue_errors = Array2::zeros((0, n_labels));
-        let mut calibration = Vec::new();
+        let (mut calibration, mut slopes) = (Vec::new(), Vec::new());
         for result in results {
             let first = catalogue_errors.nrows();
             let rows = first..first + result.estimates.labels.nrows();
@@ -119,6 +148,7 @@ impl<'a> Gathered<'a> {
             catalogue_errors.append(Axis(0), of_catalogue.view()).expect("both have the same labels");
             calibrated_errors.append(Axis(0), errors.view()).expect("both have the same labels");
             estimates.append(result.estimates);
+            slopes.extend(result.slopes);
             if let Some(found) = result.posteriors {
                 posteriors.get_or_insert_default().append(found);
             }
@@ -142,7 +172,9 @@ impl<'a> Gathered<'a> {
             metrics,
             training,
             calibration,
+            slopes,
             latent_spectra: self.latent_spectra.remove(name).unwrap_or_default(),
+            departures: self.departures.remove(name).unwrap_or_default(),
             timings,
             posteriors,
         }
@@ -155,6 +187,7 @@ impl<'a> Gathered<'a> {
         Outcome {
             name: name.to_string(),
             models,
+            left_out: self.left_out,
             comparison: None,
             outliers: found.outliers,
             elements: found.elements,

@@ -21,7 +21,7 @@ use crate::stars::prepare::Source;
 use crate::stars::truth::Truth;
 use crate::timings::Timings;
 
-/// What is looked into; nothing of it in runs that keep no models, such as the points of a sweep.
+/// What is looked into; nothing of it in the points of a sweep.
 pub(super) struct Looks<'a> {
     config: &'a ExperimentConfig,
     source: &'a Source,
@@ -47,10 +47,10 @@ impl<'a> Looks<'a> {
     pub fn new(config: &'a ExperimentConfig, source: &'a Source, place: Place<'a>, folds: &[Fold]) -> Self {
         // Evidence of spectra is against a model of the labels alone.
         let examined = config.flux_models().first().copied().or(config.models.keys().next().map(String::as_str));
-        let outliers = Investigation::new(&config.outliers, &source.stars).filter(|_| place.keep_models);
+        let outliers = Investigation::new(&config.outliers, &source.stars).filter(|_| !place.is_point);
         let outliers = examined.zip(outliers);
         let n_test = folds.iter().map(|fold| fold.test.len()).sum();
-        let elements = config.elements.as_ref().filter(|_| place.keep_models).map(Look::new);
+        let elements = config.elements.as_ref().filter(|_| !place.is_point).map(Look::new);
         Self { config, source, place, n_folds: folds.len(), n_test, spectra: None, outliers, elements, lab: None }
     }
 
@@ -65,7 +65,7 @@ impl<'a> Looks<'a> {
         results: &BTreeMap<String, FoldResult>,
         timings: &mut Timings,
     ) -> Result<()> {
-        if !self.place.keep_models {
+        if self.place.is_point {
             return Ok(());
         }
         if self.config.output.spectra {

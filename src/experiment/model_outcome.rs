@@ -6,8 +6,10 @@ use crate::findings::metrics::ModelMetrics;
 use crate::findings::predictions::Predictions;
 use crate::inference::calibration::ErrorCalibration;
 use crate::inference::posteriors::Posteriors;
+use crate::inference::slopes::Slopes;
 use crate::kinds::kind::Training;
 use crate::timings::Timings;
+use crate::training::departures::Departure;
 use crate::training::nuisance_choice::NuisanceChoice;
 
 /// Everything found about one model.
@@ -23,8 +25,12 @@ pub struct ModelOutcome {
     pub training: Vec<Training>,
     /// What training stars held out say of its errors, by fold; empty without calibration.
     pub calibration: Vec<ErrorCalibration>,
+    /// How its estimates followed their labels before they were made to follow them in full, by fold; empty where nobody asked.
+    pub slopes: Vec<Slopes>,
     /// What it learned beside the labels in the first fold, `[n_pixels]` each; none where it learned none.
     pub latent_spectra: Vec<Vec<f64>>,
+    /// What the survey's stars changed of the physics it started from, in the first fold; nothing where it started from none.
+    pub departures: Vec<Departure>,
     /// Times of the steps that were this model's own.
     pub timings: Timings,
     /// Posteriors of its test stars, where they were asked for.

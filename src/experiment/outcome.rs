@@ -12,6 +12,7 @@ use crate::data::selection::Cut;
 use crate::error::Result;
 use crate::findings::comparison::contestant::Contestant;
 use crate::findings::comparison::{Comparison, dependence};
+use crate::findings::departures::{self, DepartureMetrics};
 use crate::findings::elements::Elements;
 use crate::findings::error_check::LEVELS;
 use crate::findings::lab::Lab;
@@ -21,6 +22,7 @@ use crate::findings::outliers::{OutlierMetrics, Outliers};
 use crate::findings::predictions::Predictions;
 use crate::inference::calibration::ErrorCalibration;
 use crate::inference::posteriors::{self, PosteriorMetrics, Posteriors};
+use crate::inference::slopes::Slopes;
 use crate::kinds::kind::Training;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::star_table::write_table;
@@ -33,6 +35,8 @@ pub struct Outcome {
     pub name: String,
     /// The models, in the experiment's order.
     pub models: Vec<ModelOutcome>,
+    /// Models of a sweep's point that needed more stars than there were, each with its reason.
+    pub left_out: BTreeMap<String, String>,
     /// The models beside each other, once [`Outcome::compare`] was called.
     pub comparison: Option<Comparison>,
     /// Stars that disagree with the catalogue, with reasons; `None` where they were not asked for.
@@ -92,6 +96,9 @@ pub struct RunMetrics {
     pub labels_apstar_files: bool,
     /// Metrics and training reports, by model.
     pub models: BTreeMap<String, TrainedMetrics>,
+    /// Models of a sweep's point that needed more stars than there were, each with its reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
     /// The models beside each other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
@@ -128,6 +135,12 @@ pub struct TrainedMetrics {
     /// Calibration of the errors by fold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub calibration: Vec<ErrorCalibration>,
+    /// What the survey's stars changed of the physics it started from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub departures: Vec<DepartureMetrics>,
+    /// How estimates followed their labels before they were made to follow them in full, by fold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub slopes: Vec<Slopes>,
 }
 
 impl Outcome {
@@ -139,7 +152,10 @@ impl Outcome {
     }
 
     /// The numbers of the run, with the process's peak memory up to now.
-    pub fn metrics(&self) -> RunMetrics {
+    ///
+    /// # Errors
+    /// Those of [`departures::measure`].
+    pub fn metrics(&self) -> Result<RunMetrics> {
         let [smallest, median, largest] = self.fraction_masked;
         let bit_fraction = |(bit, name, fraction): &(usize, &str, f64)| (format!("{bit} {name}"), *fraction);
         let by_model = |model: &ModelOutcome| {
@@ -147,11 +163,13 @@ impl Outcome {
                 metrics: model.metrics.clone(),
                 training: model.training.clone(),
                 calibration: model.calibration.clone(),
+                slopes: model.slopes.clone(),
+                departures: departures::measure(&model.departures, &self.grid)?,
                 posterior: model.posteriors.as_ref().map(|posteriors| posteriors.metrics()),
             };
-            (model.name.clone(), trained)
+            Ok((model.name.clone(), trained))
         };
-        RunMetrics {
+        Ok(RunMetrics {
             name: self.name.clone(),
             written_at: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
             maury_version: env!("CARGO_PKG_VERSION"),
@@ -166,7 +184,8 @@ impl Outcome {
             n_pixels: self.grid.n_pixels(),
             n_pixels_left_out: self.n_pixels_left_out,
             labels_apstar_files: self.settings.continuum.is_of_apstar(&self.grid),
-            models: self.models.iter().map(by_model).collect(),
+            models: self.models.iter().map(by_model).collect::<Result<_>>()?,
+            left_out: self.left_out.clone(),
             comparison: self.comparison.clone(),
             outliers: self.outliers.as_ref().map(Outliers::metrics),
             elements: self.elements.clone(),
@@ -175,7 +194,7 @@ impl Outcome {
             timings: self.timings.clone(),
             peak_memory_mb: peak_memory_mb(),
             settings: self.settings.clone(),
-        }
+        })
     }
 
     /// Writes predictions and quality numbers into the run's folder, `metrics.json` last, and returns the numbers.
@@ -205,7 +224,7 @@ impl Outcome {
         if let Some(outliers) = &self.outliers {
             write_table(&folder.join("outliers"), "OUTLIERS", &outliers.columns())?;
         }
-        let metrics = self.metrics();
+        let metrics = self.metrics()?;
         files::write_json(&folder.join("metrics.json"), &metrics)?;
         Ok(metrics)
     }

@@ -11,6 +11,7 @@ pub struct Place<'a> {
     pub folder: &'a Path,
     /// Prepared sets, shared between runs.
     pub cache: &'a Path,
-    /// Whether trained models are kept, in the run's folder.
-    pub keep_models: bool,
+    /// Whether it is a point of a sweep: no trained model is kept, nothing is looked into beside the comparison, and a model that needs
+    /// more stars than there are is left out.
+    pub is_point: bool,
 }

@@ -40,7 +40,7 @@ pub fn run(
     config.lab.as_ref().map_or(Ok(()), |settings| lab::check_files(settings, config.data.mystery.as_deref()))?;
     let mut timings = Timings::default();
     let source = timings.measure("select", || Source::open(&config.stars(), cache, progress))?;
-    let place = Place { name: &experiment.slug, folder, cache, keep_models: true };
+    let place = Place { name: &experiment.slug, folder, cache, is_point: false };
     let mut outcome = run_on(&source, config, timings, place, compute, progress)?;
     let mut timings = std::mem::take(&mut outcome.timings);
     timings.measure("compare", || outcome.compare());
@@ -65,6 +65,9 @@ pub fn run_on(
     let folds = folds(config, &source.stars);
     let blame = |err: Error| source.blame(feasibility::under_limit(config, err));
     feasibility::check(config, &source.stars, &folds, &source.grid).map_err(blame)?;
+    if !place.is_point {
+        feasibility::check_combinations(config, &source.stars, &folds).map_err(blame)?;
+    }
     let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, &stars)).transpose()?;
     let mut gathered = Gathered::new(config, source, &folds);
     let mut looks = Looks::new(config, source, place, &folds);
@@ -82,14 +85,24 @@ pub fn run_on(
         let context = Context { set: &set, settings: &shared, compute, progress };
         let mut results = BTreeMap::new();
         for (name, model) in config.models_in_order() {
-            let kept = place.keep_models.then(|| ModelPlace::new(place.folder, name, number, folds.len()));
+            if gathered.has_left_out(name, &**model) {
+                continue;
+            }
+            let kept = (!place.is_point).then(|| ModelPlace::new(place.folder, name, number, folds.len()));
             let job = Job { name, context, fold, earlier: &results, place: kept.as_ref() };
-            let result = run_fold(&**model, &job, gathered.timings_of(name)).map_err(|err| {
-                let is_one_of =
-                    if folds.len() > 1 { format!(", fold {number} of {}", folds.len()) } else { String::new() };
-                blame(err).of_model(format!("{name}{is_one_of}"))
-            })?;
-            results.insert(name.clone(), result);
+            match run_fold(&**model, &job, gathered.timings_of(name)) {
+                Ok(result) => {
+                    results.insert(name.clone(), result);
+                }
+                Err(err @ Error::TooFewStars { .. }) if place.is_point && gathered.n_models() > 1 => {
+                    gathered.leave_out(name, feasibility::under_limit(config, err).to_string());
+                }
+                Err(err) => {
+                    let fold =
+                        if folds.len() > 1 { format!(", fold {number} of {}", folds.len()) } else { String::new() };
+                    return Err(blame(err).of_model(format!("{name}{fold}")));
+                }
+            }
         }
         looks.add_fold(&context, (number, fold), &results, &mut timings)?;
         timings.measure("look_alikes", || gathered.add_fold(&set, fold, results));

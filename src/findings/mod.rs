@@ -1,6 +1,7 @@
 //! What test stars and repeat visits tell of models: metrics, pulls, saturation, the comparison. Each takes what it needs, and none knows an experiment.
 
 pub mod comparison;
+pub mod departures;
 pub mod elements;
 pub mod error_check;
 pub mod gathering;

@@ -3,6 +3,7 @@
 pub mod amplitudes;
 pub mod calibration;
 mod calibration_check;
+pub mod calibration_words;
 pub mod chi_square;
 pub mod combination;
 pub mod combination_estimator;
@@ -36,6 +37,7 @@ pub mod refine;
 pub mod residuals;
 pub mod ridge_estimator;
 pub mod sampling;
+pub mod slopes;
 pub mod solve;
 pub mod stack;
 pub mod stacking;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::cannon_training::{anchor, settle_labels, train_anchored, train_cannon};
+use super::cannon_training::{Purpose, anchor, settle_labels, train_anchored, train_cannon};
 use super::context::Context;
 use super::fold::label_test_stars;
 use super::kind::{
@@ -23,6 +23,7 @@ use crate::training::anchor::Anchor;
 use crate::training::cannon_config::{CannonConfig, CannonTraining};
 use crate::training::checkpoint::{KIND, TrainedCannon};
 use crate::training::closed_form::TrainingReport as CannonReport;
+use crate::training::departures::{Departure, departures};
 use crate::training::label_choice::LabelUse;
 use crate::training::model_spectra::expect_inputs;
 use crate::training::nuisance_choice::NuisanceChoice;
@@ -38,7 +39,8 @@ impl Model for CannonConfig {
     }
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
-        let train = |job: &Job, config: &CannonConfig| Ok(train_cannon(job, config, LabelUse::AtTheirWord)?.0);
+        let train =
+            |job: &Job, config: &CannonConfig| Ok(train_cannon(job, config, LabelUse::AtTheirWord, Purpose::Labels)?.0);
         // How many nuisance spectra there are, where that was left to stars held out; the plain Cannon has none to settle.
         let (settled, choice) = timings.measure("train", || settle_nuisances(job, self, &train))?;
         let anchor = timings.measure("train", || anchor(job, self))?.map(Arc::new);
@@ -48,6 +50,12 @@ impl Model for CannonConfig {
         trained.report.label_choice = label_choice;
         trained.tell(job.name);
         label_test_stars(Box::new(trained), job, timings)
+    }
+
+    fn fewest_stars(&self, subject: &Subject) -> usize {
+        // What physics knows, and terms that act in few pixels, take fewer.
+        let is_free = self.anchor.is_none() && self.acts_everywhere();
+        if is_free { self.vectorizer(subject.labels, 0).n_terms() + 1 } else { 2 }
     }
 
     fn predicts_flux(&self) -> bool {
@@ -122,7 +130,7 @@ impl CannonOfStars {
     fn train(job: &Job, config: &CannonConfig, anchor: Option<Arc<Anchor>>, labels: LabelUse) -> Result<Self> {
         let (trained, report) = match (&config.anchor, &anchor) {
             (Some(settings), Some(anchor)) => train_anchored(job, settings, anchor, labels)?,
-            _ => train_cannon(job, config, labels)?,
+            _ => train_cannon(job, config, labels, Purpose::Labels)?,
         };
         Ok(Self { config: config.clone(), trained, report, anchor, labels })
     }
@@ -194,6 +202,12 @@ impl Trained for CannonOfStars {
 
     fn latent_spectra(&self) -> Vec<Vec<f64>> {
         self.trained.latent_spectra()
+    }
+
+    fn departures(&self) -> Vec<Departure> {
+        let taught = self.report.anchor.as_ref().is_some_and(|report| report.strengths.is_some());
+        let anchor = self.anchor.as_deref().filter(|_| taught);
+        anchor.map(|anchor| departures(anchor, &self.trained)).unwrap_or_default()
     }
 
     fn trains_quickly(&self) -> bool {

@@ -189,11 +189,40 @@ fn on_zero_points(mut scaler: LabelScaler, scaled: &[f64]) -> (LabelScaler, Arra
     (scaler, above)
 }
 
+/// What a Cannon is trained for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To label stars.
+    Labels,
+    /// To fill the masked pixels of spectra that a regression labels.
+    Filling,
+}
+
+impl Purpose {
+    /// Warns where stars are few for the coefficients of a pixel: of the parts of the training stars that are held out only of what is
+    /// grave.
+    fn warn_of_few_stars(self, job: &Job, n_stars: usize, n_terms: usize, order: usize) {
+        let doubt = few_stars(n_stars, n_terms, order).filter(|(is_grave, _)| *is_grave || job.place.is_some());
+        match (self, doubt) {
+            (Self::Labels, Some((_, words))) => {
+                tracing::warn!("{}: {n_stars} training stars for {n_terms} coefficients per pixel {words}", job.name);
+            }
+            (Self::Filling, Some(_)) if job.place.is_some() => tracing::warn!(
+                "{}: {n_stars} training stars hardly teach the Cannon that fills its masked pixels, {n_terms} coefficients each; \
+                 masked = \"mean\" does without one",
+                job.name
+            ),
+            _ => {}
+        }
+    }
+}
+
 /// A Cannon of a fold's training stars, plain or correlated; what physics says does not count here.
 pub(super) fn train_cannon(
     job: &Job,
     config: &CannonConfig,
     labels: LabelUse,
+    purpose: Purpose,
 ) -> Result<(TrainedCannon, TrainingReport)> {
     let Context { set, settings, compute, progress } = job.context;
     let stars = LabelledStars::of(job, None)?.taught_by(labels);
@@ -203,12 +232,8 @@ pub(super) fn train_cannon(
     let (config, window_shares) = with_windows(config, &set.label_names, complete.view(), &preparation, compute)?;
     let layout = TermLayout::new(&config, &set.label_names, &set.grid.wavelength);
     let n_terms = layout.most_terms(set.n_pixels());
-    // Of the parts of the training stars that are held out it is said once, of all of them.
     let n_complete = complete.nrows();
-    let doubt = few_stars(n_complete, n_terms, config.order).filter(|(is_grave, _)| *is_grave || job.place.is_some());
-    if let Some((_, words)) = doubt {
-        tracing::warn!("{}: {n_complete} training stars for {n_terms} coefficients per pixel {words}", job.name);
-    }
+    purpose.warn_of_few_stars(job, n_complete, n_terms, config.order);
     // Labels that are not taken at their word are found as latent ones are.
     let to_find = (labels.is_partial() || labels.has_errors()).then(plain);
     if let Some(latent) = config.latent.clone().or(to_find) {

@@ -107,6 +107,7 @@ impl Model for CombinationConfig {
             estimates: combined.estimates,
             posteriors: None,
             held_out: Some(held_out),
+            slopes: None,
             calibrated: None,
             n_usual: results.iter().map(|(_, result)| result.n_usual).min().unwrap_or(0),
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ndarray::Array2;
 
-use super::cannon_training::train_cannon;
+use super::cannon_training::{Purpose, train_cannon};
 use super::context::Context;
 use super::kind::Job;
 use crate::device::to_f64;
@@ -30,7 +30,9 @@ const SEED: u64 = 7_000_003;
 pub(super) fn fill(job: &Job, masked: Masked) -> Result<Option<TrainedCannon>> {
     match masked {
         Masked::Mean => Ok(None),
-        Masked::Cannon => Ok(Some(train_cannon(job, &CannonConfig::default(), LabelUse::AtTheirWord)?.0)),
+        Masked::Cannon => {
+            Ok(Some(train_cannon(job, &CannonConfig::default(), LabelUse::AtTheirWord, Purpose::Filling)?.0))
+        }
     }
 }
 
@@ -53,7 +55,7 @@ pub(super) fn filled_by_others(
         let mut filled = Array2::zeros((rows.len(), context.set.n_pixels()));
         let place: BTreeMap<usize, usize> = rows.iter().enumerate().map(|(position, row)| (*row, position)).collect();
         for part in context.parts(rows, PARTS, SEED).iter().filter(|part| !part.test.is_empty()) {
-            let others = train_cannon(&job.on(part), &CannonConfig::default(), LabelUse::AtTheirWord);
+            let others = train_cannon(&job.on(part), &CannonConfig::default(), LabelUse::AtTheirWord, Purpose::Filling);
             let own = filled_by(context, others.as_ref().map_or(whole, |(cannon, _)| cannon), &part.test)?;
             for (spectrum, row) in own.rows().into_iter().zip(&part.test) {
                 filled.row_mut(place[row]).assign(&spectrum);

@@ -42,7 +42,18 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
     };
     let (mut estimates, misfit) = timings.measure(step, || context.examine(task, &fold.test, &*estimator))?;
     let posteriors = posteriors(&*trained, job, timings)?;
-    let ByParts { held_out, unseen } = timings.measure("calibrate", || held_out(&*trained, &*estimator, job))?;
+    let ByParts { held_out, slopes, unseen } =
+        timings.measure("calibrate", || held_out(&*trained, &*estimator, job))?;
+    match &slopes {
+        Some(slopes) => {
+            slopes.apply(&mut estimates, &context.conditions(&fold.test));
+            job.place.map_or(Ok(()), |place| slopes.save(&place.model))?;
+        }
+        None if trained.corrects_slopes() => {
+            tracing::warn!("{}: correct_slopes leaves its labels as they are: no star was held out", job.name);
+        }
+        None => {}
+    }
     let n_usual = match trained.tells_strangers() {
         Strangers::ByFit => flag_bad_fits(job, &unseen, (&mut estimates, &misfit))?,
         Strangers::BySpectra(rows) => timings.measure("calibrate", || flag_unusual(job, rows, &mut estimates))?,
@@ -55,6 +66,7 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
         estimates,
         posteriors,
         held_out,
+        slopes,
         calibrated: None,
         n_usual,
     })

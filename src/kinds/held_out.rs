@@ -5,10 +5,12 @@ use ndarray::{Array2, Axis, s};
 use super::context::Context;
 use super::kind::{Job, Strangers, Trained, Unseen};
 use crate::error::{Error, Result};
-use crate::inference::calibration::{HeldOut, WithoutChip};
+use crate::inference::calibration::{Formal, HeldOut, WithoutChip};
 use crate::inference::fit_quality::HeldOutMisfit;
 use crate::inference::fitted::estimate_arrays;
+use crate::inference::slopes::Slopes;
 use crate::models::{LabelEstimates, LabelEstimator};
+use crate::spectra::noise::Conditions;
 use crate::stars::prepare::spectra_of_rows;
 
 /// What training stars give when they are held out.
@@ -16,6 +18,8 @@ use crate::stars::prepare::spectra_of_rows;
 pub(super) struct ByParts {
     /// Their estimates, and what is known of them beside.
     pub held_out: Option<HeldOut>,
+    /// How their estimates followed their labels, where they were made to follow them in full.
+    pub slopes: Option<Slopes>,
     /// How well models that had not seen them describe their spectra.
     pub unseen: HeldOutMisfit,
 }
@@ -39,11 +43,16 @@ pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, jo
         Unseen::Known(known) => (known.rows, known.estimates, known.excess),
         Unseen::ByParts => match by_parts(trained, job, &mut unseen)? {
             Some((rows, estimates)) => (rows, estimates, None),
-            None => return Ok(ByParts { held_out: None, unseen }),
+            None => return Ok(ByParts { unseen, ..ByParts::default() }),
         },
     };
-    let held_out = described(context, rows, estimates, excess, estimator)?;
-    Ok(ByParts { held_out: Some(held_out), unseen })
+    let mut held_out = described(context, rows, estimates, excess);
+    let slopes = trained.corrects_slopes().then(|| Slopes::fit(job.name, &context.set.label_names, &held_out));
+    if let Some(slopes) = &slopes {
+        slopes.apply_to(&mut held_out);
+    }
+    held_out.without_chip = without_chips(context, &held_out.rows, estimator, slopes.as_ref())?;
+    Ok(ByParts { held_out: Some(held_out), slopes, unseen })
 }
 
 fn by_parts(
@@ -93,33 +102,24 @@ fn by_parts(
     Ok(Some((order, estimates)))
 }
 
-/// What is known of these rows beside their estimates, in the order of the rows.
-///
-/// # Errors
-/// Those of `whole`, the model, asked what a lost chip does.
-fn described(
-    context: &Context,
-    rows: Vec<usize>,
-    estimates: LabelEstimates,
-    excess: Option<Array2<f64>>,
-    whole: &dyn LabelEstimator,
-) -> Result<HeldOut> {
+/// What is known of these rows beside their estimates, in the order of the rows; not what a lost chip does.
+fn described(context: &Context, rows: Vec<usize>, estimates: LabelEstimates, excess: Option<Array2<f64>>) -> HeldOut {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|position| rows[*position]);
     let excess = excess.unwrap_or_else(|| Array2::zeros(estimates.labels.raw_dim()));
     let rows: Vec<usize> = order.iter().map(|position| rows[*position]).collect();
     let set = context.set;
-    Ok(HeldOut {
+    HeldOut {
         estimates: estimates.select(&order),
         excess: excess.select(Axis(0), &order),
         labels: set.labels.select(Axis(0), &rows),
         label_errors: set.label_errors.select(Axis(0), &rows),
         conditions: context.conditions(&rows),
-        without_chip: without_chips(context, &rows, whole)?,
-        // Only fits have a chi^2; errors of regressions are what they learned of their residuals.
-        formal_is_noise: estimates.chi2.iter().any(|chi2| chi2.is_finite()),
+        without_chip: Vec::new(),
+        // Only fits have a chi^2.
+        formal: if estimates.chi2.iter().any(|chi2| chi2.is_finite()) { Formal::Noise } else { Formal::Residuals },
         rows,
-    })
+    }
 }
 
 /// What a model says of some training stars with all chips, and with each chip masked in turn. It needs no labels, and so may have
@@ -127,7 +127,12 @@ fn described(
 ///
 /// # Errors
 /// Those of the model.
-fn without_chips(context: &Context, rows: &[usize], model: &dyn LabelEstimator) -> Result<Vec<WithoutChip>> {
+fn without_chips(
+    context: &Context,
+    rows: &[usize],
+    model: &dyn LabelEstimator,
+    slopes: Option<&Slopes>,
+) -> Result<Vec<WithoutChip>> {
     /// Enough to know a size to 5%.
     const MOST_STARS: usize = 200;
     let chips = &context.set.grid.chips;
@@ -140,7 +145,11 @@ fn without_chips(context: &Context, rows: &[usize], model: &dyn LabelEstimator) 
     let (flux, ivar) = spectra_of_rows(context.set, &rows);
     let label = |ivar: &Array2<f32>| {
         let batch_stars = context.settings.fit.batch_stars;
-        estimate_arrays(model, flux.view(), ivar.view(), batch_stars, context.compute, &|_| ())
+        let mut found = estimate_arrays(model, flux.view(), ivar.view(), batch_stars, context.compute, &|_| ())?;
+        if let Some(slopes) = slopes {
+            slopes.apply(&mut found, &Conditions::of(ivar.view(), chips));
+        }
+        Ok::<_, Error>(found)
     };
     let whole = label(&ivar)?;
     chips

@@ -17,11 +17,13 @@ use crate::inference::fit::FitSettings;
 use crate::inference::posteriors::Posteriors;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::Likelihood;
+use crate::inference::slopes::Slopes;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Fold;
 use crate::timings::Timings;
 use crate::training::checkpoint::{Preparation, TrainedCannon};
+use crate::training::departures::Departure;
 use crate::training::emulator::EmulatorConfig;
 use crate::training::label_regression::MemberReport;
 use crate::training::nuisance_choice::NuisanceChoice;
@@ -57,6 +59,11 @@ pub trait Model: Debug + Send + Sync + erased_serde::Serialize {
     /// The models of the experiment that it is made of; they are trained before it.
     fn made_of(&self) -> &[String] {
         &[]
+    }
+
+    /// The fewest stars with all their labels that can teach it.
+    fn fewest_stars(&self, _subject: &Subject) -> usize {
+        2
     }
 
     /// Whether its errors are calibrated by models trained on parts of its training stars.
@@ -153,6 +160,16 @@ pub trait Trained {
     /// Spectra of what stars differ in beside their labels, `[n_pixels]` each; none where it learned none.
     fn latent_spectra(&self) -> Vec<Vec<f64>> {
         Vec::new()
+    }
+
+    /// What the survey's stars changed of the physics it started from; nothing where it started from none, or was taught nothing.
+    fn departures(&self) -> Vec<Departure> {
+        Vec::new()
+    }
+
+    /// Whether its estimates are to follow their labels in full, as held-out stars tell.
+    fn corrects_slopes(&self) -> bool {
+        false
     }
 
     /// Whether it is trained so quickly that it can be trained again for a side question.
@@ -257,6 +274,18 @@ pub struct Subject<'a> {
 }
 
 impl Subject<'_> {
+    /// Whether a model's estimates can be made to follow their labels, where it asks for it.
+    ///
+    /// # Errors
+    /// As [`Model::check`].
+    pub fn check_slopes(&self, correct_slopes: bool) -> Result<(), (String, String)> {
+        if correct_slopes && self.calibration.folds == 0 {
+            let problem = "must be at least 2 with correct_slopes: it is stars held out that tell the slopes";
+            return Err(("calibration.folds".into(), problem.into()));
+        }
+        Ok(())
+    }
+
     /// A problem with one of the model's own settings.
     pub fn problem(&self, field: &str, problem: impl Into<String>) -> (String, String) {
         (format!("{}.{field}", self.key), problem.into())
@@ -301,6 +330,8 @@ pub struct FoldResult {
     pub posteriors: Option<Posteriors>,
     /// Estimates of training stars by models that had not seen them; none where there are too few stars for that.
     pub held_out: Option<HeldOut>,
+    /// How estimates followed their labels before they were made to follow them in full; none where nobody asked for it.
+    pub slopes: Option<Slopes>,
     /// What those say about the model's errors, and the errors of the test stars by it.
     pub calibrated: Option<Calibrated>,
     /// Held-out stars that told which fits are usual; 0 where `BAD_FIT` had to be told without.

@@ -49,6 +49,7 @@ impl Model for NetworkConfig {
         size.map_err(|problem| architecture(format!("cannot be built: {problem}")))?;
         let bytes = n_pixels.and_then(|n_pixels| self.memory(n_pixels, n_labels, 1));
         bytes.map_or(Ok(()), check_memory).map_err(architecture)?;
+        subject.check_slopes(self.correct_slopes)?;
         self.check_pretraining(subject)
     }
 
@@ -236,6 +237,10 @@ impl Trained for NetworksOfStars {
 
     fn tells_strangers(&self) -> Strangers<'_> {
         Strangers::BySpectra(&self.rows)
+    }
+
+    fn corrects_slopes(&self) -> bool {
+        self.trained.config.correct_slopes
     }
 
     /// Of the stars that validated members: what the ensemble says of its errors, and what each member says of the labels of the

@@ -17,6 +17,7 @@ use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::inference::refine::RefineSettings;
+use crate::inference::slopes::{Slopes, Straightened};
 use crate::models::ridge::RidgeConfig;
 use crate::training::cannon_config::CannonConfig;
 use crate::training::emulator::EmulatorConfig;
@@ -73,6 +74,10 @@ fn load_any(folder: &ModelFolder) -> Result<Loaded> {
     match entries.iter().find(|entry| entry.name == kind) {
         Some(entry) => {
             let mut loaded = (entry.load)(folder)?;
+            if let Some(slopes) = Slopes::load(folder.path, &loaded.label_names)? {
+                let (estimator, grid) = (loaded.estimator, loaded.preparation.grid.clone());
+                loaded.estimator = Box::new(Straightened { estimator, slopes, grid });
+            }
             loaded.files.extend(files_below(folder.path, &[".json", ".safetensors"])?);
             Ok(loaded)
         }

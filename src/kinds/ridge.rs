@@ -28,7 +28,8 @@ use crate::training::ridge_checkpoint::{KIND, TrainedRidge};
 
 impl Model for RidgeConfig {
     fn check(&self, subject: &Subject) -> Result<(), (String, String)> {
-        RidgeConfig::check(self).map_err(|(field, problem)| subject.problem(field, problem))
+        RidgeConfig::check(self).map_err(|(field, problem)| subject.problem(field, problem))?;
+        subject.check_slopes(self.correct_slopes)
     }
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
@@ -130,6 +131,10 @@ impl Trained for RidgeOfStars {
 
     fn tells_strangers(&self) -> Strangers<'_> {
         Strangers::BySpectra(&self.rows)
+    }
+
+    fn corrects_slopes(&self) -> bool {
+        self.trained.config.correct_slopes
     }
 
     /// Leaving one out costs nothing here.

@@ -19,6 +19,8 @@ pub struct RidgeConfig {
     pub pixels: PixelWeights,
     /// Widths of an `rbf` kernel to choose from, in units of the median distance between two training spectra.
     pub widths: Vec<f64>,
+    /// Whether estimates are made to follow their labels in full, as held-out training stars tell.
+    pub correct_slopes: bool,
 }
 
 impl Default for RidgeConfig {
@@ -29,6 +31,7 @@ impl Default for RidgeConfig {
             masked: Masked::Cannon,
             pixels: PixelWeights::Response,
             widths: vec![1.0, 2.0, 4.0, 8.0],
+            correct_slopes: false,
         }
     }
 }

@@ -31,6 +31,9 @@ pub fn write(experiment: &Experiment, outcome: &Outcome, folder: &Path) -> Resul
         }
         figures::write(&place, &format!("one_to_one-{}", model.name), &figures::one_to_one::draw(model)?)?;
     }
+    if let Some(figure) = figures::slopes::draw(&outcome.models, experiment.config.bootstrap.level)? {
+        figures::write(&place, "slopes_along_snr", &figure)?;
+    }
     let contestants: Vec<Contestant> = outcome.models.iter().map(ModelOutcome::contestant).collect();
     let comparison = outcome.comparison.as_ref().map(|comparison| figures::comparison::draw(comparison, &contestants));
     let lab = outcome.lab.as_ref().map(figures::lab::draw);
@@ -40,6 +43,11 @@ pub fn write(experiment: &Experiment, outcome: &Outcome, folder: &Path) -> Resul
         figures::write(&place, &name, &figure)?;
     }
     write_outliers(&experiment.slug, outcome, folder)?;
+    for model in outcome.models.iter().filter(|model| !model.departures.is_empty()) {
+        let title = format!("{}: stars against physics", model.name);
+        let figure = figures::departures::draw(&title, &outcome.grid, &model.departures)?;
+        figures::write(&place, &format!("departures-{}", model.name), &figure)?;
+    }
     write_latent_spectra(outcome, folder)
 }
 

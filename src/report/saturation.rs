@@ -2,7 +2,7 @@
 
 use super::{in_unit, label_title};
 use crate::findings::metrics::ModelMetrics;
-use crate::findings::saturation::{Saturation, Tenth};
+use crate::findings::saturation::{Saturation, SnrSlope, Tenth};
 use crate::spectra::labels::unit;
 
 /// What a tenth of the stars is called, and what its estimates are if they are too low and too high.
@@ -44,7 +44,8 @@ pub fn lines(metrics: &ModelMetrics, labels: &[String]) -> String {
     for label in labels {
         let Some(found) = metrics.saturation.get(label) else { continue };
         let own = ends(label, found);
-        if own.is_empty() && !found.is_slope_clear {
+        let noisy: Vec<String> = found.along_snr.iter().filter(|part| part.is_clear).map(at_snr).collect();
+        if own.is_empty() && !found.is_slope_clear && noisy.is_empty() {
             continue;
         }
         let number = |value: f64| format!("{} {}", in_unit(value, unit(label)), unit(label)).trim_end().to_string();
@@ -57,9 +58,15 @@ pub fn lines(metrics: &ModelMetrics, labels: &[String]) -> String {
             })
             .collect();
         parts.push(slope(found));
+        parts.extend(noisy);
         text += &format!("  {}, against the {}: {}\n", label_title(label), found.reference, parts.join("; "));
     }
     text
+}
+
+/// The slope of stars of like SNR.
+fn at_snr(part: &SnrSlope) -> String {
+    format!("{:.3} at SNR {:.0} to {:.0}", part.slope, part.snr_range.0, part.snr_range.1)
 }
 
 fn slope(found: &Saturation) -> String {
@@ -129,6 +136,7 @@ mod tests {
             is_slope_clear: true,
             lowest: tenth(3.0, 4200.0),
             highest: tenth(bias, 4970.0),
+            along_snr: Vec::new(),
         }
     }
 

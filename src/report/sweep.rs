@@ -26,7 +26,7 @@ pub(super) fn meaning(reference: Reference) -> String {
     format!("robust scatter of estimate - {what}, {BEST} smallest of the label; seconds of wall time")
 }
 
-/// The table's cells, a head first; the line of a point that failed ends with the reason.
+/// The table's cells, a head first; the line of a model, or a point, that failed ends with the reason.
 pub(super) fn lines(outcome: &SweepOutcome, reference: Reference) -> Vec<Vec<String>> {
     let (rows, labels) = (outcome.rows(), outcome.labels());
     let mut head = vec!["point".to_string()];
@@ -42,8 +42,8 @@ pub(super) fn lines(outcome: &SweepOutcome, reference: Reference) -> Vec<Vec<Str
         let mut line = vec![row.point.name.clone()];
         line.extend(row.point.values.iter().map(value_text));
         line.push(row.model.to_string());
-        match &row.point.result {
-            Ok(_) => {
+        match row.failed() {
+            None => {
                 line.extend(["n_train", "n_test"].map(|count| row.number(count).to_string()));
                 for (label, best) in labels.iter().zip(&best) {
                     let scatter = robust(row, label);
@@ -52,7 +52,7 @@ pub(super) fn lines(outcome: &SweepOutcome, reference: Reference) -> Vec<Vec<Str
                 }
                 line.extend(["train", "fit"].map(|step| format!("{:.2}", row.seconds(step, "wall_s"))));
             }
-            Err(reason) => line.push(format!("failed: {reason}")),
+            Some(reason) => line.push(format!("failed: {reason}")),
         }
         lines.push(line);
     }

@@ -18,6 +18,11 @@ pub fn unit(label: &str) -> &'static str {
     }
 }
 
+/// The step of a label that changes of flux are given for: 100 K, or 0.1 dex.
+pub fn unit_step(label: &str) -> f64 {
+    if label == "teff" { 100.0 } else { 0.1 }
+}
+
 /// Every pair of some labels, the earlier one first: positions, and name and unit of the column of their covariance.
 pub fn pairs(labels: &[String]) -> Vec<(usize, usize, String, String)> {
     let pair = |a: usize, b: usize| {

@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod closed_form;
 mod coefficient_prior;
 pub mod continuum_search;
+pub mod departures;
 pub mod descent;
 pub mod descent_settings;
 pub mod descent_state;

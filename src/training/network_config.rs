@@ -37,6 +37,8 @@ pub struct NetworkConfig {
     pub members: usize,
     /// Samples of Monte-Carlo dropout per star and member that errors are taken from; 0 for none.
     pub dropout_samples: usize,
+    /// Whether estimates are made to follow their labels in full, as held-out training stars tell.
+    pub correct_slopes: bool,
 }
 
 impl Default for NetworkConfig {
@@ -52,6 +54,7 @@ impl Default for NetworkConfig {
             pretrain: None,
             members: 1,
             dropout_samples: 0,
+            correct_slopes: false,
         }
     }
 }

@@ -31,6 +31,18 @@ fn thirty_stars_are_enough_for_a_cannon_that_knows_physics() {
     assert!(anchor["strengths"]["linear"].as_f64().unwrap() < 0.3, "{anchor}");
     let page = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert!(page.contains("anchored starts from") && page.contains("inputs beside the labels"));
+    // The spectrum, and the gradient of every label.
+    let departures = models["anchored"]["departures"].as_array().unwrap();
+    assert!(departures.len() == 4 && departures[0]["label"].is_null() && departures[1]["label"] == "teff");
+    for departure in departures {
+        let of = |key: &str| departure[key].as_f64().unwrap();
+        assert!(of("change_rms") > 0.0 && of("change_rms") < 0.5 * of("physics_rms"), "{departure}");
+        assert_eq!(departure["features"].as_array().unwrap().len(), 10);
+    }
+    assert!(models["linear"]["departures"].is_null() && run.join("figures/departures-anchored.svg").is_file());
+    assert!(
+        page.contains("How far the stars are from physics") && page.contains("The lines at which they differ most")
+    );
 
     // The folder labels spectra as the run did.
     let model = run.join("models/anchored").display().to_string();

@@ -37,6 +37,51 @@ fn models_without_calibrated_errors_are_named_with_a_remedy() {
 }
 
 #[test]
+fn a_combination_that_cannot_be_calibrated_is_refused_before_anything_trains() {
+    let folder = survey(24);
+    let models = "extends = \"lab.toml\"\n[models.quadratic.cannon]\norder = 2\n[models.ridge.ridge]\n[models.both.combination]\nof = [\"quadratic\", \"ridge\"]\n";
+    std::fs::write(folder.path().join("few.toml"), models).unwrap();
+    // Two thirds of 17 stars are 11, of 12 they are 8.
+    let said = [
+        "calibration: 12 stars left, at least 17 needed",
+        "both combines quadratic, which 11 stars or more must teach",
+    ];
+    refused(folder.path(), &["run", "few.toml"], 1, &said);
+    let alone = [
+        "run",
+        "few.toml",
+        "--set",
+        "models.both.combination.of=[\"ridge\",\"line\"]",
+        "--set",
+        "models.line.cannon.order=1",
+    ];
+    refused(
+        folder.path(),
+        &alone,
+        1,
+        &["ridge: 12 training stars hardly teach the Cannon that fills its masked pixels"],
+    );
+}
+
+#[test]
+fn a_chip_that_is_left_out_is_lost_by_no_star() {
+    let folder = project(60, "");
+    let exclude = "pixmask.exclude=[[16470, 17000]]";
+    succeeded(folder.path(), &["run", "all.toml", "--set", exclude]);
+    let models = &json(&folder.path().join("experiments/all/latest/metrics.json"))["models"];
+    for model in ["plain", "ridge", "both"] {
+        assert!(models[model]["n_flagged"]["CHIP_LOST"].is_null(), "{}", models[model]["n_flagged"]);
+        let calibration = &models[model]["calibration"][0]["labels"][0];
+        assert!(calibration["floor"].as_f64().unwrap() > 0.0, "{model}");
+    }
+    // Nor by one that is labelled alone.
+    let words = ["label", "--model", "experiments/all/latest/models/plain", "--out", "alone", "spectra"];
+    succeeded(folder.path(), &words);
+    assert!(numbers(&folder.path().join("alone.csv"), "flags").iter().all(|(_, flags)| *flags as i64 & 2 == 0));
+    assert!(numbers(&folder.path().join("alone.csv"), "teff_error_calibrated").iter().all(|(_, error)| *error > 0.0));
+}
+
+#[test]
 fn every_model_has_calibrated_errors_and_labels_single_spectra_with_them() {
     let folder = project(120, "");
     let table = succeeded(folder.path(), &["run", "all.toml"]);

@@ -48,6 +48,7 @@ mod real_data;
 mod regression;
 mod repeats;
 mod report;
+mod slopes;
 mod spectrum_files;
 mod support;
 mod sweep;

@@ -87,6 +87,34 @@ fn a_sweep_leaves_one_folder_with_a_row_per_point() {
 }
 
 #[test]
+fn a_model_that_needs_more_stars_is_left_out_of_its_point_with_its_reason() {
+    let folder = survey(60);
+    // A quadratic of three labels has ten terms, a combination of it nothing to combine.
+    let models = ["models.few.cannon.order=1", "models.many.cannon.order=2", "models.ridge.ridge.kernel='linear'"];
+    let mut arguments = vec!["run", "lab.toml", "--set", "models.both.combination.of=['many','ridge']"];
+    arguments.extend(["--set", "sweep.max_training_stars=[8,0]", "--set", "calibration.folds=2"]);
+    models.iter().for_each(|model| arguments.extend(["--set", model]));
+    let table = succeeded(folder.path(), &arguments);
+    assert!(table.contains("failed: training 10 coefficients per pixel: 8 stars left"), "{table}");
+    let run = latest(folder.path(), "lab");
+    let (names, rows) = csv(&run.join("sweep.csv"));
+    let cell = |row: usize, name: &str| rows[row][names.iter().position(|known| known == name).unwrap()].as_str();
+    let of = |point: &str, model: &str| {
+        (0..rows.len()).find(|row| cell(*row, "point") == point && cell(*row, "model") == model)
+    };
+    let (few, many, both) = (of("1", "few").unwrap(), of("1", "many").unwrap(), of("1", "both").unwrap());
+    assert!(cell(few, "failed").is_empty() && cell(few, "teff_scatter").parse::<f64>().is_ok());
+    assert!(
+        cell(many, "failed").contains("raise max_training_stars, which is 8") && cell(many, "teff_scatter").is_empty()
+    );
+    assert!(cell(many, "n_train") == "0" && cell(many, "train_cpu_s").is_empty());
+    assert_eq!(cell(both, "failed"), "it is made of many, which is left out");
+    assert!((0..rows.len()).filter(|row| cell(*row, "point") == "2").all(|row| cell(row, "failed").is_empty()));
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("failed: training 10 coefficients"));
+}
+
+#[test]
 fn settings_of_the_preparation_are_swept_and_models_compared() {
     let folder = survey(40);
     let models = ["models.a.cannon.order=1", "models.b.cannon.order=1"];

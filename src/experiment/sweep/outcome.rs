@@ -76,13 +76,22 @@ impl<'a> Row<'a> {
         self.number(&format!("{}/{label}/{place}", reference.place()))
     }
 
-    /// Seconds, `wall_s` or `cpu_s`, of one of the model's own steps; 0 of one that it does not have, NaN if the point failed.
+    /// Why there is nothing of the model: the point failed, or stars were too few for it.
+    pub fn failed(&self) -> Option<&'a str> {
+        match &self.point.result {
+            Ok(found) => found.pointer(&format!("/left_out/{}", self.model))?.as_str(),
+            Err(reason) => Some(reason),
+        }
+    }
+
+    /// Seconds, `wall_s` or `cpu_s`, of one of the model's own steps; 0 of one that it does not have, NaN if the model or the point
+    /// failed.
     pub fn seconds(&self, step: &str, clock: &str) -> f64 {
         let of_step = |found: &Json| {
             let seconds = found.pointer(&format!("/model_timings/{}/{step}/{clock}", self.model));
             seconds.map_or(0.0, |seconds| seconds.as_f64().unwrap_or(f64::NAN))
         };
-        self.point.result.as_ref().map_or(f64::NAN, of_step)
+        self.point.result.as_ref().ok().filter(|_| self.failed().is_none()).map_or(f64::NAN, of_step)
     }
 }
 
@@ -148,7 +157,7 @@ impl SweepOutcome {
         levels.all(|level| level == first).then_some(first)
     }
 
-    /// The columns of `sweep.fits` and `.csv`. At a point that failed, counts are 0 and numbers missing.
+    /// The columns of `sweep.fits` and `.csv`. Where a model or a point failed, counts are 0 and numbers missing.
     pub fn columns(&self) -> Vec<Column> {
         let rows = self.rows();
         let mut columns = vec![Column::i64("point", rows.iter().map(|row| number(&row.point.name)).collect())];
@@ -175,7 +184,7 @@ impl SweepOutcome {
         let peak = |row: &Row| row.point.result.as_ref().ok()?["peak_memory_mb"].as_f64();
         let peak = rows.iter().map(|row| peak(row).unwrap_or(f64::NAN));
         columns.push(Column::f64("peak_memory_mb", "", peak.collect()));
-        let reasons = rows.iter().map(|row| row.point.result.as_ref().err().cloned().unwrap_or_default());
+        let reasons = rows.iter().map(|row| row.failed().unwrap_or_default().to_string());
         columns.push(Column::text("failed", reasons.collect()));
         columns
     }

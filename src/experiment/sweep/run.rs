@@ -46,7 +46,7 @@ pub fn run(experiment: &Experiment, folder: &Path, cache: &Path, progress: &dyn 
         let [state, folder] = [folder.join(STATES), folder.to_path_buf()].map(|below| below.join(POINTS).join(&name));
         let result = timings.measure("points", || {
             let (_, compute) = devices.iter().find(|(settings, _)| *settings == point.config.device).expect("opened");
-            let place = Place { name: "", folder: &folder, cache, keep_models: false };
+            let place = Place { name: "", folder: &folder, cache, is_point: true };
             run_point(&point.config, &mut stars, (place, &state), compute, progress)
         });
         let result = match result {

@@ -11,6 +11,7 @@ use crate::device::to_f64;
 use crate::error::Result;
 use crate::spectra::features::{self, Coincidence, Feature, FeatureMatch, KnownLine};
 use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::labels::unit_step;
 use crate::stats::correlation::pearson;
 
 /// Features of one gradient spectrum are at least this far apart, in pixels: about two resolution elements.
@@ -26,11 +27,6 @@ pub struct GradientSpectrum {
     /// Change of normalized flux for 100 K or 0.1 dex of the label, at the mean training star, `[n_pixels]`; NaN where fewer
     /// than half of the training stars have the pixel.
     pub values: Vec<f64>,
-}
-
-/// The step of a label that gradient spectra are given for: 100 K, or 0.1 dex.
-pub fn unit_step(label: &str) -> f64 {
-    if label == "teff" { 100.0 } else { 0.1 }
 }
 
 /// The numbers of the gradient spectra.
@@ -204,6 +200,5 @@ mod tests {
         let found = ["mg_fe", "si_fe", "fe_h", "m_h", "alpha_m", "teff", "c_fe"].map(species_of);
         let expected = [Some("Mg I"), Some("Si I"), Some("Fe I"), None, None, None, Some("C I")];
         assert_eq!(found, expected.map(|species| species.map(String::from)));
-        assert_eq!((unit_step("teff"), unit_step("logg")), (100.0, 0.1));
     }
 }

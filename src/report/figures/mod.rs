@@ -2,12 +2,14 @@
 
 pub mod calibration;
 pub mod comparison;
+pub mod departures;
 pub mod emulator;
 pub mod lab;
 pub mod latent;
 pub mod one_to_one;
 pub mod outlier;
 pub mod repeats;
+pub mod slopes;
 pub mod spectrum;
 pub mod sweep;
 pub mod training_curves;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Run, in_table, title};
+use super::{Run, in_table, listed, title};
 use crate::findings::saturation::Saturation;
 use crate::report::html::{Cell, Page};
-use crate::report::saturation;
+use crate::report::{label_title, saturation};
 
 /// Title of the table.
 const TITLE: &str = "The ends of each label's range";
@@ -79,6 +79,35 @@ pub(super) fn table(page: &mut Page, run: &Run) {
         "expected",
     ];
     page.table(&head, &rows);
+    run.show(
+        page,
+        "slopes_along_snr",
+        &["The slope in parts of the test stars by SNR, with intervals of {interval_level:%0}: noise draws regressions towards \
+           the mean of their training stars."],
+    );
+    corrections(page, run);
+}
+
+/// Which models were made to follow which labels.
+fn corrections(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    for model in run.models() {
+        let place = |k: usize| format!("models.{model}.slopes.0.labels.{k}");
+        let told = |(k, label): (usize, &&str)| {
+            let of = |field: &str| format!("{{{}.{field}:.3}}", place(k));
+            format!("{} by {} \u{b1} {}", label_title(label), of("slope"), of("slope_error"))
+        };
+        let labels = run.labels();
+        let known = labels.iter().enumerate().filter(|(k, _)| facts.has(&format!("{}.slope", place(*k))));
+        let sentences: Vec<String> = known.map(told).collect();
+        if !sentences.is_empty() {
+            let sentence = format!(
+                "{model} was made to follow its labels in full, by what training stars that it had not seen told: it followed {}.",
+                listed(&sentences)
+            );
+            page.tell(&facts, &[&sentence]);
+        }
+    }
 }
 
 #[cfg(test)]

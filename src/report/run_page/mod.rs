@@ -9,6 +9,7 @@ mod elements;
 mod ends;
 mod inside;
 mod outliers;
+mod physics;
 mod posteriors;
 mod spectra;
 mod stars;
@@ -174,6 +175,7 @@ pub fn page(run: &Run) -> String {
         inside::scatter(&mut page, run);
     }
     inside::latent(&mut page, run);
+    physics::departures(&mut page, run);
     unseen::test_stars(&mut page, run);
     unseen::errors(&mut page, run);
     elements::elements(&mut page, run);

@@ -1,0 +1,42 @@
+//! Where a survey's stars took an anchored Cannon away from the physics it started from.
+
+use super::anchor::Anchor;
+use super::checkpoint::TrainedCannon;
+use crate::device::to_f64;
+
+/// One function of wavelength by physics, and as the survey's stars left it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Departure {
+    /// The label whose gradient spectrum it is; none for the spectrum itself.
+    pub label: Option<String>,
+    /// By physics, `[n_pixels]`: normalized flux of the library's mean star, or its change for a unit of the label there; NaN where the
+    /// survey tells nothing, or the emulator does not reach.
+    pub physics: Vec<f64>,
+    /// The same once stars had taught it.
+    pub survey: Vec<f64>,
+}
+
+/// The spectrum and the gradient spectra of an anchored Cannon, in the order of its labels, at the library's mean star.
+pub fn departures(anchor: &Anchor, trained: &TrainedCannon) -> Vec<Departure> {
+    /// What rounding leaves of no answer at all.
+    const NIL: f64 = 1e-9;
+    let n_pixels = trained.cannon.n_pixels();
+    let theta = to_f64(trained.cannon.theta.val());
+    let valid = trained.cannon.valid_pixels();
+    let terms: Vec<usize> =
+        (0..trained.scaler.n_labels()).filter_map(|label| anchor.vectorizer.position(&[label])).collect();
+    let answers = |pixel: usize| terms.iter().any(|term| anchor.theta[[*term, pixel]].abs() > NIL);
+    let is_known: Vec<bool> = (0..n_pixels).map(|pixel| valid[pixel] && answers(pixel)).collect();
+    let of_term = |label: Option<String>, term: usize, scale: f64| {
+        let known = |pixel: usize, value: f64| if is_known[pixel] { value / scale } else { f64::NAN };
+        Departure {
+            label,
+            physics: (0..n_pixels).map(|pixel| known(pixel, anchor.theta[[term, pixel]])).collect(),
+            survey: (0..n_pixels).map(|pixel| known(pixel, theta[term * n_pixels + pixel])).collect(),
+        }
+    };
+    let of_label =
+        |(k, term): (usize, &usize)| of_term(Some(trained.scaler.names[k].clone()), *term, trained.scaler.scale[k]);
+    let labels = terms.iter().enumerate().map(of_label);
+    std::iter::once(of_term(None, 0, 1.0)).chain(labels).collect()
+}
