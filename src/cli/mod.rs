@@ -6,6 +6,7 @@ mod clean;
 mod compare;
 mod fetch;
 mod import;
+mod init;
 mod label;
 mod label_out;
 mod logging;
@@ -57,6 +58,7 @@ enum Command {
     Compare(compare::CompareArgs),
     Report(report::ReportArgs),
     Fetch(fetch::FetchArgs),
+    Init(init::InitArgs),
     /// Check an experiment file and print it with every default filled in; reads no data.
     Check(ExperimentArgs),
     /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
@@ -135,6 +137,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Compare(args) => compare::execute(&args),
         Command::Report(args) => report::execute(&args),
         Command::Fetch(args) => fetch::execute(&args, &bars),
+        Command::Init(args) => init::execute(&args),
         Command::Check(args) => check::execute(&args),
         Command::Clean(args) => clean::execute(&args),
         Command::Mock(args) => mock::execute(&args, &bars),

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::advice::{advice, plain, read};
+use super::presets::{self, SCHEME};
 use crate::data::files;
 use crate::error::{Error, Result, nearest_name};
 
@@ -23,28 +24,31 @@ struct Layer {
 pub struct Layers(Vec<Layer>);
 
 impl Layers {
-    /// Reads a file, the file it extends, and values set on the command line; checks each against `T` by itself, as far as one that
-    /// is to be completed by others can be.
+    /// Reads a file, the file or preset it extends, what that extends in turn, and values set on the command line; checks each against
+    /// `T` by itself, as far as one that is to be completed by others can be.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Config`] naming file, line and the nearest valid name.
     pub fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<Self> {
+        /// Files that are extended one by the other, at most.
+        const MOST_LEVELS: usize = 5;
         let own = Layer { name: path.display().to_string(), text: read(path)?, is_file: true };
         own.check::<T>()?;
-        let mut layers = Vec::new();
-        if let Some(base) = own.table()?.get("extends").and_then(toml::Value::as_str) {
-            let base = extended(path, base)?;
-            let layer = Layer { name: base.display().to_string(), text: files::read_text(&base)?, is_file: true };
-            layer.check::<T>()?;
-            if layer.table()?.contains_key("extends") {
-                return Err(Error::Config(format!(
-                    "{}: extends another file itself; one level is allowed",
-                    layer.name
-                )));
+        let mut layers = vec![own];
+        loop {
+            let last = layers.last().expect("the file itself is the first");
+            let table = last.table()?;
+            let Some(base) = table.get("extends").and_then(toml::Value::as_str) else { break };
+            if layers.len() > MOST_LEVELS {
+                let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+                let chain = names.join(" extends ");
+                return Err(Error::Config(format!("{chain} extends {base}; {MOST_LEVELS} levels are allowed")));
             }
+            let layer = extended(Path::new(&last.name), base)?;
+            layer.check::<T>()?;
             layers.push(layer);
         }
-        layers.push(own);
+        layers.reverse();
         for set in sets {
             let layer = Layer { name: format!("--set '{set}'"), text: assignment(set)?, is_file: false };
             layer.check::<T>()?;
@@ -238,19 +242,38 @@ fn assignment(set: &str) -> Result<String> {
     }
 }
 
-/// The file that one extends: beside it, or named from the folder maury runs in.
-fn extended(path: &Path, base: &str) -> Result<PathBuf> {
+/// What a file extends: a preset by its name, a file beside it or below the folder that maury runs in, or else, where a file of
+/// `configs/` is nowhere, the preset that it is in the program.
+fn extended(path: &Path, base: &str) -> Result<Layer> {
+    let of_preset =
+        |name: &str, text: &str| Layer { name: format!("{SCHEME}{name}"), text: text.into(), is_file: true };
+    if let Some(name) = base.strip_prefix(SCHEME) {
+        return presets::preset(name).map(|text| of_preset(name, text)).ok_or_else(|| {
+            let near = nearest_name(name, presets::names()).map(|near| format!("; did you mean {SCHEME}{near}?"));
+            let known: Vec<&str> = presets::names().collect();
+            let known = format!("no preset of this name; there are {}{}", known.join(", "), near.unwrap_or_default());
+            Error::Config(format!("{}: extends = \"{base}\": {known}", path.display()))
+        });
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let beside = folder.join(base);
     let here = PathBuf::from(base);
     if let Some(found) = [&beside, &here].into_iter().find(|place| place.exists()) {
-        return Ok(found.clone());
+        return Ok(Layer { name: found.display().to_string(), text: files::read_text(found)?, is_file: true });
+    }
+    let shipped = base.strip_prefix("configs/").and_then(|file| file.strip_suffix(".toml"));
+    if let Some((name, text)) = shipped.and_then(|name| Some((name, presets::preset(name)?))) {
+        tracing::info!(
+            "{}: {base} is not here; {SCHEME}{name}, which is part of the program, takes its place",
+            path.display()
+        );
+        return Ok(of_preset(name, text));
     }
     let where_looked = match here.is_absolute() || beside == here {
         true => String::new(),
         false => format!(", neither as {} nor below the folder maury runs in", beside.display()),
     };
-    let remedy = "go to the folder that the paths of the experiment begin in (the one that holds configs/), or name the file from here";
+    let remedy = "go to the folder that the paths of the experiment begin in, name the file from here, or a preset, as in \"maury:mock\"";
     Err(Error::Config(format!("{}: extends = \"{base}\": no such file{where_looked}; {remedy}", path.display())))
 }
 

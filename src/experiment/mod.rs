@@ -13,6 +13,7 @@ mod looks;
 pub mod model_outcome;
 pub mod outcome;
 pub mod place;
+pub mod presets;
 pub mod run;
 pub mod run_folder;
 pub mod run_spectra;

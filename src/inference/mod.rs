@@ -41,3 +41,4 @@ pub mod slopes;
 pub mod solve;
 pub mod stack;
 pub mod stacking;
+pub mod straightened;

@@ -13,9 +13,7 @@ use super::calibration::ErrorCalibration;
 use super::held_out::HeldOut;
 use crate::data::files;
 use crate::error::{Error, Result};
-use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
-use crate::spectra::batch::SpectraBatch;
-use crate::spectra::grid::WavelengthGrid;
+use crate::models::LabelEstimates;
 use crate::spectra::noise::Conditions;
 use crate::stats::chi_squared::chi_squared_quantile;
 use crate::stats::robust::{mean, median, quantile, robust_scatter, standard_deviation};
@@ -264,6 +262,18 @@ impl Slopes {
         Self { label_names: label_names.to_vec(), labels }
     }
 
+    /// Of a model of more stars, of which those that told these had a share: what is missing shrinks as stars come in, by as much. (A
+    /// network of 193 stars followed [Mg/Fe] by 0.68, two thirds of them by 0.61, [Fe/H] by 0.93 and 0.90.)
+    #[must_use]
+    pub fn of_more_stars(mut self, share: f64) -> Self {
+        for slope in self.labels.iter_mut().flatten() {
+            slope.coefficients.iter_mut().for_each(|coefficient| *coefficient *= share);
+            slope.slope = slope.slope_at(0.0);
+            slope.slope_error *= share;
+        }
+        self
+    }
+
     /// Makes estimates follow their labels.
     pub fn apply(&self, estimates: &mut LabelEstimates, conditions: &[Conditions]) {
         for (star, conditions) in conditions.iter().enumerate() {
@@ -318,28 +328,6 @@ impl Slopes {
             true => Ok(Some(slopes)),
             false => Err(failed("it holds numbers that cannot be; was it edited? Train the model again".into())),
         }
-    }
-}
-
-/// An estimator whose estimates are made to follow their labels.
-pub struct Straightened {
-    /// What estimates the labels.
-    pub estimator: Box<dyn LabelEstimator>,
-    /// How they follow.
-    pub slopes: Slopes,
-    /// Where the pixels lie.
-    pub grid: WavelengthGrid,
-}
-
-impl LabelEstimator for Straightened {
-    fn n_labels(&self) -> usize {
-        self.estimator.n_labels()
-    }
-
-    fn estimate(&self, spectra: &SpectraBatch, wanted: Wanted) -> Result<Estimated> {
-        let mut found = self.estimator.estimate(spectra, wanted)?;
-        self.slopes.apply(&mut found.labels, &spectra.conditions(&self.grid.chips));
-        Ok(found)
     }
 }
 
@@ -426,6 +414,8 @@ mod tests {
         assert!((stars.estimates.covariance[[5, 0, 1]] - 9.0 * grown).abs() < 1e-9);
         assert_eq!(stars.estimates.covariance[[5, 1, 1]], 9.0);
         assert_eq!(stars.estimates.labels.column(1), before.estimates.labels.column(1));
+        let more = found.clone().of_more_stars(2.0 / 3.0).labels[0].clone().unwrap();
+        assert!(((1.0 - more.slope) - (1.0 - teff.slope) / 1.5).abs() < 1e-12);
     }
 
     #[test]

@@ -38,11 +38,13 @@ pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, jo
     if context.settings.calibration.folds == 0 {
         return Ok(ByParts::default());
     }
-    let (rows, estimates, excess) = match trained.unseen(job, estimator)? {
+    // Of the stars that teach the model, those that taught what estimated the held-out ones.
+    let share_of_parts = 1.0 - 1.0 / context.settings.calibration.folds as f64;
+    let (rows, estimates, excess, share) = match trained.unseen(job, estimator)? {
         Unseen::Nothing => return Ok(ByParts::default()),
-        Unseen::Known(known) => (known.rows, known.estimates, known.excess),
+        Unseen::Known(known) => (known.rows, known.estimates, known.excess, 1.0),
         Unseen::ByParts => match by_parts(trained, job, &mut unseen)? {
-            Some((rows, estimates)) => (rows, estimates, None),
+            Some((rows, estimates)) => (rows, estimates, None, share_of_parts),
             None => return Ok(ByParts { unseen, ..ByParts::default() }),
         },
     };
@@ -51,6 +53,7 @@ pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, jo
     if let Some(slopes) = &slopes {
         slopes.apply_to(&mut held_out);
     }
+    let slopes = slopes.map(|slopes| slopes.of_more_stars(share));
     held_out.without_chip = without_chips(context, &held_out.rows, estimator, slopes.as_ref())?;
     Ok(ByParts { held_out: Some(held_out), slopes, unseen })
 }

@@ -43,6 +43,7 @@ mod partial_labels;
 mod posterior;
 mod posterior_cli;
 mod precision;
+mod presets;
 mod pretrained;
 mod real_data;
 mod regression;
