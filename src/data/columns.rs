@@ -34,7 +34,8 @@ struct Written {
     /// An expression of columns, in place of `column`.
     #[serde(skip_serializing_if = "String::is_empty")]
     expression: String,
-    /// The column of its errors; without it they are looked for by name, or worked out from those of the expression's columns.
+    /// The column of its errors, or a number that all of them are; without it they are looked for by name, or worked out from those of
+    /// the expression's columns.
     #[serde(skip_serializing_if = "String::is_empty")]
     error: String,
 }
@@ -92,9 +93,14 @@ impl ColumnSource {
         if self.0.column.is_empty() { &self.0.expression } else { &self.0.column }
     }
 
-    /// The column of its errors, if one is named.
+    /// The column of its errors, if one is named, or a number.
     pub(super) fn error(&self) -> Option<&str> {
         Some(self.0.error.trim()).filter(|error| !error.is_empty())
+    }
+
+    /// What all of its errors are, if that is said; a column may have such a name, too.
+    pub(super) fn error_of_all(&self) -> Option<f64> {
+        self.error()?.parse().ok().filter(|error: &f64| error.is_finite() && *error > 0.0)
     }
 
     /// Its one column, if it is nothing else.
@@ -127,7 +133,8 @@ impl ColumnNames {
         let source = self.of(key)?;
         let expression = source.expression().ok()?;
         let columns = expression.columns().map(|(column, _)| column.to_string());
-        Some(columns.chain(source.error().map(String::from)).collect())
+        let of_errors = source.error().filter(|_| source.error_of_all().is_none());
+        Some(columns.chain(of_errors.map(String::from)).collect())
     }
 
     /// Whether all make sense for these labels and cuts; if not, the key of the first that does not, and what is wrong with it.

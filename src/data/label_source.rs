@@ -25,6 +25,8 @@ enum Errors {
     Unknown,
     /// In a column.
     Column(String),
+    /// The same of all stars.
+    Alike(f64),
     /// From those of the expression's columns, which stand in these.
     Propagated(Vec<String>),
 }
@@ -65,7 +67,10 @@ impl LabelSource {
         }
         let errors = match source.error() {
             Some(column) if table.has(column) => Errors::Column(column.into()),
-            Some(column) => return Err(refused(format!(".error: no column {column}{}", near(column)))),
+            Some(column) => match source.error_of_all() {
+                Some(error) => Errors::Alike(error),
+                None => return Err(refused(format!(".error: no column {column}{}", near(column)))),
+            },
             None => propagated(table, &expression),
         };
         Ok(Self { label: label.into(), expression, errors })
@@ -74,7 +79,7 @@ impl LabelSource {
     /// The columns that it reads.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         let errors: &[String] = match &self.errors {
-            Errors::Unknown => &[],
+            Errors::Unknown | Errors::Alike(_) => &[],
             Errors::Column(column) => std::slice::from_ref(column),
             Errors::Propagated(columns) => columns,
         };
@@ -95,6 +100,7 @@ impl LabelSource {
         let mut errors_in = |column: &str| table.label_errors(column, rows.clone(), REMEDY);
         let errors = match &self.errors {
             Errors::Unknown => vec![f64::NAN; n_rows],
+            Errors::Alike(error) => vec![*error; n_rows],
             Errors::Column(column) => errors_in(column)?,
             Errors::Propagated(names) => {
                 let errors = names.iter().map(|name| errors_in(name)).collect::<Result<Vec<_>>>()?;
@@ -221,6 +227,8 @@ mod tests {
         assert!((values[0] - 4500.0).abs() < 1e-9 && values[1].is_nan() && errors == [5.0, 5.0]);
         let (values, _) = read(text, "teff = { column = \"log T\" }", "teff").unwrap();
         assert_eq!(values[0], 3.7);
+        let (_, errors) = read(text, "teff = { column = \"log T\", error = \"0.02\" }", "teff").unwrap();
+        assert_eq!(errors, [0.02, 0.02]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use ndarray::{Array1, Array2, Array3, Axis, Zip, s};
 use crate::data::fits::Column;
 use crate::data::table::Table;
 use crate::error::Result;
+use crate::inference::calibration_words::against;
 use crate::labelling::digits::{Digits, cell};
 use crate::models::LabelEstimates;
 use crate::spectra::labels::{pairs, unit};
@@ -134,8 +135,21 @@ impl Predictions {
         let digits: Vec<Digits> = columns.iter().map(|column| digits_of(&column.name, &columns)).collect();
         write_both(stem, &columns, &|column, row| cell(&columns, &digits, column, row), |file| {
             file.table("PREDICTIONS", &columns)?;
+            if let Some(words) = self.words_on_errors() {
+                file.append_key("ERRORS", words.as_str(), "what <label>_error_calibrated is")?;
+            }
             name_flags(file, "flags")
         })
+    }
+
+    /// What calibrated errors are against; none where there are none.
+    fn words_on_errors(&self) -> Option<String> {
+        let is_known = |values: &Array2<f64>, k: usize| values.column(k).iter().any(|value| value.is_finite());
+        let calibrated = (0..self.label_names.len()).filter(|k| is_known(&self.calibrated_errors, *k));
+        let (truth, catalogue): (Vec<usize>, Vec<usize>) =
+            calibrated.partition(|k| is_known(&self.catalogue_errors, *k));
+        let named = |labels: &[usize]| labels.iter().map(|k| self.label_names[*k].as_str()).collect::<Vec<&str>>();
+        (truth.len() + catalogue.len() > 0).then(|| against(&named(&truth), &named(&catalogue)))
     }
 
     /// The columns of `predictions.fits` and `.csv`.

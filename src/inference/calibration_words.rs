@@ -10,6 +10,18 @@ pub fn is_news(factor: f64, ln_error: f64) -> bool {
     factor.ln().abs() > NEWS.ln().max(2.0 * ln_error)
 }
 
+/// What calibrated errors are, those of some labels against the truth, of others against the catalogue.
+pub fn against(truth: &[&str], catalogue: &[&str]) -> String {
+    let against_truth = "calibrated on stars held out, against the truth (the catalogue's own errors are taken out)";
+    let against_catalogue =
+        "calibrated on stars held out, against the catalogue (they include its own errors, which are not known)";
+    match (truth, catalogue) {
+        (_, []) => against_truth.into(),
+        ([], _) => against_catalogue.into(),
+        _ => format!("{against_truth} for {}, {against_catalogue} for {}", truth.join(", "), catalogue.join(", ")),
+    }
+}
+
 impl LabelCalibration {
     /// What to say of the catalogue's errors of this label; nothing where they look right.
     pub fn words_on_catalogue(&self, label: &str) -> Option<String> {
@@ -43,17 +55,7 @@ impl ErrorCalibration {
             };
             labels.filter(|(_, label)| is_one(label)).map(|(name, _)| name.as_str()).collect()
         };
-        let against_truth =
-            "calibrated on stars held out, against the truth (the catalogue's own errors are taken out)";
-        let against_catalogue =
-            "calibrated on stars held out, against the catalogue (they include its own errors, which are not known)";
-        let words = match (&of(true)[..], &of(false)[..]) {
-            (_, []) => against_truth.into(),
-            ([], _) => against_catalogue.into(),
-            (truth, catalogue) => {
-                format!("{against_truth} for {}, {against_catalogue} for {}", truth.join(", "), catalogue.join(", "))
-            }
-        };
+        let words = against(&of(true), &of(false));
         let is_overshadowed =
             |label: &Option<LabelCalibration>| label.as_ref().is_some_and(LabelCalibration::is_overshadowed);
         let named = self.label_names.iter().zip(&self.labels).filter(|(_, label)| is_overshadowed(label));

@@ -241,7 +241,7 @@ impl Slopes {
             let Some(usual) = held_out.quoted_error(k) else {
                 tracing::warn!(
                     "{name}: correct_slopes leaves {label} as it is: the catalogue quotes no errors of it, and what they do to slopes is not \
-                     the model's fault; name their column, or a number, in data.columns.{label}_err"
+                     the model's fault; name their column, or a number: data.columns.{label} = {{ column = \"{label}\", error = \"0.1\" }}"
                 );
                 return None;
             };

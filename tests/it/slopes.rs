@@ -129,5 +129,9 @@ fn slopes_that_nobody_can_know_are_left_alone_or_refused_in_words() {
     let slopes = &json(&latest(place, "slopes").join("metrics.json"))["models"]["full"]["slopes"][0]["labels"];
     assert!(slopes[0].is_object() && slopes[1].is_null());
     // A number will do.
-    told(place, &["run", "slopes.toml", "--set", "data.columns.logg_err=0.04"], &["estimates of logg follow it by"]);
+    told(
+        place,
+        &["run", "slopes.toml", "--set", "data.columns.logg={ column = 'logg', error = '0.04' }"],
+        &["estimates of logg follow it by"],
+    );
 }
