@@ -6,9 +6,10 @@ use std::path::Path;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use super::beside_model;
 pub use super::held_out::{Formal, HeldOut, WithoutChip};
 use crate::data::files;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::LabelEstimates;
 use crate::spectra::noise::Conditions;
 use crate::stats::robust::robust_scatter;
@@ -186,7 +187,7 @@ impl ErrorCalibration {
     /// Writes the calibration into a model's folder.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`crate::error::Error::Io`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::write_json(&folder.join(CALIBRATION_FILE), self)
     }
@@ -194,25 +195,18 @@ impl ErrorCalibration {
     /// Reads the calibration of a model of these labels; `None` if it has none.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if it is unreadable or of other labels; [`Error::Io`].
+    /// [`crate::error::Error::Checkpoint`] if it is unreadable or of other labels; [`crate::error::Error::Io`].
     pub fn load(folder: &Path, label_names: &[String]) -> Result<Option<Self>> {
-        let path = folder.join(CALIBRATION_FILE);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let failed = |detail: String| Error::Checkpoint { path: path.clone(), detail };
-        let calibration: Self = serde_json::from_str(&files::read_text(&path)?).map_err(|err| {
-            failed(format!("not readable: {err}; remove it, and labels come without calibrated errors"))
-        })?;
-        if calibration.label_names != label_names || calibration.labels.len() != label_names.len() {
-            return Err(failed("it is of other labels than the model; was it copied from another one?".into()));
-        }
-        if let Some(problem) = calibration.problem() {
-            return Err(failed(format!(
-                "{problem}; was it edited? Remove it, and labels come without calibrated errors"
-            )));
-        }
-        Ok(Some(calibration))
+        const REMEDY: &str = "remove it, and labels come without calibrated errors";
+        beside_model::read(folder, CALIBRATION_FILE, REMEDY, |found: &Self| {
+            let edited = || {
+                Some(format!(
+                    "{}; was it edited? Remove it, and labels come without calibrated errors",
+                    found.problem()?
+                ))
+            };
+            beside_model::other_labels(&found.label_names, found.labels.len(), label_names).or_else(edited)
+        })
     }
 }
 

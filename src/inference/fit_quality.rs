@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::beside_model;
 use crate::data::files;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::LabelEstimates;
 use crate::models::misfit::{Measure, Misfit};
 use crate::spectra::noise::Conditions;
@@ -154,7 +155,7 @@ impl FitQuality {
     /// Writes it into a model's folder.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`crate::error::Error::Io`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::write_json(&folder.join(FIT_QUALITY_FILE), self)
     }
@@ -162,25 +163,21 @@ impl FitQuality {
     /// Reads it from a model's folder; `None` if that has none.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if it is unreadable or contradicts itself.
+    /// [`crate::error::Error::Checkpoint`] if it is unreadable or contradicts itself.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(FIT_QUALITY_FILE);
-        if !path.is_file() {
-            return Ok(None);
+        beside_model::read(folder, FIT_QUALITY_FILE, "train the model again", Self::problem)
+    }
+
+    /// What cannot be.
+    fn problem(&self) -> Option<String> {
+        let found = self.n_components;
+        if found > MOST_COMPONENTS {
+            return Some(format!("n_components = {found}: at most {MOST_COMPONENTS} are expected; was it edited?"));
         }
-        let failed = |detail: String| Error::Checkpoint { path: path.clone(), detail };
-        let quality: Self = serde_json::from_str(&files::read_text(&path)?)
-            .map_err(|err| failed(format!("not readable: {err}; train the model again")))?;
-        if quality.n_components > MOST_COMPONENTS {
-            let found = quality.n_components;
-            return Err(failed(format!(
-                "n_components = {found}: at most {MOST_COMPONENTS} are expected; was it edited?"
-            )));
-        }
-        let is_consistent = quality.probability > 0.0
-            && quality.probability < 1.0
-            && quality.usual.iter().all(|usual| usual.width.0 > 0.0 && usual.width.1 > 0.0);
-        if is_consistent { Ok(Some(quality)) } else { Err(failed("it contradicts itself; was it edited?".into())) }
+        let is_consistent = self.probability > 0.0
+            && self.probability < 1.0
+            && self.usual.iter().all(|usual| usual.width.0 > 0.0 && usual.width.1 > 0.0);
+        (!is_consistent).then(|| "it contradicts itself; was it edited?".into())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Labels from spectra: batched fits of a spectral model, or networks asked directly.
 
 pub mod amplitudes;
+mod beside_model;
 pub mod calibration;
 mod calibration_check;
 pub mod calibration_words;

@@ -9,10 +9,11 @@ use std::path::Path;
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
+use super::beside_model;
 use super::calibration::ErrorCalibration;
 use super::held_out::HeldOut;
 use crate::data::files;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::LabelEstimates;
 use crate::spectra::noise::Conditions;
 use crate::stats::chi_squared::chi_squared_quantile;
@@ -304,7 +305,7 @@ impl Slopes {
     /// Writes them into a model's folder.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`crate::error::Error::Io`].
     pub fn save(&self, folder: &Path) -> Result<()> {
         files::write_json(&folder.join(SLOPES_FILE), self)
     }
@@ -312,22 +313,14 @@ impl Slopes {
     /// Reads those of a model of these labels; `None` if its estimates are left as they are.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if they are unreadable or of other labels; [`Error::Io`].
+    /// [`crate::error::Error::Checkpoint`] if they are unreadable or of other labels; [`crate::error::Error::Io`].
     pub fn load(folder: &Path, label_names: &[String]) -> Result<Option<Self>> {
-        let path = folder.join(SLOPES_FILE);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let failed = |detail: String| Error::Checkpoint { path: path.clone(), detail };
-        let slopes: Self = serde_json::from_str(&files::read_text(&path)?)
-            .map_err(|err| failed(format!("not readable: {err}; train the model again")))?;
-        if slopes.label_names != label_names || slopes.labels.len() != label_names.len() {
-            return Err(failed("it is of other labels than the model; was it copied from another one?".into()));
-        }
-        match slopes.labels.iter().flatten().all(LabelSlope::can_be) {
-            true => Ok(Some(slopes)),
-            false => Err(failed("it holds numbers that cannot be; was it edited? Train the model again".into())),
-        }
+        beside_model::read(folder, SLOPES_FILE, "train the model again", |found: &Self| {
+            let can_be = found.labels.iter().flatten().all(LabelSlope::can_be);
+            let edited =
+                || (!can_be).then(|| "it holds numbers that cannot be; was it edited? Train the model again".into());
+            beside_model::other_labels(&found.label_names, found.labels.len(), label_names).or_else(edited)
+        })
     }
 }
 
