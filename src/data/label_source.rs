@@ -69,6 +69,11 @@ impl LabelSource {
             Some(column) if table.has(column) => Errors::Column(column.into()),
             Some(column) => match source.error_of_all() {
                 Some(error) => Errors::Alike(error),
+                None if column.parse::<f64>().is_ok() => {
+                    return Err(refused(format!(
+                        ".error = \"{column}\": no column of this name, and no positive number"
+                    )));
+                }
                 None => return Err(refused(format!(".error: no column {column}{}", near(column)))),
             },
             None => propagated(table, &expression),

@@ -6,6 +6,7 @@ use super::config::ExperimentConfig;
 use super::validate::with_subject;
 use crate::data::catalogue::Catalogue;
 use crate::error::{Error, Result};
+use crate::inference::calibration::ErrorCalibration;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::{Fold, Split};
 
@@ -71,6 +72,15 @@ pub(super) fn check_combinations(config: &ExperimentConfig, stars: &Catalogue, f
     let others = |n: usize| n - n.div_ceil(parts);
     let has_labels = |row: &&usize| stars.labels[**row].iter().all(|label| label.is_finite());
     let n_stars = folds.iter().map(|fold| fold.training.iter().filter(has_labels).count()).min().unwrap_or(0);
+    let is_quoted = stars.label_errors.iter().flatten().any(|error| error.is_finite());
+    let fewest_held_out = ErrorCalibration::fewest_stars(is_quoted);
+    if n_stars < fewest_held_out
+        && let Some((name, _)) = config.models.iter().find(|(_, model)| !model.made_of().is_empty())
+    {
+        let remedy =
+            format!("{name} combines models whose errors are calibrated; give more training stars, or leave it out");
+        return Err(Error::TooFewStars { stage: "calibration".into(), n_stars, needed: fewest_held_out, remedy });
+    }
     for (name, combination) in &config.models {
         for member in combination.made_of() {
             let Some(model) = config.models.get(member).filter(|model| model.trains_on_parts(&config.calibration))

@@ -42,7 +42,9 @@ impl Layers {
             if layers.len() > MOST_LEVELS {
                 let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
                 let chain = names.join(" extends ");
-                return Err(Error::Config(format!("{chain} extends {base}; {MOST_LEVELS} levels are allowed")));
+                return Err(Error::Config(format!(
+                    "{chain} extends {base}: {MOST_LEVELS} levels are allowed, and none that leads back"
+                )));
             }
             let layer = extended(Path::new(&last.name), base)?;
             layer.check::<T>()?;

@@ -13,12 +13,14 @@ use crate::error::Result;
 use crate::models::LabelEstimates;
 use crate::spectra::noise::Conditions;
 use crate::stats::robust::robust_scatter;
-use crate::stats::variance_components::{Part, fit_variance};
+use crate::stats::variance_components::{Part, fewest_residuals, fit_variance};
 
 /// The file, in a model's folder, that holds its calibration.
 pub const CALIBRATION_FILE: &str = "calibration.json";
 /// The signal-to-noise ratio at which [`LabelCalibration::noise`] is quoted.
 pub const REFERENCE_SNR: f64 = 100.0;
+/// What a calibrated error is made of: formal error, floor, noise.
+const N_PARTS: usize = 3;
 /// Share of the scatter of held-out stars that no catalogue's errors take from a model, however large they are quoted.
 const LEAST_SHARE: f64 = 0.2;
 
@@ -94,7 +96,7 @@ impl LabelCalibration {
             (Some(usual), _) => usual * usual,
         });
         let scatter = robust_scatter(&residuals);
-        let parts = [
+        let parts: [(Vec<f64>, f64); N_PARTS] = [
             (part(&|star| if has_formal { formal(star).powi(2) } else { 0.0 }), held_out.least_formal_share()),
             (part(&|_| 1.0), (LEAST_SHARE * scatter).powi(2)),
             (part(&|star| if has_snr { (REFERENCE_SNR / conditions[star].snr).powi(2) } else { 0.0 }), 0.0),
@@ -158,6 +160,11 @@ pub struct ErrorCalibration {
 }
 
 impl ErrorCalibration {
+    /// Held-out stars without which no label is calibrated; a few more where the catalogue quotes errors.
+    pub fn fewest_stars(is_quoted: bool) -> usize {
+        fewest_residuals(N_PARTS, is_quoted)
+    }
+
     /// Fits the calibration of every label to held-out stars, by maximum likelihood under two normal distributions, the wider
     /// of which takes the residuals that are not the model's fault. The catalogue's errors are taken out as far as they are
     /// believed: by a factor per label that is found with the rest.

@@ -78,7 +78,7 @@ pub struct Stacked {
     pub weights: Vec<f64>,
     /// The combined estimate.
     pub label: f64,
-    /// Its variance by the covariance of the members.
+    /// Its variance by the covariance of the members and the star's calibrated errors.
     pub variance: f64,
 }
 
@@ -225,7 +225,12 @@ impl Stack {
             }
             _ => self.shares(&sizes),
         };
-        let part = |member: usize| weights[member] * sizes[member].unwrap_or(0.0);
+        // Whatever the shares follow, the error of what is combined follows the star's own.
+        let error_size = |member: usize| match by_star(member) {
+            size if size.is_finite() => size.sqrt(),
+            _ => sizes[member].unwrap_or(0.0),
+        };
+        let part = |member: usize| if weights[member] > 0.0 { weights[member] * error_size(member) } else { 0.0 };
         let members = 0..answers.len();
         let label = members.clone().filter(|m| weights[*m] > 0.0).map(|m| weights[m] * answers[m].label).sum();
         let pairs = members.clone().flat_map(|m| members.clone().map(move |l| (m, l)));

@@ -10,6 +10,7 @@ use super::combination_report::{CombinationReport, HeldOutScatter};
 use super::context::CalibrationSettings;
 use super::kind::{FoldResult, Job, Kind, Loaded, Model, ModelFolder, Subject, Training, TrainingReport};
 use crate::error::{Error, Result, nearest_name};
+use crate::inference::calibration::ErrorCalibration;
 use crate::inference::combination::Combination;
 use crate::inference::combination_estimator::{self, CombinationEstimator, KIND};
 use crate::inference::combination_learning::Learned;
@@ -65,7 +66,7 @@ impl Model for CombinationConfig {
             _ => Err(Error::TooFewStars {
                 stage: format!("combining models: {name} has no calibrated errors"),
                 n_stars: job.fold.training.len(),
-                needed: job.fold.training.len() + 1,
+                needed: ErrorCalibration::fewest_stars(true).max(job.fold.training.len() + 1),
                 remedy: "give more training stars, or leave it out of the combination".into(),
             }),
         });

@@ -145,11 +145,11 @@ impl Context<'_> {
         found
     }
 
-    /// How good the spectra of some rows are; what the settings leave out is no loss.
+    /// How good the spectra of some rows are; a chip that no star has is no loss.
     pub fn conditions(&self, rows: &[usize]) -> Vec<Conditions> {
-        let left_out = self.settings.pixmask.chips_left_out(&self.set.grid);
+        let nobody_has = self.set.chips_without_data();
         let conditions = Conditions::of(self.set.ivar.select(Axis(0), rows).view(), &self.set.grid.chips);
-        conditions.into_iter().map(|star| Conditions { lost_chips: star.lost_chips & !left_out, ..star }).collect()
+        conditions.into_iter().map(|star| Conditions { lost_chips: star.lost_chips & !nobody_has, ..star }).collect()
     }
 
     /// Some rows in `k` parts, each with the rows of all others to train. `seed` tells this division from others.

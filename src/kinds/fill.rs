@@ -8,7 +8,7 @@ use super::cannon_training::{Purpose, train_cannon};
 use super::context::Context;
 use super::kind::Job;
 use crate::device::to_f64;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inference::fill::CannonFill;
 use crate::models::network::input::Masked;
 use crate::spectra::batch::SpectraBatch;
@@ -31,8 +31,22 @@ pub(super) fn fill(job: &Job, masked: Masked) -> Result<Option<TrainedCannon>> {
     match masked {
         Masked::Mean => Ok(None),
         Masked::Cannon => {
-            Ok(Some(train_cannon(job, &CannonConfig::default(), LabelUse::AtTheirWord, Purpose::Filling)?.0))
+            let trained = train_cannon(job, &CannonConfig::default(), LabelUse::AtTheirWord, Purpose::Filling);
+            Ok(Some(trained.map_err(of_filling)?.0))
         }
+    }
+}
+
+/// What a regression that has too few stars for the Cannon that fills its masked pixels is told.
+fn of_filling(err: Error) -> Error {
+    match err {
+        Error::TooFewStars { n_stars, needed, .. } => Error::TooFewStars {
+            stage: "training the Cannon that fills masked pixels".into(),
+            n_stars,
+            needed,
+            remedy: "give more training stars, or masked = \"mean\", which does without one".into(),
+        },
+        err => err,
     }
 }
 

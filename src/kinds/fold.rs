@@ -12,6 +12,7 @@ use super::kind::{Calibrated, FoldResult, Job, Model, Strangers, Trained};
 use crate::error::Result;
 use crate::inference::calibration::ErrorCalibration;
 use crate::inference::posteriors::Posteriors;
+use crate::inference::slopes::Slopes;
 use crate::stars::prepare::spectra_of_rows;
 use crate::timings::Timings;
 
@@ -51,6 +52,7 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
         }
         None if trained.corrects_slopes() => {
             tracing::warn!("{}: correct_slopes leaves its labels as they are: no star was held out", job.name);
+            job.place.map_or(Ok(()), |place| Slopes::none(&context.set.label_names).save(&place.model))?;
         }
         None => {}
     }

@@ -376,12 +376,14 @@ pub struct Loaded {
     pub posterior: Option<LoadedPosterior>,
     /// Every file that its labels depend on; those of its own folder are added by who asked for it.
     pub files: Vec<PathBuf>,
+    /// Whether its estimates are made to follow their labels in full: the folder then says how.
+    pub corrects_slopes: bool,
 }
 
 impl Loaded {
     /// A model without a likelihood.
     pub fn new(estimator: Box<dyn LabelEstimator>, preparation: Preparation, label_names: Vec<String>) -> Self {
-        Self { estimator, preparation, label_names, posterior: None, files: Vec::new() }
+        Self { estimator, preparation, label_names, posterior: None, files: Vec::new(), corrects_slopes: false }
     }
 }
 

@@ -89,7 +89,8 @@ impl Kind for NetworkConfig {
         let model = TrainedNetwork::load(folder.path, folder.compute)?;
         let estimator = NetworkEstimator::new(&model, folder.fit, folder.compute);
         let estimator = Recognizing::load(folder.path, estimator, &model.preparation.grid, folder.compute)?;
-        Ok(Loaded::new(Box::new(estimator), model.preparation, model.scaler.names))
+        let corrects_slopes = model.config.correct_slopes;
+        Ok(Loaded { corrects_slopes, ..Loaded::new(Box::new(estimator), model.preparation, model.scaler.names) })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::inference::refine::RefineSettings;
-use crate::inference::slopes::Slopes;
+use crate::inference::slopes::{SLOPES_FILE, Slopes};
 use crate::inference::straightened::Straightened;
 use crate::models::ridge::RidgeConfig;
 use crate::training::cannon_config::CannonConfig;
@@ -75,9 +75,18 @@ fn load_any(folder: &ModelFolder) -> Result<Loaded> {
     match entries.iter().find(|entry| entry.name == kind) {
         Some(entry) => {
             let mut loaded = (entry.load)(folder)?;
-            if let Some(slopes) = Slopes::load(folder.path, &loaded.label_names)? {
-                let (estimator, grid) = (loaded.estimator, loaded.preparation.grid.clone());
-                loaded.estimator = Box::new(Straightened { estimator, slopes, grid });
+            match Slopes::load(folder.path, &loaded.label_names)? {
+                Some(slopes) => {
+                    let (estimator, grid) = (loaded.estimator, loaded.preparation.grid.clone());
+                    loaded.estimator = Box::new(Straightened { estimator, slopes, grid });
+                }
+                None if loaded.corrects_slopes => {
+                    let detail = format!(
+                        "{SLOPES_FILE}, which says how its labels are corrected, is missing; train the model again"
+                    );
+                    return Err(Error::Checkpoint { path: folder.path.to_path_buf(), detail });
+                }
+                None => {}
             }
             loaded.files.extend(files_below(folder.path, &[".json", ".safetensors"])?);
             Ok(loaded)

@@ -55,7 +55,7 @@ impl PosteriorSampler {
     /// # Errors
     /// [`Error::Checkpoint`]; [`Error::Mismatch`] if the model has no likelihood; [`Error::Continuum`].
     pub fn load(folder: &Path, fit: &FitSettings, refine: &RefineSettings, compute: &Compute) -> Result<Self> {
-        let Loaded { estimator, preparation, label_names, posterior, files: read } =
+        let Loaded { estimator, preparation, label_names, posterior, files: read, .. } =
             registry::load(folder, fit, refine, compute)?;
         let model = posterior.ok_or_else(|| Error::Mismatch {
             what: folder.display().to_string(),

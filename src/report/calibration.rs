@@ -68,8 +68,8 @@ pub fn words_on_catalogue(outcome: &Outcome) -> Vec<String> {
         }
         if best.is_overshadowed() {
             sentences.push(format!(
-                "calibrated errors of {} are hardly known: of the {} by which held-out stars differ from the catalogue in all, its own \
-                 errors are {}.",
+                "calibrated errors of {} are hardly known: held-out stars differ from the catalogue by {} in all, and by its own errors, \
+                 as far as they are believed, they would by {}.",
                 label_title(label),
                 number(best.scatter),
                 number(best.catalogue_factor * best.catalogue_error)

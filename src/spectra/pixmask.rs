@@ -1,7 +1,5 @@
 //! Which pixels carry information: mask bits, NaN, absurd errors and chip gaps become `ivar = 0`, once, here.
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
 
 use super::grid::{WavelengthGrid, span};
@@ -104,14 +102,6 @@ impl PixmaskSettings {
         };
         grid.wavelength.iter().zip(on_chip).map(place).collect()
     }
-
-    /// One bit per chip, set where the settings leave out all its pixels, those that may lie in a gap aside: no star loses such a chip.
-    pub fn chips_left_out(&self, grid: &WavelengthGrid) -> u64 {
-        let places = self.places(grid, &grid.chip_cores());
-        let is_left_out = |chip: &Range<usize>| chip.clone().all(|pixel| places[pixel] != Place::OnChip);
-        let chips = grid.chips.iter().take(64).enumerate();
-        chips.filter(|(_, chip)| is_left_out(chip)).fold(0, |bits, (index, _)| bits | 1 << index)
-    }
 }
 
 /// Raw flux with its inverse variance: every pixel finite, useless ones with `ivar = 0`.
@@ -196,18 +186,6 @@ mod tests {
         let (same, on_chip) = apply(&flux, &error, &mask, &[Place::OnChip; 8], &PixmaskSettings::default());
         assert_eq!((same, on_chip.n_inside, on_chip.n_missing, on_chip.n_good), (spectrum, 8, 3, 2));
         assert_eq!((quality.n_missing, on_chip.n_bad_error, on_chip.n_per_bit[0]), (0, 2, 1));
-    }
-
-    #[test]
-    fn a_chip_is_left_out_where_none_of_its_pixels_is_wanted() {
-        let grid = WavelengthGrid::apogee();
-        let left_out = |exclude: &[[f64; 2]], include: &[[f64; 2]]| {
-            let settings =
-                PixmaskSettings { exclude: exclude.to_vec(), include: include.to_vec(), ..PixmaskSettings::default() };
-            settings.chips_left_out(&grid)
-        };
-        assert_eq!((left_out(&[], &[]), left_out(&[[16_470.0, 17_000.0]], &[])), (0, 0b100));
-        assert_eq!((left_out(&[[16_600.0, 17_000.0]], &[]), left_out(&[], &[[15_900.0, 16_000.0]])), (0, 0b101));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, s};
 
 use super::grid::WavelengthGrid;
 use super::quality::{MASK_BIT_NAMES, N_MASK_BITS, Quality, star_flags};
@@ -89,6 +89,13 @@ impl PreparedSet {
             ivar: self.ivar.select(Axis(0), rows),
             quality: rows.iter().map(|row| self.quality[*row].clone()).collect(),
         }
+    }
+
+    /// One bit per chip, set where no star has a pixel with information: the settings leave it out, or too little of its continuum.
+    pub fn chips_without_data(&self) -> u64 {
+        let is_empty = |chip: &Range<usize>| self.ivar.slice(s![.., chip.clone()]).iter().all(|ivar| *ivar <= 0.0);
+        let chips = self.grid.chips.iter().take(64).enumerate();
+        chips.filter(|(_, chip)| is_empty(chip)).fold(0, |bits, (index, _)| bits | 1 << index)
     }
 
     /// Fraction of the pixels inside the chips that carry each mask bit, over all stars: (bit, name, fraction).
@@ -291,6 +298,9 @@ mod tests {
         let path = folder.path().join("set.fits");
         set.write(&path, "key1").unwrap();
         assert_eq!(PreparedSet::read(&path, "key1").unwrap(), Some(set.clone()));
+        let mut without_chip = set.clone();
+        without_chip.ivar.column_mut(0).fill(0.0);
+        assert_eq!((set.chips_without_data(), without_chip.chips_without_data()), (0, 1));
         assert_eq!(PreparedSet::read(&path, "key2").unwrap(), None);
         let whole = std::fs::read(&path).unwrap();
         let flux = whole.windows(4).position(|bytes| bytes == 0.9_f32.to_be_bytes()).unwrap();

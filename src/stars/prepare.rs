@@ -280,6 +280,7 @@ pub fn prepare(
     let mut is_continuum = choose_continuum_pixels(source, settings, training, compute, progress)?;
     let left_out = source.places.iter().map(|place| *place == Place::LeftOut);
     is_continuum.iter_mut().zip(left_out).for_each(|(is_continuum, left_out)| *is_continuum &= !left_out);
+    warn_of_lost_chips(source, settings, &is_continuum);
     let set = normalize_all(source, settings, is_continuum, progress)?;
     // Whole or not at all: who asks to stop meanwhile waits.
     progress.defer_interruption(true);
@@ -291,6 +292,26 @@ pub fn prepare(
         return Err(Error::Interrupted { kept: false });
     }
     Ok((set, path))
+}
+
+/// Says which chips no star can have, though the settings leave some of their pixels: what is left of the continuum is too little.
+fn warn_of_lost_chips(source: &Source, settings: &StarSettings, is_continuum: &[bool]) {
+    let (grid, continuum) = (&source.grid, &settings.continuum);
+    if continuum.method != ContinuumMethod::Chebyshev {
+        return;
+    }
+    for (index, chip) in grid.chips.iter().enumerate() {
+        let n_left = chip.clone().filter(|pixel| is_continuum[*pixel]).count();
+        if n_left < continuum.min_pixels && chip.clone().any(|pixel| source.places[pixel] == Place::OnChip) {
+            tracing::warn!(
+                "chip {} ({:.0} to {:.0} \u{c5}): {n_left} continuum pixels are left of it, fewer than continuum.min_pixels = {}: no star has it",
+                index + 1,
+                grid.wavelength[chip.start],
+                grid.wavelength[chip.end - 1],
+                continuum.min_pixels
+            );
+        }
+    }
 }
 
 /// Identifies a prepared set: by the stars, their files, and those settings that change spectra.

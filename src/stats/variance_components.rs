@@ -73,7 +73,7 @@ pub fn fit_variance(residuals: &[f64], known: &[f64], quoted: &[f64], parts: &[P
     let scatter = robust_scatter(residuals);
     let is_spread = scatter.is_finite() && scatter > 0.0;
     let is_quoted = quoted.iter().any(|value| *value > 0.0);
-    if n < 4 * (parts.len() + 3 + usize::from(is_quoted)) || !is_spread {
+    if n < fewest_residuals(parts.len(), is_quoted) || !is_spread {
         return None;
     }
     let task = Task { residuals, square: scatter * scatter };
@@ -108,6 +108,11 @@ pub fn fit_variance(residuals: &[f64], known: &[f64], quoted: &[f64], parts: &[P
     }
     let coefficients = own.coefficients.clone();
     Some(best.told(coefficients, Some(Factor { value: middle.exp(), ln_error })))
+}
+
+/// Fewer residuals than this, four per unknown, tell nothing of so many parts, and of a factor of quoted variances where there are some.
+pub fn fewest_residuals(n_parts: usize, is_quoted: bool) -> usize {
+    4 * (n_parts + 3 + usize::from(is_quoted))
 }
 
 /// Logarithm of the prior of a factor, but for a constant.

@@ -79,6 +79,11 @@ fn a_ridge_that_falls_short_follows_in_full_and_labels_new_spectra_alike() {
     assert!(run.join("figures/slopes_along_snr.svg").is_file() && run.join("models/full/slopes.json").is_file());
 
     let model = run.join("models/full").display().to_string();
+    let label = ["label", "--model", &model, "--flux", "flux.npy", "--error", "error.npy"];
+    let (kept, away) = (run.join("models/full/slopes.json"), place.join("away.json"));
+    std::fs::rename(&kept, &away).unwrap();
+    refused(place, &label, 1, &["slopes.json, which says how its labels are corrected, is missing"]);
+    std::fs::rename(&away, &kept).unwrap();
     succeeded(
         place,
         &[

@@ -131,7 +131,9 @@ fn empty_chips(set: &PreparedSet, row: usize) -> usize {
         let good = (*chip).clone().filter(|pixel| ivar[*pixel] > 0.0).count();
         (good as f64) < NEXT_TO_NONE * chip.len() as f64
     };
-    set.grid.chips.iter().filter(is_empty).count()
+    let nobody_has = set.chips_without_data();
+    let chips = set.grid.chips.iter().enumerate().filter(|(index, _)| *index >= 64 || nobody_has & (1 << index) == 0);
+    chips.map(|(_, chip)| chip).filter(is_empty).count()
 }
 
 fn draw(

@@ -30,7 +30,7 @@ pub(super) fn departures(page: &mut Page, run: &Run) {
                 Cell::words(name(n).map_or("the spectrum".into(), label_title)),
                 Cell::told_words(&facts, step.trim_end()),
                 Cell::told(&facts, &of(n, "physics_rms:.5")),
-                Cell::told(&facts, &of(n, "change_rms:.5")),
+                Cell::told(&facts, &of(n, "change_rms:e")),
                 Cell::told(&facts, &of(n, "correlation:+.2")),
             ]
         };
@@ -86,7 +86,7 @@ fn lines(run: &Run, place: &str, n: usize) -> Vec<Vec<Cell>> {
         vec![
             Cell::told(&facts, &of("wavelength:.2")),
             Cell::told(&facts, &of("physics:+.4")),
-            Cell::told(&facts, &of("change:+.4")),
+            Cell::told(&facts, &of("change:e")),
             Cell::told_words(&facts, &format!("{} {}", of("nearest.line.name"), of("nearest.line.wavelength:.2"))),
             Cell::told(&facts, &of("nearest.offset:+.2")),
         ]
