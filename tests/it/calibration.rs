@@ -38,29 +38,32 @@ fn models_without_calibrated_errors_are_named_with_a_remedy() {
 
 #[test]
 fn a_combination_that_cannot_be_calibrated_is_refused_before_anything_trains() {
+    let both = |order: usize| {
+        format!(
+            "extends = \"lab.toml\"\n[models.poly.cannon]\norder = {order}\n[models.ridge.ridge]\n[models.both.combination]\n\
+             of = [\"poly\", \"ridge\"]\n"
+        )
+    };
+    // Of 32 stars two thirds are 21, of 30 they are 20; a cubic of three labels has 20 terms.
+    for (n, order, said) in [
+        (24, 2, ["calibration: 12 stars left, at least 24 needed", "both combines models whose errors are calibrated"]),
+        (
+            60,
+            3,
+            ["calibration: 30 stars left, at least 32 needed", "both combines poly, which 21 stars or more must teach"],
+        ),
+    ] {
+        let folder = survey(n);
+        std::fs::write(folder.path().join("few.toml"), both(order)).unwrap();
+        refused(folder.path(), &["run", "few.toml"], 1, &said);
+    }
     let folder = survey(24);
-    let models = "extends = \"lab.toml\"\n[models.quadratic.cannon]\norder = 2\n[models.ridge.ridge]\n[models.both.combination]\nof = [\"quadratic\", \"ridge\"]\n";
-    std::fs::write(folder.path().join("few.toml"), models).unwrap();
-    // Two thirds of 17 stars are 11, of 12 they are 8.
-    let said = [
-        "calibration: 12 stars left, at least 17 needed",
-        "both combines quadratic, which 11 stars or more must teach",
-    ];
-    refused(folder.path(), &["run", "few.toml"], 1, &said);
-    let alone = [
-        "run",
-        "few.toml",
-        "--set",
-        "models.both.combination.of=[\"ridge\",\"line\"]",
-        "--set",
-        "models.line.cannon.order=1",
-    ];
-    refused(
-        folder.path(),
-        &alone,
-        1,
-        &["ridge: 12 training stars hardly teach the Cannon that fills its masked pixels"],
-    );
+    std::fs::write(folder.path().join("ridge.toml"), "extends = \"lab.toml\"\n[models.ridge.ridge]\n").unwrap();
+    let filling = ["ridge: 12 training stars hardly teach the Cannon that fills its masked pixels"];
+    told(folder.path(), &["run", "ridge.toml"], &filling);
+    let few =
+        ["training the Cannon that fills masked pixels: 5 stars left", "or masked = \"mean\", which does without one"];
+    refused(folder.path(), &["run", "ridge.toml", "--set", "max_training_stars=5"], 1, &few);
 }
 
 #[test]
