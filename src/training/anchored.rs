@@ -168,7 +168,8 @@ impl<'a> Stars<'a> {
             if round == 2 && settings.clip > 0.0 {
                 em.clip(settings.clip, settings.clip_most);
             }
-            if round == 2 && n_stars >= FEWEST_STARS {
+            // Stars that are held out judge the model that all will teach: with components if that has some.
+            if round == 2 && flux.nrows() >= FEWEST_STARS {
                 anchored.add_components(&mut em, (n_stars / STARS_PER_COMPONENT).min(MOST_COMPONENTS));
                 anchored.maximize(&mut em, None);
                 moments = em.expect();
