@@ -348,7 +348,12 @@ pub(crate) mod tests {
         stars.formal = Formal::Members;
         stars.estimates.covariance.fill(100.0);
         let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
-        assert!(label.formal_factor >= 0.999 && label.error(500.0, &stars.conditions[0]) >= 499.0, "{label:?}");
+        assert!(label.formal_factor >= 0.499 && label.error(500.0, &stars.conditions[0]) >= 249.0, "{label:?}");
+        let mut few = held_out(60, 0.0, 22);
+        few.formal = Formal::Members;
+        few.estimates.covariance.fill(1e4);
+        let label = ErrorCalibration::fit(&names(), &few).labels[0].clone().unwrap();
+        assert!(label.formal_factor >= 0.999, "few stars cannot contradict the members: {label:?}");
     }
 
     #[test]

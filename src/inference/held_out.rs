@@ -29,6 +29,9 @@ pub struct HeldOut {
     pub formal: Formal,
 }
 
+/// So many held-out stars tell how a combination errs better than what its members said before.
+const MANY_STARS: usize = 100;
+
 /// What a kind of model quotes as formal errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Formal {
@@ -81,7 +84,8 @@ impl HeldOut {
         match self.formal {
             Formal::Noise => {}
             Formal::Residuals => return 0.0,
-            Formal::Members => return 1.0,
+            // Few stars cannot contradict them; many may, but for a factor of two.
+            Formal::Members => return if self.rows.len() < MANY_STARS { 1.0 } else { 0.25 },
         }
         let chi2 = (0..self.rows.len()).map(|star| self.estimates.chi2_reduced(star));
         let known: Vec<f64> = chi2.filter(|chi2| chi2.is_finite()).collect();
