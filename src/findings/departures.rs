@@ -7,9 +7,7 @@ use crate::error::Result;
 use crate::findings::lab::gradients::SEPARATION_PIXELS;
 use crate::spectra::features::{KnownLine, NearestLine, matches, strongest_features};
 use crate::spectra::grid::WavelengthGrid;
-use crate::spectra::labels::unit_step;
-use crate::stats::correlation::pearson;
-use crate::training::departures::Departure;
+use crate::training::departures::{Departure, PerStep};
 
 /// Features that are listed of each.
 const N_FEATURES: usize = 10;
@@ -54,36 +52,31 @@ pub fn measure(departures: &[Departure], grid: &WavelengthGrid) -> Result<Vec<De
     let mut lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
     lines.extend(co_band_heads().iter().map(KnownLine::from));
     let of = |departure: &Departure| {
-        let step = departure.label.as_deref().map_or(1.0, unit_step);
-        let physics: Vec<f64> = departure.physics.iter().map(|value| step * value).collect();
-        let change: Vec<f64> = departure.survey.iter().zip(&physics).map(|(survey, own)| step * survey - own).collect();
-        let known: Vec<usize> = (0..change.len()).filter(|pixel| change[*pixel].is_finite()).collect();
-        // The spectrum's own size is how deep its lines are.
-        let level = if departure.label.is_none() { 1.0 } else { 0.0 };
-        let sizes: Vec<f64> = known.iter().map(|pixel| physics[*pixel] - level).collect();
-        let changes: Vec<f64> = known.iter().map(|pixel| change[*pixel]).collect();
+        let PerStep { step, physics, change, correlation } = departure.per_step();
         let is_known: Vec<bool> = change.iter().map(|change| change.is_finite()).collect();
         let found = strongest_features(&change, &is_known, grid, N_FEATURES, SEPARATION_PIXELS);
         let found = matches(&found, &lines, grid, TOLERANCE_PIXELS).into_iter().map(|found| ChangedLine {
             wavelength: found.feature.wavelength,
-            physics: physics[found.feature.pixel.round() as usize],
+            physics: step * departure.physics[found.feature.pixel.round() as usize],
             change: found.feature.value,
             nearest: found.nearest,
         });
         DepartureMetrics {
             label: departure.label.clone(),
             step,
-            physics_rms: root_mean_square(&sizes),
-            change_rms: root_mean_square(&changes),
-            correlation: pearson(&changes, &sizes),
+            physics_rms: root_mean_square(&physics),
+            change_rms: root_mean_square(&change),
+            correlation,
             features: found.collect(),
         }
     };
     Ok(departures.iter().map(of).collect())
 }
 
+/// Of the numbers among some values.
 fn root_mean_square(values: &[f64]) -> f64 {
-    (values.iter().map(|value| value * value).sum::<f64>() / values.len().max(1) as f64).sqrt()
+    let squares: Vec<f64> = values.iter().filter(|value| value.is_finite()).map(|value| value * value).collect();
+    (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt()
 }
 
 #[cfg(test)]

@@ -68,13 +68,8 @@ impl LabelSlope {
     /// # Errors
     /// Why nothing is to be taken back.
     fn fit(held_out: &HeldOut, k: usize, label_variance: &[f64]) -> Result<Self, String> {
-        let residuals: Vec<f64> = (0..held_out.rows.len()).map(|star| held_out.residual(star, k)).collect();
-        let known =
-            |residuals: &[f64]| residuals.iter().copied().filter(|value| value.is_finite()).collect::<Vec<f64>>();
-        let finite = known(&residuals);
-        let (middle, scatter) = (median(&finite), robust_scatter(&finite));
-        let is_near = |star: &usize| (residuals[*star] - middle).abs() <= CLIP * scatter;
-        let mut stars: Vec<usize> = (0..residuals.len()).filter(is_near).collect();
+        let all: Vec<usize> = (0..held_out.rows.len()).collect();
+        let mut stars = near_the_others(&all, |star| held_out.residual(star, k));
         if stars.len() < LEAST_STARS {
             return Err(format!("{} held-out stars are too few, {LEAST_STARS} are needed", stars.len()));
         }
@@ -83,10 +78,7 @@ impl LabelSlope {
         // Once more without those that the first line tells to be odd.
         for _ in 0..2 {
             errors = slope.solve(held_out, k, &stars, label_variance)?;
-            let left: Vec<f64> = stars.iter().map(|star| slope.left(held_out, k, *star)).collect();
-            let (middle, scatter) = (median(&left), robust_scatter(&left));
-            let near = stars.iter().zip(&left).filter(|(_, left)| (**left - middle).abs() <= CLIP * scatter);
-            stars = near.map(|(star, _)| *star).collect();
+            stars = near_the_others(&stars, |star| slope.left(held_out, k, star));
         }
         let (lowest, highest) = slope.noise_range;
         if let Some(bad) = [lowest, 0.0, highest].map(|t| slope.slope_at(t)).into_iter().find(|at| !SLOPES.contains(at))
@@ -220,6 +212,13 @@ impl LabelSlope {
             && lowest <= highest
             && [lowest, highest].into_iter().all(|t| SLOPES.contains(&self.slope_at(t)))
     }
+}
+
+/// Of some stars those whose value is known, and not far from the others'.
+fn near_the_others(stars: &[usize], value: impl Fn(usize) -> f64) -> Vec<usize> {
+    let known: Vec<f64> = stars.iter().map(|star| value(*star)).filter(|value| value.is_finite()).collect();
+    let (middle, scatter) = (median(&known), robust_scatter(&known));
+    stars.iter().copied().filter(|star| (value(*star) - middle).abs() <= CLIP * scatter).collect()
 }
 
 /// 1 / SNR^2.

@@ -3,6 +3,8 @@
 use super::anchor::Anchor;
 use super::checkpoint::TrainedCannon;
 use crate::device::to_f64;
+use crate::spectra::labels::unit_step;
+use crate::stats::correlation::pearson;
 
 /// One function of wavelength by physics, and as the survey's stars left it.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +16,32 @@ pub struct Departure {
     pub physics: Vec<f64>,
     /// The same once stars had taught it.
     pub survey: Vec<f64>,
+}
+
+/// A departure for the step of its label that changes of flux are given for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PerStep {
+    /// The step, in the label's unit; 1 of the spectrum itself.
+    pub step: f64,
+    /// What physics says, `[n_pixels]`: the change of flux, or how far the spectrum itself is above its continuum.
+    pub physics: Vec<f64>,
+    /// What stars changed of it, `[n_pixels]`.
+    pub change: Vec<f64>,
+    /// Correlation of the two over the pixels that are known.
+    pub correlation: f64,
+}
+
+impl Departure {
+    /// For the step of the label.
+    pub fn per_step(&self) -> PerStep {
+        let (step, level) = self.label.as_deref().map_or((1.0, 1.0), |label| (unit_step(label), 0.0));
+        let physics: Vec<f64> = self.physics.iter().map(|value| step * value - level).collect();
+        let pairs = self.survey.iter().zip(&self.physics);
+        let change: Vec<f64> = pairs.map(|(survey, physics)| step * (survey - physics)).collect();
+        let (x, y): (Vec<f64>, Vec<f64>) =
+            change.iter().zip(&physics).filter(|(change, _)| change.is_finite()).map(|(x, y)| (*x, *y)).unzip();
+        PerStep { step, correlation: pearson(&x, &y), physics, change }
+    }
 }
 
 /// The spectrum and the gradient spectra of an anchored Cannon, in the order of its labels, at the library's mean star.

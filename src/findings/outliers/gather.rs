@@ -74,6 +74,7 @@ pub(super) fn gather(
         Some(examiner) => examine_all(examiner, context, fold, estimates, &catalogue),
         None => vec![SpectrumEvidence::NONE; fold.test.len()],
     };
+    let nobody_has = set.chips_without_data();
     let mut stars: Vec<StarEvidence> = spectrum
         .into_iter()
         .zip(&fold.test)
@@ -81,7 +82,7 @@ pub(super) fn gather(
             spectrum,
             quality: set.quality[*row].clone(),
             n_continuum: n_continuum(set, *row),
-            chips_lost: set.quality[*row].chips_lost.max(empty_chips(set, *row)),
+            chips_lost: set.quality[*row].chips_lost.max(empty_chips(set, *row, nobody_has)),
             fits: None,
             look_alikes: None,
             drawn: None,
@@ -125,13 +126,13 @@ fn n_continuum(set: &PreparedSet, row: usize) -> usize {
 /// Part of a chip's pixels below which nothing is left of it.
 const NEXT_TO_NONE: f64 = 0.02;
 
-fn empty_chips(set: &PreparedSet, row: usize) -> usize {
+/// Chips of which next to nothing is left to a star, those aside that nobody has, one bit each.
+fn empty_chips(set: &PreparedSet, row: usize, nobody_has: u64) -> usize {
     let ivar = set.ivar.row(row);
     let is_empty = |chip: &&std::ops::Range<usize>| {
         let good = (*chip).clone().filter(|pixel| ivar[*pixel] > 0.0).count();
         (good as f64) < NEXT_TO_NONE * chip.len() as f64
     };
-    let nobody_has = set.chips_without_data();
     let chips = set.grid.chips.iter().enumerate().filter(|(index, _)| *index >= 64 || nobody_has & (1 << index) == 0);
     chips.map(|(_, chip)| chip).filter(is_empty).count()
 }

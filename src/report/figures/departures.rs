@@ -6,9 +6,8 @@ use crate::plot::spectrum_rows::{Reference, SpectrumRow, SpectrumRows, spectrum_
 use crate::report::figures::latent::marked_lines;
 use crate::report::label_title;
 use crate::spectra::grid::WavelengthGrid;
-use crate::spectra::labels::{unit, unit_step};
-use crate::stats::correlation::pearson;
-use crate::training::departures::Departure;
+use crate::spectra::labels::unit;
+use crate::training::departures::{Departure, PerStep};
 
 /// Draws a row for the spectrum and one for each label.
 ///
@@ -16,16 +15,7 @@ use crate::training::departures::Departure;
 /// [`crate::error::Error::Figure`].
 pub fn draw(title: &str, grid: &WavelengthGrid, departures: &[Departure]) -> Result<Figure> {
     let row = |departure: &Departure| {
-        let step = departure.label.as_deref().map_or(1.0, unit_step);
-        let physics: Vec<f64> = match departure.label {
-            Some(_) => departure.physics.iter().map(|value| step * value).collect(),
-            None => departure.physics.iter().map(|flux| flux - 1.0).collect(),
-        };
-        let pairs = departure.survey.iter().zip(&departure.physics);
-        let change: Vec<f64> = pairs.map(|(survey, physics)| step * (survey - physics)).collect();
-        let known: Vec<usize> = (0..change.len()).filter(|pixel| change[*pixel].is_finite()).collect();
-        let at = |values: &[f64]| known.iter().map(|pixel| values[*pixel]).collect::<Vec<f64>>();
-        let correlation = pearson(&at(&change), &at(&physics));
+        let PerStep { step, physics, change, correlation } = departure.per_step();
         SpectrumRow {
             title: departure.label.as_deref().map_or("flux \u{2212} 1".into(), label_title),
             unit: departure.label.as_deref().map(|label| format!("per {step} {}", unit(label))).unwrap_or_default(),
