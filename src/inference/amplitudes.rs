@@ -5,15 +5,12 @@ use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 use crate::device::{Compute, to_f64};
-use crate::models::pairs::{PairSums, packed_index};
 
 /// Spectra of which a star has any amount, standard normal amplitudes being expected.
 #[derive(Debug, Clone)]
 pub struct NuisanceSpectra {
     /// B, [n_pixels, n_nuisances].
     columns: Tensor<2>,
-    /// What sums up products of pairs of the columns.
-    pairs: PairSums,
 }
 
 /// Amplitudes z of every star, and how far its spectrum narrows them down.
@@ -30,10 +27,10 @@ pub struct Amplitudes {
 impl NuisanceSpectra {
     /// From columns, [n_pixels, n_nuisances].
     pub fn new(columns: Tensor<2>) -> Self {
-        Self { pairs: PairSums::new(columns.clone()), columns }
+        Self { columns }
     }
 
-    /// The same elsewhere, products taken anew in its precision.
+    /// The same elsewhere.
     pub fn on(&self, compute: &Compute) -> Self {
         Self::new(compute.bring(self.columns.clone()))
     }
@@ -46,14 +43,14 @@ impl NuisanceSpectra {
     ///
     /// # Shapes
     /// - residual, weight: `[n_stars, n_pixels]`
-    pub fn amplitudes(&self, residual: &Tensor<2>, weight: &Tensor<2>) -> Amplitudes {
+    /// - products: `B^T W B`, `[n_stars, n_nuisances, n_nuisances]`
+    pub fn amplitudes(&self, residual: &Tensor<2>, weight: &Tensor<2>, products: &Tensor<3>) -> Amplitudes {
         let (n_stars, n) = (residual.dims()[0], self.columns.dims()[1]);
-        let products = to_f64(self.pairs.sums(weight));
+        let products = to_f64(products.clone());
         let right = to_f64((weight.clone() * residual.clone()).matmul(self.columns.clone()));
-        let n_pairs = n * (n + 1) / 2;
         let star = |star: usize| {
-            let products = &products[star * n_pairs..(star + 1) * n_pairs];
-            let system = DMatrix::from_fn(n, n, |a, b| products[packed_index(a, b, n)] + f64::from(u8::from(a == b)));
+            let products = &products[star * n * n..(star + 1) * n * n];
+            let system = DMatrix::from_column_slice(n, n, products) + DMatrix::identity(n, n);
             let right = DVector::from_column_slice(&right[star * n..(star + 1) * n]);
             let known = |z: &DVector<f64>| z.iter().all(|z| z.is_finite());
             match system.clone().cholesky() {
@@ -105,9 +102,12 @@ mod tests {
             &compute,
         );
         let labels = array![[0.7], [f64::NAN]];
-        let without = to_f64(plain.best_fit(&spectra, labels.view()).mean);
+        let best_fit = |model: &Compressor<Vectorizer>| {
+            to_f64(model.best_fit(&spectra, &model.compress(&spectra).0, labels.view()).mean)
+        };
+        let without = best_fit(&plain);
         let correlated = plain.with_nuisances(compute.tensor(columns.as_slice(), [2, n_pixels]));
-        let with = to_f64(correlated.best_fit(&spectra, labels.view()).mean);
+        let with = best_fit(&correlated);
         for star in 0..2 {
             let label = if star == 0 { 0.7 } else { 0.0 };
             let polynomial = DVector::from_fn(n_pixels, |j, _| theta[j] + label * theta[n_pixels + j]);

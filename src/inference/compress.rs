@@ -18,7 +18,7 @@ use super::marginal::LinearNuisance;
 use crate::device::{Compute, to_f64};
 use crate::models::cannon::NO_INFORMATION;
 use crate::models::likelihood::inverse_total_variance;
-use crate::models::pairs::{PairSums, packed_index};
+use crate::models::pairs::{PairSums, packed_index, unpacked};
 use crate::models::{FluxPrediction, LabelTerms};
 use crate::spectra::batch::SpectraBatch;
 
@@ -116,15 +116,21 @@ impl<T: LabelTerms> Compressor<T> {
         &self.label_terms
     }
 
-    /// Spectra beside the model's at scaled inputs, [n_stars, n_inputs], the most probable nuisance spectra taken out; and
-    /// the amplitudes of these where the model has any.
-    pub fn compare(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> (Comparison, Option<Amplitudes>) {
+    /// Spectra, which were `compressed`, beside the model's at scaled inputs, [n_stars, n_inputs], the most probable nuisance spectra
+    /// taken out; and the amplitudes of these where the model has any.
+    pub fn compare(
+        &self,
+        spectra: &SpectraBatch,
+        compressed: &CompressedSpectra<T>,
+        scaled_inputs: ArrayView2<f64>,
+    ) -> (Comparison, Option<Amplitudes>) {
         let mut comparison = Comparison {
             residual: spectra.flux.clone() - self.flux_at_known(scaled_inputs),
             weight: self.weight(spectra) * self.valid.clone().transpose(),
             ivar: spectra.ivar.clone(),
         };
-        let amplitudes = self.nuisances.as_ref().map(|nuisances| comparison.take_out(nuisances));
+        let nuisances = self.nuisances.as_ref().zip(compressed.of_nuisances.as_ref());
+        let amplitudes = nuisances.map(|(own, products)| comparison.take_out(own, products));
         (comparison, amplitudes)
     }
 
@@ -136,11 +142,17 @@ impl<T: LabelTerms> Compressor<T> {
     /// ```
     ///
     /// Inputs that are not finite, of a star without data, count as those of the pivot star.
-    pub fn best_fit(&self, spectra: &SpectraBatch, scaled_inputs: ArrayView2<f64>) -> FluxPrediction {
+    pub fn best_fit(
+        &self,
+        spectra: &SpectraBatch,
+        compressed: &CompressedSpectra<T>,
+        scaled_inputs: ArrayView2<f64>,
+    ) -> FluxPrediction {
         let mut mean = self.flux_at_known(scaled_inputs);
-        if let Some(nuisances) = &self.nuisances {
+        if let Some((nuisances, products)) = self.nuisances.as_ref().zip(compressed.of_nuisances.as_ref()) {
             let weight = self.weight(spectra) * self.valid.clone().transpose();
-            let amplitudes = nuisances.amplitudes(&(spectra.flux.clone() - mean.clone()), &weight);
+            let residual = spectra.flux.clone() - mean.clone();
+            let amplitudes = nuisances.amplitudes(&residual, &weight, products);
             mean = mean + nuisances.flux(&amplitudes);
         }
         FluxPrediction { mean, variance: self.s2.clone() }
@@ -173,9 +185,8 @@ impl<T: LabelTerms> Compressor<T> {
         let small = Compute::small_systems();
         let packed = small.bring(self.pairs.sums(&weight));
         let (n, n_slopes) = (self.columns.dims()[1], self.slopes.dims()[1]);
-        let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
         let n_stars = spectra.n_stars();
-        let m = packed.clone().select(1, small.indices(&full)).reshape([n_stars, n, n]);
+        let m = unpacked(packed.clone(), n);
         let v = small.bring(weighted.clone().matmul(self.columns.clone())).reshape([n_stars, n, 1]);
         let c = small.bring((weighted * residual).sum_dim(1));
         let diagonal: Vec<usize> = (0..n_slopes).map(|i| packed_index(i, i, n)).collect();
@@ -186,12 +197,15 @@ impl<T: LabelTerms> Compressor<T> {
             v: v.clone().narrow(1, 0, n_slopes),
             c,
             sizes: squares.clamp_min(0.0).sqrt(),
+            of_nuisances: None,
         };
         if n > n_slopes {
             let below = m.narrow(1, n_slopes, n - n_slopes);
+            let with_itself = below.clone().narrow(2, n_slopes, n - n_slopes);
+            compressed.of_nuisances = Some(with_itself.clone());
             compressed = compressed.marginalize(LinearNuisance {
-                with_terms: below.clone().narrow(2, 0, n_slopes),
-                with_itself: below.narrow(2, n_slopes, n - n_slopes),
+                with_terms: below.narrow(2, 0, n_slopes),
+                with_itself,
                 with_flux: v.narrow(1, n_slopes, n - n_slopes),
             });
         }

@@ -20,6 +20,9 @@ pub struct CompressedSpectra<T> {
     /// Roots of the diagonal of M, and of c behind them, before any nuisance is integrated out, [n_stars, n_terms]: how large
     /// the numbers were that were summed up.
     pub(super) sizes: Tensor<2>,
+    /// What the model's own nuisance spectra were integrated out with, sum w B_z B_z, [n_stars, n_nuisances, n_nuisances]; none
+    /// without any, nor of a selection of stars.
+    pub(super) of_nuisances: Option<Tensor<3>>,
 }
 
 impl<T: LabelTerms> CompressedSpectra<T> {
@@ -32,7 +35,9 @@ impl<T: LabelTerms> CompressedSpectra<T> {
         self.m = Tensor::cat(vec![self.m.clone(), others.m.clone()], 0).select(0, from.clone());
         self.v = Tensor::cat(vec![self.v.clone(), others.v.clone()], 0).select(0, from.clone());
         self.c = Tensor::cat(vec![self.c.clone(), others.c.clone()], 0).select(0, from.clone());
-        self.sizes = Tensor::cat(vec![self.sizes.clone(), others.sizes.clone()], 0).select(0, from);
+        self.sizes = Tensor::cat(vec![self.sizes.clone(), others.sizes.clone()], 0).select(0, from.clone());
+        let both = self.of_nuisances.take().zip(others.of_nuisances.clone());
+        self.of_nuisances = both.map(|(own, others)| Tensor::cat(vec![own, others], 0).select(0, from));
     }
 
     /// chi^2 of every star at every one of some labels, in one matrix product.
@@ -110,6 +115,7 @@ impl<T: LabelTerms> ChiSquare for CompressedSpectra<T> {
             v: self.v.clone().select(0, rows.clone()),
             c: self.c.clone().select(0, rows.clone()),
             sizes: self.sizes.clone().select(0, rows),
+            of_nuisances: None,
         }
     }
 }

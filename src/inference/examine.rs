@@ -25,9 +25,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Takes nuisance spectra out of the residuals, as much of each as is most probable.
-    pub fn take_out(&mut self, nuisances: &NuisanceSpectra) -> Amplitudes {
-        let amplitudes = nuisances.amplitudes(&self.residual, &self.weight);
+    /// Takes nuisance spectra out of the residuals, as much of each as is most probable; `products` as
+    /// [`NuisanceSpectra::amplitudes`] takes them.
+    pub fn take_out(&mut self, nuisances: &NuisanceSpectra, products: &Tensor<3>) -> Amplitudes {
+        let amplitudes = nuisances.amplitudes(&self.residual, &self.weight, products);
         self.residual = self.residual.clone() - nuisances.flux(&amplitudes);
         amplitudes
     }
@@ -131,6 +132,7 @@ impl Distance {
 mod tests {
     use super::*;
     use crate::device::{Compute, Precision};
+    use crate::models::pairs::PairSums;
     use ndarray::array;
 
     #[test]
@@ -164,7 +166,8 @@ mod tests {
             ivar: compute.tensor(&[2.0, 2.0, 2.0], [1, 3]),
         };
         // B^T W B = 10, B^T W r = 30: z = 30 / 11.
-        let z = comparison.take_out(&NuisanceSpectra::new(columns));
+        let products = PairSums::new(columns.clone()).matrices(&comparison.weight);
+        let z = comparison.take_out(&NuisanceSpectra::new(columns), &products);
         assert!((z.squares[0] - (30.0_f64 / 11.0).powi(2)).abs() < 1e-12);
         assert!((z.ln_determinants[0] - 11.0_f64.ln()).abs() < 1e-12);
         // Integrating z out is a normal density of covariance 1 / W + B B^T.

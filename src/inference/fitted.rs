@@ -181,8 +181,8 @@ impl<T: LabelTerms> Fitted<T> {
     }
 
     /// How well the model describes spectra at some minima.
-    fn examine(&self, spectra: &SpectraBatch, minimum: &Minimum) -> Misfit {
-        let (comparison, amplitudes) = self.compressor.compare(spectra, minimum.scaled_labels.view());
+    fn examine(&self, spectra: &SpectraBatch, compressed: &CompressedSpectra<T>, minimum: &Minimum) -> Misfit {
+        let (comparison, amplitudes) = self.compressor.compare(spectra, compressed, minimum.scaled_labels.view());
         let mean = self.compressor.flux_at_known(self.middle.view());
         let mut others = vec![structure(&spectra.flux, &comparison.weight, &mean)];
         others.extend(self.distances(minimum));
@@ -237,10 +237,13 @@ impl<T: LabelTerms> LabelEstimator for Fitted<T> {
     }
 
     fn estimate(&self, spectra: &SpectraBatch, wanted: Wanted) -> Result<Estimated> {
-        let (_, minimum, n_pixels) = self.fit(spectra)?;
-        let best_fit = || self.compressor.best_fit(spectra, minimum.scaled_labels.view());
+        let (compressed, minimum, n_pixels) = self.fit(spectra)?;
+        let best_fit = || self.compressor.best_fit(spectra, &compressed, minimum.scaled_labels.view());
         Ok(Estimated {
-            misfit: if wanted.misfit { self.examine(spectra, &minimum) } else { Misfit::none(spectra.n_stars()) },
+            misfit: match wanted.misfit {
+                true => self.examine(spectra, &compressed, &minimum),
+                false => Misfit::none(spectra.n_stars()),
+            },
             best_fit: wanted.best_fit.then(best_fit),
             labels: self.describe(&minimum, n_pixels),
         })

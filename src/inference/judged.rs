@@ -13,6 +13,7 @@ use crate::device::Compute;
 use crate::error::Result;
 use crate::models::likelihood::inverse_total_variance;
 use crate::models::misfit::Misfit;
+use crate::models::pairs::PairSums;
 use crate::models::usual_spectra::UsualSpectra;
 use crate::models::{Estimated, LabelEstimator, Wanted};
 use crate::spectra::batch::SpectraBatch;
@@ -57,14 +58,21 @@ impl<E: LabelEstimator> LabelEstimator for Judged<E> {
 pub struct Recognizer {
     usual: UsualSpectra,
     components: NuisanceSpectra,
+    /// What sums up their products.
+    pairs: PairSums,
     chips: Vec<Range<usize>>,
 }
 
 impl Recognizer {
     /// Prepares the comparison with usual spectra.
     pub fn new(usual: UsualSpectra, chips: &[Range<usize>]) -> Self {
-        let components = NuisanceSpectra::new(usual.components.val().transpose());
-        Self { usual, components, chips: chips.to_vec() }
+        let columns = usual.components.val().transpose();
+        Self {
+            pairs: PairSums::new(columns.clone()),
+            components: NuisanceSpectra::new(columns),
+            usual,
+            chips: chips.to_vec(),
+        }
     }
 
     /// How far spectra are from usual ones: what the components leave, how large they are, and how much there is of the
@@ -76,7 +84,7 @@ impl Recognizer {
             ivar: spectra.ivar.clone(),
         };
         let structure = structure(&spectra.flux, &comparison.weight, &self.usual.mean.val());
-        let amplitudes = comparison.take_out(&self.components);
+        let amplitudes = comparison.take_out(&self.components, &self.pairs.matrices(&comparison.weight));
         comparison.measure(&self.chips, Some(&amplitudes), &[structure])
     }
 

@@ -115,6 +115,9 @@ impl TrainingReport for CannonReport {
     }
 }
 
+/// Stars that are named where some of many are.
+const MOST_NAMED: usize = 5;
+
 /// A Cannon that was trained, and by what.
 struct CannonOfStars {
     config: CannonConfig,
@@ -138,13 +141,19 @@ impl CannonOfStars {
     /// Says how training went.
     fn tell(&self, name: &str) {
         let report = &self.report;
-        if report.n_beyond_description > report.n_left_out {
+        let n_left_out = report.left_out.len();
+        if n_left_out > 0 {
+            let first = report.left_out.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let more = if n_left_out > MOST_NAMED { ", ... (all in metrics.json)" } else { "" };
+            tracing::info!("{name}: training did without {n_left_out} stars that it does not describe: {first}{more}");
+        }
+        if report.n_beyond_description > n_left_out {
             tracing::warn!(
                 "{name}: {} of {} training stars are beyond description by the correlated Cannon; the {} strangest were \
                  left out (latent.clip_most)",
                 report.n_beyond_description,
-                report.n_stars + report.n_left_out,
-                report.n_left_out
+                report.n_stars + n_left_out,
+                n_left_out
             );
         }
         tracing::info!(

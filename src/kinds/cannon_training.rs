@@ -82,6 +82,12 @@ impl LabelledStars {
         Self { rows, catalogue: self.catalogue.select(&teachers), ..self }
     }
 
+    /// Names of those that training did without in the end.
+    fn left_out(&self, job: &Job, kept: &[bool]) -> Vec<String> {
+        let out = self.rows.iter().zip(kept).filter(|(_, kept)| !**kept);
+        out.map(|(row, _)| job.context.set.ids[*row].clone()).collect()
+    }
+
     /// The labels of those among them that have all, in the catalogue's units, and their places.
     fn complete(&self, job: &Job, kept: &[bool]) -> (Array2<f64>, Vec<usize>) {
         let set = job.context.set;
@@ -162,7 +168,8 @@ pub(super) fn train_anchored(
             FEWEST_FOR_AN_ANCHOR
         );
     }
-    let trained = anchored::train(settings, anchor, &believed, (flux.view(), ivar.view()), compute, progress);
+    let mut trained = anchored::train(settings, anchor, &believed, (flux.view(), ivar.view()), compute, progress);
+    trained.report.left_out = stars.left_out(job, &trained.kept);
     let (training_labels, kept) = stars.complete(job, &trained.kept);
     let (scaler, above) = on_zero_points(stars.scaler, &trained.zero_points);
     // Where the model holds, the library tells as well as the stars.
@@ -239,7 +246,8 @@ pub(super) fn train_cannon(
     if let Some(latent) = config.latent.clone().or(to_find) {
         let believed = stars.catalogue.believed(labels);
         let found = LatentStars { labels: believed, flux: flux.view(), ivar: ivar.view(), barred: &[] };
-        let trained = latent::train_terms(&config, &latent, &layout.vectorizer, found, compute, progress)?;
+        let mut trained = latent::train_terms(&config, &latent, &layout.vectorizer, found, compute, progress)?;
+        trained.report.left_out = stars.left_out(job, &trained.kept);
         // Stars that were left out say nothing of where the model holds.
         let (training_labels, kept) = stars.complete(job, &trained.kept);
         let (scaler, _) = on_zero_points(stars.scaler, &trained.zero_points);

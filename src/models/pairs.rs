@@ -1,6 +1,11 @@
 //! Pairs of columns: their products, and where each stands in a packed upper triangle.
 
+use std::ops::Range;
+use std::sync::OnceLock;
+
 use burn::tensor::Tensor;
+
+use crate::device::indices;
 
 /// Products of every pair of columns, [n_rows, n (n + 1) / 2]: (0,0), (0,1), ..., (1,1), ...
 ///
@@ -14,42 +19,92 @@ pub fn products_of_columns(matrix: &Tensor<2>) -> Tensor<2> {
 
 /// Sums over the rows of such products with weights, of every star one set: `weight . products_of_columns(matrix)`.
 ///
-/// Products that are few are kept and taken again for other stars. Where there are many columns they would fill the memory (135
-/// columns of 8575 rows: 300 MB in f32), so they are taken a block of rows at a time, anew for every batch of stars, which costs
-/// little beside the matrix product.
+/// Products are taken a block of rows at a time, when they are first asked for, and kept for other stars: of 128 columns of 8575
+/// rows, they are 280 MB in f32. Those that would take still more are taken anew for every batch of stars, and not at all for a few
+/// stars, of whom each column is weighted instead.
 #[derive(Debug, Clone)]
 pub struct PairSums {
     /// [n_rows, n_columns]
     matrix: Tensor<2>,
-    /// [n_rows, n_pairs], where they are kept.
-    products: Option<Tensor<2>>,
+    /// Whether products are kept.
+    keeps: bool,
+    /// Block by block, [n_rows of the block, n_pairs], where they are kept.
+    products: OnceLock<Vec<Tensor<2>>>,
 }
 
 impl PairSums {
     /// Of a matrix, [n_rows, n_columns].
     pub fn new(matrix: Tensor<2>) -> Self {
-        /// Products that are kept at most.
-        const MOST_KEPT: usize = 10_000_000;
-        let [n_rows, n] = matrix.dims();
-        let products = (n_rows * n * (n + 1) / 2 <= MOST_KEPT).then(|| products_of_columns(&matrix));
-        Self { matrix, products }
+        /// Bytes of products that are kept at most.
+        const MOST_KEPT: usize = 400_000_000;
+        Self { keeps: bytes(&matrix) <= MOST_KEPT, matrix, products: OnceLock::new() }
     }
 
     /// The sums for weights, [n_stars, n_rows]: [n_stars, n_pairs].
     pub fn sums(&self, weight: &Tensor<2>) -> Tensor<2> {
-        /// Rows whose products are in memory together.
-        const BLOCK_ROWS: usize = 512;
-        if let Some(products) = &self.products {
-            return weight.clone().matmul(products.clone());
+        /// Stars that cost less one by one than products that are used once.
+        const FEW: usize = 64;
+        let [n_stars, _] = weight.dims();
+        let blocks = self.blocks();
+        if !self.keeps && n_stars < FEW && blocks.len() > 1 {
+            return self.sums_one_by_one(weight);
         }
-        let [n_rows, _] = self.matrix.dims();
-        let block = |start: usize| {
-            let count = BLOCK_ROWS.min(n_rows - start);
-            let products = products_of_columns(&self.matrix.clone().narrow(0, start, count));
-            weight.clone().narrow(1, start, count).matmul(products)
+        let of = |rows: &Range<usize>, products: Tensor<2>| {
+            weight.clone().narrow(1, rows.start, rows.len()).matmul(products)
         };
-        (0..n_rows).step_by(BLOCK_ROWS).map(block).reduce(|sum, more| sum + more).expect("spectra have pixels")
+        let parts: Box<dyn Iterator<Item = Tensor<2>>> = if self.keeps {
+            let kept = self.products.get_or_init(|| blocks.iter().map(|rows| self.products_of(rows)).collect());
+            Box::new(blocks.iter().zip(kept).map(|(rows, products)| of(rows, products.clone())))
+        } else {
+            Box::new(blocks.iter().map(|rows| of(rows, self.products_of(rows))))
+        };
+        parts.reduce(|sum, more| sum + more).expect("spectra have pixels")
     }
+
+    fn sums_one_by_one(&self, weight: &Tensor<2>) -> Tensor<2> {
+        let [n_rows, n] = self.matrix.dims();
+        let upper: Vec<usize> = (0..n * n).filter(|i| i % n >= i / n).collect();
+        let upper = indices(&upper, &weight.device());
+        let columns = self.matrix.clone().transpose();
+        let of = |star: usize| {
+            let weight = weight.clone().narrow(0, star, 1).expand([n, n_rows]);
+            (columns.clone() * weight).matmul(self.matrix.clone()).reshape([1, n * n]).select(1, upper.clone())
+        };
+        Tensor::cat((0..weight.dims()[0]).map(of).collect(), 0)
+    }
+
+    /// The same as whole matrices, [n_stars, n_columns, n_columns].
+    pub fn matrices(&self, weight: &Tensor<2>) -> Tensor<3> {
+        unpacked(self.sums(weight), self.matrix.dims()[1])
+    }
+
+    fn products_of(&self, rows: &Range<usize>) -> Tensor<2> {
+        products_of_columns(&self.matrix.clone().narrow(0, rows.start, rows.len()))
+    }
+
+    /// Rows whose products are taken together: all of them where these are small.
+    fn blocks(&self) -> Vec<Range<usize>> {
+        /// Bytes of products that are taken at once.
+        const AT_ONCE: usize = 40_000_000;
+        const BLOCK_ROWS: usize = 512;
+        let [n_rows, _] = self.matrix.dims();
+        let length = if bytes(&self.matrix) <= AT_ONCE { n_rows } else { BLOCK_ROWS };
+        (0..n_rows).step_by(length.max(1)).map(|start| start..(start + length).min(n_rows)).collect()
+    }
+}
+
+/// Symmetric matrices, [n_rows, n, n], from their upper triangles, [n_rows, n_pairs].
+pub fn unpacked(packed: Tensor<2>, n: usize) -> Tensor<3> {
+    let full: Vec<usize> = (0..n * n).map(|i| packed_index(i / n, i % n, n)).collect();
+    let [n_rows, _] = packed.dims();
+    let full = indices(&full, &packed.device());
+    packed.select(1, full).reshape([n_rows, n, n])
+}
+
+/// What the products of every pair of columns take.
+fn bytes(matrix: &Tensor<2>) -> usize {
+    let [n_rows, n] = matrix.dims();
+    n_rows * n * (n + 1) / 2 * matrix.dtype().size()
 }
 
 /// Position of (row, column) of a symmetric matrix in its packed upper triangle.
@@ -67,16 +122,22 @@ mod tests {
     fn sums_by_blocks_are_those_of_all_rows_at_once() {
         let compute = Compute::flex(Precision::F64);
         let value = |seed: usize| move |i: usize| ((i * 7 + seed) as f64 * 0.37).sin();
-        // 1100 rows are three blocks; products of 136 columns are too many to be kept.
-        let (n_rows, n, n_stars) = (1100, 136, 2);
+        // Products of 136 columns are some 80 MB: 1100 rows are three blocks.
+        let (n_rows, n, n_stars) = (1100, 136, 70);
         let matrix = compute.tensor(&(0..n_rows * n).map(value(1)).collect::<Vec<f64>>(), [n_rows, n]);
         let weight = compute.tensor(&(0..n_stars * n_rows).map(value(5)).collect::<Vec<f64>>(), [n_stars, n_rows]);
-        let by_blocks = PairSums::new(matrix.clone());
-        assert!(by_blocks.products.is_none());
         let at_once = to_f64(weight.clone().matmul(products_of_columns(&matrix)));
-        for (a, b) in to_f64(by_blocks.sums(&weight)).iter().zip(&at_once) {
-            assert!((a - b).abs() < 1e-9, "{a} {b}");
+        let kept = PairSums::new(matrix.clone());
+        let taken_anew = PairSums { keeps: false, ..kept.clone() };
+        assert!(kept.keeps && kept.blocks().len() == 3);
+        // The second time, products that are kept are there already.
+        let few = weight.clone().narrow(0, 0, 3);
+        for (by_blocks, weight) in [(&kept, &weight), (&kept, &weight), (&taken_anew, &weight), (&taken_anew, &few)] {
+            for (a, b) in to_f64(by_blocks.sums(weight)).iter().zip(&at_once) {
+                assert!((a - b).abs() < 1e-9, "{a} {b}");
+            }
         }
-        assert!(PairSums::new(matrix.narrow(1, 0, 20)).products.is_some());
+        assert!(kept.products.get().is_some() && taken_anew.products.get().is_none());
+        assert_eq!(PairSums::new(matrix.narrow(1, 0, 20)).blocks().len(), 1);
     }
 }

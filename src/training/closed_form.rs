@@ -51,9 +51,9 @@ pub struct TrainingReport {
     /// Share of the pixels inside the chips in which each label with windows acts, where the emulator found them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub window_shares: BTreeMap<String, f64>,
-    /// Training stars left out, since a correlated Cannon does not describe them.
-    #[serde(default)]
-    pub n_left_out: usize,
+    /// Training stars left out, since a correlated Cannon does not describe them with their labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// Training stars that a correlated Cannon does not describe, whether left out or not.
     #[serde(default)]
     pub n_beyond_description: usize,

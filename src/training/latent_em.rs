@@ -409,7 +409,7 @@ impl<'a> Em<'a> {
         Array1::from_iter((0..above.ncols()).map(of_label)).mapv(|mean| if mean.is_finite() { mean } else { 0.0 })
     }
 
-    /// The trained layer, and a report that counts what became of pixels and stars.
+    /// The trained layer, and a report that counts pixels and stars.
     pub fn finish(mut self, report: &TrainingReport) -> TrainedLatent {
         let n_terms = self.vectorizer.n_terms();
         let mean = self.mean_flux();
@@ -419,7 +419,7 @@ impl<'a> Em<'a> {
         let theta = flat(self.coefficients.slice(s![..n_terms, ..]));
         let spectra = flat(self.coefficients.slice(s![n_terms.., ..]));
         let zero_points = self.zero_points().to_vec();
-        let (n_kept, n_out) = (self.kept.iter().filter(|kept| **kept).count(), self.kept.len() - self.barred.len());
+        let n_kept = self.kept.iter().filter(|kept| **kept).count();
         let n_invalid = self.s2.iter().filter(|s2| **s2 >= NO_INFORMATION).count();
         let report = TrainingReport {
             n_stars: n_kept,
@@ -427,7 +427,6 @@ impl<'a> Em<'a> {
             n_invalid_pixels: n_invalid,
             n_zero_scatter_pixels: self.s2.iter().filter(|s2| **s2 == 0.0).count(),
             n_unconverged_pixels: self.n_unconverged,
-            n_left_out: n_out - n_kept,
             n_beyond_description: self.n_beyond,
             ..report.clone()
         };

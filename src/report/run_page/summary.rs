@@ -63,6 +63,7 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     nuisances(page, run);
     labels_used(page, run);
+    left_out(page, run);
     anchors(page, run);
     pretrained(page, run);
     ends::worst(page, run);
@@ -126,6 +127,30 @@ fn labels_used(page: &mut Page, run: &Run) {
             }
         }
         page.tell(&facts, &[&sentence]);
+    }
+}
+
+/// Which stars training did without.
+fn left_out(page: &mut Page, run: &Run) {
+    /// Stars that are named; where there are more, the file has the others.
+    const MOST_NAMED: usize = 30;
+    let facts = run.facts();
+    for model in run.models() {
+        let path = format!("models.{model}.training.0.left_out");
+        let n_left_out = facts.count(&path);
+        if n_left_out == 0 {
+            continue;
+        }
+        let names: Vec<String> = (0..n_left_out.min(MOST_NAMED)).map(|n| format!("{{{path}.{n}}}")).collect();
+        let all = if n_left_out > MOST_NAMED { " and others, all of them in metrics.json" } else { "" };
+        page.tell(
+            &facts,
+            &[&format!(
+                "Training of {model} did without stars that it does not describe with the labels they have, be it for a wrong label, a \
+                 companion or an odd spectrum: {}{all}.",
+                names.join(", ")
+            )],
+        );
     }
 }
 
