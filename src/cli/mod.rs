@@ -19,6 +19,7 @@ mod run;
 mod spectra;
 mod terminal;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -99,11 +100,16 @@ impl ExperimentArgs {
 ///
 /// A crate of one's own that adds kinds of models ([`crate::kinds::registry::add`]) and then calls this is maury with those kinds.
 pub fn main() -> ExitCode {
-    match execute(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    ExitCode::from(main_with(std::env::args_os()))
+}
+
+/// The same with another command line, the program's name first; the exit code.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    match execute(Cli::parse_from(arguments)) {
+        Ok(()) => 0,
         Err(err) => {
             tell(&format!("error: {}", whole(&err)));
-            ExitCode::from(err.downcast_ref::<Error>().map_or(1, Error::exit_code))
+            err.downcast_ref::<Error>().map_or(1, Error::exit_code)
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array, Array2, Axis, Dimension, Ix1, Ix2, s};
+use ndarray::{Array, Array2, Axis, CowArray, Dimension, Ix1, Ix2, s};
 use ndarray_npy::ReadableElement;
 
 use super::fits::FitsReader;
@@ -40,13 +40,13 @@ enum Entry {
     Fits(usize, bool),
 }
 
-/// A two-dimensional array of floats in the precision of its file.
+/// A two-dimensional array of floats in the precision in which it came, from a file or from whoever holds it in memory.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Matrix {
+pub enum Matrix<'a> {
     /// f32.
-    Narrow(Array2<f32>),
+    Narrow(CowArray<'a, f32, Ix2>),
     /// f64.
-    Wide(Array2<f64>),
+    Wide(CowArray<'a, f64, Ix2>),
 }
 
 impl MatrixFile {
@@ -110,7 +110,7 @@ impl MatrixFile {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Format`] for a damaged file, [`Error::Fits`].
-    pub fn read(&self) -> Result<Matrix> {
+    pub fn read(&self) -> Result<Matrix<'static>> {
         self.read_rows(0..self.shape.0)
     }
 
@@ -118,8 +118,11 @@ impl MatrixFile {
     ///
     /// # Errors
     /// As [`MatrixFile::read`].
-    pub fn read_rows(&self, rows: Range<usize>) -> Result<Matrix> {
-        Ok(if self.is_wide { Matrix::Wide(self.numbers(rows)?) } else { Matrix::Narrow(self.numbers(rows)?) })
+    pub fn read_rows(&self, rows: Range<usize>) -> Result<Matrix<'static>> {
+        Ok(match self.is_wide {
+            true => Matrix::Wide(self.numbers(rows)?.into()),
+            false => Matrix::Narrow(self.numbers(rows)?.into()),
+        })
     }
 
     fn numbers<T: Number>(&self, rows: Range<usize>) -> Result<Array2<T>> {
@@ -179,7 +182,7 @@ macro_rules! number {
 number!(f32);
 number!(f64);
 
-impl Matrix {
+impl Matrix<'_> {
     /// Rows and columns.
     pub fn dim(&self) -> (usize, usize) {
         match self {
@@ -463,12 +466,13 @@ mod tests {
 
     #[test]
     fn faint_units_survive_single_precision() {
-        let ivar = Matrix::Wide(Array2::from_shape_vec((1, 2), vec![4e38, 1e40]).unwrap());
+        let ivar = Matrix::Wide(Array2::from_shape_vec((1, 2), vec![4e38, 1e40]).unwrap().into());
         let unit = 2.0_f64.powi(-60);
         let scaled = ivar.scaled_rows(&[0], unit * unit).mapv(f64::from);
         assert!((scaled[[0, 1]] / (1e40 * unit * unit) - 1.0).abs() < 1e-7, "{scaled}");
         assert_eq!(ivar.scaled_rows(&[0], 1.0)[[0, 1]], f32::MAX);
-        let level = Matrix::Narrow(Array2::from_shape_vec((1, 4), vec![-2e-17, f32::NAN, 0.0, 2e-17]).unwrap()).level();
+        let level =
+            Matrix::Narrow(Array2::from_shape_vec((1, 4), vec![-2e-17, f32::NAN, 0.0, 2e-17]).unwrap().into()).level();
         assert!((level / 2e-17 - 1.0).abs() < 1e-6, "{level}");
     }
 }

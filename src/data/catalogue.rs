@@ -110,6 +110,25 @@ pub struct AstraSpectrum {
 }
 
 impl Catalogue {
+    /// Stars of which names, labels and errors of labels are known, and nothing else.
+    pub fn of_labels(id: Vec<String>, labels: Vec<Vec<f64>>, label_errors: Vec<Vec<f64>>) -> Self {
+        let n = id.len();
+        Self {
+            row: (0..n).collect(),
+            field: vec![String::new(); n],
+            telescope: vec![String::new(); n],
+            file: vec![String::new(); n],
+            astra: vec![AstraSpectrum::default(); n],
+            snr: vec![f64::NAN; n],
+            starflag: vec![0; n],
+            aspcapflag: vec![0; n],
+            marks: vec![Vec::new(); n],
+            id,
+            labels,
+            label_errors,
+        }
+    }
+
     /// Number of stars.
     pub fn len(&self) -> usize {
         self.id.len()

@@ -13,8 +13,7 @@ use crate::spectra::split::{Fold, Split};
 /// Stars of which a model can be trained at all.
 const FEWEST: usize = 2;
 
-/// Whether every fold has stars to train and to test, every part of them that calibrates errors has some, and the models of them
-/// fit into memory.
+/// Whether every fold has stars to train and to test, and what [`check_training`] asks.
 ///
 /// # Errors
 /// [`Error::TooFewStars`]; [`Error::Config`].
@@ -22,8 +21,6 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
     let too_few = |stage: String, n_stars: usize, needed: usize, remedy: String| {
         Err(Error::TooFewStars { stage, n_stars, needed, remedy })
     };
-    let distinct = |rows: &[usize]| rows.iter().map(|row| stars.id[*row].as_str()).collect::<BTreeSet<&str>>().len();
-    let has_labels = |row: &&usize| stars.labels[**row].iter().all(|label| label.is_finite());
     let empty = folds.iter().filter(|fold| fold.test.is_empty()).count();
     if empty > 0 {
         let n_stars = stars.id.iter().collect::<BTreeSet<_>>().len();
@@ -35,6 +32,24 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
         };
         return too_few("split".into(), n_stars, folds.len().max(FEWEST), remedy);
     }
+    check_training(config, stars, folds, grid)
+}
+
+/// Whether every fold has stars to train, every part of them that calibrates errors has some, and the models of them fit into memory.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_training(
+    config: &ExperimentConfig,
+    stars: &Catalogue,
+    folds: &[Fold],
+    grid: &WavelengthGrid,
+) -> Result<()> {
+    let too_few = |stage: String, n_stars: usize, needed: usize, remedy: String| {
+        Err(Error::TooFewStars { stage, n_stars, needed, remedy })
+    };
+    let distinct = |rows: &[usize]| rows.iter().map(|row| stars.id[*row].as_str()).collect::<BTreeSet<&str>>().len();
+    let has_labels = |row: &&usize| stars.labels[**row].iter().all(|label| label.is_finite());
     for (index, fold) in folds.iter().enumerate() {
         let complete: Vec<usize> = fold.training.iter().filter(has_labels).copied().collect();
         let stage = |what: &str| match folds.len() {

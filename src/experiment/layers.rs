@@ -30,9 +30,17 @@ impl Layers {
     /// # Errors
     /// [`Error::Io`]; [`Error::Config`] naming file, line and the nearest valid name.
     pub fn read<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<Self> {
+        Self::of_text::<T>(&path.display().to_string(), read(path)?, sets)
+    }
+
+    /// The same of a text that was not read from a file, and is called by a name.
+    ///
+    /// # Errors
+    /// As [`Layers::read`].
+    pub fn of_text<T: DeserializeOwned>(name: &str, text: String, sets: &[String]) -> Result<Self> {
         /// Files that are extended one by the other, at most.
         const MOST_LEVELS: usize = 5;
-        let own = Layer { name: path.display().to_string(), text: read(path)?, is_file: true };
+        let own = Layer { name: name.into(), text, is_file: true };
         own.check::<T>()?;
         let mut layers = vec![own];
         loop {

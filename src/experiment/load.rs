@@ -27,13 +27,25 @@ impl Experiment {
     /// [`Error::Config`] with file, line and remedy; [`Error::Io`].
     pub fn load(path: &Path, sets: &[String], name: Option<&str>) -> Result<Self> {
         let layers = Layers::read::<ExperimentConfig>(path, sets)?;
-        let mut config: ExperimentConfig = layers.merged()?;
-        config.settle();
-        config.sweep.sort_keys(&layers.order_of("sweep"));
         let slug = match name {
             Some(name) => name.to_string(),
             None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         };
+        Self::of_layers(layers, slug)
+    }
+
+    /// Validates an experiment that is written in no file; `name` is its own, and what messages call its text.
+    ///
+    /// # Errors
+    /// As [`Experiment::load`].
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        Self::of_layers(Layers::of_text::<ExperimentConfig>(name, text.into(), &[])?, name.into())
+    }
+
+    fn of_layers(layers: Layers, slug: String) -> Result<Self> {
+        let mut config: ExperimentConfig = layers.merged()?;
+        config.settle();
+        config.sweep.sort_keys(&layers.order_of("sweep"));
         if slug.is_empty() || slug.starts_with('.') || slug.contains(['/', '\\']) {
             return Err(Error::Config(format!("--name '{slug}': a plain folder name expected")));
         }

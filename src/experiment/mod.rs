@@ -18,4 +18,5 @@ pub mod run;
 pub mod run_folder;
 pub mod run_spectra;
 pub mod sweep;
+pub mod teach;
 mod validate;

@@ -51,7 +51,7 @@ pub trait Samplable: LabelEstimator {
     fn describe(&self, minimum: &Minimum, n_pixels: Vec<usize>) -> LabelEstimates;
 }
 
-impl<T: LabelTerms + Sync> Samplable for Fitted<T>
+impl<T: LabelTerms> Samplable for Fitted<T>
 where
     CompressedSpectra<T>: ChiSquare + Sync,
 {

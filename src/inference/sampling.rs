@@ -244,7 +244,7 @@ pub struct Sampled {
 }
 
 /// A model with a likelihood, whatever its kind.
-pub trait Likelihood {
+pub trait Likelihood: Send + Sync {
     /// The priors of the labels; `training` are those of the training stars, [n_stars, n_labels], in their own units.
     ///
     /// # Errors
@@ -285,7 +285,7 @@ pub trait Likelihood {
     ) -> Result<Vec<StarPosterior>>;
 }
 
-impl<S: Samplable> Likelihood for S {
+impl<S: Samplable + Send + Sync> Likelihood for S {
     fn scaled_prior(&self, training: ArrayView2<f64>, settings: &PriorSettings) -> Result<ScaledPrior> {
         settings.scaled(&label_scaler(self), training)
     }

@@ -315,5 +315,9 @@ fn covariance(members: &[Member], n_labels: usize) -> Array2<f64> {
     for member in members {
         residuals.append(Axis(0), member.residuals.view()).expect("all members have the same labels");
     }
+    if residuals.nrows() < 2 {
+        // One star that validates says nothing of how others scatter.
+        return Array2::from_elem((n_labels, n_labels), f64::NAN);
+    }
     limited_covariance(residuals.view())
 }

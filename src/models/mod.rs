@@ -37,7 +37,7 @@ pub trait SpectralModel: Module {
 /// The functions of the labels in which a model's flux is linear: flux = theta . x(labels), with x_0 = 1.
 ///
 /// The Cannon's are the products of labels, The Payne's the outputs of its network; fits need nothing else of either.
-pub trait LabelTerms: Clone {
+pub trait LabelTerms: Clone + Send + Sync {
     /// x(labels).
     ///
     /// # Shapes
@@ -79,7 +79,7 @@ pub struct TermExpansion {
 }
 
 /// Spectra to labels: all that cross-validation, reports and `maury label` ever see of a model.
-pub trait LabelEstimator {
+pub trait LabelEstimator: Send + Sync {
     /// Number of labels estimated.
     fn n_labels(&self) -> usize;
 

@@ -85,6 +85,15 @@ impl WavelengthGrid {
         Some(Self { wavelength, chips })
     }
 
+    /// The grid of wavelengths that a survey gives: the apStar one where they are its.
+    ///
+    /// Returns `None` as [`Self::from_wavelengths`] does.
+    pub fn of_survey(wavelength: Vec<f64>) -> Option<Self> {
+        let apogee = Self::apogee();
+        let found = Self { wavelength, chips: apogee.chips.clone() };
+        if found.matches(&apogee) { Some(apogee) } else { Self::from_wavelengths(found.wavelength) }
+    }
+
     /// A grid of bare pixel numbers on one chip.
     pub fn from_pixel_numbers(n_pixels: usize) -> Self {
         let whole = 0..n_pixels;

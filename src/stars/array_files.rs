@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::array_spectra::{ArrayPair, ArrayPaths, read_wavelengths};
-use super::prepare_checks;
+use super::held_arrays::{FIRST, KnownPixels};
 use super::spectra::{HandedOn, Pixels, ReadSpectrum, SpectrumSource};
 use crate::data::arrays::Matrix;
 use crate::data::catalogue::{Catalogue, USUAL_IDS, row_name};
@@ -12,12 +12,7 @@ use crate::data::keyed_path::split_key;
 use crate::data::table::Table;
 use crate::data::value::Value;
 use crate::error::{Error, Result, nearest_name};
-use crate::spectra::continuum::ContinuumMethod;
-use crate::spectra::grid::{self, WavelengthGrid};
 use crate::training::checkpoint::Preparation;
-
-/// Spectra that tell whether all are what they are said to be.
-const FIRST: usize = 256;
 
 /// What is given of arrays to be labelled. Paths are those of [`ArrayData`](super::settings::ArrayData).
 #[derive(Debug, Clone, Default)]
@@ -52,7 +47,7 @@ pub struct ArrayFiles {
     /// What is handed on, column by column, of all rows; no rows where the table has none of it.
     columns: Vec<Vec<Value>>,
     /// Both arrays, where no row of a file can be read alone.
-    whole: Option<(Matrix, Matrix)>,
+    whole: Option<(Matrix<'static>, Matrix<'static>)>,
 }
 
 impl ArrayFiles {
@@ -205,54 +200,13 @@ impl SpectrumSource for ArrayFiles {
     }
 
     fn expect_alike(&self, model: &Path, preparation: &Preparation) -> Result<()> {
-        let (grid, n_pixels) = (&preparation.grid, self.pair.flux.shape.1);
-        let mismatch = |detail: String| {
-            Err(Error::Mismatch { what: format!("{} and {}", self.choice.flux.display(), model.display()), detail })
-        };
-        if n_pixels != grid.n_pixels() {
-            return mismatch(format!(
-                "spectra of {n_pixels} pixels, and a model of {}; bring them to the wavelengths of the spectra it was trained on",
-                grid.n_pixels()
-            ));
-        }
-        let has_wavelengths = *grid != WavelengthGrid::from_pixel_numbers(n_pixels);
-        match &self.wavelength {
-            Some(_) if !has_wavelengths => {
-                tracing::warn!("the model was trained on pixels that were only numbered: --wavelengths tells nothing")
-            }
-            Some(wavelength) => {
-                if let Some(difference) = grid::difference(wavelength, &grid.wavelength) {
-                    return mismatch(difference);
-                }
-            }
-            None if has_wavelengths => {
-                tracing::info!(
-                    "pixels are taken to be the model's, {}; --wavelengths would have them checked",
-                    grid::span(&grid.wavelength)
-                );
-            }
-            None => {}
-        }
         let first = &self.rows[..self.rows.len().min(FIRST)];
-        let places = preparation.places();
-        let are_normalized = preparation.continuum.method == ContinuumMethod::None;
-        let read = self.read_rows(
-            first,
-            Pixels { grid, places: &places, pixmask: &preparation.pixmask, are_normalized },
-            true,
-        );
-        let (mut alike, mut refused) = (Vec::with_capacity(read.len()), None);
-        for read in read {
-            match read {
-                Ok(read) => alike.push(read),
-                Err(err) => _ = refused.get_or_insert(err),
-            }
-        }
-        // A few that cannot be used get a flag each.
-        if let Some(err) = refused.filter(|_| alike.is_empty()) {
-            return Err(err);
-        }
-        if are_normalized { prepare_checks::expect_normalized(&alike, &self.choice.flux) } else { Ok(()) }
+        let known = KnownPixels {
+            name: &self.choice.flux,
+            n_pixels: self.pair.flux.shape.1,
+            wavelength: self.wavelength.as_deref(),
+        };
+        known.expect_alike(model, preparation, |pixels| self.read_rows(first, pixels, true))
     }
 
     fn read(&self, spectra: &[usize], pixels: Pixels) -> Vec<Result<ReadSpectrum>> {

@@ -1,6 +1,6 @@
 //! Whether an array of noise is what its key says: errors and inverse variances are easily mistaken for each other.
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::{ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
 use crate::stats::correlation::spearman;
@@ -21,7 +21,7 @@ struct Level {
 
 /// Why errors (or inverse variances, unless `is_error`), [n_stars, n_pixels], look like the other; `None` where they do not. Only
 /// ratios and trends count: units do not. `prefix` is what stands before `error` and `ivar` where people write them.
-pub(super) fn doubt(flux: &Array2<f32>, noise: &Array2<f32>, is_error: bool, prefix: &str) -> Option<String> {
+pub(super) fn doubt(flux: ArrayView2<f32>, noise: ArrayView2<f32>, is_error: bool, prefix: &str) -> Option<String> {
     let step = flux.nrows().div_ceil(MOST_STARS).max(1);
     let rows: Vec<usize> = (0..flux.nrows()).step_by(step).collect();
     let level = |row: &usize| level(flux.row(*row), noise.row(*row), is_error);
@@ -62,6 +62,7 @@ fn falls_with_flux(levels: &[Level]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array2;
 
     /// Spectra of 40 stars of these fluxes, and errors that are a hundredth of them.
     fn survey(flux: impl Fn(usize) -> f32) -> (Array2<f32>, Array2<f32>) {
@@ -75,11 +76,11 @@ mod tests {
         for unit in [1e-15, 1.0, 1500.0, 1e8] {
             let (flux, error) = survey(|star| unit * (1.0 + star as f32));
             let ivar = error.mapv(|error| error.powi(-2));
-            assert_eq!(doubt(&flux, &error, true, "data.arrays."), None, "{unit}");
-            assert_eq!(doubt(&flux, &ivar, false, "data.arrays."), None, "{unit}");
-            let said = doubt(&flux, &ivar, true, "data.arrays.").unwrap();
+            assert_eq!(doubt(flux.view(), error.view(), true, "data.arrays."), None, "{unit}");
+            assert_eq!(doubt(flux.view(), ivar.view(), false, "data.arrays."), None, "{unit}");
+            let said = doubt(flux.view(), ivar.view(), true, "data.arrays.").unwrap();
             assert!(said.contains("is data.arrays.error what it says, or ivar?"), "{unit}: {said}");
-            let said = doubt(&flux, &error, false, "data.arrays.").unwrap();
+            let said = doubt(flux.view(), error.view(), false, "data.arrays.").unwrap();
             assert!(said.contains("is data.arrays.ivar what it says, or error?"), "{unit}: {said}");
         }
     }
@@ -88,15 +89,18 @@ mod tests {
     fn of_stars_of_one_level_the_ratio_tells() {
         let (flux, error) = survey(|_| 1500.0);
         let ivar = error.mapv(|error| error.powi(-2));
-        assert!(doubt(&flux, &ivar, true, "data.arrays.").unwrap().contains("times its noise"));
+        assert!(doubt(flux.view(), ivar.view(), true, "data.arrays.").unwrap().contains("times its noise"));
         assert!(
-            doubt(&flux, &error.mapv(|error| 1e3 * error), true, "data.arrays.")
+            doubt(flux.view(), error.mapv(|error| 1e3 * error).view(), true, "data.arrays.")
                 .unwrap()
                 .contains("10.0 times its flux")
         );
-        assert_eq!(doubt(&flux, &ivar, false, "data.arrays."), None);
+        assert_eq!(doubt(flux.view(), ivar.view(), false, "data.arrays."), None);
         // A star without a measured pixel has no say, and none at all is the business of others.
-        assert_eq!(doubt(&flux, &Array2::zeros((40, 50)), true, "data.arrays."), None);
-        assert_eq!(doubt(&Array2::from_elem((3, 4), f32::NAN), &Array2::ones((3, 4)), false, "data.arrays."), None);
+        assert_eq!(doubt(flux.view(), Array2::zeros((40, 50)).view(), true, "data.arrays."), None);
+        assert_eq!(
+            doubt(Array2::from_elem((3, 4), f32::NAN).view(), Array2::ones((3, 4)).view(), false, "data.arrays."),
+            None
+        );
     }
 }

@@ -3,6 +3,7 @@
 pub mod array_files;
 mod array_noise;
 mod array_spectra;
+pub mod held_arrays;
 pub mod prepare;
 mod prepare_checks;
 pub mod settings;

@@ -7,6 +7,7 @@ use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::array_spectra::{self, ArrayStars};
+use super::held_arrays::HeldArrays;
 use super::prepare_checks::{self, Troubles};
 use super::spectra::{Pixels, SpectrumSource};
 use super::spectrum_files::SpectrumFiles;
@@ -88,6 +89,21 @@ impl Source {
             tracing::warn!("{missing}");
         }
         Ok(source)
+    }
+
+    /// Stars whose spectra and labels are in memory, in the same order.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if they are not as many, or wavelengths do not ascend; [`Error::Config`] where the settings leave no pixel.
+    pub fn of_arrays(spectra: HeldArrays<'static>, stars: Catalogue, settings: &StarSettings) -> Result<Self> {
+        if stars.len() != spectra.len() {
+            let detail = format!("{} rows of labels for {} spectra", stars.len(), spectra.len());
+            return Err(Error::Mismatch { what: "labels and flux".into(), detail });
+        }
+        spectra.warn_of_noise("", None);
+        let grid = spectra.grid()?;
+        let on_chip = spectra.on_chip(&grid);
+        Self::new(stars, Vec::new(), grid, &on_chip, Box::new(spectra), settings)
     }
 
     fn new(
@@ -277,11 +293,7 @@ pub fn prepare(
             Err(err) => tracing::warn!("{err}; prepared again"),
         }
     }
-    let mut is_continuum = choose_continuum_pixels(source, settings, training, compute, progress)?;
-    let left_out = source.places.iter().map(|place| *place == Place::LeftOut);
-    is_continuum.iter_mut().zip(left_out).for_each(|(is_continuum, left_out)| *is_continuum &= !left_out);
-    warn_of_lost_chips(source, settings, &is_continuum);
-    let set = normalize_all(source, settings, is_continuum, progress)?;
+    let set = prepare_anew(source, settings, training, compute, progress)?;
     // Whole or not at all: who asks to stop meanwhile waits.
     progress.defer_interruption(true);
     let written = set.write(&path, &key);
@@ -292,6 +304,24 @@ pub fn prepare(
         return Err(Error::Interrupted { kept: false });
     }
     Ok((set, path))
+}
+
+/// The same, of which nothing is kept on disk.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_anew(
+    source: &Source,
+    settings: &StarSettings,
+    training: &[usize],
+    compute: &Compute,
+    progress: &dyn Progress,
+) -> Result<PreparedSet> {
+    let mut is_continuum = choose_continuum_pixels(source, settings, training, compute, progress)?;
+    let left_out = source.places.iter().map(|place| *place == Place::LeftOut);
+    is_continuum.iter_mut().zip(left_out).for_each(|(is_continuum, left_out)| *is_continuum &= !left_out);
+    warn_of_lost_chips(source, settings, &is_continuum);
+    normalize_all(source, settings, is_continuum, progress)
 }
 
 /// Says which chips no star can have, though the settings leave some of their pixels: what is left of the continuum is too little.

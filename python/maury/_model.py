@@ -1,0 +1,403 @@
+"""Trained models: labels with units, errors and flags; spectra; posteriors."""
+
+import io
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from . import _maury
+from ._progress import Bar
+
+#: Names of the flags of a star and the value of each.
+STAR_FLAGS = dict(_maury.star_flag_values())
+
+
+def label_unit(label):
+    """Unit of a label.
+
+    Parameters
+    ----------
+    label : str
+        Name of the label.
+
+    Returns
+    -------
+    astropy.units.Unit
+        K for ``teff``, dex for logarithms, dimensionless where nothing is known.
+    """
+    return u.Unit(_maury.label_unit(label))
+
+
+def floats(values, name):
+    """Array of float32 or float64, [n_stars, n_pixels]; nothing is copied that is one already."""
+    if hasattr(values, "toarray"):
+        raise TypeError(f"Sparse data was passed as {name}, and spectra are dense: convert it by toarray()")
+    values = np.asarray(getattr(values, "value", values))
+    if np.iscomplexobj(values):
+        raise ValueError(f"Complex data not supported: {name} is complex")
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    if values.ndim == 2 and values.shape[1] == 0:
+        raise ValueError(f"Found array with 0 feature(s) (shape={values.shape}) while a minimum of 1 is required: {name} has no pixels")
+    if values.ndim != 2:
+        raise ValueError(
+            f"{name}: Expected 2D array, got {values.ndim}D array instead: [n_stars, n_pixels] is wanted. "
+            f"Reshape your data: {name}[None, :] is one star"
+        )
+    return values
+
+
+def spectra(flux, ivar=None, error=None, ids=None, wavelength=None, noise=None):
+    """What the native half takes as spectra.
+
+    Parameters
+    ----------
+    flux : array_like
+        Flux, [n_stars, n_pixels].
+    ivar, error : array_like, optional
+        Inverse variance or error of the flux, [n_stars, n_pixels]; one of them.
+    ids : sequence of str, optional
+        Names of the stars.
+    wavelength : array_like or Quantity, optional
+        Vacuum wavelengths of the pixels, in Angstrom where no unit is given.
+    noise : float, optional
+        Error of all pixels where neither is given, as a share of the median flux.
+    """
+    flux = floats(flux, "flux")
+    if ivar is not None and error is not None:
+        raise ValueError("both ivar and error are given; one is enough")
+    if ivar is None and error is None:
+        if noise is None:
+            raise ValueError("give ivar or error: a fit weighs pixels by their noise")
+        finite = np.abs(flux[np.isfinite(flux)])
+        level = float(np.median(finite)) if finite.size else 0.0
+        error = np.full(flux.shape, noise * (level or 1.0), dtype=flux.dtype)
+    is_error = ivar is None
+    given = floats(error if is_error else ivar, "error" if is_error else "ivar")
+    if wavelength is not None:
+        wavelength = u.Quantity(wavelength, u.AA) if hasattr(wavelength, "unit") else wavelength
+        wavelength = np.asarray(getattr(wavelength, "value", wavelength), dtype=np.float64)
+    return {
+        "flux": flux,
+        "noise": given,
+        "is_error": is_error,
+        "ids": None if ids is None else [str(name) for name in ids],
+        "wavelength": wavelength,
+    }
+
+
+def flag_names(flags):
+    """Flags in words.
+
+    Parameters
+    ----------
+    flags : array_like of int
+        Flags of some stars.
+
+    Returns
+    -------
+    numpy.ndarray of str
+        Names of those that are set, joined by ``|``.
+    """
+    flags = np.atleast_1d(flags)
+    return np.array(["|".join(name for name, bit in STAR_FLAGS.items() if value & bit) for value in flags])
+
+
+def table(found, label_names, words):
+    """Table of what stars gave.
+
+    Columns are those of the program's tables: ``id``, and of each label ``<label>_estimate``, ``<label>_error`` (formal) and, where the
+    model has a calibration, ``<label>_error_calibrated``; ``covariance`` (formal, [n_labels, n_labels], in the labels' units),
+    ``chi2_reduced``, ``fraction_masked``, ``flags`` and their names.
+    """
+    answer = QTable()
+    answer["id"] = np.array(found["id"], dtype=str)
+    if any(found["file"][row] != found["id"][row] for row in range(len(found["id"]))):
+        answer["file"] = np.array(found["file"], dtype=str)
+    if np.isfinite(found["snr"]).any():
+        answer["snr"] = found["snr"]
+    calibrated = found["calibrated_errors"]
+    for k, name in enumerate(label_names):
+        answer[f"{name}_estimate"] = found["labels"][:, k] * label_unit(name)
+        answer[f"{name}_error"] = found["errors"][:, k] * label_unit(name)
+        if calibrated is not None:
+            answer[f"{name}_error_calibrated"] = calibrated[:, k] * label_unit(name)
+    answer["covariance"] = found["covariance"]
+    answer["chi2_reduced"] = found["chi2_reduced"]
+    answer["fraction_masked"] = found["fraction_masked"]
+    answer["flags"] = found["flags"]
+    answer["flag_names"] = flag_names(found["flags"]) if len(found["flags"]) else np.array([], dtype=str)
+    answer.meta["errors"] = words
+    answer.meta["labels"] = list(label_names)
+    return answer
+
+
+class Model:
+    """A trained model, whatever its kind, from a folder ``models/<name>`` of a run or of :meth:`save`.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder.
+    precision : {'f32', 'f64'}
+        Floating-point width of what is computed with it.
+
+    Attributes
+    ----------
+    label_names : list of str
+    kind : str
+    wavelength : Quantity or None
+        Vacuum wavelengths of the pixels; None where these are only numbered.
+    """
+
+    def __init__(self, folder, precision="f32"):
+        self._keeps = None
+        self._read(Path(folder), precision)
+
+    def _read(self, folder, precision):
+        self._model = _maury.Model(folder, precision)
+        self._precision = precision
+        self.label_names = self._model.label_names
+        self.kind = self._model.kind
+
+    @property
+    def folder(self):
+        """Folder it was read from."""
+        return Path(self._model.folder)
+
+    @property
+    def wavelength(self):
+        """Vacuum wavelengths of its pixels, [n_pixels]; None where these are only numbered."""
+        found = self._model.wavelength
+        return None if found is None else found * u.AA
+
+    @property
+    def n_pixels(self):
+        """Pixels of a spectrum."""
+        return self._model.n_pixels
+
+    def __repr__(self):
+        return f"<maury.Model of kind {self.kind}: {', '.join(self.label_names)}; {self.n_pixels} pixels>"
+
+    def save(self, folder):
+        """Copy the model into a folder, for :func:`load` and ``maury label --model``.
+
+        Parameters
+        ----------
+        folder : path-like
+            A folder that is not there yet.
+        """
+        shutil.copytree(self.folder, folder)
+
+    # A model travels as the files of its folder.
+    def __getstate__(self):
+        files = io.BytesIO()
+        with zipfile.ZipFile(files, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+            for path in sorted(self.folder.rglob("*")):
+                if path.is_file():
+                    packed.write(path, path.relative_to(self.folder))
+        return {"files": files.getvalue(), "precision": self._precision}
+
+    def __setstate__(self, state):
+        self._keeps = tempfile.TemporaryDirectory(prefix="maury-")
+        with zipfile.ZipFile(io.BytesIO(state["files"])) as packed:
+            packed.extractall(self._keeps.name)
+        self._read(Path(self._keeps.name), state["precision"])
+
+    @classmethod
+    def _of_temporary(cls, keeps, folder, precision):
+        model = cls(folder, precision)
+        model._keeps = keeps
+        return model
+
+    def raw(self, flux, ivar=None, error=None, ids=None, wavelength=None, noise=None, progress=None):
+        """Labels as plain arrays: a dictionary of what :meth:`label` makes a table of."""
+        with Bar(progress) as bar:
+            return self._model.label(spectra(flux, ivar, error, ids, wavelength, noise), bar)
+
+    def label(self, flux, ivar=None, error=None, *, ids=None, wavelength=None, progress=None):
+        """Labels of spectra.
+
+        Parameters
+        ----------
+        flux : array_like
+            Flux, [n_stars, n_pixels], on the model's pixels and treated as that it was trained on. float32 is not copied.
+        ivar, error : array_like
+            Inverse variance or error, [n_stars, n_pixels]; one of them. 0 (or an infinite error) is no information.
+        ids : sequence of str, optional
+            Names of the stars.
+        wavelength : array_like or Quantity, optional
+            Vacuum wavelengths, held against the model's.
+        progress : bool, optional
+            Whether to draw a bar; by default in terminals and notebooks.
+
+        Returns
+        -------
+        astropy.table.QTable
+            A row for each star: labels in their units, calibrated and formal errors, covariance, chi^2, flags.
+
+        Raises
+        ------
+        DataError
+            If spectra are not what the model was trained on.
+        """
+        found = self.raw(flux, ivar, error, ids, wavelength, progress=progress)
+        return table(found, self.label_names, self._model.words_on_errors)
+
+    def label_files(self, paths, *, visits=False, progress=None):
+        """Labels of files of the survey.
+
+        Parameters
+        ----------
+        paths : path-like or sequence of path-like
+            apStar, mwmStar or mwmVisit files; ``'FILE[visit 2]'`` names one spectrum of several.
+        visits : bool
+            Every single visit in the files, in place of the coadds.
+        progress : bool, optional
+            Whether to draw a bar.
+
+        Returns
+        -------
+        astropy.table.QTable
+            As :meth:`label`, with the column ``file``.
+        """
+        paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        with Bar(progress) as bar:
+            found = self._model.label_files([Path(path) for path in paths], visits, bar)
+        return table(found, self.label_names, self._model.words_on_errors)
+
+    def _matrix(self, labels):
+        if hasattr(labels, "colnames"):
+            columns = [u.Quantity(labels[name], label_unit(name)).value for name in self.label_names]
+            return np.column_stack(columns).astype(np.float64)
+        labels = np.atleast_2d(np.asarray(labels, dtype=np.float64))
+        if labels.shape[1] != len(self.label_names):
+            raise ValueError(f"{labels.shape[1]} labels for a model of {len(self.label_names)}: {', '.join(self.label_names)}")
+        return labels
+
+    def predict_flux(self, labels):
+        """Spectra that the model expects of stars of these labels.
+
+        Parameters
+        ----------
+        labels : array_like or Table
+            Labels, [n_stars, n_labels] in their usual units, or a table with a column for each.
+
+        Returns
+        -------
+        numpy.ndarray
+            Normalized flux, [n_stars, n_pixels]; NaN in pixels of which the model knows nothing.
+        """
+        return self._model.flux(self._matrix(labels))
+
+    def gradient_spectra(self, labels):
+        """Change of flux by each label, at some labels.
+
+        Returns
+        -------
+        numpy.ndarray
+            d flux / d label, [n_stars, n_labels, n_pixels], per K or dex.
+        """
+        return self._model.gradient(self._matrix(labels))
+
+    @property
+    def scatter(self):
+        """Intrinsic scatter of the flux, [n_pixels]; NaN where the model knows nothing."""
+        return self._model.scatter()
+
+    def posterior(
+        self, flux, ivar=None, error=None, *, ids=None, wavelength=None, sampler="hmc", chains=None, tune=None, draws=None,
+        seed=1, progress=None,
+    ):
+        """Draws of the posterior of the labels of some stars.
+
+        Parameters
+        ----------
+        flux, ivar, error, ids, wavelength
+            As :meth:`label`.
+        sampler : {'hmc', 'nuts'}
+            Hamiltonian Monte Carlo of all chains side by side, or the No-U-Turn Sampler of nuts-rs.
+        chains, tune, draws : int, optional
+            Chains of each star (4), draws that only tune the sampler (300), draws of each chain that are kept (1000).
+        seed : int
+            Equal seeds give equal draws.
+
+        Returns
+        -------
+        xarray.DataTree
+            In ArviZ's layout: ``posterior`` with a variable for each label of dimensions chain, draw and star, and ``sample_stats``.
+            Stars that could not be sampled are NaN throughout, and ``posterior.attrs['unsampled']`` says why.
+        """
+        import xarray as xr
+
+        with Bar(progress) as bar:
+            stars = self._model.posterior(
+                spectra(flux, ivar, error, ids, wavelength), sampler, chains, tune, draws, seed, bar
+            )
+        drawn = [star for star in stars if star["draws"] is not None]
+        shape = drawn[0]["draws"].shape if drawn else (chains or 4, draws or 1000, len(self.label_names))
+        nothing = np.full(shape, np.nan)
+        values = np.stack([nothing if star["draws"] is None else star["draws"] for star in stars], axis=2)
+        dims, coords = ("chain", "draw", "star"), {"star": [star["id"] for star in stars]}
+        names = list(self.label_names)
+        if values.shape[3] > len(names):
+            names.append("ln_noise")
+        variables = {
+            name: (dims, values[..., k], {"units": label_unit(name).to_string() if name != "ln_noise" else ""})
+            for k, name in enumerate(names)
+        }
+        unsampled = {star["id"]: star["reason"] for star in stars if star["reason"]}
+        posterior = xr.Dataset(variables, coords=coords, attrs={"unsampled": str(unsampled) if unsampled else ""})
+        never = np.zeros(shape[:2], dtype=bool)
+        stats = xr.Dataset(
+            {"diverging": (dims, np.stack([never if s["draws"] is None else s["diverging"] for s in stars], axis=2))},
+            coords=coords,
+        )
+        stats["acceptance_rate"] = ("star", [star.get("acceptance", np.nan) for star in stars])
+        stats["step_size"] = ("star", [star.get("step_size", np.nan) for star in stars])
+        stats["flags"] = ("star", [star["flags"] for star in stars])
+        return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
+
+
+def load(folder, precision="f32"):
+    """Read a trained model: a folder ``models/<name>`` of a run, one that ``save`` made, or one of ``maury import``.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder.
+    precision : {'f32', 'f64'}
+        Floating-point width.
+
+    Returns
+    -------
+    Model
+    """
+    return Model(folder, precision)
+
+
+def label(paths, model, *, visits=False, progress=None):
+    """Labels of files of the survey by a trained model.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        apStar, mwmStar or mwmVisit files.
+    model : Model or path-like
+        The model, or its folder.
+    visits : bool
+        Every single visit in the files, in place of the coadds.
+
+    Returns
+    -------
+    astropy.table.QTable
+    """
+    if hasattr(model, "model_"):
+        model = model.model_
+    model = model if isinstance(model, Model) else load(model)
+    return model.label_files(paths, visits=visits, progress=progress)
