@@ -7,10 +7,11 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use maury::kinds::prelude::*;
 use ndarray::{Array2, Array3};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Its settings.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Neighbours {
     /// Training stars whose labels are averaged.

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{Bool, DType, Device, DeviceConfig, FloatDType, Int, Tensor, TensorData};
 use ndarray::{Array2, ArrayView2};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 pub const BURN_VERSION: &str = "0.22.1";
 
 /// Burn backends maury can run on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
     /// Burn's own CPU backend, always compiled in.
@@ -49,7 +50,7 @@ impl Backend {
 }
 
 /// Width of the floating-point numbers in every tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32 bits: twice as fast; training refines its solutions so that labels agree with f64 far below their errors.
@@ -60,7 +61,7 @@ pub enum Precision {
 }
 
 /// `[device]` of an experiment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeviceSettings {
     /// Which backend computes.

@@ -1,15 +1,12 @@
 """Models that learn from arrays, in the conventions of scikit-learn."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import tomli_w
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from . import _maury
-from ._model import Model, floats, label_unit, spectra
+from ._model import Folder, Model, floats, label_unit, spectra
 from ._progress import Bar
 
 _COMMON = """
@@ -142,13 +139,13 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if X.shape[0] == 1:
             raise ValueError("1 sample is too few to learn from")
         given = spectra(X, ivar, error, ids, wavelength, self.noise)
-        keeps = tempfile.TemporaryDirectory(prefix="maury-")
+        keeps = Folder()
         with Bar(self.progress) as bar:
             taught = _maury.teach(
-                tomli_w.dumps(self._settings(names)), given, labels, np.ascontiguousarray(errors), Path(keeps.name), bar
+                tomli_w.dumps(self._settings(names)), given, labels, np.ascontiguousarray(errors), keeps.path, bar
             )
         folder, self.n_train_ = taught[type(self).__name__]
-        self.model_ = Model._of_temporary(keeps, folder, self.precision)
+        self.model_ = Model._of(keeps, folder, self.precision)
         self.label_names_ = names
         self.n_features_in_ = X.shape[1]
         self._is_single = is_single

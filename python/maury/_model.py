@@ -3,6 +3,7 @@
 import io
 import shutil
 import tempfile
+import weakref
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from ._progress import Bar
 
 #: Names of the flags of a star and the value of each.
 STAR_FLAGS = dict(_maury.star_flag_values())
+
+
+class Folder:
+    """A folder for the files of a model, removed with the last who holds it."""
+
+    def __init__(self):
+        self.path = Path(tempfile.mkdtemp(prefix="maury-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def label_unit(label):
@@ -204,13 +213,13 @@ class Model:
         return {"files": files.getvalue(), "precision": self._precision}
 
     def __setstate__(self, state):
-        self._keeps = tempfile.TemporaryDirectory(prefix="maury-")
+        self._keeps = Folder()
         with zipfile.ZipFile(io.BytesIO(state["files"])) as packed:
-            packed.extractall(self._keeps.name)
-        self._read(Path(self._keeps.name), state["precision"])
+            packed.extractall(self._keeps.path)
+        self._read(self._keeps.path, state["precision"])
 
     @classmethod
-    def _of_temporary(cls, keeps, folder, precision):
+    def _of(cls, keeps, folder, precision):
         model = cls(folder, precision)
         model._keeps = keeps
         return model

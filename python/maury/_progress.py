@@ -28,7 +28,7 @@ class Bar:
         if is_new:
             self.close()
             self._began = time.monotonic()
-        if self._bar is None and time.monotonic() - self._began > self.PATIENCE_S:
+        if self._bar is None and done < total and time.monotonic() - self._began > self.PATIENCE_S:
             from tqdm.auto import tqdm
 
             self._bar = tqdm(total=total, desc=task, leave=False)

@@ -1,13 +1,17 @@
 """The module and the program give the same numbers, bit for bit; the program comes with the module."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.table import QTable
 
 import maury
+
+ROOT = Path(__file__).parents[2]
 
 
 def program(*words, **how):
@@ -102,3 +106,27 @@ def test_ctrl_c_ends_the_work(halves, tmp_path):
     )
     said = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert said.stdout.strip() == "stopped True", said.stderr[-2000:]
+
+
+SHIPPED = sorted(path for folder in ("configs", "experiments", "assets/starts") for path in (ROOT / folder).glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_shipped_experiment_is_valid_by_the_schema(path):
+    jsonschema = pytest.importorskip("jsonschema")
+    tomllib = pytest.importorskip("tomllib")
+    schema = json.loads((ROOT / "docs/experiment.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft7Validator(schema)
+    text = path.read_text(encoding="utf-8")
+    problems = [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(tomllib.loads(text))]
+    assert not problems, problems
+    wrong = tomllib.loads(text) | {"contineum": {}}
+    assert list(validator.iter_errors(wrong))
+
+
+def test_keys_explain_themselves(tmp_path):
+    assert "polynomial" in program("explain", "models.NAME.cannon.order")
+    (tmp_path / "mine.toml").write_text("extends = 'maury:mock'\n[continuum]\norder = 3\n")
+    said = program("explain", "continuum.order", "mine.toml", cwd=tmp_path)
+    assert "here:    3 (mine.toml, line 3)" in said and "default: 2" in said
+    assert json.loads(program("explain", "--schema")) == json.loads((ROOT / "docs/experiment.schema.json").read_text(encoding="utf-8"))

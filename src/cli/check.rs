@@ -1,15 +1,60 @@
 //! `maury check`: is this file an experiment?
 
+use clap::Args;
+
 use super::{ExperimentArgs, say, tell};
+use crate::data::catalogue::Naming;
+use crate::data::selection::select;
+use crate::error::Result;
 use crate::experiment::load::Experiment;
 use crate::experiment::sweep::points::place;
+use crate::experiment::written::{Extent, written};
 
-pub fn execute(args: &ExperimentArgs) -> anyhow::Result<()> {
+/// Check an experiment file and print what in it differs from defaults; labels and cuts are looked for in the catalogue, where it is at
+/// hand.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+    /// Print every setting, defaults filled in.
+    #[arg(long)]
+    all: bool,
+    /// Say above each setting what it means.
+    #[arg(long)]
+    comments: bool,
+}
+
+pub fn execute(args: &CheckArgs) -> anyhow::Result<()> {
+    let CheckArgs { experiment: args, all, comments } = args;
     let experiment = args.load()?;
-    say(&experiment.config.resolved()?)?;
+    say(&written(&experiment.config, Extent { all: *all, comments: *comments })?)?;
     say(&points(&experiment))?;
+    look_into_catalogue(&experiment)?;
     let runs = args.experiments.join(&experiment.slug);
     tell(&format!("{}: a valid experiment; its runs go to {}", args.file.display(), runs.display()));
+    Ok(())
+}
+
+/// Says how many stars the selection leaves, where the catalogue is at hand.
+///
+/// # Errors
+/// Those of reading it: a label or a cut may name no column.
+fn look_into_catalogue(experiment: &Experiment) -> Result<()> {
+    let settings = experiment.config.stars();
+    let data = &settings.data;
+    let (catalogue, id_column) = match (&data.apstar, &data.arrays) {
+        (Some(apstar), _) => (&apstar.catalogue, crate::data::catalogue::APOGEE_ID),
+        (None, Some(arrays)) => (&arrays.labels, arrays.id_column.as_str()),
+        _ => return Ok(()),
+    };
+    if !catalogue.is_file() {
+        tell(&format!("{}: not at hand, so that labels and cuts were not looked for in it", catalogue.display()));
+        return Ok(());
+    }
+    let naming = Naming { id_column, columns: &data.columns };
+    let (stars, cuts) = select(catalogue, naming, &settings.labels, &settings.selection)?;
+    let all = cuts.first().map_or(stars.len(), |cut| cut.left + cut.removed);
+    tell(&format!("{}: {} of {all} stars pass all cuts", catalogue.display(), stars.len()));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod bars;
 mod check;
 mod clean;
 mod compare;
+mod explain;
 mod fetch;
 mod import;
 mod init;
@@ -60,8 +61,8 @@ enum Command {
     Report(report::ReportArgs),
     Fetch(fetch::FetchArgs),
     Init(init::InitArgs),
-    /// Check an experiment file and print it with every default filled in; reads no data.
-    Check(ExperimentArgs),
+    Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
     /// Make a survey to try things on: spectra and a catalogue in the formats of APOGEE DR17, with the truth beside them.
     Mock(mock::MockArgs),
     Clean(clean::CleanArgs),
@@ -145,6 +146,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Fetch(args) => fetch::execute(&args, &bars),
         Command::Init(args) => init::execute(&args),
         Command::Check(args) => check::execute(&args),
+        Command::Explain(args) => explain::execute(&args),
         Command::Clean(args) => clean::execute(&args),
         Command::Mock(args) => mock::execute(&args, &bars),
         Command::Import(args) => import::execute(&args),

@@ -1,8 +1,10 @@
 //! `[data.columns]`: what the columns of a catalogue are called, where the usual names do not find them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,7 +17,7 @@ pub(super) const KEYS: [&str; 7] = ["id", "field", "telescope", "file", "snr", "
 
 /// Columns by what they are for: a label, a cut of `[selection.ranges]`, or one of `id`, `field`, `telescope`, `file`, `snr`,
 /// `starflag` and `aspcapflag`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ColumnNames(BTreeMap<String, ColumnSource>);
 
@@ -25,7 +27,7 @@ pub struct ColumnNames(BTreeMap<String, ColumnSource>);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ColumnSource(Written);
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
     /// A column's name as it stands in the table, whatever its characters.
@@ -38,6 +40,17 @@ struct Written {
     /// the expression's columns.
     #[serde(skip_serializing_if = "String::is_empty")]
     error: String,
+}
+
+impl JsonSchema for ColumnSource {
+    fn schema_name() -> Cow<'static, str> {
+        "ColumnSource".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let description = "What a label, a cut or something else is read from: an expression of columns, or a table.";
+        json_schema!({ "description": description, "anyOf": [{ "type": "string" }, generator.subschema_for::<Written>()] })
+    }
 }
 
 impl Serialize for ColumnSource {

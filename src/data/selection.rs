@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Naming, Wanted, column_of};
@@ -12,7 +13,7 @@ use super::table::Table;
 use crate::error::{Result, number_text};
 
 /// `[selection]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Selection {
     /// Fields to keep, as spelt in the catalogue; empty keeps all.
@@ -46,7 +47,7 @@ impl Default for Selection {
 }
 
 /// Bounds, each inclusive and optional.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LabelRange {
     /// Smallest value kept.

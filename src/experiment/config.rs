@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -33,7 +34,7 @@ use crate::stars::settings::{DataConfig, StarSettings};
 use crate::training::tensorboard::TensorBoardSettings;
 
 /// The content of an experiment file. Every key has a default; only the data must be named.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExperimentConfig {
     /// Another file whose values hold where this one is silent; found beside this file or from the current folder.
@@ -64,6 +65,7 @@ pub struct ExperimentConfig {
     pub fit: FitSettings,
     /// Posteriors of all test stars, for models with a likelihood; none unless named, or `false`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "unless_false")]
+    #[schemars(schema_with = "or_false::<PosteriorSettings>")]
     pub posterior: Option<PosteriorSettings>,
     /// How errors are held against stars that trained.
     pub calibration: CalibrationSettings,
@@ -77,9 +79,11 @@ pub struct ExperimentConfig {
     pub outliers: OutlierSettings,
     /// What the classic lab asks of a run beside the comparison of models; nothing unless named, or `false`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "unless_false")]
+    #[schemars(schema_with = "or_false::<LabSettings>")]
     pub lab: Option<LabSettings>,
     /// Whether labels are read from their own lines, or follow from each other; not asked unless named, or `false`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "unless_false")]
+    #[schemars(schema_with = "or_false::<ElementSettings>")]
     pub elements: Option<ElementSettings>,
     /// What TensorBoard is told of networks in training.
     pub tensorboard: TensorBoardSettings,
@@ -111,6 +115,11 @@ fn unless_false<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
         }
     }
     deserializer.deserialize_any(Named(PhantomData))
+}
+
+/// The schema of such a table.
+fn or_false<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [generator.subschema_for::<T>(), { "const": false }] })
 }
 
 impl Default for ExperimentConfig {

@@ -138,12 +138,18 @@ impl Layers {
         sets.filter(|layer| layer.line_of(key).is_some()).map(|layer| layer.name.as_str()).next()
     }
 
+    /// The file and line that give a dotted key its value, or the `--set`; none where it has its default.
+    pub fn origin(&self, key: &str) -> Option<String> {
+        let found = self.0.iter().rev().find_map(|layer| Some((layer, layer.line_of(key)?)));
+        found.map(
+            |(layer, line)| if layer.is_file { format!("{}, line {line}", layer.name) } else { layer.name.clone() },
+        )
+    }
+
     /// An error about the value of a dotted key, naming the file and line that set it last.
     pub fn blame(&self, key: &str, problem: &str) -> Error {
-        let found = self.0.iter().rev().find_map(|layer| Some((layer, layer.line_of(key)?)));
-        Error::Config(match found {
-            Some((layer, line)) if layer.is_file => format!("{}, line {line}: {key} {problem}", layer.name),
-            Some((layer, _)) => format!("{}: {key} {problem}", layer.name),
+        Error::Config(match self.origin(key) {
+            Some(origin) => format!("{origin}: {key} {problem}"),
             None => format!("{}: {key} {problem}", self.0.iter().rfind(|l| l.is_file).map_or("", |l| &l.name)),
         })
     }

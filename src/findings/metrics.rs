@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error_check::{ErrorChecks, error_checks};
@@ -18,7 +19,7 @@ use crate::stats::robust::median;
 pub const DEFAULT_SEED: u64 = 1;
 
 /// `[bootstrap]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BootstrapSettings {
     /// Resamplings of the test stars.

@@ -1,13 +1,14 @@
 //! What a sampler leaves of one star: draws, and what they say of its labels.
 
 use ndarray::{Array2, ArrayView1};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::diagnostics::Diagnostics;
 use crate::stats::robust::quantile_of_sorted;
 
 /// `[posterior.sampler]`, and the options of `maury posterior`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplerSettings {
     /// Chains per star.

@@ -5,6 +5,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use ndarray::{Array2, ArrayView1, ArrayView2};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chi_square::{ChiSquare, Evaluation, Minimum};
@@ -13,7 +14,7 @@ use super::solve::solve;
 use crate::device::{Compute, to_bool};
 
 /// `[fit]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FitSettings {
     /// Starts per star: the training labels of lowest chi^2 that are not neighbours.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::beside_model;
@@ -23,7 +24,7 @@ use crate::training::usual_spectra::MOST_COMPONENTS;
 pub const FIT_QUALITY_FILE: &str = "fit_quality.json";
 
 /// `[bad_fit]` of an experiment.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BadFitSettings {
     /// A star is flagged `BAD_FIT` when a good star would be as odd as it with less than this probability.

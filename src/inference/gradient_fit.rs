@@ -11,6 +11,7 @@ use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, Optimizer 
 use burn::tensor::{Bool, Int, Tensor};
 use nalgebra::DMatrix;
 use ndarray::ArrayView2;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chi_square::{ChiSquare, Minimum};
@@ -18,7 +19,7 @@ use super::solve::solve;
 use crate::device::{Compute, to_bool, to_f64};
 
 /// `[fit.method]`: how the lowest chi^2 is found.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FitMethod {
     /// Steps with the Hessian, a damping per star: the fastest by far.
@@ -31,7 +32,7 @@ pub enum FitMethod {
 }
 
 /// `[fit.method.adam]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamFit {
     /// Steps per start at most.
@@ -47,7 +48,7 @@ impl Default for AdamFit {
 }
 
 /// `[fit.method.lbfgs]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LbfgsFit {
     /// Steps per start at most.

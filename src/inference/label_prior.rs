@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use nalgebra::{DMatrix, DVector};
 use ndarray::{ArrayView1, ArrayView2};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hull::Hull;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result, nearest_name};
 use crate::spectra::labels::{LabelScaler, unit};
 
 /// Prior of one label, in its own unit.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LabelPrior {
     /// Every value is as likely.
@@ -35,7 +36,7 @@ pub enum LabelPrior {
 }
 
 /// Prior of all labels together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum JointPrior {
     /// Every combination of labels is as likely.
@@ -51,7 +52,7 @@ pub enum JointPrior {
 }
 
 /// `[posterior.prior]`: the product of all that is named.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PriorSettings {
     /// Of all labels together.

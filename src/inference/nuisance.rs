@@ -2,6 +2,7 @@
 //! them as columns that are integrated out.
 
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compress::Compressor;
@@ -16,7 +17,7 @@ use crate::spectra::grid::WavelengthGrid;
 const SPEED_OF_LIGHT: f64 = 299_792.458;
 
 /// `[posterior.nuisances]`: each is left out unless named.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NuisanceSettings {
     /// A factor on all variances of a star, log-normal about 1: scatter of its logarithm.
@@ -31,7 +32,7 @@ pub struct NuisanceSettings {
 }
 
 /// `[posterior.nuisances.continuum]`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContinuumNuisance {
     /// Degree of the polynomial: 0 is an offset, 1 a slope too.

@@ -3,13 +3,14 @@
 use burn::tensor::{Int, Tensor};
 use nalgebra::{DMatrix, DVector};
 use ndarray::{ArrayView2, s};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chi_square::{ChiSquare, Evaluation, Slope};
 use crate::device::Compute;
 
 /// What a fit does with the inputs of a model that are not labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Nuisances {
     /// Fitted beside the labels, held near what is usual at these labels.

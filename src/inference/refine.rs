@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chi_square::Minimum;
@@ -37,7 +38,7 @@ use crate::training::payne_checkpoint::TrainedPayne;
 const ROUGH_TOLERANCE: f64 = 0.1;
 
 /// How an emulator meets real spectra.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RefineSettings {
     /// What becomes of the inputs that are not labels.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ndarray::{Array2, ArrayView2, s};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chi_square::ChiSquare;
@@ -31,7 +32,7 @@ const TOLERATED_DIVERGENCES: f64 = 1e-3;
 const BATCH_STARS: usize = 512;
 
 /// `[posterior]` of an experiment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PosteriorSettings {
     /// How many chains and draws.
@@ -64,7 +65,7 @@ impl PosteriorSettings {
 }
 
 /// The sampler of a single star.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampler {
     /// Hamiltonian Monte Carlo in tensors, all chains side by side.

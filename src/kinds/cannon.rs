@@ -185,7 +185,11 @@ impl Trained for CannonOfStars {
     }
 
     fn again(&self, job: &Job) -> Result<Box<dyn Trained>> {
-        Ok(Box::new(Self::train(job, &self.config, self.anchor.clone(), self.labels)?))
+        let mut config = self.config.clone();
+        if let (Some(anchor), Some(chosen)) = (&mut config.anchor, &self.report.anchor) {
+            anchor.limit = Some(chosen.limit);
+        }
+        Ok(Box::new(Self::train(job, &config, self.anchor.clone(), self.labels)?))
     }
 
     fn save(&self, folder: &Path) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::s;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::combination_report::{CombinationReport, HeldOutScatter};
@@ -21,7 +22,7 @@ use crate::timings::Timings;
 use crate::training::checkpoint::Preparation;
 
 /// `[models.<name>.combination]` of an experiment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CombinationConfig {
     /// The models of the experiment that are combined.

@@ -1,6 +1,7 @@
 //! What training a model and labelling stars by it take, whatever its kind.
 
 use ndarray::Axis;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Compute;
@@ -23,7 +24,7 @@ use crate::training::checkpoint::Preparation;
 use crate::training::tensorboard::TensorBoardSettings;
 
 /// Which stars tell how far a network's errors can be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeldOutByNetworks {
     /// The members of the ensemble, each its own validation stars, at no cost. A member errs more than the mean of all; by how
@@ -34,7 +35,7 @@ pub enum HeldOutByNetworks {
 }
 
 /// `[calibration]`: how the training stars of each fold are held out in turn, to tell how far errors can be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrationSettings {
     /// Parts of the training stars, each estimated by a model trained on the others; 0 for no calibration.

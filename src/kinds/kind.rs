@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -88,8 +89,8 @@ pub trait Model: Debug + Send + Sync + erased_serde::Serialize {
     }
 }
 
-/// A kind of model: the type of its settings, its name, and how it comes back from a folder.
-pub trait Kind: Model + Serialize + DeserializeOwned + 'static {
+/// A kind of model: the type of its settings, whose doc comments explain them to people, its name, and how it comes back from a folder.
+pub trait Kind: Model + Serialize + DeserializeOwned + JsonSchema + 'static {
     /// Its key in TOML, and `kind` in `model.json`.
     const NAME: &'static str;
 

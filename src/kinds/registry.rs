@@ -1,10 +1,12 @@
 //! Which kinds of models there are: those of maury, and those that were added.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, RwLock};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -30,12 +32,18 @@ use crate::training::network_config::NetworkConfig;
 struct Entry {
     name: &'static str,
     settings: fn(&mut dyn erased_serde::Deserializer) -> erased_serde::Result<Arc<dyn Model>>,
+    schema: fn(&mut SchemaGenerator) -> Schema,
     load: fn(&ModelFolder) -> Result<Loaded>,
 }
 
 impl Entry {
     fn of<K: Kind>() -> Self {
-        Self { name: K::NAME, settings: |text| Ok(Arc::new(erased_serde::deserialize::<K>(text)?)), load: K::load }
+        Self {
+            name: K::NAME,
+            settings: |text| Ok(Arc::new(erased_serde::deserialize::<K>(text)?)),
+            schema: |generator| generator.subschema_for::<K>(),
+            load: K::load,
+        }
     }
 }
 
@@ -143,6 +151,25 @@ impl PartialEq for ModelConfig {
     fn eq(&self, other: &Self) -> bool {
         let value = |model: &Self| serde_json::to_value(model).ok();
         value(self).is_some() && value(self) == value(other)
+    }
+}
+
+impl JsonSchema for ModelConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "ModelConfig".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let kind = |entry: &Entry| (entry.name.to_string(), (entry.schema)(generator).to_value());
+        let kinds: serde_json::Map<String, serde_json::Value> = entries().iter().map(kind).collect();
+        json_schema!({
+            "type": "object",
+            "description": "One kind of model with its settings.",
+            "properties": kinds,
+            "additionalProperties": false,
+            "minProperties": 1,
+            "maxProperties": 1,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView2, Zip};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::fits::{Column, FitsReader, UnfinishedFits};
@@ -15,7 +16,7 @@ use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::quality::star_flags;
 
 /// `[output]`: what is written beside labels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSettings {
     /// Observed flux, best fit, residual and continuum of every star, as `spectra-<model>.fits`, for models that predict flux.

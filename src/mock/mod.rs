@@ -24,6 +24,7 @@ pub mod survey;
 mod truth_file;
 mod visit;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -35,7 +36,7 @@ pub const FORMAT_VERSION: u32 = 2;
 const MOST_STARS: usize = 1_000_000;
 
 /// What a mock survey is made from: the same settings give the same files to the last bit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MockSettings {
     /// Stars that the classic lab's cuts leave; those they remove come on top.
@@ -51,7 +52,7 @@ pub struct MockSettings {
 }
 
 /// Whose physics the stars of a mock survey obey.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum MockPhysics {
     /// That of the emulator that comes with maury: models that lean on it are right
@@ -68,7 +69,7 @@ impl MockPhysics {
 }
 
 /// The releases in whose formats a mock survey can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum MockFormat {
     /// allStar and apStar files of DR17

@@ -2,13 +2,14 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::network::input::{Masked, deviation, masked};
 use crate::spectra::batch::SpectraBatch;
 
 /// `[models.<name>.ridge]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RidgeConfig {
     /// How alike two spectra are.
@@ -53,7 +54,7 @@ impl RidgeConfig {
 }
 
 /// How alike two spectra x and y, above the mean, are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kernel {
     /// x . y: labels are linear functions of the flux.
@@ -63,7 +64,7 @@ pub enum Kernel {
 }
 
 /// How much each pixel counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PixelWeights {
     /// All alike.

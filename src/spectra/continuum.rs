@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use nalgebra::{DMatrix, DVector};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::grid::WavelengthGrid;
@@ -18,7 +19,7 @@ use crate::stats::robust::{median_in_place, robust_scatter};
 pub const MOST_ORDER: usize = 10;
 
 /// `[continuum]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContinuumSettings {
     /// How spectra are normalized.
@@ -52,7 +53,7 @@ impl ContinuumSettings {
 }
 
 /// How spectra are normalized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContinuumMethod {
     /// Chebyshev polynomial per chip through continuum pixels.
@@ -63,7 +64,7 @@ pub enum ContinuumMethod {
 
 /// Limits that make a pixel a continuum pixel (Ness et al. 2015, sec. 2.3): flux near 1 at the pivot, hardly any
 /// dependence on any label, little scatter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FindSettings {
     /// Largest |flux - 1| of the pivot star.

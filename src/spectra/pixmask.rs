@@ -1,5 +1,6 @@
 //! Which pixels carry information: mask bits, NaN, absurd errors and chip gaps become `ivar = 0`, once, here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::grid::{WavelengthGrid, span};
@@ -9,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::stats::robust::median;
 
 /// `[pixmask]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PixmaskSettings {
     /// APOGEE_PIXMASK bits that make a pixel useless.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::columns::ColumnNames;
@@ -27,7 +28,7 @@ pub struct StarSettings {
 }
 
 /// `[data]`: one of several doors, and optionally a table of true labels (mock surveys have one).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// An APOGEE catalogue and a folder of apStar files.
@@ -57,7 +58,7 @@ pub struct DataConfig {
 }
 
 /// `[data.apstar]`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApstarData {
     /// allStar FITS file, a table of Astra's (`astraAllStarASPCAP-0.6.0.fits.gz`), a SkyServer answer in CSV, or any other
@@ -68,7 +69,7 @@ pub struct ApstarData {
 }
 
 /// `[data.arrays]`. Paths end in .npy, .npz (`file.npz:key` picks an array) or .fits (`file.fits[NAME]` picks an image).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ArrayData {
     /// Flux, [n_stars, n_pixels].
@@ -89,7 +90,7 @@ pub struct ArrayData {
 }
 
 /// `[data.library]`: model spectra on the apStar grid, normalized by their true continuum, in an .npz file.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LibraryData {
     /// The file: `flux_u16` [n_models, n_pixels] times `flux_scale`, `labels` and `nuisance` [n_models, ...].

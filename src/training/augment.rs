@@ -3,6 +3,7 @@
 use burn::tensor::{Distribution, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Compute;
@@ -10,7 +11,7 @@ use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 
 /// `[models.<name>.network.augment]`; nil everywhere leaves spectra as they are.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentSettings {
     /// Noise added to each star, at most, in units of its own; the amount is drawn for each star.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::descent_settings::{DescentSettings, LEARNING_RATES, NO_LEARNING_RATE};
@@ -13,7 +14,7 @@ use super::window_settings::WindowSettings;
 use crate::models::vectorizer::{Entry, Vectorizer};
 
 /// `[models.<name>.cannon]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CannonConfig {
     /// Highest degree of the polynomial in the labels: 1, 2 or 3.
@@ -73,7 +74,7 @@ impl Default for CannonConfig {
 }
 
 /// `[models.<name>.cannon.training]`: how coefficients and scatter are found.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CannonTraining {
     /// By linear algebra, and Newton steps in the scatter; see `closed_form.rs`.
@@ -84,7 +85,7 @@ pub enum CannonTraining {
 }
 
 /// `[models.<name>.cannon.training.descent]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CannonDescent {
     /// Passes through the training stars.
@@ -284,7 +285,7 @@ fn is_among(names: &[String], label: &str) -> bool {
 }
 
 /// `[models.<name>.cannon.latent]`: what the model learns beside the labels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LatentSettings {
     /// Latent labels: they enter the polynomial like labels, but no catalogue gives them.
@@ -311,7 +312,7 @@ impl Default for LatentSettings {
 }
 
 /// `[models.<name>.cannon.anchor]`: the Cannon of an emulator's spectra, from which the model starts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnchorSettings {
     /// Folder of an emulator; none for the one that comes with maury.

@@ -2,12 +2,13 @@
 
 use std::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::{OptimizerSettings, Schedule};
 
 /// `[models.<name>.<kind>.descent]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DescentSettings {
     /// Passes through the training rows, at most.

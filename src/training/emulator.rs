@@ -7,6 +7,7 @@ use nalgebra::DMatrix;
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::descent::{Company, Descended, Objective, descend};
@@ -20,7 +21,7 @@ use crate::models::payne::{Network, Payne};
 use crate::progress::Progress;
 
 /// `[models.<name>.payne]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmulatorConfig {
     /// Principal components of the flux.

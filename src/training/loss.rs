@@ -1,12 +1,13 @@
 //! Losses of estimated labels: missing labels do not count, and known label errors can.
 
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::models::network::NetworkOutput;
 
 /// `[models.<name>.network.loss]`, of residuals in units of the training labels' spread.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Loss {
     /// Squared residuals.

@@ -1,5 +1,6 @@
 //! What an experiment says of a network: what it sees, its layers, and how it learns.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::augment::AugmentSettings;
@@ -13,7 +14,7 @@ use crate::models::network::layers::{attend, size_of};
 use crate::models::network::shape::Shape;
 
 /// `[models.<name>.network]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
     /// What the network sees of a spectrum.

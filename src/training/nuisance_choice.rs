@@ -1,10 +1,12 @@
 //! How many nuisance spectra the data bear, judged by the labels and the likelihood of training stars held out.
 
+use std::borrow::Cow;
 use std::fmt::Formatter;
 
 use ndarray::{Array2, Axis};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -21,6 +23,16 @@ pub enum NuisanceCount {
 
 impl NuisanceCount {
     const HELD_OUT: &str = "held-out";
+}
+
+impl JsonSchema for NuisanceCount {
+    fn schema_name() -> Cow<'static, str> {
+        "NuisanceCount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "const": Self::HELD_OUT }, { "type": "integer", "minimum": 0 }] })
+    }
 }
 
 impl Serialize for NuisanceCount {

@@ -11,13 +11,14 @@ use burn::optim::{
     SgdConfig,
 };
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::device::to_f64;
 use crate::error::{Error, Result};
 
 /// `[...descent.optimizer]`: which rule turns gradients into steps.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OptimizerSettings {
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
@@ -80,7 +81,7 @@ impl Default for OptimizerSettings {
 }
 
 /// `[...descent.schedule]`: how the learning rate changes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     /// Always the same.

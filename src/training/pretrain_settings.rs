@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::descent_settings::DescentSettings;
 use super::optimizer::OptimizerSettings;
 
 /// `[models.<name>.network.pretrain]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PretrainSettings {
     /// Folder of an emulator; none for the one that comes with maury.

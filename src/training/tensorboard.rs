@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensorboard_proto::summary::Summary_Value;
 
@@ -15,7 +16,7 @@ use crate::spectra::labels::unit;
 use crate::stats::robust::{mean, robust_scatter, standard_deviation};
 
 /// `[tensorboard]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TensorBoardSettings {
     /// Epochs from one set of weight histograms and picture to the next; 0 for those of the first and last epoch only.

@@ -1,11 +1,12 @@
 //! Which labels of a Cannon act only where physics says that their lines are.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::spectra::labels::is_over_iron;
 
 /// `[models.<name>.cannon.windows]`: abundances act only where the emulator says that their lines are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowSettings {
     /// Share of all that model spectra answer to an abundance (of the sum of squared differences of flux) that lies inside its

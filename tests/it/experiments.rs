@@ -69,7 +69,8 @@ fn every_shipped_toml_loads() {
                 _ => Vec::new(),
             };
             Experiment::load(&path, &sets, None).unwrap_or_else(|err| panic!("{err}"));
-            assert!(text.starts_with("# "), "{}: the first line says how to run it", path.display());
+            let told = text.strip_prefix("#:schema ../docs/experiment.schema.json\n# ");
+            assert!(told.is_some(), "{}: the schema for editors, and then how to run it", path.display());
             count += 1;
         }
     }

@@ -4,8 +4,10 @@ pub mod outcome;
 pub mod points;
 pub mod run;
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -14,6 +16,16 @@ use crate::error::short_number;
 /// `[sweep]` of an experiment: dotted keys of the experiment, and the values each takes, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sweep(Vec<(String, Vec<toml::Value>)>);
+
+impl JsonSchema for Sweep {
+    fn schema_name() -> Cow<'static, str> {
+        "Sweep".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": { "type": "array", "minItems": 1 } })
+    }
+}
 
 impl Sweep {
     /// Whether nothing is swept.

@@ -8,6 +8,7 @@ mod matching;
 pub mod paired;
 pub mod runs;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::agreement::{Agreement, Suspect};
@@ -18,7 +19,7 @@ use crate::findings::metrics::BootstrapSettings;
 use crate::stats::bootstrap::Resampling;
 
 /// `[comparison]`: how models are compared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ComparisonSettings {
     /// Quantile bins of SNR and of each label, at most; fewer where stars are few.

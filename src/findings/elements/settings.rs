@@ -1,9 +1,10 @@
 //! `[elements]`: whether labels are read from their own lines.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[elements]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ElementSettings {
     /// An element's own lines are the fewest pixels that hold this share of what model spectra answer to its abundance.

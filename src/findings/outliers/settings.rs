@@ -1,9 +1,10 @@
 //! `[outliers]`: which stars are looked into, and how far.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[outliers]` of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutlierSettings {
     /// Outliers that are judged at most, the farthest; 0 for none at all.

@@ -1,12 +1,13 @@
 //! Named architectures: each is nothing but a list of layers, which an experiment may also write down itself.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attention::AttentionConfig;
 use super::layers::LayerConfig;
 
 /// `[models.<name>.network.architecture]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Architecture {
     /// Labels as a linear function of the input.
@@ -33,7 +34,7 @@ impl Default for Architecture {
 }
 
 /// `[...architecture.mlp]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mlp {
     /// Widths of the hidden layers.
@@ -51,7 +52,7 @@ impl Default for Mlp {
 }
 
 /// `[...architecture.starnet]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Starnet {
     /// Filters of each convolution.
@@ -71,7 +72,7 @@ impl Default for Starnet {
 }
 
 /// `[...architecture.residual-cnn]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResidualCnn {
     /// Channels of each stage; a stage is one residual block and a pool.
@@ -93,7 +94,7 @@ impl Default for ResidualCnn {
 }
 
 /// `[...architecture.bayesian]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bayesian {
     /// Filters of each convolution.

@@ -7,6 +7,7 @@ use burn::nn::attention::{MhaInput, MultiHeadAttention};
 use burn::nn::{DropoutConfig, LayerNorm, Linear, activation::Gelu};
 use burn::tensor::{Bool, Tensor, activation};
 use rand::Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::first_weights::{dense, layer_norm, uniform};
@@ -15,7 +16,7 @@ use super::shape::{Shape, Size, at_least_one, width_of};
 use crate::device::Compute;
 
 /// `{ attention = { ... } }` of a list of layers, and `[...architecture.transformer]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttentionConfig {
     /// Neighbouring pixels of a patch.

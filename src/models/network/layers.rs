@@ -6,6 +6,7 @@ use burn::nn::pool::{AvgPool1d, AvgPool1dConfig, MaxPool1d, MaxPool1dConfig};
 use burn::nn::{GroupNorm, Linear};
 use burn::tensor::{Tensor, activation};
 use rand::Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attention::{AttentionConfig, Encoder};
@@ -15,7 +16,7 @@ use super::shape::{Shape, Size, at_least_one, width_of};
 use crate::device::Compute;
 
 /// One entry of `layers` in an experiment: `{ dense = { width = 256 } }`, `"relu"`, ...
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LayerConfig {
     /// Every output sees every input.

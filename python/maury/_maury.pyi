@@ -1,0 +1,63 @@
+"""The native half of maury."""
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+_Told = Callable[[str, int, int, bool], None] | None
+
+class _Spectra(TypedDict):
+    flux: NDArray[np.floating]
+    noise: NDArray[np.floating]
+    is_error: bool
+    ids: list[str] | None
+    wavelength: NDArray[np.float64] | None
+
+def main(arguments: Sequence[str]) -> int: ...
+def label_unit(label: str) -> str: ...
+def star_flag_values() -> list[tuple[str, int]]: ...
+def teach(
+    settings: str,
+    spectra: _Spectra,
+    labels: NDArray[np.float64],
+    label_errors: NDArray[np.float64],
+    folder: PathLike[str],
+    told: _Told = None,
+) -> dict[str, tuple[PathLike[str], int]]: ...
+def prepare(settings: str, cache: PathLike[str], told: _Told = None) -> dict[str, Any]: ...
+def read_spectrum(path: PathLike[str]) -> dict[str, Any]: ...
+
+class Model:
+    def __init__(self, folder: PathLike[str], precision: str = "f32") -> None: ...
+    @property
+    def folder(self) -> PathLike[str]: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def label_names(self) -> list[str]: ...
+    @property
+    def wavelength(self) -> NDArray[np.float64] | None: ...
+    @property
+    def n_pixels(self) -> int: ...
+    @property
+    def words_on_errors(self) -> str: ...
+    def label(self, spectra: _Spectra, told: _Told = None) -> dict[str, Any]: ...
+    def label_files(self, paths: Sequence[PathLike[str]], visits: bool = False, told: _Told = None) -> dict[str, Any]: ...
+    def flux(self, labels: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def gradient(self, labels: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def scatter(self) -> NDArray[np.float64]: ...
+    def posterior(
+        self,
+        spectra: _Spectra,
+        sampler: str = "hmc",
+        chains: int | None = None,
+        warm_up: int | None = None,
+        draws: int | None = None,
+        seed: int = 1,
+        told: _Told = None,
+    ) -> list[dict[str, Any]]: ...

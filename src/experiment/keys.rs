@@ -1,0 +1,313 @@
+//! What every key of an experiment means: one description each, from the doc comments of the settings. It feeds `maury explain`, the
+//! JSON schema that editors complete with, and the reference page.
+
+use serde_json::{Map, Value};
+
+use super::config::ExperimentConfig;
+use crate::error::{Error, Result, nearest_name};
+
+/// What stands for a name of one's own in dotted keys: of a model, a label, a cut.
+pub const ANY: &str = "NAME";
+
+/// A key of an experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    /// The dotted key, [`ANY`] where people choose a name.
+    pub name: String,
+    /// What it means.
+    pub description: String,
+    /// What it takes: `integer`, `"f32" or "f64"`, `table`, ...
+    pub takes: String,
+    /// Its value where nobody gives one, as TOML has it; empty where there is none.
+    pub default: String,
+    /// Whether it is a table that every experiment has, named or not.
+    pub is_always_there: bool,
+    /// Keys below it.
+    pub below: Vec<String>,
+}
+
+/// The JSON schema of experiments, of the kinds of models that are known now.
+pub fn schema() -> Value {
+    let mut settings = schemars::generate::SchemaSettings::draft07();
+    settings.meta_schema = Some("http://json-schema.org/draft-07/schema#".into());
+    let mut schema = settings.into_generator().into_root_schema_for::<ExperimentConfig>().to_value();
+    plain(&mut schema);
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".into(), "An experiment of maury".into());
+    }
+    schema
+}
+
+/// Takes what only Rust understands out of descriptions.
+fn plain(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(text)) = fields.get_mut("description") {
+                *text = without_links(text);
+            }
+            fields.values_mut().for_each(plain);
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        _ => {}
+    }
+}
+
+/// `[words](path)` and ``[`words`]`` as their words; lines of one paragraph in one.
+fn without_links(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("[`") {
+        plain += &rest[..start];
+        let after = &rest[start + 1..];
+        let Some(end) = after.find(']') else {
+            plain += &rest[start..];
+            return plain;
+        };
+        plain += &after[..end];
+        rest = &after[end + 1..];
+        if rest.starts_with('(') {
+            rest = rest.find(')').map_or(rest, |end| &rest[end + 1..]);
+        }
+    }
+    plain += rest;
+    plain.replace("\n\n", "\u{1}").replace('\n', " ").replace('\u{1}', "\n\n")
+}
+
+/// All keys, tables before what is in them, in the order of the settings.
+pub fn all() -> Vec<Key> {
+    let schema = schema();
+    let mut keys = Vec::new();
+    gather(&schema, &schema, "", &mut keys);
+    keys
+}
+
+/// A dotted key; a name of one's own may stand in place of [`ANY`].
+///
+/// # Errors
+/// [`Error::Config`] with the nearest key.
+pub fn explain(asked: &str) -> Result<Key> {
+    let keys = all();
+    if let Some(key) = keys.iter().find(|key| is_it(&key.name, asked)) {
+        return Ok(key.clone());
+    }
+    // The innermost table that is known tells what it holds.
+    let table = asked.rmatch_indices('.').find_map(|(end, _)| keys.iter().find(|key| is_it(&key.name, &asked[..end])));
+    let known: Vec<&str> = match table {
+        Some(table) => table.below.iter().map(String::as_str).collect(),
+        None => keys.iter().map(|key| key.name.as_str()).filter(|name| !name.contains('.')).collect(),
+    };
+    let last = asked.rsplit('.').next().unwrap_or(asked);
+    let place = table.map_or("an experiment".to_string(), |table| table.name.clone());
+    let ends_so =
+        keys.iter().find(|key| key.name.rsplit('.').next() == Some(last)).map(|key| format!("; there is {}", key.name));
+    let near = nearest_name(last, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+    let held = if known.is_empty() { "no keys below it".to_string() } else { known.join(", ") };
+    Err(Error::Config(format!("{asked}: no such key{}; {place} has {held}", near.or(ends_so).unwrap_or_default())))
+}
+
+/// Whether a key is what is asked for: any word may stand for [`ANY`].
+fn is_it(name: &str, asked: &str) -> bool {
+    let (name, asked): (Vec<&str>, Vec<&str>) = (name.split('.').collect(), asked.split('.').collect());
+    name.len() == asked.len() && name.iter().zip(&asked).all(|(name, asked)| *name == ANY || name == asked)
+}
+
+fn gather(root: &Value, node: &Value, place: &str, keys: &mut Vec<Key>) {
+    let node = resolved(root, node);
+    for (name, child) in properties(root, &node) {
+        let name = if place.is_empty() { name } else { format!("{place}.{name}") };
+        let whole = resolved(root, &child);
+        let below: Vec<String> = properties(root, &whole).into_iter().map(|(name, _)| name).collect();
+        let words = |value: &Value| value.get("description").and_then(Value::as_str).map(String::from);
+        let default = child.get("default").filter(|value| !value.is_object()).map(toml_text).unwrap_or_default();
+        keys.push(Key {
+            description: words(&child).or_else(|| words(&whole)).unwrap_or_default(),
+            takes: takes(root, &child),
+            default,
+            is_always_there: child.get("default").is_some_and(Value::is_object),
+            below,
+            name: name.clone(),
+        });
+        // Layers may lie in layers; keys that are their own tables are told once.
+        if place.matches('.').count() < MOST_DEPTH {
+            gather(root, &child, &name, keys);
+        }
+    }
+}
+
+/// Tables in tables, at most.
+const MOST_DEPTH: usize = 6;
+
+/// A schema with what it refers to laid under it.
+fn resolved(root: &Value, node: &Value) -> Value {
+    let mut fields = Map::new();
+    if let Some(path) = node.get("$ref").and_then(Value::as_str)
+        && let Some(Value::Object(target)) = root.pointer(path.trim_start_matches('#'))
+    {
+        fields.extend(target.clone());
+    }
+    for part in node.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+        if let Value::Object(part) = resolved(root, part) {
+            fields.extend(part);
+        }
+    }
+    fields.extend(node.as_object().cloned().unwrap_or_default());
+    Value::Object(fields)
+}
+
+/// Keys of a table, those of all its kinds where it is one of several.
+fn properties(root: &Value, node: &Value) -> Vec<(String, Value)> {
+    let mut found: Vec<(String, Value)> = Vec::new();
+    let named = node.get("properties").and_then(Value::as_object);
+    found.extend(named.into_iter().flatten().map(|(name, child)| (name.clone(), child.clone())));
+    if let Some(child @ Value::Object(_)) = node.get("additionalProperties") {
+        found.push((ANY.into(), child.clone()));
+    }
+    for choice in choices(node) {
+        for (name, child) in properties(root, &resolved(root, choice)) {
+            if !found.iter().any(|(known, _)| *known == name) {
+                // One of several kinds says what it is, where its only key does not.
+                let mut child = child;
+                if let (Some(words), Some(fields)) = (choice.get("description"), child.as_object_mut()) {
+                    fields.entry("description").or_insert_with(|| words.clone());
+                }
+                found.push((name, child));
+            }
+        }
+    }
+    found
+}
+
+fn choices(node: &Value) -> impl Iterator<Item = &Value> {
+    ["anyOf", "oneOf"].into_iter().filter_map(|key| node.get(key).and_then(Value::as_array)).flatten()
+}
+
+/// What a key takes, in words.
+fn takes(root: &Value, node: &Value) -> String {
+    let node = resolved(root, node);
+    if let Some(value) = node.get("const") {
+        return toml_text(value);
+    }
+    if let Some(values) = node.get("enum").and_then(Value::as_array) {
+        return values.iter().filter(|value| !value.is_null()).map(toml_text).collect::<Vec<_>>().join(" or ");
+    }
+    let kinds: Vec<&str> = match node.get("type") {
+        Some(Value::String(kind)) => vec![kind],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect(),
+        _ => Vec::new(),
+    };
+    let mut words: Vec<String> = Vec::new();
+    for kind in kinds {
+        words.push(match kind {
+            "object" => "table".into(),
+            "string" => "text".into(),
+            "array" => match node.get("items").map(|items| takes(root, items)) {
+                Some(items) if !items.is_empty() => format!("list of {items}"),
+                _ => "list".into(),
+            },
+            "boolean" => "true or false".into(),
+            "integer" if node.get("minimum").and_then(Value::as_f64) == Some(0.0) => "whole number, 0 or more".into(),
+            "integer" => "whole number".into(),
+            other => other.into(),
+        });
+    }
+    for choice in choices(&node) {
+        let of_choice = takes(root, choice);
+        if !of_choice.is_empty() && of_choice != "null" && !words.contains(&of_choice) {
+            words.push(of_choice);
+        }
+    }
+    words.join(" or ")
+}
+
+/// A value as TOML writes it.
+fn toml_text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => format!("\"{text}\""),
+        Value::Array(items) => format!("[{}]", items.iter().map(toml_text).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+/// The reference page, in Markdown.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Every key of an experiment\n\n\
+         Made from the settings themselves (`cargo test keys`); `maury explain KEY` says the same, and where an experiment's value comes \
+         from. `NAME` stands for a name of your own.\n",
+    );
+    for key in all() {
+        let is_table = !key.below.is_empty();
+        if !key.name.contains('.') {
+            page += &format!("\n## {}\n\n", key.name);
+            page += &format!("{}\n\n", key.description);
+            if !is_table {
+                page += &format!("Takes: {}.{}\n", key.takes, told_default(&key));
+            }
+            continue;
+        }
+        page += &format!("- `{}`: {}", key.name, key.description.replace("\n\n", " "));
+        page += &if is_table { "\n".to_string() } else { format!(" Takes: {}.{}\n", key.takes, told_default(&key)) };
+    }
+    page
+}
+
+fn told_default(key: &Key) -> String {
+    if matches!(key.default.as_str(), "" | "\"\"") { String::new() } else { format!(" Default: `{}`.", key.default) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_key_says_what_it_means_and_what_it_takes() {
+        let keys = all();
+        assert!(keys.len() > 150, "{}", keys.len());
+        for key in &keys {
+            assert!(!key.description.is_empty(), "{} says nothing", key.name);
+            assert!(!key.takes.is_empty() || !key.below.is_empty(), "{} takes nothing", key.name);
+            assert!(!key.description.contains("[`"), "{}: {}", key.name, key.description);
+            assert_eq!(explain(&key.name).unwrap(), *key);
+        }
+    }
+
+    #[test]
+    fn a_key_is_explained_by_its_own_name() {
+        let key = explain("continuum.order").unwrap();
+        assert_eq!((key.takes.as_str(), key.default.as_str()), ("whole number, 0 or more", "2"));
+        let key = explain("models.mine.cannon.order").unwrap();
+        assert!(key.name == "models.NAME.cannon.order" && key.description.contains("polynomial"), "{key:?}");
+        assert!(explain("device.precision").unwrap().takes.contains("\"f64\""));
+        let said = |asked: &str| explain(asked).unwrap_err().to_string();
+        assert!(said("continuum.odrer").contains("did you mean `order`"), "{}", said("continuum.odrer"));
+        assert!(said("contineum").contains("did you mean `continuum`"), "{}", said("contineum"));
+    }
+
+    #[test]
+    fn descriptions_lose_their_links_and_keep_their_words() {
+        assert_eq!(
+            without_links("As [`Foo::bar`] says,\nand [`so`](crate::so) on."),
+            "As `Foo::bar` says, and `so` on."
+        );
+        assert_eq!(without_links("[n_stars, n_pixels]"), "[n_stars, n_pixels]");
+    }
+
+    /// `MAURY_WRITE=1 cargo test keys` makes both anew.
+    #[test]
+    fn the_schema_and_the_reference_page_are_those_of_the_settings() {
+        let schema = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+        for (file, made) in [("docs/experiment.schema.json", schema), ("docs/keys.md", reference())] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            if std::env::var_os("MAURY_WRITE").is_some() {
+                std::fs::write(&path, &made).unwrap();
+            }
+            assert_eq!(
+                std::fs::read_to_string(&path).unwrap_or_default(),
+                made,
+                "{file}: MAURY_WRITE=1 cargo test keys"
+            );
+        }
+    }
+}
