@@ -1,12 +1,15 @@
 """Models that learn from arrays, in the conventions of scikit-learn."""
 
+import re
+
 import numpy as np
 import tomli_w
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from . import _maury
-from ._model import Folder, Model, floats, label_unit, spectra
+from ._errors import ConfigError, DataError
+from ._model import Folder, Model, floats, label_unit, named, plain, spectra
 from ._progress import Bar
 
 _COMMON = """
@@ -24,7 +27,8 @@ _COMMON = """
     seed : int
         Seed of every random draw.
     settings : dict, optional
-        Any other settings of an experiment, as its TOML file would have them; they win.
+        Other settings, as the TOML file of an experiment would have them; they win. ``models`` goes by the name of the class:
+        ``{"models": {"Cannon": {"cannon": {"l1": 10.0}}}}``.
     progress : bool, optional
         Whether to draw bars; by default in terminals and notebooks.
 
@@ -52,27 +56,47 @@ def _given(**settings):
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def _named(y, wanted):
-    """Labels as a matrix, their names, and whether they came as a single column."""
-    columns = getattr(y, "colnames", None) or (list(y.columns) if hasattr(y, "columns") else None)
-    if columns is not None:
-        names = list(wanted) if wanted is not None else [str(name) for name in columns]
-        matrix = np.column_stack(
-            [
-                np.asarray(y[name].to_value(label_unit(name)) if hasattr(y[name], "to_value") else y[name], dtype=np.float64)
-                for name in names
-            ]
-        )
-        return matrix, names, False
-    matrix = np.asarray(y)
-    if matrix.dtype.kind not in "fiub":
-        matrix = matrix.astype(np.float64)
-    is_single = matrix.ndim == 1
-    matrix = matrix.astype(np.float64).reshape(len(matrix), -1) if is_single else matrix.astype(np.float64)
-    names = list(wanted) if wanted is not None else [f"label_{k}" for k in range(matrix.shape[1])]
-    if len(names) != matrix.shape[1]:
-        raise ValueError(f"{len(names)} names of labels for {matrix.shape[1]} columns of y")
-    return matrix, names, is_single
+def _python(value):
+    """Settings as TOML has them: numbers of numpy as Python's."""
+    if isinstance(value, dict):
+        return {str(key): _python(one) for key, one in value.items() if one is not None}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_python(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+#: Tables of an experiment that say something of a model taught by arrays.
+_ACTING = ("bad_fit", "calibration", "continuum", "device", "models", "pixmask", "seed")
+
+
+def _errors_of(y_error, names, shape):
+    """Errors of labels as a matrix: by the labels' names, with ``e_`` before or ``_err`` behind them, or what numpy makes of it."""
+    if y_error is None:
+        return np.full(shape, np.nan)
+    columns = getattr(y_error, "colnames", None) or (list(y_error.columns) if hasattr(y_error, "columns") else None)
+    if columns is None:
+        return np.ascontiguousarray(np.broadcast_to(plain(y_error).reshape(shape) if np.size(y_error) == np.prod(shape) else plain(y_error), shape), dtype=np.float64)
+    found = []
+    for name in names:
+        usual = [name, f"{name}_err", f"e_{name}", f"{name}_error"]
+        column = next((column for column in usual if column in columns), None)
+        if column is None:
+            raise ValueError(f"y_error has no column for {name} ({', '.join(usual)}) among {', '.join(map(str, columns))}")
+        found.append(np.asarray(plain(y_error[column], label_unit(name)), dtype=np.float64))
+    return np.column_stack(found)
+
+
+def _own_words(err, kind):
+    """An error of settings in the words of who gave them as arguments."""
+    said = re.sub(r"settings, line \d+: ", "", str(err))
+    said = re.sub(rf"models\.{kind}\.\w+\.", "", said).replace("calibration.folds", "calibration_folds")
+    if "TOML parse error" in said:
+        lines = [line.split("|", 1)[-1].strip() for line in said.splitlines() if line.strip()]
+        lines = [line for line in lines if line and not line.startswith(("settings", "TOML parse", "^"))]
+        said = "; ".join(lines)
+    said = said.replace('continuum.method = "none"', "no continuum")
+    said = said.replace('set continuum.method = "chebyshev" and continuum.pixels = "find"', 'give continuum={"method": "chebyshev", "pixels": "find"}')
+    return type(err)(said)
 
 
 class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -98,7 +122,14 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
         }
         if self.continuum is not None:
             own["continuum"] = self.continuum
-        return _merged(own, self.settings or {})
+        other = self.settings or {}
+        idle = [key for key in other if key not in _ACTING]
+        if idle:
+            raise ConfigError(f"settings: {', '.join(idle)} says nothing to a model taught by arrays; what does is {', '.join(_ACTING)}")
+        strangers = [name for name in other.get("models", {}) if name not in own["models"]]
+        if strangers:
+            raise ConfigError(f"settings: models.{strangers[0]} is none of {', '.join(own['models'])}")
+        return _python(_merged(own, other))
 
     def fit(self, X, y, *, ivar=None, error=None, y_error=None, wavelength=None, ids=None):
         """Learn from spectra with known labels.
@@ -122,28 +153,29 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
         -------
         self
         """
-        X = floats(X, "X")
+        # The flux keeps its unit until its noise is brought to it.
+        given_flux, X = X, floats(X, "X")
         if y is None:
             raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
-        labels, names, is_single = _named(y, self.labels)
+        labels, names, is_single = named(y, self.labels)
         if labels.shape[0] != X.shape[0]:
             raise ValueError(f"inconsistent numbers of samples: {X.shape[0]} spectra, {labels.shape[0]} rows of labels")
-        if y_error is None:
-            errors = np.full(labels.shape, np.nan)
-        else:
-            errors, _, _ = _named(y_error, names if hasattr(y_error, "colnames") or hasattr(y_error, "columns") else None)
+        errors = _errors_of(y_error, names, labels.shape)
         if errors.shape != labels.shape:
             raise ValueError(f"y_error has the shape {errors.shape}, y {labels.shape}")
         if np.isinf(labels).any():
             raise ValueError("Input y contains infinity: a label that is not known is NaN")
         if X.shape[0] == 1:
             raise ValueError("1 sample is too few to learn from")
-        given = spectra(X, ivar, error, ids, wavelength, self.noise)
+        given = spectra(given_flux, ivar, error, ids, wavelength, self.noise)
         keeps = Folder()
         with Bar(self.progress) as bar:
-            taught = _maury.teach(
-                tomli_w.dumps(self._settings(names)), given, labels, np.ascontiguousarray(errors), keeps.path, bar
-            )
+            try:
+                taught = _maury.teach(
+                    tomli_w.dumps(self._settings(names)), given, labels, np.ascontiguousarray(errors), keeps.path, bar
+                )
+            except (ConfigError, DataError) as err:
+                raise _own_words(err, type(self).__name__) from None
         folder, self.n_train_ = taught[type(self).__name__]
         self.model_ = Model._of(keeps, folder, self.precision)
         self.label_names_ = names
@@ -153,10 +185,10 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _raw(self, X, ivar, error, wavelength=None):
         check_is_fitted(self, "model_")
-        X = floats(X, "X")
-        if X.shape[1] != self.n_features_in_:
+        n_pixels = floats(X, "X").shape[1]
+        if n_pixels != self.n_features_in_:
             raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
+                f"X has {n_pixels} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
             )
         return self.model_.raw(X, ivar, error, None, wavelength, self.noise, self.progress)
 
@@ -192,17 +224,18 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def label(self, X, *, ivar=None, error=None, ids=None, wavelength=None):
         """Labels of spectra as a table: see :meth:`Model.label`."""
         check_is_fitted(self, "model_")
-        return self.model_.label(X, ivar, error, ids=ids, wavelength=wavelength, progress=self.progress)
+        found = self.model_.raw(X, ivar, error, ids, wavelength, self.noise, self.progress)
+        return self.model_.table(found)
 
     def posterior(self, X, *, ivar=None, error=None, **how):
         """Draws of the posterior: see :meth:`Model.posterior`."""
         check_is_fitted(self, "model_")
         return self.model_.posterior(X, ivar, error, **{"progress": self.progress, **how})
 
-    def save(self, folder):
+    def save(self, folder, overwrite=False):
         """Copy the trained model into a folder, for :func:`load` and ``maury label --model``."""
         check_is_fitted(self, "model_")
-        self.model_.save(folder)
+        self.model_.save(folder, overwrite)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -477,5 +510,8 @@ class Combination(_Learner):
         self.progress = progress
 
     def _models(self):
-        members = {name: estimator._kind() for name, estimator in self.of}
+        try:
+            members = {name: estimator._kind() for name, estimator in self.of}
+        except (TypeError, AttributeError):
+            raise TypeError("of: pairs of a name and one of maury's estimators expected, as in [('ridge', maury.KernelRidge())]") from None
         return {**members, type(self).__name__: {"combination": {"of": list(members)}}}

@@ -1,6 +1,7 @@
 """Trained models: labels with units, errors and flags; spectra; posteriors."""
 
 import io
+import os
 import shutil
 import tempfile
 import weakref
@@ -12,6 +13,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from . import _maury
+from ._errors import ModelError
 from ._progress import Bar
 
 #: Names of the flags of a star and the value of each.
@@ -23,7 +25,50 @@ class Folder:
 
     def __init__(self):
         self.path = Path(tempfile.mkdtemp(prefix="maury-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        weakref.finalize(self, _remove, self.path, os.getpid())
+
+
+def _remove(path, owner):
+    # A forked process has the object, but the folder is its parent's.
+    if os.getpid() == owner:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def named(y, wanted=None):
+    """Labels as a matrix [n_stars, n_labels] in their units, their names, and whether they came as a single column.
+
+    Tables, DataFrames, record arrays and dictionaries go by the names of their columns.
+    """
+    if isinstance(wanted, str):
+        wanted = [wanted]
+    if isinstance(y, dict) or getattr(getattr(y, "dtype", None), "names", None):
+        y = QTable(y)
+    columns = getattr(y, "colnames", None) or (list(y.columns) if hasattr(y, "columns") else None)
+    if columns is not None:
+        names = list(wanted) if wanted is not None else columns
+        absent = [name for name in names if name not in columns]
+        if absent:
+            raise ValueError(f"no column {', '.join(map(str, absent))} among {', '.join(map(str, columns))}")
+        matrix = []
+        for name in names:
+            try:
+                matrix.append(np.asarray(plain(y[name], label_unit(str(name))), dtype=np.float64))
+            except (ValueError, TypeError) as err:
+                raise ValueError(f"column {name}: {err}; labels=[...] names the columns to learn") from None
+        return np.column_stack(matrix), [name if isinstance(name, str) else f"label_{name}" for name in names], False
+    own = getattr(y, "name", None)
+    single = wanted[0] if wanted is not None and len(wanted) == 1 else own if isinstance(own, str) else None
+    matrix = np.asarray(plain(y, label_unit(single) if single else None)).astype(np.float64)
+    is_single = matrix.ndim == 1 and (wanted is None or len(wanted) == 1)
+    if is_single:
+        matrix = matrix[:, None]
+    elif matrix.ndim == 1:
+        matrix = matrix[None, :]
+    usual = [single] if is_single and single else [f"label_{k}" for k in range(matrix.shape[1])]
+    names = list(wanted) if wanted is not None else usual
+    if len(names) != matrix.shape[1]:
+        raise ValueError(f"{len(names)} names of labels ({', '.join(names)}) for {matrix.shape[1]} columns")
+    return matrix, names, is_single
 
 
 def label_unit(label):
@@ -42,11 +87,38 @@ def label_unit(label):
     return u.Unit(_maury.label_unit(label))
 
 
-def floats(values, name):
+def plain(values, unit=None):
+    """Numbers as numpy has them: masked ones NaN, quantities in a unit where one is given."""
+    if hasattr(values, "unmasked"):
+        mask, values = np.asarray(values.mask), values.unmasked
+    else:
+        mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    own = getattr(values, "unit", None)
+    if own is not None and unit is not None:
+        values = _in_unit(values, own, unit)
+    values = np.ma.getdata(getattr(values, "value", values))
+    values = np.asarray(values)
+    if mask is not None and mask.any():
+        values = np.where(mask, np.nan, values.astype(np.float64 if values.dtype != np.float32 else np.float32))
+    return values
+
+
+def _in_unit(values, own, unit):
+    numbers = np.asarray(getattr(values, "value", np.ma.getdata(values)), dtype=np.float64)
+    try:
+        return u.Quantity(numbers, own).to_value(unit, equivalencies=u.temperature())
+    except (u.UnitConversionError, TypeError, ValueError):
+        # log g in dex(cm / s2) is a number of dex all the same.
+        if isinstance(own, u.function.core.FunctionUnitBase) or unit == u.dimensionless_unscaled:
+            return numbers
+        raise ValueError(f"labels in {own} cannot be brought to {unit}") from None
+
+
+def floats(values, name, unit=None):
     """Array of float32 or float64, [n_stars, n_pixels]; nothing is copied that is one already."""
     if hasattr(values, "toarray"):
         raise TypeError(f"Sparse data was passed as {name}, and spectra are dense: convert it by toarray()")
-    values = np.asarray(getattr(values, "value", values))
+    values = plain(values, unit)
     if np.iscomplexobj(values):
         raise ValueError(f"Complex data not supported: {name} is complex")
     if values.dtype not in (np.float32, np.float64):
@@ -61,15 +133,29 @@ def floats(values, name):
     return values
 
 
+def _noise(values, name, flux, unit):
+    """Errors or inverse variances of all pixels, of single numbers and rows, too."""
+    if np.ndim(values) < 2:
+        values = plain(values, unit)
+        n_stars, n_pixels = flux.shape
+        if values.ndim == 1 and len(values) == n_stars != n_pixels:
+            values = values[:, None]
+        elif values.ndim == 1 and (len(values) != n_pixels or n_stars == n_pixels):
+            raise ValueError(f"{name} has {len(values)} values for {n_stars} stars of {n_pixels} pixels: give [n_stars, n_pixels]")
+        values = np.broadcast_to(values, flux.shape)
+        return np.ascontiguousarray(values, dtype=flux.dtype)
+    return floats(values, name, unit)
+
+
 def spectra(flux, ivar=None, error=None, ids=None, wavelength=None, noise=None):
     """What the native half takes as spectra.
 
     Parameters
     ----------
     flux : array_like
-        Flux, [n_stars, n_pixels].
+        Flux, [n_stars, n_pixels]; masked pixels have no information.
     ivar, error : array_like, optional
-        Inverse variance or error of the flux, [n_stars, n_pixels]; one of them.
+        Inverse variance or error of the flux, [n_stars, n_pixels], or what numpy makes that of; one of them.
     ids : sequence of str, optional
         Names of the stars.
     wavelength : array_like or Quantity, optional
@@ -77,6 +163,7 @@ def spectra(flux, ivar=None, error=None, ids=None, wavelength=None, noise=None):
     noise : float, optional
         Error of all pixels where neither is given, as a share of the median flux.
     """
+    unit = getattr(flux, "unit", None)
     flux = floats(flux, "flux")
     if ivar is not None and error is not None:
         raise ValueError("both ivar and error are given; one is enough")
@@ -87,17 +174,18 @@ def spectra(flux, ivar=None, error=None, ids=None, wavelength=None, noise=None):
         level = float(np.median(finite)) if finite.size else 0.0
         error = np.full(flux.shape, noise * (level or 1.0), dtype=flux.dtype)
     is_error = ivar is None
-    given = floats(error if is_error else ivar, "error" if is_error else "ivar")
+    name = "error" if is_error else "ivar"
+    given = _noise(error if is_error else ivar, name, flux, None if unit is None else unit if is_error else unit**-2)
+    if not is_error and np.isnan(given).any():
+        given = np.nan_to_num(given, nan=0.0, posinf=np.inf)
     if wavelength is not None:
-        wavelength = u.Quantity(wavelength, u.AA) if hasattr(wavelength, "unit") else wavelength
-        wavelength = np.asarray(getattr(wavelength, "value", wavelength), dtype=np.float64)
-    return {
-        "flux": flux,
-        "noise": given,
-        "is_error": is_error,
-        "ids": None if ids is None else [str(name) for name in ids],
-        "wavelength": wavelength,
-    }
+        wavelength = u.Quantity(wavelength).to_value(u.AA) if getattr(wavelength, "unit", None) is not None else np.asarray(wavelength)
+        wavelength = np.asarray(wavelength, dtype=np.float64)
+        if wavelength.ndim != 1:
+            raise ValueError(f"wavelength: one for each pixel expected, [n_pixels], not an array of shape {wavelength.shape}")
+    if ids is not None:
+        ids = [name.decode().strip() if isinstance(name, bytes) else str(name) for name in ids]
+    return {"flux": flux, "noise": given, "is_error": is_error, "ids": ids, "wavelength": wavelength}
 
 
 def flag_names(flags):
@@ -193,18 +281,29 @@ class Model:
     def __repr__(self):
         return f"<maury.Model of kind {self.kind}: {', '.join(self.label_names)}; {self.n_pixels} pixels>"
 
-    def save(self, folder):
+    def save(self, folder, overwrite=False):
         """Copy the model into a folder, for :func:`load` and ``maury label --model``.
 
         Parameters
         ----------
         folder : path-like
             A folder that is not there yet.
+        overwrite : bool
+            Whether a model that is there gives way.
         """
+        if not (self.folder / "model.json").is_file():
+            raise ModelError(f"the files of this model are gone from {self.folder}: somebody cleaned it; fit it again")
+        folder = Path(folder)
+        if folder.exists():
+            if not (overwrite and (folder / "model.json").is_file()):
+                raise FileExistsError(f"{folder} is there already; name another, or give overwrite=True where it is a model")
+            shutil.rmtree(folder)
         shutil.copytree(self.folder, folder)
 
     # A model travels as the files of its folder.
     def __getstate__(self):
+        if not (self.folder / "model.json").is_file():
+            raise ModelError(f"the files of this model are gone from {self.folder}: somebody cleaned it; fit it again")
         files = io.BytesIO()
         with zipfile.ZipFile(files, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
             for path in sorted(self.folder.rglob("*")):
@@ -255,7 +354,10 @@ class Model:
         DataError
             If spectra are not what the model was trained on.
         """
-        found = self.raw(flux, ivar, error, ids, wavelength, progress=progress)
+        return self.table(self.raw(flux, ivar, error, ids, wavelength, progress=progress))
+
+    def table(self, found):
+        """Table of what :meth:`raw` gave."""
         return table(found, self.label_names, self._model.words_on_errors)
 
     def label_files(self, paths, *, visits=False, progress=None):
@@ -277,17 +379,11 @@ class Model:
         """
         paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
         with Bar(progress) as bar:
-            found = self._model.label_files([Path(path) for path in paths], visits, bar)
-        return table(found, self.label_names, self._model.words_on_errors)
+            return self.table(self._model.label_files([Path(path) for path in paths], visits, bar))
 
     def _matrix(self, labels):
-        if hasattr(labels, "colnames"):
-            columns = [u.Quantity(labels[name], label_unit(name)).value for name in self.label_names]
-            return np.column_stack(columns).astype(np.float64)
-        labels = np.atleast_2d(np.asarray(labels, dtype=np.float64))
-        if labels.shape[1] != len(self.label_names):
-            raise ValueError(f"{labels.shape[1]} labels for a model of {len(self.label_names)}: {', '.join(self.label_names)}")
-        return labels
+        labels, _, _ = named(labels, self.label_names)
+        return np.atleast_2d(labels)
 
     def predict_flux(self, labels):
         """Spectra that the model expects of stars of these labels.
@@ -339,10 +435,13 @@ class Model:
         Returns
         -------
         xarray.DataTree
-            In ArviZ's layout: ``posterior`` with a variable for each label of dimensions chain, draw and star, and ``sample_stats``.
+            In ArviZ's layout, which ArviZ 1 takes as it is and earlier ones by ``arviz.InferenceData.from_datatree``: ``posterior`` with a variable for each label of dimensions chain, draw and star, and ``sample_stats``.
             Stars that could not be sampled are NaN throughout, and ``posterior.attrs['unsampled']`` says why.
         """
-        import xarray as xr
+        try:
+            import xarray as xr
+        except ImportError:
+            raise ImportError("posteriors come as xarray.DataTree: pip install xarray, or maury[posterior]") from None
 
         with Bar(progress) as bar:
             stars = self._model.posterior(

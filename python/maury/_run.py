@@ -13,6 +13,7 @@ from astropy.table import QTable, Table
 
 from ._errors import ConfigError, DataError, MauryError
 from ._model import load
+from ._estimators import _python
 from ._progress import Bar
 
 
@@ -32,7 +33,9 @@ class Run:
     def __init__(self, folder):
         self.folder = Path(folder).resolve()
         if not (self.folder / "metrics.json").is_file():
-            raise DataError(f"{folder}: no folder of a run: it has no metrics.json")
+            latest = self.folder / "latest"
+            hint = f"; {latest} is one" if latest.exists() else ""
+            raise DataError(f"{folder}: no folder of a run: it has no metrics.json{hint}")
 
     def __repr__(self):
         return f"<maury.Run in {self.folder}>"
@@ -90,7 +93,7 @@ def _sets(overrides, before=""):
         if isinstance(value, dict) and value:
             yield from _sets(value, f"{name}.")
         else:
-            yield f"{name}={tomli_w.dumps({'x': value}).partition('=')[2].strip()}"
+            yield f"{name}={tomli_w.dumps({'x': _python(value)}).partition('=')[2].strip()}"
 
 
 def run(experiment, *, name=None, experiments="experiments", quiet=False, progress=None, **overrides):
@@ -123,9 +126,11 @@ def run(experiment, *, name=None, experiments="experiments", quiet=False, progre
     with tempfile.TemporaryDirectory(prefix="maury-") as made:
         if isinstance(experiment, dict):
             path = Path(made) / f"{name or 'experiment'}.toml"
-            path.write_text(tomli_w.dumps(experiment), encoding="utf-8")
+            path.write_text(tomli_w.dumps(_python(experiment)), encoding="utf-8")
         else:
             path = Path(experiment)
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: no such experiment file")
         words = [sys.executable, "-m", "maury", "run", os.fspath(path), "--experiments", os.fspath(experiments)]
         words += ["--name", name] if name else []
         for setting in _sets(overrides):
@@ -139,9 +144,15 @@ _TOLD = re.compile(r"^(?P<task>.+): (?P<done>\d+) of (?P<total>\d+)$")
 
 def _heard(words, quiet, progress):
     """Runs the program, hands on what it says, and gives the folder it made."""
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    with process:
+        return _followed(process, quiet, progress)
+
+
+def _followed(process, quiet, progress):
+    """What a running program says, and the folder it made."""
     import threading
 
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     answer = []
     reader = threading.Thread(target=lambda: answer.append(process.stdout.read()))
     reader.start()

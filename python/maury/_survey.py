@@ -147,7 +147,8 @@ def read(path):
     Returns
     -------
     specutils.Spectrum or QTable
-        Flux with its uncertainty and mask, on vacuum wavelengths; a table of columns wavelength, flux, error and mask where
+        Flux with its uncertainty and mask (what maury leaves out by default: pixels without an error, and those with the bits 0 to 7 and
+        12 of APOGEE_PIXMASK), on vacuum wavelengths; a table of columns wavelength, flux, error and mask where
         specutils is not installed. ``meta`` has id, format, SNR, radial velocity and number of visits.
     """
     found = _maury.read_spectrum(Path(path))
@@ -160,7 +161,7 @@ def read(path):
         try:
             from specutils import Spectrum1D as Spectrum
         except ImportError:
-            columns = {"wavelength": wavelength, "flux": found["flux"] * unit, "error": found["error"] * unit, "mask": found["mask"]}
+            columns = {"wavelength": wavelength, "flux": found["flux"] * unit, "error": found["error"] * unit, "mask": found["mask"], "is_bad": found["is_bad"]}
             return QTable(columns, meta=meta)
     from astropy.nddata import StdDevUncertainty
 
@@ -168,6 +169,6 @@ def read(path):
         spectral_axis=wavelength,
         flux=found["flux"] * unit,
         uncertainty=StdDevUncertainty(found["error"] * unit),
-        mask=~np.isfinite(found["error"]),
+        mask=~np.isfinite(found["error"]) | found["is_bad"],
         meta={**meta, "pixmask": found["mask"]},
     )

@@ -6,6 +6,7 @@ use maury::data::spectrum_file::{self, split_part};
 use maury::device::Compute;
 use maury::experiment::load::Experiment;
 use maury::progress::Progress;
+use maury::spectra::pixmask::PixmaskSettings;
 use maury::stars::prepare::Source;
 use maury::stars::truth::Truth;
 use ndarray::Array2;
@@ -29,7 +30,8 @@ pub fn prepare<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let experiment = Experiment::parse("settings", settings).map_err(|err| exception(&err))?;
     let (set, truth) = work(py, told.as_ref(), |progress: &dyn Progress| {
-        let (compute, stars) = (Compute::open(&experiment.config.device)?, experiment.config.stars());
+        let (device, stars) = (&experiment.config.device, experiment.config.stars());
+        let compute = Compute::on(device.backend, device.precision)?;
         let source = Source::open(&stars, &cache, progress)?;
         let all: Vec<usize> = (0..source.n_stars()).collect();
         let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, &stars)).transpose()?;
@@ -75,6 +77,8 @@ pub fn read_spectrum<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py,
     found.set_item("snr", raw.snr)?;
     found.set_item("velocity_kms", raw.velocity_kms)?;
     found.set_item("n_visits", raw.n_visits)?;
+    let bad = PixmaskSettings::default().bits.iter().fold(0_i64, |bad, bit| bad | 1 << bit);
+    found.set_item("is_bad", PyArray1::from_iter(py, raw.pixmask.iter().map(|mask| mask & bad != 0)))?;
     found.set_item("mask", raw.pixmask.into_pyarray(py))?;
     found.set_item("flux", raw.raw_flux.into_pyarray(py))?;
     found.set_item("error", raw.raw_error.into_pyarray(py))?;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use maury::device::Compute;
 use maury::experiment::load::Experiment;
 use maury::experiment::teach::{Taught, teach as teach_models};
-use ndarray::ArrayView2;
 use numpy::PyReadonlyArray2;
 use pyo3::prelude::*;
 
@@ -30,16 +29,14 @@ pub fn teach(
 ) -> PyResult<BTreeMap<String, (PathBuf, usize)>> {
     let experiment = Experiment::parse("settings", settings).map_err(|err| exception(&err))?;
     let held = spectra.held()?.into_owned();
-    let labels = (rows(labels.as_array()), rows(label_errors.as_array()));
+    let labels = (labels.as_array().to_owned(), label_errors.as_array().to_owned());
     let taught = work(py, told.as_ref(), |progress| {
-        let compute = Compute::open(&experiment.config.device)?;
+        // Python's models may differ in it: it is nobody's default.
+        let device = &experiment.config.device;
+        let compute = Compute::on(device.backend, device.precision)?;
         let taught = teach_models(&experiment, held, labels, &folder, &compute, progress)?;
         let told = |(name, Taught { folder, result })| (name, (folder, result.n_train));
         Ok(taught.into_iter().map(told).collect())
     })?;
     Ok(taught)
-}
-
-fn rows(matrix: ArrayView2<f64>) -> Vec<Vec<f64>> {
-    matrix.rows().into_iter().map(|row| row.to_vec()).collect()
 }

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use maury::device::start_threads;
@@ -111,8 +111,16 @@ pub fn work<T: Send>(
     told: Option<&Bound<PyAny>>,
     act: impl FnOnce(&dyn Progress) -> maury::error::Result<T> + Send,
 ) -> PyResult<T> {
-    static START: Once = Once::new();
-    START.call_once(|| _ = tracing_subscriber::registry().with(Notes).try_init());
+    static OWNER: OnceLock<u32> = OnceLock::new();
+    let owner = *OWNER.get_or_init(|| {
+        let _ = tracing_subscriber::registry().with(Notes).try_init();
+        std::process::id()
+    });
+    if owner != std::process::id() {
+        let said = "maury's threads do not live on in a forked process: start processes by multiprocessing.get_context(\"spawn\") or joblib, \
+                    or fork before anything of maury is called";
+        return Err(named(py, "MauryError", said.into()));
+    }
     start_threads(0).map_err(|err| exception(&err))?;
     let listener = Listener::default();
     let (sender, receiver) = channel();

@@ -76,7 +76,7 @@ def test_other_pixels_are_refused_in_words(model, halves):
     with pytest.raises(maury.DataError, match="pixels\\) apart"):
         model.label(test.flux, ivar=test.ivar, wavelength=test.wavelength * 1.01)
     with pytest.raises(ValueError, match="give ivar or error"):
-        model.label(test.flux)
+        model.model_.label(test.flux)
     with pytest.raises(maury.ConfigError, match="order"):
         maury.Cannon(order=7).fit(test.flux, test.labels, ivar=test.ivar)
     with pytest.raises(maury.ModelError):

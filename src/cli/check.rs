@@ -54,7 +54,8 @@ fn look_into_catalogue(experiment: &Experiment) -> Result<()> {
     let naming = Naming { id_column, columns: &data.columns };
     let (stars, cuts) = select(catalogue, naming, &settings.labels, &settings.selection)?;
     let all = cuts.first().map_or(stars.len(), |cut| cut.left + cut.removed);
-    tell(&format!("{}: {} of {all} stars pass all cuts", catalogue.display(), stars.len()));
+    let none = if stars.is_empty() { ": none is left to learn from, and `maury run` will refuse" } else { "" };
+    tell(&format!("{}: {} of {all} stars pass all cuts{none}", catalogue.display(), stars.len()));
     Ok(())
 }
 

@@ -44,7 +44,7 @@ pub fn execute(args: &ExplainArgs) -> anyhow::Result<()> {
     };
     let key = keys::explain(asked)?;
     let mut text = format!("{asked}\n  {}\n", key.description.replace("\n\n", "\n  "));
-    if key.below.is_empty() {
+    if key.below.is_empty() || key.takes.contains('"') {
         text += &format!("  takes:   {}\n", key.takes);
         if !key.default.is_empty() {
             text += &format!("  default: {}\n", key.default);
@@ -67,6 +67,12 @@ pub fn execute(args: &ExplainArgs) -> anyhow::Result<()> {
 fn here(asked: &str, key: &Key, file: &Path, sets: &[String]) -> Result<String> {
     let layers = Layers::read::<ExperimentConfig>(file, sets)?;
     let table = layers.table::<ExperimentConfig>()?;
+    if let Some((name, _)) = asked.strip_prefix("models.").map(|rest| rest.split_once('.').unwrap_or((rest, "")))
+        && name != keys::ANY
+        && table.get("models").and_then(|models| models.get(name)).is_none()
+    {
+        return Err(Error::Config(format!("{}: no model is called {name} here", file.display())));
+    }
     let mut value = Some(toml::Value::Table(table));
     for part in asked.split('.') {
         value = value.and_then(|value| value.get(part).cloned());
@@ -88,6 +94,8 @@ fn here(asked: &str, key: &Key, file: &Path, sets: &[String]) -> Result<String> 
 }
 
 fn first_sentence(description: &str) -> &str {
-    let end = description.find(". ").or_else(|| description.find("\n\n"));
+    let mut ends =
+        description.match_indices(". ").map(|(end, _)| end).filter(|end| !description[..*end].ends_with("et al"));
+    let end = ends.next().or_else(|| description.find("\n\n"));
     end.map_or(description, |end| description[..end].trim_end_matches('.'))
 }

@@ -4,10 +4,14 @@
 use std::ops::Range;
 use std::path::Path;
 
+use ndarray::{Array1, Array2};
+
 use super::columns::ColumnNames;
 use super::label_source::LabelSource;
+use super::label_units::LabelUnits;
+use super::sentinels::{Remarks, known};
 use super::table::Table;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Remedy shown when a column of the survey's own catalogue is absent.
 const REMEDY: &str = "is this an allStar table or a SkyServer answer? Other names are given in [data.columns]";
@@ -110,10 +114,42 @@ pub struct AstraSpectrum {
 }
 
 impl Catalogue {
-    /// Stars of which names, labels and errors of labels are known, and nothing else.
-    pub fn of_labels(id: Vec<String>, labels: Vec<Vec<f64>>, label_errors: Vec<Vec<f64>>) -> Self {
+    /// Stars of which names, labels and errors of labels are known, [n_stars, n_labels], and nothing else. Numbers that stand for nothing
+    /// are found as in tables.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where Teff or log g is in another unit.
+    pub fn of_labels(
+        id: Vec<String>,
+        names: &[String],
+        labels: Array2<f64>,
+        label_errors: Array2<f64>,
+    ) -> Result<Self> {
         let n = id.len();
-        Self {
+        let (mut labels, mut label_errors, mut remarks) = (labels, label_errors, Remarks::default());
+        for (k, name) in names.iter().enumerate() {
+            for (matrix, column, are_errors) in
+                [(&mut labels, name.clone(), false), (&mut label_errors, format!("errors of {name}"), true)]
+            {
+                let mut values = matrix.column(k).to_vec();
+                remarks.count_nothing(&column, &(0..n), values.iter().copied());
+                values.iter_mut().for_each(|value| *value = known(*value));
+                remarks.strike(&column, &(0..n), &mut values, are_errors);
+                if let Some(mut units) = LabelUnits::of(name).filter(|_| !are_errors) {
+                    units.add(&values);
+                    let possible =
+                        units.possible().map_err(|detail| Error::Mismatch { what: "labels".into(), detail })?;
+                    values.iter_mut().filter(|value| !possible.contains(value)).for_each(|value| *value = f64::NAN);
+                    if let Some(remark) = units.remark() {
+                        tracing::warn!("{remark}");
+                    }
+                }
+                matrix.column_mut(k).assign(&Array1::from_vec(values));
+            }
+        }
+        remarks.say(Path::new("labels"));
+        let rows = |matrix: Array2<f64>| matrix.rows().into_iter().map(|row| row.to_vec()).collect();
+        Ok(Self {
             row: (0..n).collect(),
             field: vec![String::new(); n],
             telescope: vec![String::new(); n],
@@ -124,9 +160,9 @@ impl Catalogue {
             aspcapflag: vec![0; n],
             marks: vec![Vec::new(); n],
             id,
-            labels,
-            label_errors,
-        }
+            labels: rows(labels),
+            label_errors: rows(label_errors),
+        })
     }
 
     /// Number of stars.

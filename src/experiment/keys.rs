@@ -81,28 +81,53 @@ pub fn all() -> Vec<Key> {
     keys
 }
 
-/// A dotted key; a name of one's own may stand in place of [`ANY`].
+/// A dotted key; a name of one's own may stand in place of [`ANY`], and a key of a sweep stands for itself.
 ///
 /// # Errors
 /// [`Error::Config`] with the nearest key.
 pub fn explain(asked: &str) -> Result<Key> {
+    /// No key is so long.
+    const LONGEST: usize = 200;
+    if asked.len() > LONGEST {
+        let start: String = asked.chars().take(40).collect();
+        return Err(Error::Config(format!("{start}...: no key has {} letters", asked.len())));
+    }
     let keys = all();
+    if let Some(key) = keys.iter().find(|key| key.name == asked) {
+        return Ok(key.clone());
+    }
+    let swept = asked.strip_prefix("sweep.").map(|key| key.replace('"', ""));
+    let asked = swept.as_deref().unwrap_or(asked);
     if let Some(key) = keys.iter().find(|key| is_it(&key.name, asked)) {
         return Ok(key.clone());
     }
-    // The innermost table that is known tells what it holds.
-    let table = asked.rmatch_indices('.').find_map(|(end, _)| keys.iter().find(|key| is_it(&key.name, &asked[..end])));
-    let known: Vec<&str> = match table {
-        Some(table) => table.below.iter().map(String::as_str).collect(),
-        None => keys.iter().map(|key| key.name.as_str()).filter(|name| !name.contains('.')).collect(),
-    };
+    // Part by part, what was meant as far as that can be told.
+    let (mut meant, mut is_whole) = (String::new(), true);
+    for part in asked.split('.') {
+        let below = keys.iter().find(|key| key.name == meant).map(|key| key.below.clone());
+        let known = if meant.is_empty() {
+            keys.iter().filter(|key| !key.name.contains('.')).map(|key| key.name.clone()).collect()
+        } else {
+            below.unwrap_or_default()
+        };
+        let found = match known.iter().find(|known| *known == part) {
+            Some(same) => Some(same.as_str()),
+            None if known.iter().any(|known| known == ANY) => Some(ANY),
+            None => nearest_name(part, known.iter().map(String::as_str)),
+        };
+        let Some(found) = found else {
+            is_whole = false;
+            break;
+        };
+        meant = if meant.is_empty() { found.into() } else { format!("{meant}.{found}") };
+    }
     let last = asked.rsplit('.').next().unwrap_or(asked);
-    let place = table.map_or("an experiment".to_string(), |table| table.name.clone());
-    let ends_so =
-        keys.iter().find(|key| key.name.rsplit('.').next() == Some(last)).map(|key| format!("; there is {}", key.name));
-    let near = nearest_name(last, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
-    let held = if known.is_empty() { "no keys below it".to_string() } else { known.join(", ") };
-    Err(Error::Config(format!("{asked}: no such key{}; {place} has {held}", near.or(ends_so).unwrap_or_default())))
+    let elsewhere = || keys.iter().find(|key| key.name.rsplit('.').next() == Some(last)).map(|key| key.name.clone());
+    let hint = match Some(meant).filter(|meant| is_whole && !meant.is_empty()).or_else(elsewhere) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "`maury explain` lists all tables".into(),
+    };
+    Err(Error::Config(format!("{asked:?}: no such key; {hint}")))
 }
 
 /// Whether a key is what is asked for: any word may stand for [`ANY`].
@@ -120,7 +145,8 @@ fn gather(root: &Value, node: &Value, place: &str, keys: &mut Vec<Key>) {
         let words = |value: &Value| value.get("description").and_then(Value::as_str).map(String::from);
         let default = child.get("default").filter(|value| !value.is_object()).map(toml_text).unwrap_or_default();
         keys.push(Key {
-            description: words(&child).or_else(|| words(&whole)).unwrap_or_default(),
+            // What people name themselves is what the table around it says.
+            description: words(&child).or_else(|| words(&whole)).or_else(|| words(&node)).unwrap_or_default(),
             takes: takes(root, &child),
             default,
             is_always_there: child.get("default").is_some_and(Value::is_object),
@@ -241,13 +267,17 @@ pub fn reference() -> String {
         if !key.name.contains('.') {
             page += &format!("\n## {}\n\n", key.name);
             page += &format!("{}\n\n", key.description);
-            if !is_table {
+            if !is_table || key.takes.contains('"') {
                 page += &format!("Takes: {}.{}\n", key.takes, told_default(&key));
             }
             continue;
         }
         page += &format!("- `{}`: {}", key.name, key.description.replace("\n\n", " "));
-        page += &if is_table { "\n".to_string() } else { format!(" Takes: {}.{}\n", key.takes, told_default(&key)) };
+        page += &if is_table && !key.takes.contains('"') {
+            "\n".to_string()
+        } else {
+            format!(" Takes: {}.{}\n", key.takes, told_default(&key))
+        };
     }
     page
 }
@@ -281,8 +311,18 @@ mod tests {
         assert!(key.name == "models.NAME.cannon.order" && key.description.contains("polynomial"), "{key:?}");
         assert!(explain("device.precision").unwrap().takes.contains("\"f64\""));
         let said = |asked: &str| explain(asked).unwrap_err().to_string();
-        assert!(said("continuum.odrer").contains("did you mean `order`"), "{}", said("continuum.odrer"));
-        assert!(said("contineum").contains("did you mean `continuum`"), "{}", said("contineum"));
+        for (asked, meant) in [
+            ("continuum.odrer", "continuum.order"),
+            ("contineum", "continuum"),
+            ("contnuum.order", "continuum.order"),
+            ("models.mine.canon.order", "models.NAME.cannon.order"),
+        ] {
+            assert!(said(asked).contains(&format!("did you mean `{meant}`?")), "{}", said(asked));
+        }
+        assert!(said(&"a.".repeat(5000)).contains("no key has 10000 letters"));
+        assert_eq!(explain("sweep.\"continuum.order\"").unwrap(), explain("continuum.order").unwrap());
+        let split = explain("split").unwrap();
+        assert!(split.takes.contains("\"halves\"") && split.default == "\"halves\"", "{split:?}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ndarray::Array2;
+
 use super::feasibility;
 use super::load::Experiment;
 use crate::data::catalogue::Catalogue;
@@ -36,13 +38,13 @@ pub struct Taught {
 pub fn teach(
     experiment: &Experiment,
     spectra: HeldArrays<'static>,
-    (labels, label_errors): (Vec<Vec<f64>>, Vec<Vec<f64>>),
+    (labels, label_errors): (Array2<f64>, Array2<f64>),
     folder: &Path,
     compute: &Compute,
     progress: &dyn Progress,
 ) -> Result<BTreeMap<String, Taught>> {
     let (config, settings, shared) = (&experiment.config, experiment.config.stars(), experiment.config.shared());
-    let stars = Catalogue::of_labels(spectra.ids().to_vec(), labels, label_errors);
+    let stars = Catalogue::of_labels(spectra.ids().to_vec(), &config.labels, labels, label_errors)?;
     let source = Source::of_arrays(spectra, stars, &settings)?;
     let fold = Fold { training: (0..source.n_stars()).collect(), test: Vec::new() };
     let folds = [fold];

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beside_model;
 pub use super::held_out::{Formal, HeldOut, WithoutChip};
+use super::quoted_errors::of_like_snr;
 use crate::data::files;
 use crate::error::Result;
 use crate::models::LabelEstimates;
@@ -101,7 +102,12 @@ impl LabelCalibration {
             (part(&|_| 1.0), (LEAST_SHARE * scatter).powi(2)),
             (part(&|star| if has_snr { (REFERENCE_SNR / conditions[star].snr).powi(2) } else { 0.0 }), 0.0),
         ];
-        let fit = fit_variance(&residuals, &known, &quoted, &parts.map(|(values, least)| Part { values, least }))?;
+        let parts = parts.map(|(values, least)| Part { values, least });
+        // As they are quoted, star by star, or as those of stars of like SNR are: whichever the residuals bear out.
+        let alike = of_like_snr(&quoted, &part(&|star| conditions[star].snr));
+        let fits =
+            std::iter::once(quoted).chain(alike).filter_map(|quoted| fit_variance(&residuals, &known, &quoted, &parts));
+        let fit = fits.max_by(|a, b| a.ln_density.total_cmp(&b.ln_density))?;
         let formal_factor = fit.coefficients[0].sqrt();
         let lost_chip = held_out.without_chip.iter().map(|chip| chip.variance(k, formal_factor).sqrt()).collect();
         Some(Self {
@@ -324,6 +330,16 @@ pub(crate) mod tests {
             assert_eq!(label.catalogue_error_of(30.0), label.catalogue_factor * 30.0);
             assert!(calibration.words().contains("against the truth"));
         }
+    }
+
+    #[test]
+    fn quoted_errors_that_scatter_by_chance_are_not_taken_for_too_large() {
+        // All err by 10; who is quoted 15 errs no more than who is quoted 7.
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let mut stars = held_out(3000, 0.0, 33);
+        stars.label_errors.mapv_inplace(|_| 10.0 * (0.25 * normal(&mut rng)).exp());
+        let label = ErrorCalibration::fit(&names(), &stars).labels[0].clone().unwrap();
+        assert!((0.8..1.3).contains(&label.catalogue_factor), "{label:?}");
     }
 
     #[test]

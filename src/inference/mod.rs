@@ -34,6 +34,7 @@ pub mod posteriors;
 pub mod precision;
 pub mod prior;
 pub mod problem;
+mod quoted_errors;
 pub mod refine;
 pub mod residuals;
 pub mod ridge_estimator;

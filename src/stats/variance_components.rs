@@ -48,6 +48,8 @@ pub struct VarianceFit {
     pub centre_error: f64,
     /// Fraction of the residuals that are outliers.
     pub outlier_fraction: f64,
+    /// Logarithm of likelihood times prior at the best fit: what other quoted errors can be compared by.
+    pub ln_density: f64,
 }
 
 /// Fits the parts of the variance of residuals, each of which has a known part already, and one that others quoted and that may
@@ -175,6 +177,7 @@ impl State {
             centre: self.centre,
             centre_error: self.weight.sqrt().recip(),
             outlier_fraction: self.fraction,
+            ln_density: self.ln_likelihood + factor.map_or(0.0, |factor| ln_prior(factor.value.ln())),
         }
     }
 }

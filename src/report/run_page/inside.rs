@@ -262,11 +262,20 @@ pub(super) fn latent(page: &mut Page, run: &Run) {
     page.heading("What the labels do not tell");
     for name in shown {
         let model = name.trim_start_matches("latent_causes-");
+        let stars = format!("{{models.{model}.n_train}} training stars");
+        let components = format!("models.{model}.training.0.anchor.n_components");
+        let source = match facts.number(&components) {
+            None => format!("from the residuals of its {stars}"),
+            Some(0.0) => "from model spectra alone (too few stars for spectra of their residuals)".into(),
+            Some(_) => format!(
+                "from model spectra, and in {{{components}}} nuisance spectra from the residuals of its {stars}"
+            ),
+        };
         run.show(
             page,
             &name,
             &[&format!(
-                "What {model} learned from the residuals of its {{models.{model}.n_train}} training stars, beside the \
+                "What {model} learned {source}, beside the \
                  answers of flux to causes that are no labels (by maury's emulator of model spectra): for each cause \
                  the nearest combination of the learned spectra, and its share of the answer."
             )],
