@@ -37,7 +37,7 @@ mod tests {
     fn chance_is_taken_out_and_the_trend_stays() {
         let snr: Vec<f64> = (0..400).map(|n| 50.0 * 1.01_f64.powi(n % 200)).collect();
         let trend = |snr: f64| 4.0 * (100.0 / snr).powi(2);
-        let chance = |n: usize| if n % 2 == 0 { 1.3 } else { 0.7 };
+        let chance = |n: usize| if n == 0 { 1.3 } else { 0.7 };
         let squares: Vec<f64> = snr.iter().enumerate().map(|(n, snr)| trend(*snr) * chance(n / 200)).collect();
         let smooth = of_like_snr(&squares, &snr).unwrap();
         for (smooth, snr) in smooth.iter().zip(&snr) {
