@@ -75,7 +75,9 @@ def _errors_of(y_error, names, shape):
         return np.full(shape, np.nan)
     columns = getattr(y_error, "colnames", None) or (list(y_error.columns) if hasattr(y_error, "columns") else None)
     if columns is None:
-        return np.ascontiguousarray(np.broadcast_to(plain(y_error).reshape(shape) if np.size(y_error) == np.prod(shape) else plain(y_error), shape), dtype=np.float64)
+        given = plain(y_error)
+        given = given.reshape(shape) if given.size == np.prod(shape) else np.broadcast_to(given, shape)
+        return np.ascontiguousarray(given, dtype=np.float64)
     found = []
     for name in names:
         usual = [name, f"{name}_err", f"e_{name}", f"{name}_error"]
