@@ -42,7 +42,7 @@ fn presets_are_extended_by_name_and_where_their_files_are_nowhere() {
     let place = root.path();
     let of = |text: &str, name: &str| {
         write(place, name, text);
-        succeeded(place, &["check", name])
+        succeeded(place, &["check", "--all", name])
     };
     let by_name = of("extends = 'maury:mock'\nseed = 5\n", "a.toml");
     assert!(by_name.contains("stars = 1886") && by_name.contains("seed = 5"), "{by_name}");
