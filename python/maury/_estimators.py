@@ -3,14 +3,14 @@
 import re
 
 import numpy as np
-import tomli_w
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from . import _maury
 from ._errors import ConfigError, DataError
-from ._model import Folder, Model, floats, label_unit, named, plain, spectra
+from ._model import Folder, Model, columns_of, floats, label_unit, named, plain, spectra
 from ._progress import Bar
+from ._settings import merged, toml
 
 _COMMON = """
     labels : sequence of str, optional
@@ -43,26 +43,9 @@ _COMMON = """
         Stars that taught it.
 """
 
-def _merged(base, other):
-    """Settings with others laid over them, table by table."""
-    merged = dict(base)
-    for key, value in other.items():
-        is_both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if is_both else value
-    return merged
-
 
 def _given(**settings):
     return {key: value for key, value in settings.items() if value is not None}
-
-
-def _python(value):
-    """Settings as TOML has them: numbers of numpy as Python's."""
-    if isinstance(value, dict):
-        return {str(key): _python(one) for key, one in value.items() if one is not None}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_python(one) for one in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 #: Tables of an experiment that say something of a model taught by arrays.
@@ -73,7 +56,7 @@ def _errors_of(y_error, names, shape):
     """Errors of labels as a matrix: by the labels' names, with ``e_`` before or ``_err`` behind them, or what numpy makes of it."""
     if y_error is None:
         return np.full(shape, np.nan)
-    columns = getattr(y_error, "colnames", None) or (list(y_error.columns) if hasattr(y_error, "columns") else None)
+    columns = columns_of(y_error)
     if columns is None:
         given = plain(y_error)
         given = given.reshape(shape) if given.size == np.prod(shape) else np.broadcast_to(given, shape)
@@ -104,6 +87,16 @@ def _own_words(err, kind):
 class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """What all kinds have in common."""
 
+    def __init__(self, *, labels, continuum, calibration_folds, noise, precision, seed, settings, progress):
+        self.labels = labels
+        self.continuum = continuum
+        self.calibration_folds = calibration_folds
+        self.noise = noise
+        self.precision = precision
+        self.seed = seed
+        self.settings = settings
+        self.progress = progress
+
     def _kind(self):
         """``[models.NAME]`` of the experiment."""
         raise NotImplementedError
@@ -131,7 +124,7 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
         strangers = [name for name in other.get("models", {}) if name not in own["models"]]
         if strangers:
             raise ConfigError(f"settings: models.{strangers[0]} is none of {', '.join(own['models'])}")
-        return _python(_merged(own, other))
+        return merged(own, other)
 
     def fit(self, X, y, *, ivar=None, error=None, y_error=None, wavelength=None, ids=None):
         """Learn from spectra with known labels.
@@ -174,7 +167,7 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
         with Bar(self.progress) as bar:
             try:
                 taught = _maury.teach(
-                    tomli_w.dumps(self._settings(names)), given, labels, np.ascontiguousarray(errors), keeps.path, bar
+                    toml(self._settings(names)), given, labels, np.ascontiguousarray(errors), keeps.path, bar
                 )
             except (ConfigError, DataError) as err:
                 raise _own_words(err, type(self).__name__) from None
@@ -291,14 +284,10 @@ class Cannon(_Cannon):
         self.additive = additive
         self.label_errors = label_errors
         self.partial_labels = partial_labels
-        self.labels = labels
-        self.continuum = continuum
-        self.calibration_folds = calibration_folds
-        self.noise = noise
-        self.precision = precision
-        self.seed = seed
-        self.settings = settings
-        self.progress = progress
+        super().__init__(
+            labels=labels, continuum=continuum, calibration_folds=calibration_folds, noise=noise, precision=precision, seed=seed,
+            settings=settings, progress=progress,
+        )
 
     def _polynomial(self):
         return {
@@ -370,14 +359,10 @@ class AnchoredCannon(_Cannon):
         self.emulator = emulator
         self.hidden = hidden
         self.partial_labels = partial_labels
-        self.labels = labels
-        self.continuum = continuum
-        self.calibration_folds = calibration_folds
-        self.noise = noise
-        self.precision = precision
-        self.seed = seed
-        self.settings = settings
-        self.progress = progress
+        super().__init__(
+            labels=labels, continuum=continuum, calibration_folds=calibration_folds, noise=noise, precision=precision, seed=seed,
+            settings=settings, progress=progress,
+        )
 
     def _kind(self):
         emulator = None if self.emulator is None else str(self.emulator)
@@ -406,14 +391,10 @@ class KernelRidge(_Learner):
         self.kernel = kernel
         self.masked = masked
         self.correct_slopes = correct_slopes
-        self.labels = labels
-        self.continuum = continuum
-        self.calibration_folds = calibration_folds
-        self.noise = noise
-        self.precision = precision
-        self.seed = seed
-        self.settings = settings
-        self.progress = progress
+        super().__init__(
+            labels=labels, continuum=continuum, calibration_folds=calibration_folds, noise=noise, precision=precision, seed=seed,
+            settings=settings, progress=progress,
+        )
 
     def _kind(self):
         return {"ridge": {"kernel": self.kernel, "masked": self.masked, "correct_slopes": self.correct_slopes}}
@@ -452,14 +433,10 @@ class Network(_Learner):
         self.descent = descent
         self.pretrain = pretrain
         self.correct_slopes = correct_slopes
-        self.labels = labels
-        self.continuum = continuum
-        self.calibration_folds = calibration_folds
-        self.noise = noise
-        self.precision = precision
-        self.seed = seed
-        self.settings = settings
-        self.progress = progress
+        super().__init__(
+            labels=labels, continuum=continuum, calibration_folds=calibration_folds, noise=noise, precision=precision, seed=seed,
+            settings=settings, progress=progress,
+        )
 
     def _kind(self):
         architecture = self.architecture
@@ -502,14 +479,10 @@ class Combination(_Learner):
         progress=None,
     ):
         self.of = of
-        self.labels = labels
-        self.continuum = continuum
-        self.calibration_folds = calibration_folds
-        self.noise = noise
-        self.precision = precision
-        self.seed = seed
-        self.settings = settings
-        self.progress = progress
+        super().__init__(
+            labels=labels, continuum=continuum, calibration_folds=calibration_folds, noise=noise, precision=precision, seed=seed,
+            settings=settings, progress=progress,
+        )
 
     def _models(self):
         try:

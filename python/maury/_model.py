@@ -34,6 +34,11 @@ def _remove(path, owner):
         shutil.rmtree(path, ignore_errors=True)
 
 
+def columns_of(table):
+    """Names of the columns of a Table or DataFrame; None of anything else."""
+    return getattr(table, "colnames", None) or (list(table.columns) if hasattr(table, "columns") else None)
+
+
 def named(y, wanted=None):
     """Labels as a matrix [n_stars, n_labels] in their units, their names, and whether they came as a single column.
 
@@ -43,7 +48,7 @@ def named(y, wanted=None):
         wanted = [wanted]
     if isinstance(y, dict) or getattr(getattr(y, "dtype", None), "names", None):
         y = QTable(y)
-    columns = getattr(y, "colnames", None) or (list(y.columns) if hasattr(y, "columns") else None)
+    columns = columns_of(y)
     if columns is not None:
         names = list(wanted) if wanted is not None else columns
         absent = [name for name in names if name not in columns]
@@ -176,8 +181,6 @@ def spectra(flux, ivar=None, error=None, ids=None, wavelength=None, noise=None):
     is_error = ivar is None
     name = "error" if is_error else "ivar"
     given = _noise(error if is_error else ivar, name, flux, None if unit is None else unit if is_error else unit**-2)
-    if not is_error and np.isnan(given).any():
-        given = np.nan_to_num(given, nan=0.0, posinf=np.inf)
     if wavelength is not None:
         wavelength = u.Quantity(wavelength).to_value(u.AA) if getattr(wavelength, "unit", None) is not None else np.asarray(wavelength)
         wavelength = np.asarray(wavelength, dtype=np.float64)
@@ -281,6 +284,10 @@ class Model:
     def __repr__(self):
         return f"<maury.Model of kind {self.kind}: {', '.join(self.label_names)}; {self.n_pixels} pixels>"
 
+    def _expect_files(self):
+        if not (self.folder / "model.json").is_file():
+            raise ModelError(f"the files of this model are gone from {self.folder}: somebody cleaned it; fit it again")
+
     def save(self, folder, overwrite=False):
         """Copy the model into a folder, for :func:`load` and ``maury label --model``.
 
@@ -291,8 +298,7 @@ class Model:
         overwrite : bool
             Whether a model that is there gives way.
         """
-        if not (self.folder / "model.json").is_file():
-            raise ModelError(f"the files of this model are gone from {self.folder}: somebody cleaned it; fit it again")
+        self._expect_files()
         folder = Path(folder)
         if folder.exists():
             if not (overwrite and (folder / "model.json").is_file()):
@@ -302,8 +308,7 @@ class Model:
 
     # A model travels as the files of its folder.
     def __getstate__(self):
-        if not (self.folder / "model.json").is_file():
-            raise ModelError(f"the files of this model are gone from {self.folder}: somebody cleaned it; fit it again")
+        self._expect_files()
         files = io.BytesIO()
         with zipfile.ZipFile(files, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
             for path in sorted(self.folder.rglob("*")):

@@ -8,13 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import tomli_w
 from astropy.table import QTable, Table
 
 from ._errors import ConfigError, DataError, MauryError
 from ._model import load
-from ._estimators import _python
 from ._progress import Bar
+from ._settings import toml
 
 
 class Run:
@@ -93,7 +92,7 @@ def _sets(overrides, before=""):
         if isinstance(value, dict) and value:
             yield from _sets(value, f"{name}.")
         else:
-            yield f"{name}={tomli_w.dumps({'x': _python(value)}).partition('=')[2].strip()}"
+            yield f"{name}={toml({'x': value}).partition('=')[2].strip()}"
 
 
 def run(experiment, *, name=None, experiments="experiments", quiet=False, progress=None, **overrides):
@@ -126,7 +125,7 @@ def run(experiment, *, name=None, experiments="experiments", quiet=False, progre
     with tempfile.TemporaryDirectory(prefix="maury-") as made:
         if isinstance(experiment, dict):
             path = Path(made) / f"{name or 'experiment'}.toml"
-            path.write_text(tomli_w.dumps(_python(experiment)), encoding="utf-8")
+            path.write_text(toml(experiment), encoding="utf-8")
         else:
             path = Path(experiment)
             if not path.is_file():

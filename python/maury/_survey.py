@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tomli_w
 from astropy import units as u
 from astropy.table import QTable
 
 from . import _maury
 from ._model import label_unit
 from ._progress import Bar
+from ._settings import merged, toml
 
 
 @dataclass(eq=False, repr=False)
@@ -90,7 +90,7 @@ def prepare(settings, *, cache=None, progress=None):
     -------
     Survey
     """
-    text = tomli_w.dumps(settings) if isinstance(settings, dict) else Path(settings).read_text(encoding="utf-8")
+    text = toml(settings) if isinstance(settings, dict) else Path(settings).read_text(encoding="utf-8")
     with Bar(progress) as bar:
         found = _maury.prepare(text, Path(cache or cache_folder()), bar)
     names = found["label_names"]
@@ -131,9 +131,7 @@ def mock(stars=300, seed=1, *, labels=("teff", "logg", "fe_h", "mg_fe", "si_fe")
     Survey
     """
     own = {"extends": "maury:mock", "labels": list(labels), "data": {"mock": {"stars": stars, "seed": seed}}}
-    from ._estimators import _merged
-
-    return prepare(_merged(own, settings or {}), cache=cache, progress=progress)
+    return prepare(merged(own, settings or {}), cache=cache, progress=progress)
 
 
 def read(path):

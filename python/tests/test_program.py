@@ -40,7 +40,7 @@ def test_the_module_gives_the_programs_numbers(kind, halves, tmp_path):
     errors = train.label_errors
     estimator.fit(train.flux, train.labels, ivar=train.ivar, y_error=errors, wavelength=train.wavelength, ids=train.id)
     # The program's models are taught by one half of the stars: with split = "all", by all of them.
-    import tomli_w
+    from maury._settings import toml
 
     settings = estimator._settings(train.label_names)
     settings["split"] = "all"
@@ -53,7 +53,7 @@ def test_the_module_gives_the_programs_numbers(kind, halves, tmp_path):
             "labels": str(tmp_path / "labels.fits"),
         }
     }
-    (tmp_path / "same.toml").write_text(tomli_w.dumps(settings))
+    (tmp_path / "same.toml").write_text(toml(settings))
     run = maury.run(tmp_path / "same.toml", experiments=tmp_path / "runs", quiet=True)
     folder = run.folder / "models" / type(estimator).__name__
     program(

@@ -1,0 +1,26 @@
+"""Settings of an experiment as dictionaries, and as the TOML that the native half reads."""
+
+import numpy as np
+import tomli_w
+
+
+def merged(base, other):
+    """Settings with others laid over them, table by table."""
+    both = dict(base)
+    for key, value in other.items():
+        is_table = isinstance(value, dict) and isinstance(both.get(key), dict)
+        both[key] = merged(both[key], value) if is_table else value
+    return both
+
+
+def toml(settings):
+    """Settings as TOML; numbers of numpy are Python's, and what is None is left out."""
+    return tomli_w.dumps(_python(settings))
+
+
+def _python(value):
+    if isinstance(value, dict):
+        return {str(key): _python(one) for key, one in value.items() if one is not None}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_python(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value
