@@ -14,6 +14,7 @@ use maury::labelling::posterior::{PosteriorSampler, SampledStar, sampler_setting
 use maury::models::SpectralModel;
 use maury::progress::Progress;
 use maury::spectra::grid::WavelengthGrid;
+use maury::spectra::labels::pairs as label_pairs;
 use maury::stars::spectra::SpectrumSource;
 use maury::stars::spectrum_files::SpectrumFiles;
 use maury::training::checkpoint::TrainedCannon;
@@ -215,17 +216,14 @@ impl Model {
         let matrix = |of: &dyn Fn(&LabelledStar) -> &Vec<f64>| {
             Array2::from_shape_fn((n_stars, n_labels), |(star, k)| of(&stars[star]).get(k).copied().unwrap_or(f64::NAN))
         };
-        let covariance = Array3::from_shape_fn((n_stars, n_labels, n_labels), |(star, a, b)| {
-            let star = &stars[star];
-            let (low, high) = (a.min(b), a.max(b));
-            // Pairs lie in the order (0,1), (0,2), ..., (1,2), ...
-            let pair = low * (2 * n_labels - low - 1) / 2 + high - low;
-            match low == high {
-                true => star.errors.get(low).map(|error| error * error),
-                false => star.covariances.get(pair - 1).copied(),
+        let pairs = label_pairs(self.labeller.label_names());
+        let mut covariance = Array3::from_elem((n_stars, n_labels, n_labels), f64::NAN);
+        for (row, star) in stars.iter().enumerate() {
+            star.errors.iter().enumerate().for_each(|(k, error)| covariance[[row, k, k]] = error * error);
+            for ((a, b, ..), value) in pairs.iter().zip(&star.covariances) {
+                (covariance[[row, *a, *b]], covariance[[row, *b, *a]]) = (*value, *value);
             }
-            .unwrap_or(f64::NAN)
-        });
+        }
         let list = |of: &dyn Fn(&LabelledStar) -> f64| PyArray1::from_iter(py, stars.iter().map(of));
         let found = PyDict::new(py);
         found.set_item("id", stars.iter().map(|star| star.id.as_str()).collect::<Vec<_>>())?;

@@ -55,9 +55,10 @@ pub fn execute(args: &ExplainArgs) -> anyhow::Result<()> {
     }
     if !key.below.is_empty() {
         text += "\n";
-        for name in &key.below {
-            let below = keys::explain(&format!("{}.{name}", key.name))?;
-            text += &format!("  {name:<18} {}\n", first_sentence(&below.description));
+        let below = |known: &&Key| known.name.rsplit_once('.').is_some_and(|(table, _)| table == key.name);
+        for known in keys::all().iter().filter(below) {
+            let name = &known.name[key.name.len() + 1..];
+            text += &format!("  {name:<18} {}\n", first_sentence(&known.description));
         }
     }
     say(&text)

@@ -53,16 +53,16 @@ pub fn teach(
     let [fold] = &folds;
     let set = prepare_anew(&source, &settings, &fold.training, compute, progress)?;
     let context = Context { set: &set, settings: &shared, compute, progress };
-    let (mut results, mut places) = (BTreeMap::new(), BTreeMap::new());
+    let place_of = |name: &str| ModelPlace::new(folder, name, 1, 1);
+    let mut results = BTreeMap::new();
     for (name, model) in config.models_in_order() {
-        let place = ModelPlace::new(folder, name, 1, 1);
+        let place = place_of(name);
         let job = Job { name, context, fold, earlier: &results, place: Some(&place) };
         let result = run_fold(&**model, &job, &mut Timings::default()).map_err(|err| err.of_model(name))?;
         results.insert(name.clone(), result);
-        places.insert(name.clone(), place.model);
     }
-    let taught = |(name, result)| {
-        let folder = places.remove(&name).expect("every model has a place");
+    let taught = |(name, result): (String, FoldResult)| {
+        let folder = place_of(&name).model;
         (name, Taught { folder, result })
     };
     Ok(results.into_iter().map(taught).collect())

@@ -115,6 +115,6 @@ mod tests {
         );
         assert!(!few.contains("max_steps") && !few.contains("[bootstrap]"), "{few}");
         let told = written(&config, Extent { all: false, comments: true }).unwrap();
-        assert!(told.contains("# Degree of the polynomial") || told.contains("# "), "{told}");
+        assert!(told.contains("# Degree of the polynomial on each chip.\norder = 3"), "{told}");
     }
 }
