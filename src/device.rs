@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::schema;
 
 /// Version of Burn this build computes with; pinned in Cargo.toml.
 pub const BURN_VERSION: &str = "0.22.1";
@@ -69,24 +70,12 @@ pub struct DeviceSettings {
     /// Floating-point width.
     pub precision: Precision,
     /// CPU threads; 0 means all cores.
+    #[schemars(range(max = MOST_THREADS))]
     pub threads: usize,
 }
 
 /// More threads than this no machine has, and starting them takes longer than any work.
 pub const MOST_THREADS: usize = 1024;
-
-impl DeviceSettings {
-    /// The first setting that makes no sense: its key, and what is wrong with it.
-    ///
-    /// # Errors
-    /// Key and problem.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        match self.threads <= MOST_THREADS {
-            true => Ok(()),
-            false => Err(("threads", "must be 0 for all cores, or at most 1024")),
-        }
-    }
-}
 
 /// A device together with the precision in which all tensors on it are made.
 #[derive(Debug, Clone)]
@@ -122,7 +111,7 @@ impl Compute {
     /// # Errors
     /// As [`Compute::on`]; [`Error::Config`] for settings that make no sense.
     pub fn open(settings: &DeviceSettings) -> Result<Self> {
-        settings.check().map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
+        schema::check(settings).map_err(|(key, problem)| Error::Config(format!("device.{key} {problem}")))?;
         start_threads(settings.threads)?;
         #[cfg(feature = "tch")]
         if settings.threads > 0 {

@@ -2,6 +2,7 @@
 
 // In the order of the layers: each may use itself and those above.
 pub mod error;
+pub mod schema;
 pub mod progress;
 pub mod timings;
 pub mod device;

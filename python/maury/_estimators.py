@@ -1,7 +1,5 @@
 """Models that learn from arrays, in the conventions of scikit-learn."""
 
-import re
-
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -10,7 +8,7 @@ from . import _maury
 from ._errors import ConfigError, DataError
 from ._model import Folder, Model, columns_of, floats, label_unit, named, plain, spectra
 from ._progress import Bar
-from ._settings import merged, toml
+from ._settings import merged, own_words, toml
 
 _COMMON = """
     labels : sequence of str, optional
@@ -69,19 +67,6 @@ def _errors_of(y_error, names, shape):
             raise ValueError(f"y_error has no column for {name} ({', '.join(usual)}) among {', '.join(map(str, columns))}")
         found.append(np.asarray(plain(y_error[column], label_unit(name)), dtype=np.float64))
     return np.column_stack(found)
-
-
-def _own_words(err, kind):
-    """An error of settings in the words of who gave them as arguments."""
-    said = re.sub(r"settings, line \d+: ", "", str(err))
-    said = re.sub(rf"models\.{kind}\.\w+\.", "", said).replace("calibration.folds", "calibration_folds")
-    if "TOML parse error" in said:
-        lines = [line.split("|", 1)[-1].strip() for line in said.splitlines() if line.strip()]
-        lines = [line for line in lines if line and not line.startswith(("settings", "TOML parse", "^"))]
-        said = "; ".join(lines)
-    said = said.replace('continuum.method = "none"', "no continuum")
-    said = said.replace('set continuum.method = "chebyshev" and continuum.pixels = "find"', 'give continuum={"method": "chebyshev", "pixels": "find"}')
-    return type(err)(said)
 
 
 class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -170,7 +155,7 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
                     toml(self._settings(names)), given, labels, np.ascontiguousarray(errors), keeps.path, bar
                 )
             except (ConfigError, DataError) as err:
-                raise _own_words(err, type(self).__name__) from None
+                raise own_words(err, type(self).__name__) from None
         folder, self.n_train_ = taught[type(self).__name__]
         self.model_ = Model._of(keeps, folder, self.precision)
         self.label_names_ = names
@@ -215,6 +200,28 @@ class _Learner(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if return_cov:
             answer.append(found["covariance"])
         return answer[0] if len(answer) == 1 else tuple(answer)
+
+    def score(self, X, y, sample_weight=None, *, ivar=None, error=None, wavelength=None):
+        """Coefficient of determination R^2 of the labels, their mean; spectra are given as to :meth:`predict`.
+
+        Parameters
+        ----------
+        X, ivar, error, wavelength
+            As :meth:`fit`.
+        y : array_like or Table or DataFrame
+            True labels, [n_stars, n_labels].
+        sample_weight : array_like, optional
+            Weights of the stars, [n_stars].
+
+        Returns
+        -------
+        float
+        """
+        from sklearn.metrics import r2_score
+
+        truth, _, is_single = named(y, self.labels)
+        labels = self.predict(X, ivar=ivar, error=error, wavelength=wavelength)
+        return r2_score(truth[:, 0] if is_single else truth, labels, sample_weight=sample_weight)
 
     def label(self, X, *, ivar=None, error=None, ids=None, wavelength=None):
         """Labels of spectra as a table: see :meth:`Model.label`."""

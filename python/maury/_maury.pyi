@@ -54,10 +54,8 @@ class Model:
     def posterior(
         self,
         spectra: _Spectra,
+        settings: str,
         sampler: str = "hmc",
-        chains: int | None = None,
-        warm_up: int | None = None,
-        draws: int | None = None,
         seed: int = 1,
         told: _Told = None,
-    ) -> list[dict[str, Any]]: ...
+    ) -> tuple[list[dict[str, Any]], list[str]]: ...

@@ -15,6 +15,7 @@ from astropy.table import QTable
 from . import _maury
 from ._errors import ModelError
 from ._progress import Bar
+from ._settings import toml
 
 #: Names of the flags of a star and the value of each.
 STAR_FLAGS = dict(_maury.star_flag_values())
@@ -181,14 +182,15 @@ def spectra(flux, ivar=None, error=None, ids=None, wavelength=None, noise=None):
     is_error = ivar is None
     name = "error" if is_error else "ivar"
     given = _noise(error if is_error else ivar, name, flux, None if unit is None else unit if is_error else unit**-2)
+    knows_unit = False
     if wavelength is not None:
-        wavelength = u.Quantity(wavelength).to_value(u.AA) if getattr(wavelength, "unit", None) is not None else np.asarray(wavelength)
-        wavelength = np.asarray(wavelength, dtype=np.float64)
+        knows_unit = getattr(wavelength, "unit", None) is not None
+        wavelength = np.asarray(u.Quantity(wavelength).to_value(u.AA) if knows_unit else wavelength, dtype=np.float64)
         if wavelength.ndim != 1:
             raise ValueError(f"wavelength: one for each pixel expected, [n_pixels], not an array of shape {wavelength.shape}")
     if ids is not None:
         ids = [name.decode().strip() if isinstance(name, bytes) else str(name) for name in ids]
-    return {"flux": flux, "noise": given, "is_error": is_error, "ids": ids, "wavelength": wavelength}
+    return {"flux": flux, "noise": given, "is_error": is_error, "ids": ids, "wavelength": wavelength, "knows_unit": knows_unit}
 
 
 def flag_names(flags):
@@ -422,7 +424,7 @@ class Model:
 
     def posterior(
         self, flux, ivar=None, error=None, *, ids=None, wavelength=None, sampler="hmc", chains=None, tune=None, draws=None,
-        seed=1, progress=None,
+        prior=None, nuisances=None, seed=1, progress=None,
     ):
         """Draws of the posterior of the labels of some stars.
 
@@ -434,6 +436,13 @@ class Model:
             Hamiltonian Monte Carlo of all chains side by side, or the No-U-Turn Sampler of nuts-rs.
         chains, tune, draws : int, optional
             Chains of each star (4), draws that only tune the sampler (300), draws of each chain that are kept (1000).
+        prior : dict, optional
+            What is believed beforehand, flat where nothing is said: ``{"joint": "training"}``,
+            ``{"labels": {"teff": {"normal": {"mean": 4500, "sigma": 200}}, "logg": {"uniform": {"min": 0, "max": 4}}}}``; as
+            ``maury explain posterior.prior`` says.
+        nuisances : dict, optional
+            What spectra may have beside labels and errors, such as ``{"noise_inflation": 1.0}``; as
+            ``maury explain posterior.nuisances`` says.
         seed : int
             Equal seeds give equal draws.
 
@@ -441,40 +450,18 @@ class Model:
         -------
         xarray.DataTree
             In ArviZ's layout, which ArviZ 1 takes as it is and earlier ones by ``arviz.InferenceData.from_datatree``: ``posterior`` with a variable for each label of dimensions chain, draw and star, and ``sample_stats``.
-            Stars that could not be sampled are NaN throughout, and ``posterior.attrs['unsampled']`` says why.
+            Stars that could not be sampled are NaN throughout, and ``posterior.attrs['unsampled']`` says why; ``posterior.attrs['prior']``
+            says what was believed beforehand.
         """
-        try:
-            import xarray as xr
-        except ImportError:
-            raise ImportError("posteriors come as xarray.DataTree: pip install xarray, or maury[posterior]") from None
+        from ._posterior import tree  # Not before it is wanted: it needs xarray.
 
+        settings = {"sampler": {"chains": chains, "warm_up": tune, "draws": draws}, "prior": prior, "nuisances": nuisances}
         with Bar(progress) as bar:
-            stars = self._model.posterior(
-                spectra(flux, ivar, error, ids, wavelength), sampler, chains, tune, draws, seed, bar
+            stars, beliefs = self._model.posterior(
+                spectra(flux, ivar, error, ids, wavelength), toml(settings), sampler, seed, bar
             )
-        drawn = [star for star in stars if star["draws"] is not None]
-        shape = drawn[0]["draws"].shape if drawn else (chains or 4, draws or 1000, len(self.label_names))
-        nothing = np.full(shape, np.nan)
-        values = np.stack([nothing if star["draws"] is None else star["draws"] for star in stars], axis=2)
-        dims, coords = ("chain", "draw", "star"), {"star": [star["id"] for star in stars]}
-        names = list(self.label_names)
-        if values.shape[3] > len(names):
-            names.append("ln_noise")
-        variables = {
-            name: (dims, values[..., k], {"units": label_unit(name).to_string() if name != "ln_noise" else ""})
-            for k, name in enumerate(names)
-        }
-        unsampled = {star["id"]: star["reason"] for star in stars if star["reason"]}
-        posterior = xr.Dataset(variables, coords=coords, attrs={"unsampled": str(unsampled) if unsampled else ""})
-        never = np.zeros(shape[:2], dtype=bool)
-        stats = xr.Dataset(
-            {"diverging": (dims, np.stack([never if s["draws"] is None else s["diverging"] for s in stars], axis=2))},
-            coords=coords,
-        )
-        stats["acceptance_rate"] = ("star", [star.get("acceptance", np.nan) for star in stars])
-        stats["step_size"] = ("star", [star.get("step_size", np.nan) for star in stars])
-        stats["flags"] = ("star", [star["flags"] for star in stars])
-        return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
+        units = {name: label_unit(name).to_string() for name in self.label_names}
+        return tree(stars, units, beliefs, (chains or 4, draws or 1000))
 
 
 def load(folder, precision="f32"):

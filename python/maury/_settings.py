@@ -1,5 +1,7 @@
 """Settings of an experiment as dictionaries, and as the TOML that the native half reads."""
 
+import re
+
 import numpy as np
 import tomli_w
 
@@ -24,3 +26,16 @@ def _python(value):
     if isinstance(value, (list, tuple, np.ndarray)):
         return [_python(one) for one in value]
     return value.item() if isinstance(value, np.generic) else value
+
+
+def own_words(err, kind):
+    """An error of settings in the words of who gave them as arguments."""
+    said = re.sub(r"settings, line \d+: ", "", str(err))
+    said = re.sub(rf"models\.{kind}\.\w+\.", "", said).replace("calibration.folds", "calibration_folds")
+    if "TOML parse error" in said:
+        lines = [line.split("|", 1)[-1].strip() for line in said.splitlines() if line.strip()]
+        lines = [line for line in lines if line and not line.startswith(("settings", "TOML parse", "^"))]
+        said = "; ".join(lines)
+    said = said.replace('continuum.method = "none"', "no continuum")
+    said = said.replace('set continuum.method = "chebyshev" and continuum.pixels = "find"', 'give continuum={"method": "chebyshev", "pixels": "find"}')
+    return type(err)(said)

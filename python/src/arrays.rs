@@ -1,7 +1,7 @@
 //! Arrays of numpy as maury takes them, and back.
 
 use maury::data::arrays::Matrix;
-use maury::stars::held_arrays::HeldArrays;
+use maury::stars::held_arrays::{HeldArrays, Unit};
 use numpy::{PyArrayLike1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -62,6 +62,8 @@ pub struct Spectra<'py> {
     ids: Option<Vec<String>>,
     /// Vacuum wavelengths in Angstrom.
     wavelength: Option<PyArrayLike1<'py, f64>>,
+    /// Whether they came with their unit.
+    knows_unit: bool,
 }
 
 impl Spectra<'_> {
@@ -75,7 +77,8 @@ impl Spectra<'_> {
     /// # Errors
     /// DataError where they do not fit together.
     pub fn held(&self) -> PyResult<HeldArrays<'_>> {
-        let wavelength = self.wavelength.as_ref().map(|wavelength| wavelength.as_array().to_vec());
+        let unit = if self.knows_unit { Unit::Told } else { Unit::Guessed };
+        let wavelength = self.wavelength.as_ref().map(|wavelength| (wavelength.as_array().to_vec(), unit));
         HeldArrays::new(self.flux.matrix(), self.noise.matrix(), self.is_error, self.ids.clone(), wavelength)
             .map_err(|err| exception(&err))
     }

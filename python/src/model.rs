@@ -10,7 +10,7 @@ use maury::inference::fit::FitSettings;
 use maury::inference::refine::RefineSettings;
 use maury::inference::sampling::{PosteriorSettings, Sampler};
 use maury::labelling::labeller::{LabelledStar, Labeller};
-use maury::labelling::posterior::{PosteriorSampler, SampledStar, sampler_settings};
+use maury::labelling::posterior::{PosteriorSampler, SampledStar};
 use maury::models::SpectralModel;
 use maury::progress::Progress;
 use maury::spectra::grid::WavelengthGrid;
@@ -156,32 +156,29 @@ impl Model {
         Ok(self.without_gaps(model, scatter).into_pyarray(py))
     }
 
-    /// Draws of the posterior of each spectrum: a dictionary per star.
-    #[pyo3(signature = (spectra, sampler="hmc", chains=None, warm_up=None, draws=None, seed=1, told=None))]
-    #[allow(clippy::too_many_arguments)]
+    /// Draws of the posterior of each spectrum, a dictionary per star, and what was believed beforehand in words.
+    /// `settings` is what `[posterior]` of an experiment says, in TOML.
+    #[pyo3(signature = (spectra, settings, sampler="hmc", seed=1, told=None))]
     fn posterior<'py>(
         &self,
         py: Python<'py>,
         spectra: Spectra,
+        settings: &str,
         sampler: &str,
-        chains: Option<usize>,
-        warm_up: Option<usize>,
-        draws: Option<usize>,
         seed: u64,
         told: Option<Bound<PyAny>>,
-    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    ) -> PyResult<(Vec<Bound<'py, PyDict>>, Vec<String>)> {
         let sampler = match sampler {
             "hmc" => Sampler::Hmc,
             "nuts" => Sampler::Nuts,
             other => return Err(PyValueError::new_err(format!("sampler must be 'hmc' or 'nuts', not {other:?}"))),
         };
-        let usual = PosteriorSettings::default();
-        let settings =
-            PosteriorSettings { sampler: sampler_settings(usual.sampler.clone(), chains, warm_up, draws), ..usual };
-        settings.sampler.check().map_err(|(key, problem)| PyValueError::new_err(format!("{key} {problem}")))?;
+        let settings = PosteriorSettings::parse("posterior", settings).map_err(|err| exception(&err))?;
+        let checked = settings.check(self.labeller.label_names());
+        checked.map_err(|(key, problem)| exception(&Error::Config(format!("{key} {problem}"))))?;
         let held = spectra.held()?;
         let n_stars = spectra.n_stars();
-        let stars = work(py, told.as_ref(), |progress| {
+        let (stars, words) = work(py, told.as_ref(), |progress| {
             if self.sampler.get().is_none() {
                 let loaded = PosteriorSampler::load(&self.folder, &self.fit, &self.refine, &self.compute)?;
                 let _ = self.sampler.set(loaded);
@@ -194,9 +191,9 @@ impl Model {
                 progress.advance(1);
                 sampled
             };
-            (0..n_stars).map(one).collect::<Result<Vec<SampledStar>>>()
+            Ok(((0..n_stars).map(one).collect::<Result<Vec<SampledStar>>>()?, ready.words(&settings)))
         })?;
-        stars.into_iter().map(|star| drawn(py, star)).collect()
+        Ok((stars.into_iter().map(|star| drawn(py, star)).collect::<PyResult<_>>()?, words))
     }
 }
 

@@ -109,6 +109,55 @@ def test_a_posterior_is_what_arviz_takes(model, halves, tmp_path):
     assert np.array_equal(again["posterior"]["teff"], drawn["posterior"]["teff"])
 
 
+def test_a_posterior_is_kept_by_zarr(model, halves, tmp_path):
+    pytest.importorskip("zarr")
+    import xarray
+
+    _, test = halves
+    drawn = model.posterior(test.flux[:1], ivar=test.ivar[:1], tune=50, draws=100, progress=False)
+    drawn.to_zarr(tmp_path / "posterior.zarr")
+    again = xarray.open_datatree(tmp_path / "posterior.zarr", engine="zarr")
+    assert np.array_equal(again["posterior"]["logg"], drawn["posterior"]["logg"])
+
+
+def test_a_prior_moves_a_posterior_as_it_should(model, halves):
+    pytest.importorskip("xarray")
+    _, test = halves
+    star = {"X": test.flux[:1], "ivar": test.ivar[:1], "tune": 200, "draws": 500, "progress": False}
+
+    def teff(**beliefs):
+        draws = model.posterior(**star, **beliefs)["posterior"]
+        return float(draws["teff"].mean()), float(draws["teff"].std()), draws.attrs["prior"]
+
+    mean, sigma, words = teff()
+    assert words.startswith("flat in teff")
+    # A normal prior as wide as the likelihood, two of its widths away: the posterior is half as far, and narrower by sqrt 2.
+    prior = {"labels": {"teff": {"normal": {"mean": np.float64(mean + 2 * sigma), "sigma": sigma}}}}
+    moved, narrowed, words = teff(prior=prior)
+    assert abs(moved - mean - sigma) < 0.3 * sigma
+    assert abs(narrowed / sigma - 0.5**0.5) < 0.1
+    assert words.startswith("teff: normal")
+    freed = model.posterior(**star, nuisances={"noise_inflation": 1.0})["posterior"]
+    assert "ln_noise" in freed and "log-normal" in freed.attrs["prior"]
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"prior": {"labels": {"tef": {"normal": {"mean": 4500, "sigma": 1}}}}}, "did you mean `teff`"),
+        ({"prior": {"labels": {"teff": {"normal": {"mean": 4500, "sigma": -1}}}}}, "prior.labels.teff.normal.sigma must be above 0"),
+        ({"prior": {"jiont": "training"}}, "jiont"),
+        ({"nuisances": {"noise_inflation": 0.0}}, "nuisances.noise_inflation must be above 0"),
+        ({"draws": 1}, "sampler.draws must be 4 to 1000000"),
+    ],
+)
+def test_what_cannot_be_believed_is_refused_in_words(model, halves, wrong, said):
+    pytest.importorskip("xarray")
+    _, test = halves
+    with pytest.raises(maury.ConfigError, match=said):
+        model.posterior(test.flux[:1], ivar=test.ivar[:1], progress=False, **wrong)
+
+
 def test_a_file_of_the_survey_is_a_spectrum(tmp_path):
     made = maury.prepare(
         {"extends": "maury:mock", "data": {"mock": {"stars": 12, "seed": 3}}}, cache=tmp_path, progress=False

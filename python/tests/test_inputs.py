@@ -83,7 +83,7 @@ def test_settings_that_say_nothing_are_refused(arrays):
     ]:
         with pytest.raises(maury.ConfigError, match=said):
             cannon(settings=settings).fit(flux, labels, ivar=ivar)
-    with pytest.raises(maury.ConfigError, match="^order must be 1, 2 or 3"):
+    with pytest.raises(maury.ConfigError, match="^order must be 1 to 3"):
         maury.Cannon(order=9).fit(flux, labels, ivar=ivar)
     with pytest.raises(maury.ConfigError, match="order = 1.5"):
         maury.Cannon(order=1.5).fit(flux, labels, ivar=ivar)
@@ -139,3 +139,37 @@ def test_a_forked_process_is_told_and_a_spawned_one_works(arrays):
         child.join(60)
     # The child did not take the parent's model with it.
     assert model.model_.folder.is_dir()
+
+
+def test_a_label_of_two_values_has_no_square(arrays):
+    flux, ivar, labels, _ = arrays
+    halved = labels.copy()
+    halved[:, 2] = np.where(labels[:, 2] > np.median(labels[:, 2]), 0.2, -0.2)
+    with pytest.raises(maury.DataError, match="label_2 has 2 different values.*`linear`"):
+        maury.Cannon(calibration_folds=0).fit(flux, halved, ivar=ivar)
+    bent = maury.Cannon(calibration_folds=0, linear=["label_2"]).fit(flux, halved, ivar=ivar)
+    assert np.isfinite(bent.predict(flux[:3], ivar=ivar[:3])).all()
+    # What only fills masked pixels does without the square.
+    holes = ivar.copy()
+    holes[:, 100:110] = np.where(np.arange(len(ivar))[:, None] % 2, ivar[:, 100:110], 0)
+    ridge = maury.KernelRidge(calibration_folds=0, progress=False).fit(flux, halved, ivar=holes)
+    assert np.isfinite(ridge.predict(flux[:3], ivar=holes[:3])).all()
+
+
+def test_ultraviolet_wavelengths_are_believed_with_their_unit(arrays):
+    flux, ivar, labels, _ = arrays
+    nanometres = np.linspace(120, 170, flux.shape[1])
+    with pytest.raises(maury.DataError, match="nanometres"):
+        cannon().fit(flux, labels, ivar=ivar, wavelength=10 * nanometres)
+    taught = cannon().fit(flux, labels, ivar=ivar, wavelength=nanometres * u.nm)
+    assert np.allclose(taught.model_.wavelength.to_value(u.AA), 10 * nanometres)
+
+
+def test_a_score_takes_the_noise(arrays):
+    flux, ivar, labels, _ = arrays
+    taught = cannon().fit(flux, labels, ivar=ivar)
+    halves = np.where(np.arange(flux.shape[1]) % 2, ivar, 0)
+    estimates = taught.predict(flux, ivar=halves)
+    residuals, spread = labels - estimates, labels - labels.mean(axis=0)
+    assert np.isclose(taught.score(flux, labels, ivar=halves), np.mean(1 - (residuals**2).sum(axis=0) / (spread**2).sum(axis=0)))
+    assert taught.score(flux, labels, ivar=halves) != taught.score(flux, labels, ivar=ivar)

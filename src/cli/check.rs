@@ -3,9 +3,10 @@
 use clap::Args;
 
 use super::{ExperimentArgs, say, tell};
-use crate::data::catalogue::Naming;
-use crate::data::selection::select;
+use crate::data::keyed_path::split_key;
 use crate::error::Result;
+use crate::experiment::feasibility::check_split;
+use crate::experiment::folds::folds;
 use crate::experiment::load::Experiment;
 use crate::experiment::sweep::points::place;
 use crate::experiment::written::{Extent, written};
@@ -38,22 +39,19 @@ pub fn execute(args: &CheckArgs) -> anyhow::Result<()> {
 /// Says how many stars the selection leaves, where the catalogue is at hand.
 ///
 /// # Errors
-/// Those of reading it: a label or a cut may name no column.
+/// Those of reading it: a label or a cut may name no column. [`crate::error::Error::TooFewStars`] where a fold has none to test.
 fn look_into_catalogue(experiment: &Experiment) -> Result<()> {
     let settings = experiment.config.stars();
-    let data = &settings.data;
-    let (catalogue, id_column) = match (&data.apstar, &data.arrays) {
-        (Some(apstar), _) => (&apstar.catalogue, crate::data::catalogue::APOGEE_ID),
-        (None, Some(arrays)) => (&arrays.labels, arrays.id_column.as_str()),
-        _ => return Ok(()),
-    };
-    if !catalogue.is_file() {
+    let Some((catalogue, id_column)) = settings.catalogue() else { return Ok(()) };
+    if !split_key(catalogue).0.is_file() {
         tell(&format!("{}: not at hand, so that labels and cuts were not looked for in it", catalogue.display()));
         return Ok(());
     }
-    let naming = Naming { id_column, columns: &data.columns };
-    let (stars, cuts) = select(catalogue, naming, &settings.labels, &settings.selection)?;
+    let (stars, cuts) = settings.select(catalogue, id_column)?;
     let all = cuts.first().map_or(stars.len(), |cut| cut.left + cut.removed);
+    if !stars.is_empty() {
+        check_split(&experiment.config, &stars, &folds(&experiment.config, &stars))?;
+    }
     let none = if stars.is_empty() { ": none is left to learn from, and `maury run` will refuse" } else { "" };
     tell(&format!("{}: {} of {all} stars pass all cuts{none}", catalogue.display(), stars.len()));
     Ok(())

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::experiment::config::ExperimentConfig;
 use crate::experiment::keys::{self, Key};
 use crate::experiment::layers::Layers;
+use crate::schema::ANY;
 
 /// Explain a key of experiments: what it means, what it takes, its default, and what it is in an experiment.
 #[derive(Debug, Args)]
@@ -69,7 +70,7 @@ fn here(asked: &str, key: &Key, file: &Path, sets: &[String]) -> Result<String> 
     let layers = Layers::read::<ExperimentConfig>(file, sets)?;
     let table = layers.table::<ExperimentConfig>()?;
     if let Some((name, _)) = asked.strip_prefix("models.").map(|rest| rest.split_once('.').unwrap_or((rest, "")))
-        && name != keys::ANY
+        && name != ANY
         && table.get("models").and_then(|models| models.get(name)).is_none()
     {
         return Err(Error::Config(format!("{}: no model is called {name} here", file.display())));
@@ -85,8 +86,8 @@ fn here(asked: &str, key: &Key, file: &Path, sets: &[String]) -> Result<String> 
     match (value, layers.origin(asked)) {
         (Some(value), Some(origin)) => Ok(format!("  here:    {} ({origin})\n", text(&value))),
         (Some(value), None) => Ok(format!("  here:    {}\n", text(&value))),
-        (None, _) if asked.contains(keys::ANY) => {
-            let detail = format!("{asked}: give a name of this experiment in place of {}", keys::ANY);
+        (None, _) if asked.contains(ANY) => {
+            let detail = format!("{asked}: give a name of this experiment in place of {}", ANY);
             Err(Error::Config(detail))
         }
         (None, _) if key.default.is_empty() => Ok("  here:    not given\n".into()),

@@ -160,8 +160,7 @@ impl PosteriorArgs {
     /// The file of priors with what the command line changes in it.
     fn settings(&self) -> Result<PosteriorSettings> {
         let mut settings = match &self.priors {
-            Some(path) => toml::from_str(&files::read_text(path)?)
-                .map_err(|err| Error::Config(format!("{}: {}", path.display(), err.to_string().trim_end())))?,
+            Some(path) => PosteriorSettings::parse(&path.display().to_string(), &files::read_text(path)?)?,
             None => PosteriorSettings::default(),
         };
         settings.sampler = sampler_settings(settings.sampler, self.chains, self.warmup, self.draws);

@@ -23,8 +23,10 @@ pub struct Selection {
     /// Columns of yes or no, such as Astra's `flag_bad`: a star for which one says yes is removed.
     pub reject_marked: Vec<String>,
     /// A star with any of these APOGEE_STARFLAG bits is removed; they are those of Astra's `spectrum_flags`.
+    #[schemars(inner(range(max = 62)))]
     pub reject_starflag_bits: Vec<u8>,
     /// A star with any of these APOGEE_ASPCAPFLAG bits is removed.
+    #[schemars(inner(range(max = 62)))]
     pub reject_aspcapflag_bits: Vec<u8>,
     /// Keep stars that lack one of the labels (training skips them; they are labelled all the same).
     pub keep_missing_labels: bool,

@@ -18,9 +18,15 @@ const FEWEST: usize = 2;
 /// # Errors
 /// [`Error::TooFewStars`]; [`Error::Config`].
 pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold], grid: &WavelengthGrid) -> Result<()> {
-    let too_few = |stage: String, n_stars: usize, needed: usize, remedy: String| {
-        Err(Error::TooFewStars { stage, n_stars, needed, remedy })
-    };
+    check_split(config, stars, folds)?;
+    check_training(config, stars, folds, grid)
+}
+
+/// Whether every fold has stars to test.
+///
+/// # Errors
+/// [`Error::TooFewStars`].
+pub fn check_split(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]) -> Result<()> {
     let empty = folds.iter().filter(|fold| fold.test.is_empty()).count();
     if empty > 0 {
         let n_stars = stars.id.iter().collect::<BTreeSet<_>>().len();
@@ -30,9 +36,10 @@ pub(super) fn check(config: &ExperimentConfig, stars: &Catalogue, folds: &[Fold]
             ),
             _ => "no star is left to test: widen the selection".into(),
         };
-        return too_few("split".into(), n_stars, folds.len().max(FEWEST), remedy);
+        let needed = folds.len().max(FEWEST);
+        return Err(Error::TooFewStars { stage: "split".into(), n_stars, needed, remedy });
     }
-    check_training(config, stars, folds, grid)
+    Ok(())
 }
 
 /// Whether every fold has stars to train, every part of them that calibrates errors has some, and the models of them fit into memory.

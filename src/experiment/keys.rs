@@ -1,13 +1,11 @@
 //! What every key of an experiment means: one description each, from the doc comments of the settings. It feeds `maury explain`, the
 //! JSON schema that editors complete with, and the reference page.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::config::ExperimentConfig;
 use crate::error::{Error, Result, nearest_name};
-
-/// What stands for a name of one's own in dotted keys: of a model, a label, a cut.
-pub const ANY: &str = "NAME";
+use crate::schema::{self, ANY, below, choices, properties, range, resolved};
 
 /// A key of an experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,9 +26,7 @@ pub struct Key {
 
 /// The JSON schema of experiments, of the kinds of models that are known now.
 pub fn schema() -> Value {
-    let mut settings = schemars::generate::SchemaSettings::draft07();
-    settings.meta_schema = Some("http://json-schema.org/draft-07/schema#".into());
-    let mut schema = settings.into_generator().into_root_schema_for::<ExperimentConfig>().to_value();
+    let mut schema = schema::of::<ExperimentConfig>();
     plain(&mut schema);
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".into(), "An experiment of maury".into());
@@ -98,17 +94,17 @@ pub fn explain(asked: &str) -> Result<Key> {
     }
     let swept = asked.strip_prefix("sweep.").map(|key| key.replace('"', ""));
     let asked = swept.as_deref().unwrap_or(asked);
-    if let Some(key) = keys.iter().find(|key| is_it(&key.name, asked)) {
+    if let Some(key) = known(&keys, asked) {
         return Ok(key.clone());
     }
     // Part by part, what was meant as far as that can be told.
     let (mut meant, mut is_whole) = (String::new(), true);
     for part in asked.split('.') {
-        let below = keys.iter().find(|key| key.name == meant).map(|key| key.below.clone());
+        let inside = keys.iter().find(|key| key.name == meant).map(|key| key.below.clone());
         let known = if meant.is_empty() {
             keys.iter().filter(|key| !key.name.contains('.')).map(|key| key.name.clone()).collect()
         } else {
-            below.unwrap_or_default()
+            inside.unwrap_or_default()
         };
         let found = match known.iter().find(|known| *known == part) {
             Some(same) => Some(same.as_str()),
@@ -119,7 +115,7 @@ pub fn explain(asked: &str) -> Result<Key> {
             is_whole = false;
             break;
         };
-        meant = if meant.is_empty() { found.into() } else { format!("{meant}.{found}") };
+        meant = below(&meant, found);
     }
     let last = asked.rsplit('.').next().unwrap_or(asked);
     let elsewhere = || keys.iter().find(|key| key.name.rsplit('.').next() == Some(last)).map(|key| key.name.clone());
@@ -130,18 +126,22 @@ pub fn explain(asked: &str) -> Result<Key> {
     Err(Error::Config(format!("{asked:?}: no such key; {hint}")))
 }
 
-/// Whether a key is what is asked for: any word may stand for [`ANY`].
-fn is_it(name: &str, asked: &str) -> bool {
-    let (name, asked): (Vec<&str>, Vec<&str>) = (name.split('.').collect(), asked.split('.').collect());
-    name.len() == asked.len() && name.iter().zip(&asked).all(|(name, asked)| *name == ANY || name == asked)
+/// The key of a dotted name, in which any word may stand for [`ANY`].
+pub fn known<'a>(keys: &'a [Key], asked: &str) -> Option<&'a Key> {
+    let asked: Vec<&str> = asked.split('.').collect();
+    let is_it = |key: &&Key| {
+        let parts = key.name.split('.');
+        parts.clone().count() == asked.len() && parts.zip(&asked).all(|(part, asked)| part == ANY || part == *asked)
+    };
+    keys.iter().find(is_it)
 }
 
 fn gather(root: &Value, node: &Value, place: &str, keys: &mut Vec<Key>) {
     let node = resolved(root, node);
     for (name, child) in properties(root, &node) {
-        let name = if place.is_empty() { name } else { format!("{place}.{name}") };
+        let name = below(place, &name);
         let whole = resolved(root, &child);
-        let below: Vec<String> = properties(root, &whole).into_iter().map(|(name, _)| name).collect();
+        let inside: Vec<String> = properties(root, &whole).into_iter().map(|(name, _)| name).collect();
         let words = |value: &Value| value.get("description").and_then(Value::as_str).map(String::from);
         let default = child.get("default").filter(|value| !value.is_object()).map(toml_text).unwrap_or_default();
         keys.push(Key {
@@ -150,7 +150,7 @@ fn gather(root: &Value, node: &Value, place: &str, keys: &mut Vec<Key>) {
             takes: takes(root, &child),
             default,
             is_always_there: child.get("default").is_some_and(Value::is_object),
-            below,
+            below: inside,
             name: name.clone(),
         });
         // Layers may lie in layers; keys that are their own tables are told once.
@@ -162,50 +162,6 @@ fn gather(root: &Value, node: &Value, place: &str, keys: &mut Vec<Key>) {
 
 /// Tables in tables, at most.
 const MOST_DEPTH: usize = 6;
-
-/// A schema with what it refers to laid under it.
-fn resolved(root: &Value, node: &Value) -> Value {
-    let mut fields = Map::new();
-    if let Some(path) = node.get("$ref").and_then(Value::as_str)
-        && let Some(Value::Object(target)) = root.pointer(path.trim_start_matches('#'))
-    {
-        fields.extend(target.clone());
-    }
-    for part in node.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-        if let Value::Object(part) = resolved(root, part) {
-            fields.extend(part);
-        }
-    }
-    fields.extend(node.as_object().cloned().unwrap_or_default());
-    Value::Object(fields)
-}
-
-/// Keys of a table, those of all its kinds where it is one of several.
-fn properties(root: &Value, node: &Value) -> Vec<(String, Value)> {
-    let mut found: Vec<(String, Value)> = Vec::new();
-    let named = node.get("properties").and_then(Value::as_object);
-    found.extend(named.into_iter().flatten().map(|(name, child)| (name.clone(), child.clone())));
-    if let Some(child @ Value::Object(_)) = node.get("additionalProperties") {
-        found.push((ANY.into(), child.clone()));
-    }
-    for choice in choices(node) {
-        for (name, child) in properties(root, &resolved(root, choice)) {
-            if !found.iter().any(|(known, _)| *known == name) {
-                // One of several kinds says what it is, where its only key does not.
-                let mut child = child;
-                if let (Some(words), Some(fields)) = (choice.get("description"), child.as_object_mut()) {
-                    fields.entry("description").or_insert_with(|| words.clone());
-                }
-                found.push((name, child));
-            }
-        }
-    }
-    found
-}
-
-fn choices(node: &Value) -> impl Iterator<Item = &Value> {
-    ["anyOf", "oneOf"].into_iter().filter_map(|key| node.get(key).and_then(Value::as_array)).flatten()
-}
 
 /// What a key takes, in words.
 fn takes(root: &Value, node: &Value) -> String {
@@ -227,13 +183,14 @@ fn takes(root: &Value, node: &Value) -> String {
             "object" => "table".into(),
             "string" => "text".into(),
             "array" => match node.get("items").map(|items| takes(root, items)) {
-                Some(items) if !items.is_empty() => format!("list of {items}"),
+                Some(items) if !items.is_empty() => format!("list of {}", several(&items)),
                 _ => "list".into(),
             },
             "boolean" => "true or false".into(),
-            "integer" if node.get("minimum").and_then(Value::as_f64) == Some(0.0) => "whole number, 0 or more".into(),
-            "integer" => "whole number".into(),
-            other => other.into(),
+            number => {
+                let name = if number == "integer" { "whole number" } else { number };
+                range(root, &node).map_or(name.into(), |range| format!("{name}, {}", range.words()))
+            }
         });
     }
     for choice in choices(&node) {
@@ -243,6 +200,12 @@ fn takes(root: &Value, node: &Value) -> String {
         }
     }
     words.join(" or ")
+}
+
+/// `whole number, 1 to 100` of each of several.
+fn several(takes: &str) -> String {
+    let kind = ["whole number", "number", "list", "text"].into_iter().find(|kind| takes.starts_with(kind));
+    kind.map_or(takes.into(), |kind| format!("{kind}s{}", &takes[kind.len()..]))
 }
 
 /// A value as TOML writes it.
@@ -306,7 +269,7 @@ mod tests {
     #[test]
     fn a_key_is_explained_by_its_own_name() {
         let key = explain("continuum.order").unwrap();
-        assert_eq!((key.takes.as_str(), key.default.as_str()), ("whole number, 0 or more", "2"));
+        assert_eq!((key.takes.as_str(), key.default.as_str()), ("whole number, 0 to 10", "2"));
         let key = explain("models.mine.cannon.order").unwrap();
         assert!(key.name == "models.NAME.cannon.order" && key.description.contains("polynomial"), "{key:?}");
         assert!(explain("device.precision").unwrap().takes.contains("\"f64\""));
@@ -343,11 +306,8 @@ mod tests {
             if std::env::var_os("MAURY_WRITE").is_some() {
                 std::fs::write(&path, &made).unwrap();
             }
-            assert_eq!(
-                std::fs::read_to_string(&path).unwrap_or_default(),
-                made,
-                "{file}: MAURY_WRITE=1 cargo test keys"
-            );
+            let is_new = std::fs::read_to_string(&path).unwrap_or_default() == made;
+            assert!(is_new, "{file} is another: MAURY_WRITE=1 cargo test keys");
         }
     }
 }

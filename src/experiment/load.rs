@@ -127,11 +127,11 @@ mod tests {
             "{wrong_type}"
         );
         let value = refusal("seed = 1\n[models.a.cannon]\norder = 9", &[]);
-        assert!(value.contains("line 3") && value.contains("models.a.cannon.order must be 1, 2 or 3"), "{value}");
+        assert!(value.contains("line 3") && value.contains("models.a.cannon.order must be 1 to 3"), "{value}");
         let model = refusal("[models.a.canon]\norder = 2", &[]);
         assert!(model.contains("did you mean `cannon`"), "{model}");
         let set = refusal("", &["split.folds.k=1"]);
-        assert!(set.contains("--set 'split.folds.k=1'") && set.contains("at least 2"), "{set}");
+        assert!(set.contains("--set 'split.folds.k=1'") && set.contains("must be 2 to 1000"), "{set}");
         let set = refusal("", &["contiuum.order=3"]);
         assert!(set.contains("--set") && set.contains("did you mean `continuum`"), "{set}");
         let both = refusal("[data.apstar]\ncatalogue = \"a\"\nspectra = \"b\"", &[]);

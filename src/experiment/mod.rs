@@ -4,7 +4,7 @@ mod advice;
 pub mod clean;
 pub mod config;
 pub mod emulate;
-mod feasibility;
+pub mod feasibility;
 pub mod folds;
 mod gathered;
 pub mod keys;

@@ -1,10 +1,9 @@
 //! An experiment written out again: all its settings, or only those that differ from defaults, with what they mean on request.
 
-use std::collections::BTreeMap;
-
 use super::config::ExperimentConfig;
-use super::keys::{self, ANY, Key};
+use super::keys::{self, Key};
 use crate::error::{Error, Result};
+use crate::schema::below;
 
 /// How much of an experiment is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct Extent {
 /// # Errors
 /// [`Error::Config`] if a value has no place in TOML.
 pub fn written(config: &ExperimentConfig, extent: Extent) -> Result<String> {
-    let known = Known::new();
+    let known = Known(keys::all());
     let mut table = toml::Table::try_from(config).map_err(|err| Error::Config(err.to_string()))?;
     if !extent.all {
         known.drop_defaults(&mut table, "");
@@ -29,33 +28,19 @@ pub fn written(config: &ExperimentConfig, extent: Extent) -> Result<String> {
     Ok(if extent.comments { known.commented(&text) } else { text })
 }
 
-/// All keys by their names.
-struct Known(BTreeMap<String, Key>);
+/// All keys.
+struct Known(Vec<Key>);
 
 impl Known {
-    fn new() -> Self {
-        Self(keys::all().into_iter().map(|key| (key.name.clone(), key)).collect())
-    }
-
-    /// A key by its dotted name, in which people's own names may stand for [`ANY`].
-    fn key(&self, place: &str) -> Option<&Key> {
-        let mut found = String::new();
-        for part in place.split('.') {
-            let below = |part: &str| if found.is_empty() { part.to_string() } else { format!("{found}.{part}") };
-            found = [below(part), below(ANY)].into_iter().find(|name| self.0.contains_key(name))?;
-        }
-        self.0.get(&found)
-    }
-
     /// Takes out what has its default; a table that means something by being there stays.
     fn drop_defaults(&self, table: &mut toml::Table, place: &str) {
         table.retain(|name, value| {
-            let place = if place.is_empty() { name.to_string() } else { format!("{place}.{name}") };
-            let key = self.key(&place);
+            let place = below(place, name);
+            let key = keys::known(&self.0, &place);
             match value {
-                toml::Value::Table(below) => {
-                    self.drop_defaults(below, &place);
-                    !below.is_empty() || !key.is_some_and(|key| key.is_always_there)
+                toml::Value::Table(inside) => {
+                    self.drop_defaults(inside, &place);
+                    !inside.is_empty() || !key.is_some_and(|key| key.is_always_there)
                 }
                 value => key.is_none_or(|key| key.default != value.to_string().replace('\n', "")),
             }
@@ -72,12 +57,10 @@ impl Known {
                     table = header.into();
                     Some(table.clone())
                 }
-                (None, Some((name, _))) if !line.starts_with([' ', ']', '#']) => {
-                    Some(if table.is_empty() { name.into() } else { format!("{table}.{name}") })
-                }
+                (None, Some((name, _))) if !line.starts_with([' ', ']', '#']) => Some(below(&table, name)),
                 _ => None,
             };
-            if let Some(key) = place.as_deref().and_then(|place| self.key(place)) {
+            if let Some(key) = place.as_deref().and_then(|place| keys::known(&self.0, place)) {
                 key.description
                     .lines()
                     .filter(|line| !line.is_empty())

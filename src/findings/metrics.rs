@@ -23,8 +23,10 @@ pub const DEFAULT_SEED: u64 = 1;
 #[serde(deny_unknown_fields, default)]
 pub struct BootstrapSettings {
     /// Resamplings of the test stars.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub resamples: usize,
     /// Probability the intervals hold.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
     pub level: f64,
 }
 

@@ -12,14 +12,19 @@ use crate::stats::robust::quantile_of_sorted;
 #[serde(deny_unknown_fields, default)]
 pub struct SamplerSettings {
     /// Chains per star.
+    #[schemars(range(min = 1, max = 1000))]
     pub chains: usize,
     /// Draws of each chain that only tune the sampler.
+    #[schemars(range(min = 20, max = 1_000_000))]
     pub warm_up: usize,
     /// Draws of each chain that are kept.
+    #[schemars(range(min = 4, max = 1_000_000))]
     pub draws: usize,
     /// Probability of acceptance that step sizes are tuned to.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
     pub target_acceptance: f64,
     /// Stars sampled side by side on each thread.
+    #[schemars(range(min = 1))]
     pub batch_stars: usize,
 }
 
@@ -50,9 +55,6 @@ impl SamplerSettings {
     /// (key below `sampler`, problem).
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
         let limits = [
-            ((1..=1000).contains(&self.chains), "chains", "must be 1 to 1000"),
-            ((20..=1_000_000).contains(&self.warm_up), "warm_up", "must be 20 to 1000000: step sizes must be found"),
-            ((4..=1_000_000).contains(&self.draws), "draws", "must be 4 to 1000000"),
             (
                 self.chains.saturating_mul(self.draws) <= MOST_DRAWS,
                 "draws",
@@ -63,12 +65,6 @@ impl SamplerSettings {
                 "warm_up",
                 "times chains must be at most 20000000: half of the warm-up of a star is in memory at once",
             ),
-            (
-                self.target_acceptance > 0.0 && self.target_acceptance < 1.0,
-                "target_acceptance",
-                "must lie between 0 and 1",
-            ),
-            (self.batch_stars > 0, "batch_stars", "must be at least 1"),
         ];
         limits.into_iter().find(|(holds, ..)| !holds).map_or(Ok(()), |(_, key, problem)| Err((key, problem)))
     }

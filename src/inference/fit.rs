@@ -18,15 +18,19 @@ use crate::device::{Compute, to_bool};
 #[serde(deny_unknown_fields, default)]
 pub struct FitSettings {
     /// Starts per star: the training labels of lowest chi^2 that are not neighbours.
+    #[schemars(range(min = 1, max = 100))]
     pub starts: usize,
     /// How the lowest chi^2 is found.
     pub method: FitMethod,
     /// Steps per start at most, of Levenberg-Marquardt.
+    #[schemars(range(min = 1))]
     pub max_steps: usize,
     /// A fit has converged when its step is shorter than this, in units of the formal error.
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
     pub tolerance: f64,
     /// Stars whose pixels are in memory together. In f32 the labels of a star may differ by some 1e-7 of themselves with it: sums are
     /// then taken in another order.
+    #[schemars(range(min = 1))]
     pub batch_stars: usize,
 }
 

@@ -28,6 +28,7 @@ pub const FIT_QUALITY_FILE: &str = "fit_quality.json";
 #[serde(deny_unknown_fields, default)]
 pub struct BadFitSettings {
     /// A star is flagged `BAD_FIT` when a good star would be as odd as it with less than this probability.
+    #[schemars(range(max = 0.05), extend("exclusiveMinimum" = 0.0))]
     pub probability: f64,
 }
 

@@ -36,8 +36,10 @@ pub enum FitMethod {
 #[serde(deny_unknown_fields, default)]
 pub struct AdamFit {
     /// Steps per start at most.
+    #[schemars(range(min = 1))]
     pub steps: usize,
     /// Learning rate of the first step, in units of the formal errors; that of the last is far below `fit.tolerance`.
+    #[schemars(range(min = 1e-6, max = 1e6))]
     pub learning_rate: f64,
 }
 
@@ -52,38 +54,16 @@ impl Default for AdamFit {
 #[serde(deny_unknown_fields, default)]
 pub struct LbfgsFit {
     /// Steps per start at most.
+    #[schemars(range(min = 1))]
     pub steps: usize,
     /// Steps that shape the curvature.
+    #[schemars(range(min = 1))]
     pub history: usize,
 }
 
 impl Default for LbfgsFit {
     fn default() -> Self {
         Self { steps: 120, history: 10 }
-    }
-}
-
-impl FitMethod {
-    /// The first setting that makes no sense: its key below `fit.method`, and what is wrong with it.
-    ///
-    /// # Errors
-    /// Key and problem.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let (steps, other) = match self {
-            Self::LevenbergMarquardt => return Ok(()),
-            Self::Adam(adam) => {
-                let rate = (1e-6..=1e6).contains(&adam.learning_rate);
-                (("adam.steps", adam.steps), ("adam.learning_rate", rate, "must be 1e-6 to 1e6"))
-            }
-            Self::Lbfgs(lbfgs) => {
-                (("lbfgs.steps", lbfgs.steps), ("lbfgs.history", lbfgs.history > 0, "must be at least 1"))
-            }
-        };
-        match (steps, other) {
-            ((key, 0), _) => Err((key, "must be at least 1")),
-            (_, (key, false, problem)) => Err((key, problem)),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -371,6 +351,7 @@ fn wide(mask: &Tensor<2, Bool>, like: &Tensor<2>) -> Tensor<2, Bool> {
 mod tests {
     use super::super::fit::FitSettings;
     use super::*;
+    use crate::schema;
 
     #[test]
     fn the_method_is_a_word_or_a_table() {
@@ -380,10 +361,10 @@ mod tests {
         let adam = FitMethod::Adam(AdamFit { steps: 7, ..AdamFit::default() });
         assert_eq!(parsed("[method.adam]\nsteps = 7").unwrap(), adam);
         assert!(parsed("method.adam = { history = 7 }").is_err());
-        assert_eq!(parsed("method.lbfgs.steps = 0").unwrap().check().unwrap_err().0, "lbfgs.steps");
+        assert_eq!(schema::check(&parsed("method.lbfgs.steps = 0").unwrap()).unwrap_err().0, "lbfgs.steps");
         for rate in ["-1.0", "1e-300", "1e300"] {
-            let refused = parsed(&format!("method.adam.learning_rate = {rate}")).unwrap().check().unwrap_err();
-            assert_eq!(refused, ("adam.learning_rate", "must be 1e-6 to 1e6"));
+            let refused = schema::check(&parsed(&format!("method.adam.learning_rate = {rate}")).unwrap());
+            assert_eq!(refused, Err(("adam.learning_rate".to_string(), "must be 1e-6 to 1000000".to_string())));
         }
         let written = toml::to_string(&FitSettings { method: adam.clone(), ..FitSettings::default() }).unwrap();
         assert_eq!(parsed(&written).unwrap(), adam);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::hull::Hull;
 use super::mixture::{self, Component};
 use crate::error::{Error, Result, nearest_name};
+use crate::schema;
 use crate::spectra::labels::{LabelScaler, unit};
 
 /// Prior of one label, in its own unit.
@@ -24,6 +25,7 @@ pub enum LabelPrior {
         /// Its centre.
         mean: f64,
         /// Its standard deviation.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
         sigma: f64,
     },
     /// Every value between two bounds is as likely, and none outside.
@@ -47,6 +49,7 @@ pub enum JointPrior {
     /// Several Gaussians fitted to the training labels.
     Mixture {
         /// How many.
+        #[schemars(range(min = 1, max = 50))]
         components: usize,
     },
 }
@@ -69,11 +72,7 @@ impl PriorSettings {
     /// # Errors
     /// (key below `prior`, problem).
     pub fn check(&self, label_names: &[String]) -> Result<(), (String, String)> {
-        if let JointPrior::Mixture { components } = self.joint
-            && !(1..=50).contains(&components)
-        {
-            return Err(("joint.mixture.components".into(), "must be 1 to 50".into()));
-        }
+        schema::check(self)?;
         for (name, prior) in &self.labels {
             let key = format!("labels.{name}");
             if !label_names.contains(name) {
@@ -82,8 +81,8 @@ impl PriorSettings {
                 return Err((key, format!("is no label here ({}){hint}", label_names.join(", "))));
             }
             match *prior {
-                LabelPrior::Normal { mean, sigma } if !(mean.is_finite() && sigma.is_finite() && sigma > 0.0) => {
-                    return Err((key, "needs a finite mean and a positive sigma".into()));
+                LabelPrior::Normal { mean, sigma } if !(mean.is_finite() && sigma.is_finite()) => {
+                    return Err((key, "needs a finite mean and sigma".into()));
                 }
                 LabelPrior::Uniform { min, max } if !(min.is_finite() && max.is_finite() && min < max) => {
                     return Err((key, "needs a min below its max".into()));
@@ -357,7 +356,7 @@ mod tests {
     fn priors_that_make_no_sense_are_refused_with_the_nearest_name() {
         let refusal = |text: &str| settings(text).scaled(&scaler(), training().view()).unwrap_err().to_string();
         assert!(refusal("labels.tef = \"flat\"").contains("did you mean `teff`"));
-        assert!(refusal("labels.teff.normal = { mean = 1, sigma = 0 }").contains("positive sigma"));
+        assert!(refusal("labels.teff.normal = { mean = 1, sigma = 0 }").contains("sigma must be above 0"));
         assert!(refusal("labels.teff.uniform = { min = 5, max = 4 }").contains("min below its max"));
         assert!(refusal("joint.mixture.components = 0").contains("1 to 50"));
         assert!(toml::from_str::<PriorSettings>("labels.teff.normal = { mean = 1, sgma = 2 }").is_err());

@@ -22,12 +22,14 @@ const SPEED_OF_LIGHT: f64 = 299_792.458;
 pub struct NuisanceSettings {
     /// A factor on all variances of a star, log-normal about 1: scatter of its logarithm.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1e3), extend("exclusiveMinimum" = 0.0))]
     pub noise_inflation: Option<f64>,
     /// A polynomial on each chip that the model is multiplied by, integrated out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continuum: Option<ContinuumNuisance>,
     /// A shift of the whole spectrum, integrated out: scatter of the velocity [km/s].
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1e6), extend("exclusiveMinimum" = 0.0))]
     pub velocity_kms: Option<f64>,
 }
 
@@ -36,8 +38,10 @@ pub struct NuisanceSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct ContinuumNuisance {
     /// Degree of the polynomial: 0 is an offset, 1 a slope too.
+    #[schemars(range(max = MOST_ORDER))]
     pub order: usize,
     /// Scatter of each coefficient, relative to the continuum.
+    #[schemars(range(max = 1e3), extend("exclusiveMinimum" = 0.0))]
     pub width: f64,
 }
 
@@ -48,25 +52,6 @@ impl Default for ContinuumNuisance {
 }
 
 impl NuisanceSettings {
-    /// Whether the values make sense; if not, the key of the first that does not, and what is wrong with it.
-    ///
-    /// # Errors
-    /// (key below `nuisances`, problem).
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let positive = |value: Option<f64>| value.is_none_or(|value| value.is_finite() && value > 0.0);
-        let limits = [
-            (positive(self.noise_inflation), "noise_inflation", "must be positive"),
-            (positive(self.velocity_kms), "velocity_kms", "must be positive"),
-            (positive(self.continuum.map(|c| c.width)), "continuum.width", "must be positive"),
-            (
-                self.continuum.is_none_or(|c| c.order <= MOST_ORDER),
-                "continuum.order",
-                "must be at most 10: more would follow the lines",
-            ),
-        ];
-        limits.into_iter().find(|(holds, ..)| !holds).map_or(Ok(()), |(_, key, problem)| Err((key, problem)))
-    }
-
     /// The nuisances in words, one sentence each.
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -172,6 +157,7 @@ impl LinearNuisance {
 mod tests {
     use super::*;
     use crate::device::{Precision, to_f64};
+    use crate::schema;
 
     #[test]
     fn columns_are_polynomials_and_slopes_of_the_model() {
@@ -200,7 +186,7 @@ mod tests {
         }
         assert!(NuisanceSettings::default().columns(&model, &grid, &compute).is_none());
         let bad = NuisanceSettings { velocity_kms: Some(-1.0), ..settings.clone() };
-        assert_eq!((bad.check().unwrap_err().0, settings.check()), ("velocity_kms", Ok(())));
+        assert_eq!(schema::check(&bad).unwrap_err().0, "velocity_kms");
         assert_eq!(settings.words().len(), 2);
     }
 }

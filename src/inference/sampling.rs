@@ -14,9 +14,10 @@ use super::posterior::{Approximation, Posterior, Unsampled};
 use super::problem::{Problem, Samplable};
 use super::{hmc, nuts};
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::LabelEstimates;
 use crate::progress::Progress;
+use crate::schema;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
@@ -44,6 +45,14 @@ pub struct PosteriorSettings {
 }
 
 impl PosteriorSettings {
+    /// What a text in TOML says, as `[posterior]` of an experiment does; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|err| Error::Config(format!("{name}: {}", err.to_string().trim_end())))
+    }
+
     /// Whether the values make sense for these labels; if not, the key of the first that does not, and what is wrong with it.
     ///
     /// # Errors
@@ -51,8 +60,8 @@ impl PosteriorSettings {
     pub fn check(&self, label_names: &[String]) -> Result<(), (String, String)> {
         let of =
             |table: &'static str| move |(key, problem): (&str, &str)| (format!("{table}.{key}"), problem.to_string());
+        schema::check(self)?;
         self.sampler.check().map_err(of("sampler"))?;
-        self.nuisances.check().map_err(of("nuisances"))?;
         self.prior.check(label_names).map_err(|(key, problem)| (format!("prior.{key}"), problem))
     }
 

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, aview1, concatenate, s};
 use super::context::Context;
 use super::kind::Job;
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spectra::labels::LabelScaler;
 use crate::stars::prepare::spectra_of_rows;
 use crate::training::anchor::Anchor;
@@ -21,6 +21,7 @@ use crate::training::label_trial::{CatalogueLabels, Learner, plain, try_labels};
 use crate::training::latent::{self, LatentStars};
 use crate::training::line_windows::LineWindows;
 use crate::training::term_layout::TermLayout;
+use crate::training::term_rank::undetermined_labels;
 
 /// With fewer stars a zero point is known to no better than a third of a star's own error.
 const FEWEST_FOR_AN_ANCHOR: usize = 10;
@@ -222,6 +223,32 @@ impl Purpose {
             _ => {}
         }
     }
+
+    /// Refuses labels with terms that follow from others in all training stars, given by their scaled labels; a Cannon that only fills has
+    /// them enter linearly.
+    fn expect_terms_apart(self, config: &mut CannonConfig, names: &[String], stars: ArrayView2<f64>) -> Result<()> {
+        let found = undetermined_labels(&config.vectorizer(names, 0), stars);
+        let found: Vec<String> = found.into_iter().map(|k| names[k].clone()).collect();
+        if found.is_empty() || self == Self::Filling {
+            config.linear.extend(found);
+            return Ok(());
+        }
+        let values = |name: &String| {
+            let k = names.iter().position(|known| known == name).expect("it is one of them");
+            let mut values = stars.column(k).to_vec();
+            values.sort_by(f64::total_cmp);
+            values.dedup();
+            values.len()
+        };
+        let of_few: Vec<String> =
+            found.iter().map(|name| format!("{name} has {} different values", values(name))).collect();
+        let detail = format!(
+            "terms of the polynomial follow from each other in all {} training stars ({}), so that no coefficients can be told: name the              label in `linear`, lower `order`, or leave it out",
+            stars.nrows(),
+            of_few.join(", ")
+        );
+        Err(Error::Mismatch { what: format!("label {}", found.join(", ")), detail })
+    }
 }
 
 /// A Cannon of a fold's training stars, plain or correlated; what physics says does not count here.
@@ -236,7 +263,8 @@ pub(super) fn train_cannon(
     let (complete, _) = stars.complete(job, &vec![true; stars.rows.len()]);
     let (flux, ivar) = spectra_of_rows(set, &stars.rows);
     let preparation = job.context.preparation();
-    let (config, window_shares) = with_windows(config, &set.label_names, complete.view(), &preparation, compute)?;
+    let (mut config, window_shares) = with_windows(config, &set.label_names, complete.view(), &preparation, compute)?;
+    purpose.expect_terms_apart(&mut config, &set.label_names, stars.scaler.scale(complete.view()).view())?;
     let layout = TermLayout::new(&config, &set.label_names, &set.grid.wavelength);
     let n_terms = layout.most_terms(set.n_pixels());
     let n_complete = complete.nrows();

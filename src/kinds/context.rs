@@ -39,6 +39,7 @@ pub enum HeldOutByNetworks {
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrationSettings {
     /// Parts of the training stars, each estimated by a model trained on the others; 0 for no calibration.
+    #[schemars(range(max = 1000))]
     pub folds: usize,
     /// Where the held-out stars of networks come from.
     pub networks: HeldOutByNetworks,

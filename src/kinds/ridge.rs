@@ -67,7 +67,7 @@ struct RidgeOfStars {
 impl RidgeOfStars {
     /// Trains on the training stars that have all their labels and some data.
     fn train(job: &Job, config: &RidgeConfig, timings: &mut Timings) -> Result<Self> {
-        let Context { set, settings, compute, .. } = job.context;
+        let Context { set, settings, compute, progress } = job.context;
         let rows = job.context.trainable(&job.fold.training);
         let labels = set.labels.select(Axis(0), &rows);
         let label_errors = set.label_errors.select(Axis(0), &rows);
@@ -77,7 +77,7 @@ impl RidgeOfStars {
         let filled = fill.as_ref().map(|whole| filled_by_others(job, whole, &rows, timings)).transpose()?;
         let stars = LabelledSpectra { grid: &set.grid, flux, ivar, fill: filled, labels, label_errors };
         let TrainedByClosedForm { ridge, leave_one_out, report } =
-            timings.measure("train", || train(config, &stars, &scaler, settings.seed, compute))?;
+            timings.measure("train", || train(config, &stars, &scaler, settings.seed, compute, progress))?;
         let residuals = &leave_one_out - &scaler.scale(stars.labels.view());
         let mut trained = TrainedRidge {
             ridge,

@@ -24,6 +24,7 @@ use crate::spectra::noise::Conditions;
 use crate::spectra::normalizer::Normalizer;
 use crate::spectra::pixmask::Place;
 use crate::spectra::quality::Quality;
+use crate::stars::prepare_checks::warn_of;
 use crate::stars::spectra::{Pixels, ReadSpectrum, SpectrumSource};
 use crate::training::checkpoint::Preparation;
 
@@ -155,7 +156,7 @@ impl Labeller {
     ) -> Result<Vec<LabelledStar>> {
         let RawBatch { flux, ivar, continua, mut stars, errors } =
             self.spectra.read(source, spectra, best_fits.is_some());
-        errors.iter().for_each(|err| tracing::warn!("{err}"));
+        warn_of(&errors, "spectra without labels; their flags say why");
         let batch = SpectraBatch::new(flux.view(), ivar.view(), &self.compute);
         let wanted = Wanted { best_fit: best_fits.is_some(), ..Wanted::default() };
         let Estimated { labels: estimates, best_fit, .. } = self.estimator.estimate(&batch, wanted)?;

@@ -28,6 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::schema;
 
 /// Goes up when the same settings come to make other files.
 pub const FORMAT_VERSION: u32 = 2;
@@ -40,6 +41,7 @@ const MOST_STARS: usize = 1_000_000;
 #[serde(deny_unknown_fields, default)]
 pub struct MockSettings {
     /// Stars that the classic lab's cuts leave; those they remove come on top.
+    #[schemars(range(min = 1, max = MOST_STARS))]
     pub stars: usize,
     /// Any number; another number, another survey.
     pub seed: u64,
@@ -111,9 +113,6 @@ impl MockSettings {
     /// # Errors
     /// [`Error::Config`].
     pub fn validate(&self) -> Result<()> {
-        if (1..=MOST_STARS).contains(&self.stars) {
-            return Ok(());
-        }
-        Err(Error::Config(format!("a mock survey of {} stars; 1 to {MOST_STARS} expected", self.stars)))
+        schema::check(self).map_err(|(key, problem)| Error::Config(format!("a mock survey: {key} {problem}")))
     }
 }

@@ -19,6 +19,7 @@ pub struct RidgeConfig {
     /// How much each pixel counts.
     pub pixels: PixelWeights,
     /// Widths of an `rbf` kernel to choose from, in units of the median distance between two training spectra.
+    #[schemars(length(min = 1, max = 20), inner(range(min = 1e-9, max = 1e9)))]
     pub widths: Vec<f64>,
     /// Whether estimates are made to follow their labels in full, as held-out training stars tell.
     pub correct_slopes: bool,
@@ -45,9 +46,6 @@ impl RidgeConfig {
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
         if !(1..=20).contains(&self.widths.len()) {
             return Err(("widths", "must be one to 20 widths"));
-        }
-        if !self.widths.iter().all(|width| width.is_finite() && *width > 0.0) {
-            return Err(("widths", "must be positive"));
         }
         Ok(())
     }

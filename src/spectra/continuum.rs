@@ -25,16 +25,19 @@ pub struct ContinuumSettings {
     /// How spectra are normalized.
     pub method: ContinuumMethod,
     /// Degree of the polynomial on each chip.
+    #[schemars(range(max = MOST_ORDER))]
     pub order: usize,
     /// `"shipped"`, `"find"` (from the training stars), or a file: .npz (`wavelengths` and booleans), .npy, .csv.
     pub pixels: String,
     /// Continuum pixels further than this many robust standard deviations from the fit are left out of the next round.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub clip_sigma: f64,
     /// Rounds of fitting and clipping.
     pub rounds: usize,
     /// A chip with fewer good continuum pixels is lost.
     pub min_pixels: usize,
     /// Normalized flux above this, and five standard deviations above 1, is emission and masked.
+    #[schemars(extend("exclusiveMinimum" = 1.0))]
     pub emission_limit: f64,
     /// Criterion of `pixels = "find"`.
     pub find: FindSettings,
@@ -68,16 +71,22 @@ pub enum ContinuumMethod {
 #[serde(deny_unknown_fields, default)]
 pub struct FindSettings {
     /// Largest |flux - 1| of the pivot star.
+    #[schemars(range(min = 0.0))]
     pub flux: f64,
     /// Largest slope with Teff, per K.
+    #[schemars(range(min = 0.0))]
     pub teff: f64,
     /// Largest slope with log g, per dex.
+    #[schemars(range(min = 0.0))]
     pub logg: f64,
     /// Largest slope with an abundance over hydrogen, per dex.
+    #[schemars(range(min = 0.0))]
     pub x_h: f64,
     /// Largest slope with any other label, per its unit.
+    #[schemars(range(min = 0.0))]
     pub other: f64,
     /// Largest intrinsic scatter s.
+    #[schemars(range(min = 0.0))]
     pub scatter: f64,
     /// Rounds of normalizing, training and choosing.
     pub rounds: usize,

@@ -211,12 +211,8 @@ pub fn difference(wavelength: &[f64], expected: &[f64]) -> Option<String> {
     ))
 }
 
-/// Why some numbers cannot be ascending wavelengths in vacuum Angstrom, with the remedy; `None` where they may be.
-///
-/// Told by their size alone: stars are not observed below 912 Å, and hardly below 3000 Å. Air and vacuum wavelengths are too
-/// like for that.
-pub fn doubt(wavelength: &[f64]) -> Option<String> {
-    let (first, last) = (*wavelength.first()?, *wavelength.last()?);
+/// Why some numbers cannot be ascending wavelengths, with the remedy; `None` where they may be.
+pub fn disorder(wavelength: &[f64]) -> Option<String> {
     if wavelength.iter().any(|value| !value.is_finite()) {
         return Some("some are not finite; leave their pixels out".into());
     }
@@ -226,11 +222,23 @@ pub fn doubt(wavelength: &[f64]) -> Option<String> {
     if wavelength.windows(2).any(|pair| pair[1] <= pair[0]) {
         return Some("they do not ascend from pixel to pixel".into());
     }
+    None
+}
+
+/// Why some numbers cannot be ascending wavelengths in vacuum Angstrom, with the remedy; `None` where they may be.
+///
+/// The unit is told by their size alone: stars are not observed below 912 Å, and hardly below 3000 Å. Air and vacuum wavelengths are
+/// too like for that.
+pub fn doubt(wavelength: &[f64]) -> Option<String> {
+    let (first, last) = (*wavelength.first()?, *wavelength.last()?);
+    if let Some(disorder) = disorder(wavelength) {
+        return Some(disorder);
+    }
     let (looks_like, remedy) = match wavelength[wavelength.len() / 2] {
         w if w >= 3000.0 && first > 0.0 => return None,
         w if w >= 100.0 => (
             "nanometres",
-            "multiply by 10; ultraviolet spectra in Angstrom go without data.arrays.wavelengths, their pixels are only numbered",
+            "multiply by 10; ultraviolet spectra in Angstrom go without wavelengths (in Python with their unit), pixels are then only numbered",
         ),
         w if (6.5..12.0).contains(&w) => ("natural logarithms of Angstrom", "give their exponentials"),
         w if (3.0..5.5).contains(&w) => {
@@ -238,7 +246,7 @@ pub fn doubt(wavelength: &[f64]) -> Option<String> {
         }
         w if (0.1..3.0).contains(&w) => ("micrometres", "multiply by 10000"),
         w if (1e-8..1e-4).contains(&w) => ("metres", "multiply by 1e10"),
-        _ => ("no unit of wavelength", "leave data.arrays.wavelengths out, and pixels are only numbered"),
+        _ => ("no unit of wavelength", "give none, and pixels are only numbered"),
     };
     Some(format!("{first} to {last} look like {looks_like}; {remedy}"))
 }

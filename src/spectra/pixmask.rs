@@ -14,8 +14,10 @@ use crate::stats::robust::median;
 #[serde(deny_unknown_fields, default)]
 pub struct PixmaskSettings {
     /// APOGEE_PIXMASK bits that make a pixel useless.
+    #[schemars(inner(range(max = 62)))]
     pub bits: Vec<u8>,
     /// Errors (and fluxes) above this multiple of the spectrum's median flux are marks, not measurements.
+    #[schemars(extend("exclusiveMinimum" = 1.0))]
     pub max_relative_error: f64,
     /// Wavelengths left out, `[from, to]` each: vacuum Angstrom, or pixel numbers of arrays without wavelengths.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -51,12 +53,6 @@ impl PixmaskSettings {
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
         let is_range = |range: &[f64; 2]| range[0].is_finite() && range[1].is_finite() && range[0] < range[1];
         let refuse = |refused: bool, key, problem| if refused { Err((key, problem)) } else { Ok(()) };
-        refuse(
-            self.max_relative_error.is_nan() || self.max_relative_error <= 1.0,
-            "max_relative_error",
-            "must be above 1: this many times the median flux is too much for errors and fluxes alike",
-        )?;
-        refuse(self.bits.iter().any(|bit| *bit >= 63), "bits", "must be bit numbers below 63")?;
         let problem = "must be pairs [from, to] of ascending wavelengths";
         refuse(!self.exclude.iter().all(is_range), "exclude", problem)?;
         refuse(!self.include.iter().all(is_range), "include", problem)
@@ -171,6 +167,7 @@ pub fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema;
     use crate::spectra::grid::WavelengthGrid;
     use crate::spectra::quality::star_flags;
 
@@ -242,7 +239,7 @@ mod tests {
         assert!(settings(&[[1.0, 2.0]], &[]).check().is_ok());
         for none in [1e-300, 1.0, f64::NAN] {
             let settings = PixmaskSettings { max_relative_error: none, ..PixmaskSettings::default() };
-            assert_eq!(settings.check().unwrap_err().0, "max_relative_error");
+            assert_eq!(schema::check(&settings).unwrap_err().0, "max_relative_error");
         }
     }
 

@@ -15,6 +15,7 @@ pub enum Split {
     /// Each of k parts is tested by a model trained on the others.
     Folds {
         /// Number of parts.
+        #[schemars(range(min = 2, max = 1000))]
         k: usize,
     },
     /// Every star trains and is tested: a check of the machinery, not of the science.

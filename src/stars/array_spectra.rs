@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use super::held_arrays::{ASCENDING, HeldArrays, unit_of};
 use crate::data::arrays::{self, Matrix, MatrixFile};
-use crate::data::catalogue::{Catalogue, Naming};
+use crate::data::catalogue::Catalogue;
 use crate::data::files;
 use crate::data::keyed_path::split_key;
-use crate::data::selection::{Cut, select};
+use crate::data::selection::Cut;
 use crate::error::{Error, Result};
 use crate::spectra::grid::{self, WavelengthGrid};
 use crate::stars::settings::{ArrayData, StarSettings};
@@ -105,8 +105,7 @@ pub(super) struct ArrayStars {
 pub(super) fn open(data: &ArrayData, settings: &StarSettings) -> Result<ArrayStars> {
     let (error, ivar) = (data.error.as_deref(), data.ivar.as_deref());
     let pair = ArrayPair::find(ArrayPaths { flux: &data.flux, error, ivar, key: "data.arrays." })?;
-    let naming = Naming { id_column: &data.id_column, columns: &settings.data.columns };
-    let (stars, cuts) = select(&data.labels, naming, &settings.labels, &settings.selection)?;
+    let (stars, cuts) = settings.select(&data.labels, &data.id_column)?;
     let n_rows = cuts.first().map_or(0, |cut| cut.left);
     let (n_spectra, n_pixels) = pair.flux.shape;
     if n_rows != n_spectra {

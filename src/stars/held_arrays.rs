@@ -38,6 +38,15 @@ pub struct HeldArrays<'a> {
     pub(super) fingerprint: String,
 }
 
+/// How it is known that wavelengths are in Angstrom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// By whoever gave them: they came with their unit.
+    Told,
+    /// By their size.
+    Guessed,
+}
+
 impl<'a> HeldArrays<'a> {
     /// Of flux, and of its errors or inverse variances, [n_stars, n_pixels]. Single precision is not copied. Stars are called by their
     /// rows where nobody names them.
@@ -49,7 +58,7 @@ impl<'a> HeldArrays<'a> {
         noise: Matrix<'a>,
         is_error: bool,
         ids: Option<Vec<String>>,
-        wavelength: Option<Vec<f64>>,
+        wavelength: Option<(Vec<f64>, Unit)>,
     ) -> Result<Self> {
         let ((n_stars, n_pixels), key) = (flux.dim(), if is_error { "error" } else { "ivar" });
         let mismatch = |what: &str, detail: String| Err(Error::Mismatch { what: what.into(), detail });
@@ -65,14 +74,19 @@ impl<'a> HeldArrays<'a> {
         if ids.len() != n_stars {
             return mismatch("ids", format!("{} names for {n_stars} spectra", ids.len()));
         }
-        if let Some(wavelength) = &wavelength {
+        if let Some((wavelength, unit)) = &wavelength {
             if wavelength.len() != n_pixels {
                 return mismatch("wavelength", format!("{} wavelengths for {n_pixels} pixels", wavelength.len()));
             }
-            if let Some(doubt) = grid::doubt(wavelength) {
+            let doubt = match unit {
+                Unit::Told => grid::disorder(wavelength),
+                Unit::Guessed => grid::doubt(wavelength),
+            };
+            if let Some(doubt) = doubt {
                 return mismatch("wavelength", format!("no wavelengths in vacuum Angstrom: {doubt}"));
             }
         }
+        let wavelength = wavelength.map(|(wavelength, _)| wavelength);
         let held = match (flux, noise) {
             (Matrix::Narrow(flux), Matrix::Narrow(noise)) => {
                 Self { flux, noise, is_error, unit: 1.0, ids, wavelength, fingerprint: String::new() }

@@ -5,7 +5,7 @@ mod array_noise;
 mod array_spectra;
 pub mod held_arrays;
 pub mod prepare;
-mod prepare_checks;
+pub mod prepare_checks;
 pub mod settings;
 pub mod spectra;
 pub mod spectrum_files;

@@ -11,10 +11,10 @@ use super::held_arrays::HeldArrays;
 use super::prepare_checks::{self, Troubles};
 use super::spectra::{Pixels, SpectrumSource};
 use super::spectrum_files::SpectrumFiles;
-use crate::data::catalogue::{APOGEE_ID, Catalogue, Naming};
+use crate::data::catalogue::{APOGEE_ID, Catalogue};
 use crate::data::keyed_path::split_key;
 use crate::data::sdss_v_paths::{self, SpectrumFolder};
-use crate::data::selection::{Cut, select};
+use crate::data::selection::Cut;
 use crate::data::spectrum_file::RawSpectrum;
 use crate::data::{apstar, files};
 use crate::device::Compute;
@@ -157,8 +157,7 @@ impl Source {
             let detail = format!("no such catalogue; set data.apstar.catalogue, {remedy}");
             return Err(Error::format(&data.catalogue, detail));
         }
-        let naming = Naming { id_column: APOGEE_ID, columns: &settings.data.columns };
-        let (stars, mut cuts) = select(&data.catalogue, naming, &settings.labels, &settings.selection)?;
+        let (stars, mut cuts) = settings.select(&data.catalogue, APOGEE_ID)?;
         let folder = SpectrumFolder::new(&data.spectra);
         let found = (0..stars.len()).into_par_iter().map(|n| {
             let (file, telescope, field, id) = (&stars.file[n], &stars.telescope[n], &stars.field[n], &stars.id[n]);

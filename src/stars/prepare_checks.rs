@@ -1,5 +1,6 @@
 //! What is asked of spectra while they are prepared: readable, of the stars they are said to be of, measured, normalized.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -79,10 +80,7 @@ impl Troubles {
             (&self.problems, "unreadable spectra"),
             (&self.strangers, "spectra of other stars than the catalogue says"),
         ] {
-            troubles.iter().take(NAMED_PROBLEMS).for_each(|problem| tracing::warn!("{problem}"));
-            if troubles.len() > NAMED_PROBLEMS {
-                tracing::warn!("... and {} more {what}", troubles.len() - NAMED_PROBLEMS);
-            }
+            warn_of(troubles, what);
         }
         if verdict.is_ok() && !self.strangers.is_empty() {
             tracing::warn!(
@@ -91,6 +89,14 @@ impl Troubles {
             );
         }
         verdict
+    }
+}
+
+/// Warns of problems: of the first few each by itself, of the rest by their number.
+pub fn warn_of(problems: &[impl Display], what: &str) {
+    problems.iter().take(NAMED_PROBLEMS).for_each(|problem| tracing::warn!("{problem}"));
+    if problems.len() > NAMED_PROBLEMS {
+        tracing::warn!("... and {} more {what}", problems.len() - NAMED_PROBLEMS);
     }
 }
 

@@ -1,13 +1,15 @@
 //! What an experiment says of its stars: where they come from, which are taken, and how their spectra are prepared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::data::catalogue::{APOGEE_ID, Catalogue, Naming};
 use crate::data::columns::ColumnNames;
 use crate::data::fetch::ArchiveSettings;
-use crate::data::selection::Selection;
+use crate::data::selection::{Cut, Selection, select};
+use crate::error::Result;
 use crate::mock::MockSettings;
 use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::pixmask::PixmaskSettings;
@@ -25,6 +27,26 @@ pub struct StarSettings {
     pub pixmask: PixmaskSettings,
     /// How spectra are normalized.
     pub continuum: ContinuumSettings,
+}
+
+impl StarSettings {
+    /// The table that names the stars and their labels, and its column of identifiers; none where a survey is made up.
+    pub fn catalogue(&self) -> Option<(&Path, &str)> {
+        match (&self.data.apstar, &self.data.arrays) {
+            (Some(apstar), _) => Some((&apstar.catalogue, APOGEE_ID)),
+            (None, Some(arrays)) => Some((&arrays.labels, &arrays.id_column)),
+            (None, None) => None,
+        }
+    }
+
+    /// The stars of a catalogue that pass every cut, and what each cut removed.
+    ///
+    /// # Errors
+    /// Those of [`select`].
+    pub fn select(&self, catalogue: &Path, id_column: &str) -> Result<(Catalogue, Vec<Cut>)> {
+        let naming = Naming { id_column, columns: &self.data.columns };
+        select(catalogue, naming, &self.labels, &self.selection)
+    }
 }
 
 /// `[data]`: one of several doors, and optionally a table of true labels (mock surveys have one).
@@ -100,6 +122,7 @@ pub struct LibraryData {
     /// Those of the nuisances of which the logarithm counts; `log_` is put before their names.
     pub logarithmic: Vec<String>,
     /// One model in this many is held out of training, to measure the emulator's error.
+    #[schemars(range(min = 2))]
     pub hold_out_every: usize,
     /// Who made the spectra, and from what: for the model card.
     pub sources: String,

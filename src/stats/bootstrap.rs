@@ -26,16 +26,21 @@ impl Summary {
     pub const EMPTY: Self =
         Self { mean: f64::NAN, median: f64::NAN, scatter: f64::NAN, robust_scatter: f64::NAN, median_abs: f64::NAN };
 
-    /// Of these values, all finite.
+    /// Of these values, all finite; one alone has no width.
     pub fn of(values: &[f64]) -> Self {
         let mut absolute: Vec<f64> = values.iter().map(|value| value.abs()).collect();
-        Self {
+        let summary = Self {
             mean: super::robust::mean(values),
             median: median(values),
             scatter: super::robust::standard_deviation(values),
             robust_scatter: robust_scatter(values),
             median_abs: median_in_place(&mut absolute),
-        }
+        };
+        summary.of_so_many(values.len())
+    }
+
+    fn of_so_many(self, n: usize) -> Self {
+        if n > 1 { self } else { Self { scatter: f64::NAN, robust_scatter: f64::NAN, ..self } }
     }
 }
 
@@ -89,15 +94,17 @@ impl Sample {
         let ranked = Ranked { values: &self.values, up_to, total };
         let median = ranked.median();
         let robust_scatter = 1.4826 * ranked.median_distance(median);
+        let n_values = self.values.len();
         if wanted == Wanted::Medians {
-            return Summary { median, robust_scatter, ..Summary::EMPTY };
+            return Summary { median, robust_scatter, ..Summary::EMPTY }.of_so_many(n_values);
         }
         weights.clear();
         weights.extend(self.stars.iter().map(|star| f64::from(times[*star as usize])));
         let n = f64::from(total);
         let mean = sum(weights, &self.values, |weight, value| weight * value) / n;
         let variance = sum(weights, &self.values, |weight, value| weight * (value - mean) * (value - mean)) / n;
-        Summary { mean, median, scatter: variance.sqrt(), robust_scatter, median_abs: ranked.median_distance(0.0) }
+        let median_abs = ranked.median_distance(0.0);
+        Summary { mean, median, scatter: variance.sqrt(), robust_scatter, median_abs }.of_so_many(n_values)
     }
 }
 
@@ -268,8 +275,19 @@ mod tests {
     }
 
     #[test]
+    fn one_value_has_a_centre_and_no_width() {
+        let alone = Sample::new([(0, 3.0), (1, f64::NAN)]);
+        for summary in
+            resampling(2, 40).summaries(&[alone.clone()], Wanted::All).remove(0).into_iter().chain([alone.summary()])
+        {
+            assert!(summary.scatter.is_nan() && summary.robust_scatter.is_nan(), "{summary:?}");
+            assert!(summary.mean == 3.0 || summary.mean.is_nan(), "{summary:?}");
+        }
+    }
+
+    #[test]
     fn ranked_summaries_are_those_of_the_resample_written_out() {
-        for (n, step) in [(1, 0.3), (2, 0.7), (9, 0.618), (60, 0.414), (61, 0.236)] {
+        for (n, step) in [(2, 0.7), (9, 0.618), (60, 0.414), (61, 0.236)] {
             // Ties and both signs.
             let values: Vec<f64> = (0..n).map(|i| ((i as f64 * step).fract() * 20.0).round() - 8.0).collect();
             let sample = Sample::new(values.iter().copied().enumerate());

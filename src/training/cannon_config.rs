@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::descent_settings::{DescentSettings, LEARNING_RATES, NO_LEARNING_RATE};
+use super::descent_settings::{DescentSettings, LEARNING_RATES, MOST_EPOCHS};
 
 use super::nuisance_choice::NuisanceCount;
 use super::optimizer::{OptimizerSettings, Schedule};
@@ -18,6 +18,7 @@ use crate::models::vectorizer::{Entry, Vectorizer};
 #[serde(deny_unknown_fields, default)]
 pub struct CannonConfig {
     /// Highest degree of the polynomial in the labels: 1, 2 or 3.
+    #[schemars(range(min = 1, max = 3))]
     pub order: usize,
     /// Labels in which flux is linear, with slopes that the other labels bend: no squares of them, no products among them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -26,13 +27,16 @@ pub struct CannonConfig {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub additive: Vec<String>,
     /// Pixels trained together; fewer need less memory.
+    #[schemars(range(min = 1))]
     pub block_pixels: usize,
     /// Trial values of s^2 that first bracket the maximum of each pixel's likelihood; pixels that need more get more. Of
     /// the closed form only.
+    #[schemars(range(min = 2, max = 50))]
     pub scatter_trials: usize,
     /// How coefficients and scatter are found.
     pub training: CannonTraining,
     /// Strength Lambda of the L1 penalty on all coefficients but the constant (Casey et al. 2016); 0 for none.
+    #[schemars(range(min = 0.0, max = 1e12))]
     pub l1: f64,
     /// Wavelength windows [from, to] in Angstrom, by label: outside its windows every term that contains the label is nil.
     /// Labels that are not named act everywhere.
@@ -89,10 +93,12 @@ pub enum CannonTraining {
 #[serde(deny_unknown_fields, default)]
 pub struct CannonDescent {
     /// Passes through the training stars.
+    #[schemars(range(min = 1, max = MOST_EPOCHS))]
     pub epochs: usize,
     /// Stars per step; 0 for all. L-BFGS always takes all.
     pub batch_rows: usize,
     /// Learning rate the schedule starts from, in units of the noise of one star in one pixel. L-BFGS finds its own.
+    #[schemars(range(min = *LEARNING_RATES.start(), max = *LEARNING_RATES.end()))]
     pub learning_rate: f64,
     /// The rule of the steps. L-BFGS wants `device.precision = "f64"`: in f32 it comes to a halt before all pixels have
     /// converged, and more epochs change nothing.
@@ -100,6 +106,7 @@ pub struct CannonDescent {
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// Share of the epochs, the last ones, whose coefficients are averaged; 0 for no average.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub average_last: f64,
 }
 
@@ -142,10 +149,6 @@ impl CannonConfig {
         let check = |holds: bool, key: &str, problem: &str| {
             if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
         };
-        check((1..=3).contains(&self.order), "order", "must be 1, 2 or 3")?;
-        check(self.block_pixels > 0, "block_pixels", "must be at least 1")?;
-        check((2..=50).contains(&self.scatter_trials), "scatter_trials", "must be 2 to 50")?;
-        check(self.l1 >= 0.0 && self.l1.is_finite(), "l1", "must be 0, for no penalty, or positive")?;
         for (label, windows) in &self.censor {
             let key = format!("censor.{label}");
             let known = labels.iter().any(|name| name.eq_ignore_ascii_case(label));
@@ -181,13 +184,7 @@ impl CannonConfig {
                 "latent.labels",
                 "and latent.spectra are both 0; leave `latent` out instead",
             )?;
-            check(latent.labels <= 20, "latent.labels", "must be at most 20")?;
-            check(count <= 200, "latent.spectra", "must be at most 200")?;
-            check((1..=100).contains(&latent.rounds), "latent.rounds", "must be 1 to 100")?;
-            let clip = latent.clip == 0.0 || (latent.clip > 1.0 && latent.clip.is_finite());
-            check(clip, "latent.clip", "must be 0, for none, or above 1")?;
-            let most = (0.0..=0.5).contains(&latent.clip_most);
-            check(most, "latent.clip_most", "must be 0 to 0.5, a share of the training stars")?;
+            check(latent.clip == 0.0 || latent.clip > 1.0, "latent.clip", "must be 0, for none, or above 1")?;
         }
         if let Some(anchor) = &self.anchor {
             check(self.training == CannonTraining::ClosedForm, "anchor", "needs training = \"closed-form\"")?;
@@ -200,17 +197,9 @@ impl CannonConfig {
             for (key, names) in [("linear", &self.linear), ("additive", &self.additive)] {
                 check(names.is_empty(), key, "is for Cannons without an anchor, whose polynomial has all terms")?;
             }
-            check((500..=100_000).contains(&anchor.spectra), "anchor.spectra", "must be 500 to 100000")?;
             check(anchor.hidden.len() <= 12, "anchor.hidden", "must name at most 12 inputs of the emulator")?;
             check(named_twice(&anchor.hidden).is_none(), "anchor.hidden", "names an input twice")?;
-            check((1..=100).contains(&anchor.components), "anchor.components", "must be 1 to 100")?;
-            let limit = anchor.limit.is_none_or(|limit| (1e-4..=1.0).contains(&limit));
-            check(limit, "anchor.limit", "must be 1e-4 to 1; leave it out for held-out stars to say")?;
-            check(anchor.rounds <= 20, "anchor.rounds", "must be at most 20; 0 for physics alone")?;
-            let clip = anchor.clip == 0.0 || (anchor.clip > 1.0 && anchor.clip.is_finite());
-            check(clip, "anchor.clip", "must be 0, for none, or above 1")?;
-            let most = (0.0..=0.5).contains(&anchor.clip_most);
-            check(most, "anchor.clip_most", "must be 0 to 0.5, a share of the training stars")?;
+            check(anchor.clip == 0.0 || anchor.clip > 1.0, "anchor.clip", "must be 0, for none, or above 1")?;
         }
         match &self.training {
             CannonTraining::ClosedForm => {
@@ -219,14 +208,7 @@ impl CannonConfig {
                 let only = "has no closed form where labels have windows; train by descent, with [models.NAME.cannon.training.descent]";
                 check(!self.label_errors || self.acts_everywhere(), "label_errors", only)
             }
-            CannonTraining::Descent(descent) => descent
-                .settings()
-                .check()
-                .and_then(|()| {
-                    let rate = LEARNING_RATES.contains(&descent.learning_rate);
-                    if rate { Ok(()) } else { Err(("learning_rate", NO_LEARNING_RATE)) }
-                })
-                .map_err(|(key, problem)| (format!("training.descent.{key}"), problem.to_string())),
+            CannonTraining::Descent(_) => Ok(()),
         }
     }
 
@@ -289,19 +271,23 @@ fn is_among(names: &[String], label: &str) -> bool {
 #[serde(deny_unknown_fields, default)]
 pub struct LatentSettings {
     /// Latent labels: they enter the polynomial like labels, but no catalogue gives them.
+    #[schemars(range(max = 20))]
     pub labels: usize,
     /// Nuisance spectra, each with a normal amplitude per star: they only add. A number, or `"held-out"`: as many as training
     /// stars held out say.
     pub spectra: NuisanceCount,
     /// Rounds of expectation and maximization.
+    #[schemars(range(min = 1, max = 100))]
     pub rounds: usize,
     /// Whether coefficients, constants aside, are drawn towards nil as far as the spread of their kind over all pixels says
     /// (empirical Bayes).
     pub shrinkage: bool,
     /// Training stars whose chi^2 per pixel, or the square of whose nuisances, lies this many robust widths above the median of
     /// all (of the logarithms) are left out: wrong labels, binaries. 0 for none.
+    #[schemars(range(min = 0.0, max = 1e9))]
     pub clip: f64,
     /// The largest share of the training stars that is left out, the strangest first; if more are strange, a warning says so.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub clip_most: f64,
 }
 
@@ -319,20 +305,26 @@ pub struct AnchorSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub emulator: Option<PathBuf>,
     /// Model spectra in the library.
+    #[schemars(range(min = 500, max = 100_000))]
     pub spectra: usize,
     /// Inputs of the emulator that enter the polynomial beside the labels, if they are none themselves.
     pub hidden: Vec<String>,
     /// Nuisance spectra: leading components of what the polynomial leaves of the library.
+    #[schemars(range(min = 1, max = 100))]
     pub components: usize,
     /// The largest strength: by how much coefficients may differ from the library's, as a share of their spread over the pixels. None
     /// for what training stars, held out in turn, say.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1e-4, max = 1.0))]
     pub limit: Option<f64>,
     /// Rounds of expectation and maximization; 0 for physics alone, which no star of the survey teaches.
+    #[schemars(range(max = 20))]
     pub rounds: usize,
     /// As of `latent`: how strange a training star must be to be left out; 0 for none.
+    #[schemars(range(min = 0.0, max = 1e9))]
     pub clip: f64,
     /// As of `latent`: the largest share of the training stars that is left out.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub clip_most: f64,
 }
 
@@ -355,6 +347,7 @@ impl Default for AnchorSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema;
 
     fn parsed(text: &str) -> CannonConfig {
         toml::from_str(text).unwrap()
@@ -387,9 +380,9 @@ mod tests {
         }
         assert_eq!(refusal("censor.mg_fe = [[1.0, 2.0]]").0, "censor.mg_fe");
         assert_eq!(refusal("censor.fe_h = [[2.0, 1.0]]").0, "censor.fe_h");
-        assert_eq!(refusal("training.descent.epochs = 0").0, "training.descent.epochs");
         for rate in ["0.0", "1e-300", "1e300", "nan"] {
-            let (key, problem) = refusal(&format!("training.descent.learning_rate = {rate}"));
+            let (key, problem) =
+                schema::check(&parsed(&format!("training.descent.learning_rate = {rate}"))).unwrap_err();
             assert_eq!((key.as_str(), problem.as_str()), ("training.descent.learning_rate", "must be 1e-8 to 1"));
         }
     }
@@ -406,7 +399,6 @@ mod tests {
         assert!(key == "additive" && problem.contains("`mg_fe`") && problem.contains("teff, logg, na_fe"), "{problem}");
         assert_eq!(refusal("linear = [\"teff\"]\nadditive = [\"Teff\"]").0, "additive");
         assert_eq!(refusal("linear = [\"teff\"]\n[anchor]").0, "linear");
-        assert_eq!(refusal("windows.share = 2.0").0, "windows.share");
         assert_eq!(refusal("windows.labels = [\"fe_h\"]\n[latent]").0, "windows");
         assert_eq!(refusal("[windows]").0, "windows.labels");
         assert_eq!(refusal("censor.fe_h = [[1.0, 2.0]]\n[anchor]").0, "censor");

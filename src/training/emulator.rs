@@ -25,8 +25,10 @@ use crate::progress::Progress;
 #[serde(deny_unknown_fields, default)]
 pub struct EmulatorConfig {
     /// Principal components of the flux.
+    #[schemars(range(min = 1, max = 1000))]
     pub components: usize,
     /// Widths of the hidden layers.
+    #[schemars(inner(range(min = 1, max = 10_000)))]
     pub hidden: Vec<usize>,
     /// How the network is trained.
     pub descent: DescentSettings,

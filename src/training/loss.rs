@@ -15,6 +15,7 @@ pub enum Loss {
     /// Squared up to `delta`, linear beyond: a wrong catalogue label pulls no harder than that (Huber 1964).
     Huber {
         /// Residual from which the loss is linear.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
         delta: f64,
     },
     /// Normal likelihood with a variance of the network's own for every star and label (Nix & Weigend 1994).

@@ -50,6 +50,7 @@ mod scatter_bracket;
 mod scatter_root;
 pub mod tensorboard;
 pub mod term_layout;
+pub mod term_rank;
 pub mod usual_spectra;
 pub mod weights;
 pub mod window_settings;

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::models::network::Network;
 use crate::models::network::input::SpectrumInput;
 use crate::models::network::layers::output_of;
+use crate::schema;
 use crate::spectra::labels::LabelScaler;
 
 /// The kind `model.json` names.
@@ -103,6 +104,7 @@ impl TrainedNetwork {
             file.error_covariance.len() == n_labels && file.error_covariance.iter().all(|row| row.len() == n_labels);
         if !file.scaler.is_consistent()
             || !file.preparation.is_consistent()
+            || schema::check(&file.config).is_err()
             || file.config.check().is_err()
             || file.training_labels.iter().any(|row| row.len() != n_labels)
             || !square

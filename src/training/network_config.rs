@@ -9,7 +9,7 @@ use super::loss::Loss;
 use super::optimizer::OptimizerSettings;
 use super::pretrain_settings::PretrainSettings;
 use crate::models::network::architecture::Architecture;
-use crate::models::network::input::{ComponentsConfig, InputConfig, Masked};
+use crate::models::network::input::{InputConfig, Masked};
 use crate::models::network::layers::{attend, size_of};
 use crate::models::network::shape::Shape;
 
@@ -28,6 +28,7 @@ pub struct NetworkConfig {
     /// How training spectra are varied.
     pub augment: AugmentSettings,
     /// Part of the training stars that only tells when to stop, and how large errors are.
+    #[schemars(range(min = 0.0, max = 0.9))]
     pub validation: f64,
     /// How training goes.
     pub descent: DescentSettings,
@@ -35,8 +36,10 @@ pub struct NetworkConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrain: Option<PretrainSettings>,
     /// Networks trained from different random numbers, each with other stars to validate; their mean is the estimate.
+    #[schemars(range(min = 1, max = 1000))]
     pub members: usize,
     /// Samples of Monte-Carlo dropout per star and member that errors are taken from; 0 for none.
+    #[schemars(range(max = 10_000))]
     pub dropout_samples: usize,
     /// Whether estimates are made to follow their labels in full, as held-out training stars tell.
     pub correct_slopes: bool,
@@ -73,24 +76,14 @@ impl NetworkConfig {
         let check = |holds: bool, key: &str, problem: &str| {
             if holds { Ok(()) } else { Err((key.to_string(), problem.to_string())) }
         };
-        check((0.0..=0.9).contains(&self.validation), "validation", "must be 0 to 0.9")?;
         let stops = self.descent.patience == 0 || self.validation > 0.0;
         check(stops, "validation", "must be above 0 where descent.patience waits for it")?;
-        check((1..=1000).contains(&self.members), "members", "must be 1 to 1000")?;
         check(self.dropout_samples != 1, "dropout_samples", "must be 0, or at least 2: one sample has no spread")?;
-        check(self.dropout_samples <= 10_000, "dropout_samples", "must be at most 10000")?;
-        if let Some(ComponentsConfig { count, whitening, .. }) = &self.input.components {
-            check((1..=5000).contains(count), "input.components.count", "must be 1 to 5000")?;
-            check((0.0..=1.0).contains(whitening), "input.components.whitening", "must be 0 to 1")?;
-        }
-        if let Loss::Huber { delta } = self.loss {
-            check(delta > 0.0, "loss.huber.delta", "must be positive")?;
-        }
         let attends = attend(&self.architecture.layers()) && self.input.components.is_none();
         let told = !attends || self.input.mask_channel;
         check(told, "input.mask_channel", "must be true for attention: it tells which patches are masked")?;
         if let Some(pretrain) = &self.pretrain {
-            pretrain.check().map_err(|(key, problem)| (format!("pretrain.{key}"), problem))?;
+            pretrain.check().map_err(below("pretrain"))?;
             let shows = pretrain.n_shown();
             let few = self.input.components.as_ref().is_some_and(|components| components.count >= shows);
             check(
@@ -106,8 +99,7 @@ impl NetworkConfig {
             let rate = LEARNING_RATES.contains(&self.descent_on_stars().learning_rate);
             check(rate, "pretrain.finetune", "times descent.learning_rate must be 1e-8 to 1")?;
         }
-        self.augment.check().map_err(below("augment"))?;
-        self.descent.check().map_err(below("descent"))
+        self.augment.check().map_err(below("augment"))
     }
 
     /// How training on the survey's stars goes: after pretraining in smaller steps.

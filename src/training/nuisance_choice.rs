@@ -31,7 +31,7 @@ impl JsonSchema for NuisanceCount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "const": Self::HELD_OUT }, { "type": "integer", "minimum": 0 }] })
+        json_schema!({ "anyOf": [{ "const": Self::HELD_OUT }, { "type": "integer", "minimum": 0, "maximum": 200 }] })
     }
 }
 

@@ -26,6 +26,7 @@ pub enum OptimizerSettings {
     AdamW {
         /// Decay of the weights per step, relative to the learning rate.
         #[serde(default = "usual::weight_decay")]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
         weight_decay: f64,
     },
     /// Adam (Kingma & Ba 2015).
@@ -34,15 +35,18 @@ pub enum OptimizerSettings {
     Sgd {
         /// Share of the last step that goes on in the next.
         #[serde(default = "usual::momentum")]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
         momentum: f64,
     },
     /// Limited-memory BFGS with a line search: every step sees all rows, `batch_rows` and the schedule do not count.
     Lbfgs {
         /// Steps that shape the curvature.
         #[serde(default = "usual::history")]
+        #[schemars(range(min = 1, max = 1000))]
         history: usize,
         /// Steps per epoch.
         #[serde(default = "usual::steps")]
+        #[schemars(range(min = 1, max = 10_000))]
         steps: usize,
     },
 }
@@ -96,6 +100,7 @@ pub enum Schedule {
     Plateau {
         /// The factor.
         #[serde(default = "usual::factor")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
         factor: f64,
         /// Epochs without a new lowest loss that are waited for.
         #[serde(default = "usual::patience")]

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::models::network::input::{deviation, masked, mean_spectrum};
 use crate::models::ridge::{Kernel, PixelWeights, Ridge, RidgeConfig};
 use crate::models::vectorizer::Vectorizer;
+use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;
 use crate::stats::robust::{mean, median, robust_scatter};
@@ -73,6 +74,7 @@ pub fn train(
     scaler: &LabelScaler,
     seed: u64,
     compute: &Compute,
+    progress: &dyn Progress,
 ) -> Result<TrainedByClosedForm> {
     let n_stars = stars.flux.nrows();
     if n_stars < FEWEST_STARS {
@@ -93,7 +95,14 @@ pub fn train(
     let weighted = deviations.clone() * pixel_weights.clone();
     let kernels = kernels(config, &weighted);
     let mut chosen: Vec<(usize, Choice)> = Vec::with_capacity(scaler.n_labels());
-    let decomposed: Vec<Decomposed> = kernels.iter().map(|(_, _, kernel)| Decomposed::new(kernel)).collect();
+    progress.start("decomposing kernels", kernels.len());
+    let decompose = |(_, _, kernel): &(f64, f64, DMatrix<f64>)| {
+        let decomposed = Decomposed::new(kernel);
+        progress.advance(1);
+        decomposed
+    };
+    let decomposed: Vec<Decomposed> = kernels.iter().map(decompose).collect();
+    progress.finish();
     for column in labels.axis_iter(Axis(1)) {
         let label = DVector::from_iterator(n_stars, column.iter().copied());
         let choices = decomposed.iter().enumerate().map(|(index, kernel)| (index, kernel.choose(&label)));
@@ -293,6 +302,7 @@ fn hidden(
 mod tests {
     use super::*;
     use crate::device::Precision;
+    use crate::progress::Silent;
     use crate::spectra::grid::WavelengthGrid;
     use crate::stats::normal::draw as normal;
     use rand::{RngExt, SeedableRng};
@@ -371,7 +381,7 @@ mod tests {
             (Kernel::Rbf, PixelWeights::Response),
         ] {
             let config = RidgeConfig { kernel, pixels, ..RidgeConfig::default() };
-            let trained = train(&config, &training, &scaler(), 1, &compute).unwrap();
+            let trained = train(&config, &training, &scaler(), 1, &compute, &Silent).unwrap();
             let estimates = Array2::from_shape_vec((1000, 2), to_f64(trained.ridge.forward(&spectra, None))).unwrap();
             let estimates = scaler().unscale(estimates.view());
             let left_out = scaler().unscale(trained.leave_one_out.view());
@@ -418,7 +428,7 @@ mod tests {
         let spectra = SpectraBatch::new(new.flux.view(), new.ivar.view(), &compute);
         let error = |wrong: f64| {
             let (training, _) = stars(&grid, 300, wrong, 1);
-            let trained = train(&linear(), &training, &scaler(), 1, &compute).unwrap();
+            let trained = train(&linear(), &training, &scaler(), 1, &compute, &Silent).unwrap();
             let estimates = Array2::from_shape_vec((1000, 2), to_f64(trained.ridge.forward(&spectra, None))).unwrap();
             let estimates = scaler().unscale(estimates.view());
             let residuals: Vec<f64> = (0..1000).map(|star| estimates[[star, 1]] - truth[[star, 1]]).collect();
@@ -433,7 +443,8 @@ mod tests {
         let compute = Compute::flex(Precision::F32);
         let grid = WavelengthGrid::from_pixel_numbers(N_PIXELS);
         let (training, _) = stars(&grid, 9, 0.0, 1);
-        let refusal = train(&RidgeConfig::default(), &training, &scaler(), 1, &compute).unwrap_err().to_string();
+        let refusal =
+            train(&RidgeConfig::default(), &training, &scaler(), 1, &compute, &Silent).unwrap_err().to_string();
         assert!(refusal.contains("9 stars left, at least 10"), "{refusal}");
     }
 }

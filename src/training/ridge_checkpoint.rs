@@ -13,6 +13,7 @@ use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::ridge::{Kernel, Ridge, RidgeConfig};
+use crate::schema;
 use crate::spectra::labels::LabelScaler;
 
 /// The kind `model.json` names.
@@ -92,6 +93,7 @@ impl TrainedRidge {
             file.error_covariance.len() == n_labels && file.error_covariance.iter().all(|row| row.len() == n_labels);
         if !file.scaler.is_consistent()
             || !file.preparation.is_consistent()
+            || schema::check(&file.config).is_err()
             || file.config.check().is_err()
             || file.training_labels.iter().any(|row| row.len() != n_labels)
             || !is_square

@@ -267,7 +267,7 @@ fn wrong_requests_are_exit_code_2_with_the_place() {
         folder.path(),
         &["run", "lab.toml", "--set", "split.folds.k=0"],
         2,
-        &["--set 'split.folds.k=0'", "at least 2"],
+        &["--set 'split.folds.k=0'", "must be 2 to 1000"],
     );
     refused(folder.path(), &["run", "lab.toml", "--name", "../x"], 2, &["--name"]);
     refused(folder.path(), &["run", "lab.toml", "--nonsense"], 2, &["--nonsense"]);
@@ -363,4 +363,9 @@ fn help_and_check_teach() {
     }
     let resolved = succeeded(folder.path(), &["check", "lab.toml", "--set", "continuum.order=3"]);
     assert!(resolved.contains("order = 3") && resolved.contains("[models.cannon.cannon]"), "{resolved}");
+    // The catalogue is at hand, so that more can be checked than the file.
+    let folds = ["check", "lab.toml", "--set", "split.folds.k=99"];
+    refused(folder.path(), &folds, 1, &["folds would have no star to test"]);
+    let label = ["check", "lab.toml", "--set", "labels=['teff', 'loggg', 'fe_h']"];
+    refused(folder.path(), &label, 1, &["loggg", "logg"]);
 }

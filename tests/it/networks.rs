@@ -368,8 +368,8 @@ fn mistakes_in_a_network_are_answered_with_advice() {
     refuse("architecture.layers = ['rellu']", 2, &["did you mean `relu`"]);
     refuse("architecture.mlp = { hiden = [3] }", 2, &["did you mean `hidden`"]);
     refuse("architecture.layers = [{ dense = { width = 3, depth = 1 } }]", 2, &["depth"]);
-    refuse("loss.huber.delta = -1.0", 2, &["models.net.network.loss.huber.delta must be positive"]);
-    refuse("descent.epochs = 0", 2, &["models.net.network.descent.epochs must be 1 to 1000000000"]);
+    refuse("loss.huber.delta = -1.0", 2, &["models.net.network.loss.huber.delta must be above 0"]);
+    refuse("descent.epochs = 0", 2, &["models.net.network.descent.epochs must be 1 to 1e9"]);
     refuse("descent.learning_rate = 1e-300", 2, &["models.net.network.descent.learning_rate must be 1e-8 to 1"]);
     refuse("validation = 0.0\ndescent.patience = 3", 2, &["descent.patience waits"]);
     refuse(

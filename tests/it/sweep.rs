@@ -163,7 +163,7 @@ fn sweeps_that_cannot_succeed_end_in_an_error_and_leave_nothing() {
     assert_eq!(std::fs::read_dir(folder.path().join("experiments/sizes")).unwrap().count(), 0);
     // What can be known beforehand is said before anything runs.
     write_sweep(folder.path(), "seed = [1]\n\"models.cannon.cannon.order\" = [1, 4]");
-    let cases = [("sizes.toml", "line 4"), ("sizes.toml", "cannot be 4"), ("sizes.toml", "must be 1, 2 or 3")];
+    let cases = [("sizes.toml", "line 4"), ("sizes.toml", "cannot be 4"), ("sizes.toml", "must be 1 to 3")];
     for (file, said) in cases {
         refused(folder.path(), &["run", file, "--name", "early"], 2, &[said]);
     }

@@ -7,6 +7,7 @@ use crate::data::columns::ColumnNames;
 use crate::data::keyed_path::split_key;
 use crate::data::selection::Selection;
 use crate::error::{Error, Result};
+use crate::schema;
 
 /// What to fetch, whence and whereto.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +36,8 @@ impl FetchRequest<'_> {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        let checked = self.settings.check();
+        let own = self.settings.check().map_err(|(key, problem)| (key.to_string(), problem.to_string()));
+        let checked = schema::check(self.settings).and(own);
         checked.map_err(|(key, problem)| Error::Config(format!("data.archive.{key} {problem}")))
     }
 }

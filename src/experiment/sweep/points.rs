@@ -220,7 +220,7 @@ mod tests {
         let sweep = |line: &str| format!("seed = 1\n[sweep]\n{line}");
         refused(&sweep("\"continuum.ordr\" = [1]"), &[], &["try.toml, line 3", "no setting", "did you mean `order`"]);
         refused(&sweep("\"contiuum.order\" = [1]"), &[], &["line 3", "did you mean `continuum`"]);
-        refused(&sweep("\"continuum.order\" = [1, 99]"), &[], &["line 3", "cannot be 99", "at most 10"]);
+        refused(&sweep("\"continuum.order\" = [1, 99]"), &[], &["line 3", "cannot be 99", "must be 0 to 10"]);
         refused(
             &sweep("\"continuum.order\" = [1, \"two\"]"),
             &[],

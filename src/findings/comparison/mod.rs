@@ -23,9 +23,11 @@ use crate::stats::bootstrap::Resampling;
 #[serde(deny_unknown_fields, default)]
 pub struct ComparisonSettings {
     /// Quantile bins of SNR and of each label, at most; fewer where stars are few.
+    #[schemars(range(min = 1, max = 100))]
     pub bins: usize,
     /// How many robust scatters of its own each of two models must be from the catalogue for their agreement to count
     /// against the catalogue.
+    #[schemars(range(min = 0.01, max = 1e9))]
     pub suspect_sigma: f64,
 }
 

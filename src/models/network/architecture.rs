@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attention::AttentionConfig;
 use super::layers::LayerConfig;
+use super::shape::MOST_WIDTH;
 
 /// `[models.<name>.network.architecture]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,8 +39,10 @@ impl Default for Architecture {
 #[serde(deny_unknown_fields, default)]
 pub struct Mlp {
     /// Widths of the hidden layers.
+    #[schemars(inner(range(min = 1, max = MOST_WIDTH)))]
     pub hidden: Vec<usize>,
     /// Part of the hidden values dropped in training.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
     pub dropout: f64,
     /// Whether a linear map of the input is added past the hidden layers.
     pub skip: bool,
@@ -56,12 +59,16 @@ impl Default for Mlp {
 #[serde(deny_unknown_fields, default)]
 pub struct Starnet {
     /// Filters of each convolution.
+    #[schemars(inner(range(min = 1, max = MOST_WIDTH)))]
     pub filters: Vec<usize>,
     /// Pixels a kernel covers.
+    #[schemars(range(min = 1))]
     pub kernel: usize,
     /// Neighbours pooled.
+    #[schemars(range(min = 1))]
     pub pool: usize,
     /// Widths of the dense layers.
+    #[schemars(inner(range(min = 1, max = MOST_WIDTH)))]
     pub hidden: Vec<usize>,
 }
 
@@ -76,14 +83,19 @@ impl Default for Starnet {
 #[serde(deny_unknown_fields, default)]
 pub struct ResidualCnn {
     /// Channels of each stage; a stage is one residual block and a pool.
+    #[schemars(inner(range(min = 1, max = MOST_WIDTH)))]
     pub channels: Vec<usize>,
     /// Pixels a kernel covers.
+    #[schemars(range(min = 1))]
     pub kernel: usize,
     /// Step of the first convolution, which shortens the spectrum once for all.
+    #[schemars(range(min = 1))]
     pub stride: usize,
     /// Neighbours pooled after each stage.
+    #[schemars(range(min = 1))]
     pub pool: usize,
     /// Widths of the dense layers.
+    #[schemars(inner(range(min = 1, max = MOST_WIDTH)))]
     pub hidden: Vec<usize>,
 }
 
@@ -98,14 +110,19 @@ impl Default for ResidualCnn {
 #[serde(deny_unknown_fields, default)]
 pub struct Bayesian {
     /// Filters of each convolution.
+    #[schemars(inner(range(min = 1, max = MOST_WIDTH)))]
     pub filters: Vec<usize>,
     /// Pixels a kernel covers.
+    #[schemars(range(min = 1))]
     pub kernel: usize,
     /// Neighbours pooled.
+    #[schemars(range(min = 1))]
     pub pool: usize,
     /// Widths of the dense layers.
+    #[schemars(inner(range(min = 1, max = MOST_WIDTH)))]
     pub hidden: Vec<usize>,
     /// Part of the values dropped after every layer, in training and in every sample.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
     pub dropout: f64,
 }
 

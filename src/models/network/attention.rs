@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::first_weights::{dense, layer_norm, uniform};
 use super::pass::Pass;
-use super::shape::{Shape, Size, at_least_one, width_of};
+use super::shape::{MOST_WIDTH, Shape, Size, at_least_one, width_of};
 use crate::device::Compute;
 
 /// `{ attention = { ... } }` of a list of layers, and `[...architecture.transformer]`.
@@ -20,19 +20,25 @@ use crate::device::Compute;
 #[serde(deny_unknown_fields, default)]
 pub struct AttentionConfig {
     /// Neighbouring pixels of a patch.
+    #[schemars(range(min = 1))]
     pub patch: usize,
     /// Numbers that stand for a patch.
+    #[schemars(range(min = 1, max = MOST_WIDTH))]
     pub width: usize,
     /// Whether all patches are embedded by the same weights, as in images; else each by its own, a pixel being always the same
     /// wavelength.
     pub shared: bool,
     /// Blocks of attention and a dense layer, one after the other.
+    #[schemars(range(min = 1, max = 100))]
     pub blocks: usize,
     /// Ways in which a patch attends to others, each with its share of the width.
+    #[schemars(range(min = 1))]
     pub heads: usize,
     /// Width of the dense layer of a block.
+    #[schemars(range(min = 1, max = MOST_WIDTH))]
     pub hidden: usize,
     /// Part of what each block adds that is dropped in training, and wherever Monte-Carlo dropout samples.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
     pub dropout: f64,
 }
 

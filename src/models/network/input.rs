@@ -42,8 +42,10 @@ pub enum Masked {
 #[serde(deny_unknown_fields, default)]
 pub struct ComponentsConfig {
     /// How many.
+    #[schemars(range(min = 1, max = 5000))]
     pub count: usize,
     /// Power to which each component is divided by its own spread: 0 leaves the spectrum's proportions, 1 makes all equal.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub whitening: f64,
     /// Whether training may turn the components.
     pub trainable: bool,

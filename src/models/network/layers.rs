@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::attention::{AttentionConfig, Encoder};
 use super::first_weights::{convolution, dense, norm};
 use super::pass::Pass;
-use super::shape::{Shape, Size, at_least_one, width_of};
+use super::shape::{MOST_WIDTH, Shape, Size, at_least_one, width_of};
 use crate::device::Compute;
 
 /// One entry of `layers` in an experiment: `{ dense = { width = 256 } }`, `"relu"`, ...
@@ -22,26 +22,32 @@ pub enum LayerConfig {
     /// Every output sees every input.
     Dense {
         /// Outputs.
+        #[schemars(range(min = 1, max = MOST_WIDTH))]
         width: usize,
     },
     /// A convolution along the spectrum, padded so that only its stride shortens it.
     Conv {
         /// Kernels, one output channel each.
+        #[schemars(range(min = 1, max = MOST_WIDTH))]
         filters: usize,
         /// Pixels a kernel covers.
+        #[schemars(range(min = 1))]
         kernel: usize,
         /// Pixels from one output to the next.
         #[serde(default = "one")]
+        #[schemars(range(min = 1))]
         stride: usize,
     },
     /// The largest of every so many neighbours.
     MaxPool {
         /// Neighbours.
+        #[schemars(range(min = 1))]
         size: usize,
     },
     /// The mean of every so many neighbours.
     MeanPool {
         /// Neighbours.
+        #[schemars(range(min = 1))]
         size: usize,
     },
     /// Mean 0 and variance 1 over all values of a star, then a factor and an offset per channel (Ba et al. 2016).
@@ -57,6 +63,7 @@ pub enum LayerConfig {
     /// Sets a random part of the values to nil while training, and wherever Monte-Carlo dropout samples.
     Dropout {
         /// Part that is set to nil.
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
         rate: f64,
     },
     /// Patches of neighbouring pixels that attend to each other; wholly masked ones do not take part. Ends in one vector.

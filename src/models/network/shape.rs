@@ -55,7 +55,7 @@ pub struct Size {
 }
 
 /// Outputs of a layer beyond which it would be a slip of the pen.
-const MOST_WIDTH: usize = 65_536;
+pub(super) const MOST_WIDTH: usize = 65_536;
 
 /// What is wrong with a number that must be at least 1.
 ///

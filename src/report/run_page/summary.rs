@@ -17,17 +17,26 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
         1 => format!("One model, {first},"),
         _ => "Several models".to_string(),
     };
+    // Models may have stars of their own: some can use those that lack a label.
+    let n_train = |model: &str| facts.number(&format!("models.{model}.n_train")).unwrap_or(f64::NAN);
+    let by_stars = |a: &&&str, b: &&&str| n_train(a).total_cmp(&n_train(b));
+    let taught_by = match (models.iter().min_by(by_stars), models.iter().max_by(by_stars)) {
+        (Some(fewest), Some(most)) if n_train(fewest) < n_train(most) => {
+            format!("{{models.{fewest}.n_train}} to {{models.{most}.n_train}}")
+        }
+        _ => format!("{{models.{first}.n_train}}"),
+    };
     let learned = match facts.has("settings.split.folds") {
         true => format!(
             "{n_models} labelled {{models.{first}.n_test}} stars in {{settings.split.folds.k}} folds, each star once, \
-             after learning from those of the other folds ({{models.{first}.n_train}} on average)."
+             after learning from those of the other folds ({taught_by} on average)."
         ),
         false if facts.words("settings.split") == Some("all") => format!(
-            "{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled the same \
+            "{n_models} learned from {taught_by} stars with known labels and labelled the same \
              {{models.{first}.n_test}} again: a check that it learned, and no measure of how well it does on others."
         ),
         false => format!(
-            "{n_models} learned from {{models.{first}.n_train}} stars with known labels and labelled \
+            "{n_models} learned from {taught_by} stars with known labels and labelled \
              {{models.{first}.n_test}} others."
         ),
     };
