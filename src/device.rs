@@ -233,11 +233,16 @@ impl Compute {
     }
 }
 
-/// Starts the threads on which everything is computed; 0 means all cores. A second call (one process, two runs) keeps the first.
+/// Starts the threads on which everything is computed; 0 means as many as RAYON_NUM_THREADS says, or Slurm gave the task, or all cores. A
+/// second call (one process, two runs) keeps the first.
 ///
 /// # Errors
 /// [`Error::Device`] where the system gives none: it would be too late to say so in the middle of the work.
 pub fn start_threads(threads: usize) -> Result<()> {
+    // A node that binds no task to its cores shows all of them to each.
+    let of_slurm = || std::env::var("SLURM_CPUS_PER_TASK").ok().and_then(|threads| threads.parse().ok()).unwrap_or(0);
+    let is_told = threads > 0 || std::env::var_os("RAYON_NUM_THREADS").is_some();
+    let threads = if is_told { threads } else { of_slurm() };
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
         Err(err) if std::error::Error::source(&err).is_some() => Err(Error::Device {
             device: "CPU".into(),

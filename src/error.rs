@@ -131,6 +131,9 @@ pub enum Error {
         /// Whether training can go on where it stopped.
         kept: bool,
     },
+    /// What many processes share is not done yet.
+    #[error("{0}")]
+    Unfinished(String),
     /// Not one point of a sweep could be run.
     #[error("all {n_points} points of the sweep failed; the first, {point}: {reason}")]
     Sweep {
@@ -179,12 +182,19 @@ impl Error {
         }
     }
 
-    /// Process exit code: 2 when the user's request itself is wrong, 130 when asked to stop, 1 when carrying it out failed.
+    /// Whether somebody asked to stop, and nothing else is wrong.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self.root(), Self::Interrupted { .. })
+    }
+
+    /// Process exit code: 2 when the user's request itself is wrong, 3 when rows of shards are missing, 130 when asked to stop, 1
+    /// when carrying it out failed.
     pub fn exit_code(&self) -> u8 {
         match self.root() {
             Self::Config(_) | Self::BackendNotCompiled { .. } => 2,
             // What shells give a program that Ctrl-C ended.
             Self::Interrupted { .. } => 130,
+            Self::Unfinished(_) => 3,
             _ => 1,
         }
     }

@@ -17,7 +17,7 @@ pub fn exception(err: &Error) -> PyErr {
         | Error::Continuum(_) => "DataError",
         Error::Checkpoint { .. } | Error::Training { .. } | Error::Sampling(_) => "ModelError",
         Error::Io { .. } | Error::Network { .. } | Error::Device { .. } => "SystemRefusal",
-        Error::OfModel { .. } | Error::Sweep { .. } | Error::Figure { .. } => "MauryError",
+        Error::OfModel { .. } | Error::Unfinished(_) | Error::Sweep { .. } | Error::Figure { .. } => "MauryError",
         Error::Interrupted { .. } => return PyKeyboardInterrupt::new_err(()),
     };
     Python::attach(|py| named(py, kind, err.to_string()))

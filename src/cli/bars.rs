@@ -1,50 +1,18 @@
-//! One progress bar on stderr, for tasks long enough to wonder about, and Ctrl-C.
+//! One progress bar on stderr, for tasks long enough to wonder about.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::signals;
 use super::terminal::{shown, tell};
 use crate::progress::Progress;
 
-/// Whether Ctrl-C was pressed while work deferred it.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// Whether work asks for [`INTERRUPTED`].
-static DEFERS: AtomicBool = AtomicBool::new(false);
-
-/// Says what is left of work that ends at once.
-type LastWords = Box<dyn Fn() -> String + Send>;
-static LAST_WORDS: Mutex<Option<LastWords>> = Mutex::new(None);
-
-/// Exit code of a program that Ctrl-C ended, as shells have it.
-const ENDED_BY_CTRL_C: i32 = 130;
-
-/// From now on Ctrl-C lets work that asks for it come to a good end; pressed again, or with other work, it ends at once.
-pub fn heed_ctrl_c() {
-    let heeded = ctrlc::set_handler(|| {
-        if !DEFERS.load(Ordering::Relaxed) || INTERRUPTED.swap(true, Ordering::Relaxed) {
-            let words = LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            tell(&format!("\nerror: stopped as asked{}", words.as_ref().map(|words| words()).unwrap_or_default()));
-            std::process::exit(ENDED_BY_CTRL_C);
-        }
-        tell("\nstopping where nothing is lost; press Ctrl-C again to stop at once");
-    });
-    if let Err(err) = heeded {
-        tracing::warn!("Ctrl-C will end the program at once: {err}");
-    }
-}
-
-/// What Ctrl-C says behind "stopped as asked" where it ends the program at once; asked for when it does.
-pub fn last_words(words: impl Fn() -> String + Send + 'static) {
-    *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(words));
-}
-
 /// Where stderr is no terminal, a long task says how far it is every so often.
-const BETWEEN_WORDS: Duration = Duration::from_secs(30);
+const BETWEEN_WORDS: Duration = Duration::from_secs(60);
 
-/// Draws the current task's bar; where stderr is no terminal, a line every half minute.
+/// Draws the current task's bar; where stderr is no terminal, a line a minute: logs of a cluster are read as they grow.
 pub struct Bars {
     quiet: bool,
     current: Mutex<Option<Task>>,
@@ -67,6 +35,15 @@ impl Bars {
     }
 }
 
+/// How far a task is, as in `12,288 of 45,813 (26.8%), 402/s, 83 seconds left`.
+fn words(bar: &ProgressBar) -> String {
+    let (done, all) = (bar.position(), bar.length().unwrap_or_default());
+    let share = 100.0 * done as f64 / all.max(1) as f64;
+    let rate = bar.per_sec();
+    let rate = if rate < 10.0 { format!("{rate:.2}") } else { format!("{rate:.0}") };
+    format!("{} of {} ({share:.1}%), {rate}/s, {} left", HumanCount(done), HumanCount(all), HumanDuration(bar.eta()))
+}
+
 impl Progress for Bars {
     fn start(&self, task: &str, total: usize) {
         if self.quiet {
@@ -87,8 +64,7 @@ impl Progress for Bars {
             bar.inc(steps as u64);
             if bar.is_hidden() && spoke.elapsed() >= BETWEEN_WORDS {
                 *spoke = Instant::now();
-                let (done, all) = (bar.position(), bar.length().unwrap_or_default());
-                tell(&format!("{}: {done} of {all}", bar.message()));
+                tell(&format!("{}: {}", bar.message(), words(bar)));
             }
         });
     }
@@ -102,10 +78,10 @@ impl Progress for Bars {
     }
 
     fn defer_interruption(&self, defers: bool) {
-        DEFERS.store(defers, Ordering::Relaxed);
+        signals::defer(defers);
     }
 
     fn interrupted(&self) -> bool {
-        INTERRUPTED.load(Ordering::Relaxed)
+        signals::told_to_stop()
     }
 }

@@ -39,7 +39,7 @@ pub fn execute(args: &CheckArgs) -> anyhow::Result<()> {
 /// Says how many stars the selection leaves, where the catalogue is at hand.
 ///
 /// # Errors
-/// Those of reading it: a label or a cut may name no column. [`crate::error::Error::TooFewStars`] where a fold has none to test.
+/// Those of reading it: a label or a cut may name no column.
 fn look_into_catalogue(experiment: &Experiment) -> Result<()> {
     let settings = experiment.config.stars();
     let Some((catalogue, id_column)) = settings.catalogue() else { return Ok(()) };
@@ -49,11 +49,13 @@ fn look_into_catalogue(experiment: &Experiment) -> Result<()> {
     }
     let (stars, cuts) = settings.select(catalogue, id_column)?;
     let all = cuts.first().map_or(stars.len(), |cut| cut.left + cut.removed);
-    if !stars.is_empty() {
-        check_split(&experiment.config, &stars, &folds(&experiment.config, &stars))?;
-    }
-    let none = if stars.is_empty() { ": none is left to learn from, and `maury run` will refuse" } else { "" };
-    tell(&format!("{}: {} of {all} stars pass all cuts{none}", catalogue.display(), stars.len()));
+    let split = || check_split(&experiment.config, &stars, &folds(&experiment.config, &stars));
+    let refused = match (stars.is_empty(), split()) {
+        (true, _) => ": none is left to learn from, and `maury run` will refuse".into(),
+        (false, Err(err)) => format!(", and `maury run` will refuse: {err}"),
+        (false, Ok(())) => String::new(),
+    };
+    tell(&format!("{}: {} of {all} stars pass all cuts{refused}", catalogue.display(), stars.len()));
     Ok(())
 }
 

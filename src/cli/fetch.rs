@@ -5,8 +5,8 @@ use std::fmt::Write;
 use anyhow::bail;
 use clap::Args;
 
-use super::bars::{Bars, heed_ctrl_c};
-use super::{ExperimentArgs, say};
+use super::bars::Bars;
+use super::{ExperimentArgs, say, signals};
 use crate::data::fetch::{CatalogueOrigin, FetchPlan, FetchReport, FetchRequest, ManifestEntry, fetch, plan};
 use crate::error::Error;
 use crate::report::tables::cuts_table;
@@ -48,7 +48,7 @@ pub fn execute(args: &FetchArgs, bars: &Bars) -> anyhow::Result<()> {
         selection: &config.selection,
         refresh_catalogue: args.refresh_catalogue,
     };
-    heed_ctrl_c();
+    signals::heed();
     if args.dry_run {
         return say(&planned(&plan(&request, bars)?, &request)?);
     }

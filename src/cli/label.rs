@@ -1,28 +1,25 @@
 //! `maury label`: labels of spectra by a trained model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::bars::{Bars, heed_ctrl_c};
+use super::bars::Bars;
+use super::label_job::{FitArgs, discard_empty, label_all};
 use super::label_out::OutArgs;
+use super::shard::{self, ShardArgs};
 use super::spectra::{SpectraArgs, none_read};
-use super::{say, say_of};
+use super::{say, say_of, signals};
 use crate::data::files;
-use crate::device::{Backend, Compute, DeviceSettings, Precision};
-use crate::error::{Error, Result};
-use crate::inference::fit::FitSettings;
-use crate::inference::prior::Nuisances;
-use crate::inference::refine::RefineSettings;
+use crate::error::Error;
 use crate::labelling::best_fits::BestFits;
-use crate::labelling::journal::{LabelJournal, Trust, foreign_table};
+use crate::labelling::journal::{LabelJournal, foreign_table};
 use crate::labelling::label_table::TableForm;
-use crate::labelling::labeller::{LabelledStar, Labeller};
+use crate::labelling::labeller::LabelledStar;
 use crate::progress::Progress;
 use crate::report::{in_unit, label_title, plain};
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
-use crate::stars::spectra::SpectrumSource;
 
 /// Rows printed; longer tables are in the file only.
 const MOST_PRINTED: usize = 30;
@@ -47,6 +44,7 @@ const MOST_PRINTED: usize = 30;
     find /data -name 'apStar*.fits' > list.txt; maury label --model MODEL --out labels --list list.txt\n  \
     maury label --model MODEL --out labels --columns ra,dec,field stars/apo25m\n  \
     maury label --model MODEL --out labels --shape astra --spectra --spectra-shape mwm stars/apo25m\n  \
+    maury label --model MODEL --out labels --list list.txt --script slurm --shards 64 > label.slurm\n  \
     maury label --model MODEL --out labels --flux flux.npy --error error.npy --wavelengths wavelength.npy --ids stars.csv"
 )]
 pub struct LabelArgs {
@@ -58,39 +56,18 @@ pub struct LabelArgs {
     #[command(flatten)]
     out: OutArgs,
     #[command(flatten)]
+    many: ShardArgs,
+    #[command(flatten)]
     fit: FitArgs,
 }
 
-/// How labels are fitted, and what computes.
-#[derive(Debug, Args)]
-pub(super) struct FitArgs {
-    /// What an emulator's fit does with abundances and broadening that are not labels.
-    #[arg(long, value_enum, default_value_t)]
-    nuisances: Nuisances,
-    /// What computes.
-    #[arg(long, value_enum, default_value_t)]
-    backend: Backend,
-    /// Floating-point width.
-    #[arg(long, value_enum, default_value_t)]
-    precision: Precision,
-    /// CPU threads; 0 means all cores.
-    #[arg(long, default_value_t = 0)]
-    pub(super) threads: usize,
-}
-
-impl FitArgs {
-    /// What labels spectra by a model.
-    ///
-    /// # Errors
-    /// Those of opening the device and of loading the model.
-    pub(super) fn labeller(&self, model: &Path) -> Result<Labeller> {
-        let device = DeviceSettings { backend: self.backend, precision: self.precision, threads: self.threads };
-        let refine = RefineSettings { nuisances: self.nuisances, ..RefineSettings::default() };
-        Labeller::load(model, &FitSettings::default(), &refine, &Compute::open(&device)?)
-    }
-}
-
 pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
+    if let Some(kind) = args.many.script {
+        return say(&shard::script(kind, args.many.shards, args.out.given())?);
+    }
+    if let (Some(shard), Some(list)) = (args.many.shard, args.spectra.list()) {
+        return shard::label(shard, list, &args.model, &args.out, &args.fit, bars);
+    }
     let labeller = args.fit.labeller(&args.model)?;
     let columns = args.out.columns();
     let source = args.spectra.source(&columns)?;
@@ -130,7 +107,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
             return Err(Error::Config(format!("{}: {detail}", table.display())).into());
         }
     }
-    heed_ctrl_c();
+    signals::heed();
     bars.defer_interruption(true);
     let mut shown = Vec::new();
     let (mut readable, mut n_empty) = (n_done, 0);
@@ -170,7 +147,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
             errors: labeller.words_on_errors(),
         };
         let (n_kept, place) = (journal.len(), journal.path().to_path_buf());
-        let finished = journal.finish(&form, spectra);
+        let finished = journal.finish(&stem, &form, spectra);
         let rows = finished.inspect_err(|_| args.out.tell_kept(n_kept, &place))?;
         answer += &format!("{}.fits and .csv: {rows} spectra\n", stem.display());
     }
@@ -181,74 +158,6 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         Some(saved) => say_of(&answer, &saved),
         None => say(&answer),
     }
-}
-
-/// Labels spectra a batch at a time. Batches are the same however often a job is begun, so that each star gets the very same labels;
-/// what an earlier job ended with is first read alone. Memory does not grow with the spectra. Ctrl-C stops it between batches.
-pub(super) fn label_all(
-    labeller: &Labeller,
-    spectra: &dyn SpectrumSource,
-    mut journal: Option<&mut LabelJournal>,
-    mut best_fits: Option<&mut (dyn BestFits + 'static)>,
-    bars: &Bars,
-    mut sink: impl FnMut(&[LabelledStar]),
-) -> Result<()> {
-    bars.start("labelling spectra", spectra.len());
-    let all: Vec<usize> = (0..spectra.len()).collect();
-    for batch in all.chunks(labeller.batch_stars()) {
-        if bars.interrupted() {
-            return Err(Error::Interrupted { kept: false });
-        }
-        let (waiting, never) = match &mut journal {
-            Some(journal) => waiting(batch, spectra, journal, labeller)?,
-            None => (batch.to_vec(), Vec::new()),
-        };
-        bars.advance(batch.len() - waiting.len());
-        let mut stars = Vec::new();
-        if !waiting.is_empty() {
-            let names = waiting.iter().map(|n| spectra.name(*n)).collect();
-            journal.as_mut().map_or(Ok(()), |journal| journal.begin(names))?;
-            stars = labeller.label(spectra, &waiting, best_fits.as_deref_mut(), bars)?;
-        }
-        stars.extend(never.iter().map(|n| labeller.unread(spectra, *n)));
-        sink(&stars);
-        journal.as_mut().map_or(Ok(()), |journal| journal.append(&stars))?;
-    }
-    bars.finish();
-    Ok(())
-}
-
-/// Of some spectra, those that have no labels yet, and those of them that are never read again.
-fn waiting(
-    batch: &[usize],
-    spectra: &dyn SpectrumSource,
-    journal: &mut LabelJournal,
-    labeller: &Labeller,
-) -> Result<(Vec<usize>, Vec<usize>)> {
-    let (mut waiting, mut never) = (Vec::with_capacity(batch.len()), Vec::new());
-    for n in batch {
-        let name = spectra.name(*n);
-        match journal.trust(&name) {
-            _ if journal.has(&name) => {}
-            Trust::Full => waiting.push(*n),
-            Trust::Alone => {
-                journal.begin(vec![name])?;
-                labeller.try_to_read(spectra, *n);
-                journal.came_through()?;
-                waiting.push(*n);
-            }
-            Trust::Nil => {
-                tracing::warn!("{name}: not read again: it has ended two jobs; flagged as unreadable");
-                never.push(*n);
-            }
-        }
-    }
-    Ok((waiting, never))
-}
-
-/// Removes a journal in which there is nothing to go on with.
-pub(super) fn discard_empty(journal: Option<LabelJournal>) -> Result<()> {
-    journal.filter(LabelJournal::is_empty).map_or(Ok(()), LabelJournal::discard)
 }
 
 /// The first rows of the labels, for people: columns as wide as what stands in them, and never less than a blank apart.

@@ -67,6 +67,11 @@ pub(super) struct OutArgs {
 }
 
 impl OutArgs {
+    /// What was given as --out.
+    pub fn given(&self) -> Option<&Path> {
+        self.out.as_deref()
+    }
+
     /// Whether a finished table may be replaced.
     pub fn overwrite(&self) -> bool {
         self.overwrite

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::bars::{Bars, heed_ctrl_c};
-use super::say_of;
+use super::bars::Bars;
+use super::{say_of, signals};
 use crate::mock::{MockFormat, MockPhysics, MockSettings, survey};
 
 /// Make a survey to try things on.
@@ -45,7 +45,7 @@ pub struct MockArgs {
 
 pub fn execute(args: &MockArgs, bars: &Bars) -> anyhow::Result<()> {
     let settings = MockSettings { stars: args.stars, seed: args.seed, format: args.format, physics: args.physics };
-    heed_ctrl_c();
+    signals::heed();
     let summary = survey::write(&args.out, &settings, bars)?;
     let counts = |counts: &mut dyn Iterator<Item = (&str, usize)>| {
         counts.map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")

@@ -9,15 +9,20 @@ mod fetch;
 mod import;
 mod init;
 mod label;
+mod label_job;
 mod label_out;
 mod logging;
+mod merge;
 mod mock;
 mod posterior;
 mod prepare;
 mod repeats;
 mod report;
 mod run;
+mod shard;
+mod signals;
 mod spectra;
+mod status;
 mod terminal;
 
 use std::ffi::OsString;
@@ -55,6 +60,8 @@ enum Command {
     /// Only prepare the spectra of an experiment, and say what was masked and lost.
     Prepare(prepare::PrepareArgs),
     Label(label::LabelArgs),
+    Merge(merge::MergeArgs),
+    Status(status::StatusArgs),
     Posterior(posterior::PosteriorArgs),
     Repeats(repeats::RepeatsArgs),
     Compare(compare::CompareArgs),
@@ -110,7 +117,8 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(()) => 0,
         Err(err) => {
             tell(&format!("error: {}", whole(&err)));
-            err.downcast_ref::<Error>().map_or(1, Error::exit_code)
+            let stopped = || signals::code_of_stop().filter(|_| err.downcast_ref().is_some_and(Error::is_interruption));
+            stopped().unwrap_or_else(|| err.downcast_ref::<Error>().map_or(1, Error::exit_code))
         }
     }
 }
@@ -132,13 +140,18 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     logging::init(cli.quiet);
     let bars = bars::Bars::new(cli.quiet);
     // Those that have a device start what it asks for.
-    if matches!(cli.command, Command::Compare(_) | Command::Report(_) | Command::Fetch(_) | Command::Mock(_)) {
+    if matches!(
+        cli.command,
+        Command::Compare(_) | Command::Merge(_) | Command::Report(_) | Command::Fetch(_) | Command::Mock(_)
+    ) {
         start_threads(0)?;
     }
     match cli.command {
         Command::Run(args) => run::execute(&args, &bars),
         Command::Prepare(args) => prepare::execute(&args, &bars),
         Command::Label(args) => label::execute(&args, &bars),
+        Command::Merge(args) => merge::execute(&args, &bars),
+        Command::Status(args) => status::execute(&args),
         Command::Posterior(args) => posterior::execute(&args, &bars),
         Command::Repeats(args) => repeats::execute(&args, &bars),
         Command::Compare(args) => compare::execute(&args),

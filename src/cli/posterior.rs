@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::bars::{Bars, heed_ctrl_c};
-use super::say_of;
+use super::bars::Bars;
 use super::spectra::{SpectraArgs, none_read};
+use super::{say_of, signals};
 use crate::data::files;
 use crate::device::{Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
@@ -104,7 +104,7 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     sampler.expect_alike(spectra)?;
     let words = sampler.words(&settings);
-    heed_ctrl_c();
+    signals::heed();
     bars.defer_interruption(true);
     bars.start("sampling posteriors", spectra.len());
     let origin = sampler.fingerprint(&settings, args.sampler, args.seed);

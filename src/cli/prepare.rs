@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::bars::{Bars, heed_ctrl_c};
-use super::{ExperimentArgs, say_of};
+use super::bars::Bars;
+use super::{ExperimentArgs, say_of, signals};
 use crate::data::selection::Selection;
 use crate::device::Compute;
 use crate::experiment::folds::folds;
@@ -35,7 +35,7 @@ pub fn execute(args: &PrepareArgs, bars: &Bars) -> anyhow::Result<()> {
     let experiment = args.experiment.load()?;
     let config = &experiment.config;
     let compute = Compute::open(&config.device)?;
-    heed_ctrl_c();
+    signals::heed();
     let source = Source::open(&config.stars(), &args.experiment.cache(), bars)?;
     let folds = folds(config, &source.stars);
     let training = folds.first().map(|fold| fold.training.as_slice()).unwrap_or_default();

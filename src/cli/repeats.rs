@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::bars::{Bars, heed_ctrl_c};
-use super::label::{FitArgs, discard_empty, label_all};
-use super::say_of;
+use super::bars::Bars;
+use super::label_job::{FitArgs, discard_empty, label_all};
 use super::spectra::{SpectraArgs, none_read};
+use super::{say_of, signals};
 use crate::data::files;
 use crate::data::fits::FitsReader;
 use crate::device::start_threads;
@@ -183,7 +183,7 @@ fn label_visits(args: &RepeatsArgs, model: &Path, bars: &Bars) -> anyhow::Result
     if !journal.is_empty() {
         tracing::info!("{} visits are labelled already", journal.len());
     }
-    heed_ctrl_c();
+    signals::heed();
     bars.defer_interruption(true);
     let mut n_readable = journal.len();
     let labelled = label_all(&labeller, spectra, Some(&mut journal), None, bars, |stars| {
@@ -209,7 +209,7 @@ fn label_visits(args: &RepeatsArgs, model: &Path, bars: &Bars) -> anyhow::Result
         model: model.to_path_buf(),
         errors: labeller.words_on_errors(),
     };
-    journal.finish(&form, spectra)?;
+    journal.finish(&stem, &form, spectra)?;
     let table = files::with_ending(&stem, "fits");
     Ok(Labelled { table, model: files::path_text(model), errors: form.errors })
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::bars::{Bars, heed_ctrl_c, last_words};
-use super::{ExperimentArgs, logging, say_of};
+use super::bars::Bars;
+use super::{ExperimentArgs, logging, say_of, signals};
 use crate::data::files;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -48,8 +48,8 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     let place = folder.path();
     let stopped = place.to_path_buf();
-    last_words(move || if stopped.is_dir() { left_by_stop(&stopped) } else { String::new() });
-    heed_ctrl_c();
+    signals::last_words(move || if stopped.is_dir() { left_by_stop(&stopped) } else { String::new() });
+    signals::heed();
     let answer = if experiment.config.data.library.is_some() {
         train_emulators(&experiment, place, &compute, bars)
     } else if experiment.points.is_empty() {

@@ -1,22 +1,20 @@
 //! Labels on their way to disk: written as they come, so that a killed job goes on where it stopped.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::data::fits::FitsReader;
-use crate::data::value::Value;
 use crate::data::{files, leftovers};
 use crate::error::{Error, Result};
+use crate::labelling::journal_lines::{Reading, Row, Told, each_row, header};
 use crate::labelling::label_table::{LabelTable, TableForm};
 use crate::labelling::labeller::LabelledStar;
 use crate::labelling::table_files;
 use crate::spectra::quality::star_flags;
 use crate::stars::spectra::SpectrumSource;
 
-/// How rows are written, counted up when that changes: rows of another kind are not gone on with.
-const ROWS: u32 = 2;
 /// Ending of the journal's name.
 const ENDING: &str = "unfinished.jsonl";
 
@@ -32,21 +30,10 @@ pub fn is_journal(path: &Path) -> bool {
 /// them. Before files are read, a line names them: a file that ends the program is known by it.
 #[derive(Debug)]
 pub struct LabelJournal {
-    stem: PathBuf,
     path: PathBuf,
     file: File,
-    done: HashSet<String>,
-    /// Files that were being read when an earlier job ended.
-    suspects: HashSet<String>,
-    /// How often a job ended while this file alone was being read.
-    ends: HashMap<String, usize>,
+    told: Told,
     fingerprint: String,
-}
-
-/// Files that are about to be read; none once those before came through.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Reading {
-    reading: Vec<String>,
 }
 
 /// How a file is to be read, after what it did to earlier jobs.
@@ -113,74 +100,44 @@ impl LabelJournal {
             // Some network file systems know no locks.
             Err(TryLockError::Error(err)) => tracing::debug!("{}: no lock ({err})", path.display()),
         }
-        let header = serde_json::json!({ "labels_by": fingerprint, "rows": ROWS }).to_string() + "\n";
-        let (mut whole, mut done, mut ends) = (0_u64, HashSet::new(), HashMap::new());
-        let (mut suspects, mut reading, mut read) = (HashSet::new(), HashSet::new(), Vec::new());
-        let mut reader = BufReader::new(&file);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            // What a killed job left half written, or a dying disk garbled, is written again.
-            let Ok(length) = reader.read_line(&mut line) else { break };
-            if !line.ends_with('\n') {
-                break;
-            }
-            if whole == 0 {
-                if line != header {
-                    return Err(Error::Mismatch {
-                        what: path.display().to_string(),
-                        detail:
-                            "these labels were begun with another model or other settings or arrays; finish them with those, \
-                                 or remove the file"
-                                .into(),
-                    });
-                }
-            } else if let Ok(next) = serde_json::from_str::<Reading>(&line) {
-                let before = std::mem::replace(&mut reading, next.reading.into_iter().collect());
-                read.clear();
-                match reading.is_empty() {
-                    true => before.iter().for_each(|file| _ = suspects.remove(file)),
-                    false => blame(before, &mut suspects, &mut ends),
-                }
-            } else if let Ok(star) = serde_json::from_str::<Row>(&line) {
-                read.extend(reading.take(&star.file));
-                // What could not be read is tried again: it may have been mended.
-                if star.flags & star_flags::UNREADABLE == 0 {
-                    done.insert(star.file);
-                }
-            } else {
-                break;
-            }
-            whole += length as u64;
-        }
-        // A batch of which only some rows were written is labelled again as a whole: sums run over all of it.
-        if !reading.is_empty() {
-            read.iter().for_each(|file| _ = done.remove(file));
-        }
-        blame(reading, &mut suspects, &mut ends);
-        let place = || Error::io(&path, "write");
-        file.set_len(whole).map_err(place())?;
-        file.seek(SeekFrom::End(0)).map_err(place())?;
-        if whole == 0
+        let header = header(fingerprint);
+        let told = Told::read(&path, &file, &header)?;
+        file.set_len(told.whole).map_err(Error::io(&path, "write"))?;
+        file.seek(SeekFrom::End(0)).map_err(Error::io(&path, "write"))?;
+        if told.whole == 0
             && let Err(err) = file.write_all(header.as_bytes())
         {
             let _ = std::fs::remove_file(&path);
             return Err(Error::io(&path, "write")(err));
         }
-        let (stem, fingerprint) = (stem.to_path_buf(), fingerprint.to_string());
-        Ok(Self { stem, path, file, done, suspects, ends, fingerprint })
+        Ok(Self { path, file, told, fingerprint: fingerprint.to_string() })
+    }
+
+    /// Begins a journal beside those of earlier attempts at the same spectra. They are only read: whoever writes them may be alive.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Mismatch`] if one of them is another model's.
+    pub fn attempt(path: &Path, earlier: &[PathBuf], fingerprint: &str) -> Result<Self> {
+        let (header, mut told) = (header(fingerprint), Told::default());
+        for path in earlier {
+            told.add(Told::read(path, &files::open(path)?, &header)?);
+        }
+        let create = || OpenOptions::new().append(true).create_new(true).open(path);
+        let mut file = create().map_err(Error::io(path, "create"))?;
+        file.write_all(header.as_bytes()).map_err(Error::io(path, "write"))?;
+        Ok(Self { path: path.to_path_buf(), file, told, fingerprint: fingerprint.to_string() })
     }
 
     /// Whether a spectrum has its row already.
     pub fn has(&self, name: &str) -> bool {
-        self.done.contains(name)
+        self.told.done.contains(name)
     }
 
     /// How a spectrum is to be read.
     pub fn trust(&self, name: &str) -> Trust {
-        match self.ends.get(name) {
+        match self.told.ends.get(name) {
             Some(2..) => Trust::Nil,
-            _ if self.suspects.contains(name) => Trust::Alone,
+            _ if self.told.suspects.contains(name) => Trust::Alone,
             _ => Trust::Full,
         }
     }
@@ -206,12 +163,12 @@ impl LabelJournal {
 
     /// Number of spectra with labels.
     pub fn len(&self) -> usize {
-        self.done.len()
+        self.told.done.len()
     }
 
     /// Whether no spectrum has labels yet.
     pub fn is_empty(&self) -> bool {
-        self.done.is_empty()
+        self.told.done.is_empty()
     }
 
     /// Removes the journal: nothing in it is worth going on with.
@@ -241,7 +198,7 @@ impl LabelJournal {
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(Error::io(&self.path, "write"))?;
         let readable = stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0);
-        self.done.extend(readable.map(|star| star.file.clone()));
+        self.told.done.extend(readable.map(|star| star.file.clone()));
         Ok(())
     }
 
@@ -250,103 +207,41 @@ impl LabelJournal {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Fits`]; the journal then stays.
-    pub fn finish(mut self, form: &TableForm, spectra: &dyn SpectrumSource) -> Result<usize> {
-        self.file.rewind().map_err(Error::io(&self.path, "read"))?;
-        let damaged = |detail: String| Error::format(&self.path, format!("{detail}; remove the file and label again"));
+    pub fn finish(self, stem: &Path, form: &TableForm, spectra: &dyn SpectrumSource) -> Result<usize> {
         let mut table = LabelTable::new(form, spectra);
-        for line in BufReader::new(&self.file).lines().skip(1) {
-            let line = line.map_err(Error::io(&self.path, "read"))?;
-            if serde_json::from_str::<Reading>(&line).is_ok() {
-                continue;
-            }
-            let row: Row = serde_json::from_str(&line).map_err(|err| damaged(err.to_string()))?;
-            table.set(LabelledStar::try_from(row).map_err(|err| damaged(err.to_string()))?);
-        }
-        let origin = origin(&self.fingerprint, spectra);
-        table_files::write(&self.stem, table, form, (ORIGIN, &origin))?;
+        each_row(&self.path, &self.fingerprint, |star| {
+            table.set(star);
+            Ok(())
+        })?;
+        write_table(stem, table, form, &self.fingerprint, spectra)?;
         leftovers::remove(&self.path)?;
         Ok(spectra.len())
     }
 }
 
-/// Takes note of files that have no row though they were to be read.
-fn blame(unread: HashSet<String>, suspects: &mut HashSet<String>, ends: &mut HashMap<String, usize>) {
-    if let (1, Some(file)) = (unread.len(), unread.iter().next())
-        && suspects.contains(file)
-    {
-        *ends.entry(file.clone()).or_default() += 1;
-    }
-    suspects.extend(unread);
+/// Names of the spectra that have labels in a journal; those that could not be read have none.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Mismatch`] for a journal of other labels.
+pub fn labelled(path: &Path, fingerprint: &str) -> Result<HashSet<String>> {
+    Ok(Told::read(path, &files::open(path)?, &header(fingerprint))?.done)
 }
 
-/// A [`LabelledStar`] whose numbers are written so that each comes back as it was, NaN too.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Row {
-    file: String,
-    id: String,
-    /// snr, chi2_reduced, fraction_masked; then the labels; then their errors.
-    numbers: Vec<String>,
-    /// The covariances, where there is more than one label.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    covariances: Vec<String>,
-    /// The calibrated errors, where there are any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    calibrated: Vec<String>,
-    chi2: String,
-    flags: i64,
-    /// What is handed on, where anything is.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    values: Vec<Value>,
-}
-
-impl From<&LabelledStar> for Row {
-    fn from(star: &LabelledStar) -> Self {
-        let head = [star.snr, star.chi2_reduced, star.fraction_masked];
-        let numbers = head.iter().chain(&star.labels).chain(&star.errors).map(f64::to_string).collect();
-        let texts = |numbers: &[f64]| numbers.iter().map(f64::to_string).collect();
-        let (covariances, calibrated) = (texts(&star.covariances), texts(&star.calibrated_errors));
-        Self {
-            file: star.file.clone(),
-            id: star.id.clone(),
-            numbers,
-            covariances,
-            calibrated,
-            chi2: star.chi2.to_string(),
-            flags: star.flags,
-            values: star.values.clone(),
-        }
-    }
-}
-
-impl TryFrom<Row> for LabelledStar {
-    type Error = std::num::ParseFloatError;
-
-    fn try_from(row: Row) -> Result<Self, Self::Error> {
-        let parsed =
-            |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<Vec<f64>, Self::Error>>();
-        let numbers = parsed(&row.numbers)?;
-        let n_labels = numbers.len().saturating_sub(3) / 2;
-        let number = |index: usize| numbers.get(index).copied().unwrap_or(f64::NAN);
-        Ok(Self {
-            file: row.file,
-            id: row.id,
-            snr: number(0),
-            chi2_reduced: number(1),
-            fraction_masked: number(2),
-            labels: (0..n_labels).map(|k| number(3 + k)).collect(),
-            errors: (0..n_labels).map(|k| number(3 + n_labels + k)).collect(),
-            covariances: parsed(&row.covariances)?,
-            calibrated_errors: parsed(&row.calibrated)?,
-            chi2: row.chi2.parse()?,
-            flags: row.flags,
-            values: row.values,
-        })
-    }
+/// Writes the table of these spectra, with what says so in its header.
+pub(super) fn write_table(
+    stem: &Path,
+    table: LabelTable,
+    form: &TableForm,
+    fingerprint: &str,
+    spectra: &dyn SpectrumSource,
+) -> Result<()> {
+    table_files::write(stem, table, form, (ORIGIN, &origin(fingerprint, spectra)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::value::Value;
     use crate::labelling::label_table::TableShape;
     use crate::stars::spectra::HandedOn;
     use crate::stars::spectrum_files::SpectrumFiles;
@@ -413,7 +308,7 @@ mod tests {
         assert!(LabelJournal::open(&stem, "model B").unwrap_err().to_string().contains("another model"));
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         journal.append(&[star(2)]).unwrap();
-        assert_eq!(journal.finish(&form(), &files(&[0, 1, 2])).unwrap(), 3);
+        assert_eq!(journal.finish(&stem, &form(), &files(&[0, 1, 2])).unwrap(), 3);
         assert!(!path.exists());
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         assert_eq!(csv.lines().count(), 4, "{csv}");
@@ -452,7 +347,7 @@ mod tests {
         drop(journal);
         let mut journal = trust([Trust::Full, Trust::Nil, Trust::Full]);
         journal.append(&[star(0), unreadable(1), star(2)]).unwrap();
-        assert_eq!(journal.finish(&form(), &files(&[0, 1, 2])).unwrap(), 3);
+        assert_eq!(journal.finish(&stem, &form(), &files(&[0, 1, 2])).unwrap(), 3);
     }
 
     #[test]
@@ -480,7 +375,7 @@ mod tests {
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         assert!(journal.has(&name_of(2)) && !journal.has(&name_of(5)));
         journal.append(&[star(5)]).unwrap();
-        assert_eq!(journal.finish(&form(), &files(&[5, 2, 0])).unwrap(), 3);
+        assert_eq!(journal.finish(&stem, &form(), &files(&[5, 2, 0])).unwrap(), 3);
         let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
         let ids: Vec<&str> = csv.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
         assert_eq!(ids, ["2M0005", "2M0002", "2M0000"]);

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::digits::Digits;
 use crate::data::fits::Column;
 use crate::data::value::{self, Value};
@@ -12,7 +14,7 @@ use crate::spectra::quality::star_flags;
 use crate::stars::spectra::{HandedOn, SpectrumSource};
 
 /// Whose layout a table has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum TableShape {
     /// A row and a column for everything, as in the tables of runs.
     #[default]
@@ -22,7 +24,7 @@ pub enum TableShape {
 }
 
 /// What a table is of, and how it is to be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TableForm {
     /// Names of the labels.
     pub label_names: Vec<String>,
@@ -39,10 +41,15 @@ pub struct TableForm {
 /// Numbers of a star that are no labels: snr, chi2, chi2_reduced, fraction_masked.
 const N_HEAD: usize = 4;
 
+/// What stands for a name where millions are kept in memory.
+pub(super) fn key(name: &str) -> u128 {
+    u128::from_le_bytes(blake3::hash(name.as_bytes()).as_bytes()[..16].try_into().expect("a hash has 32 bytes"))
+}
+
 /// The table of labels, column by column: a million stars have room in it.
 pub(super) struct LabelTable {
     label_names: Vec<String>,
-    row_of: HashMap<String, usize>,
+    row_of: HashMap<u128, usize>,
     pub(super) file: Vec<String>,
     pub(super) id: Vec<String>,
     pub(super) flags: Vec<i64>,
@@ -81,7 +88,7 @@ impl LabelTable {
         let handed_on = form.columns.names();
         Self {
             label_names: form.label_names.clone(),
-            row_of: file.iter().cloned().enumerate().map(|(row, name)| (name, row)).collect(),
+            row_of: file.iter().enumerate().map(|(row, name)| (key(name), row)).collect(),
             id: vec![String::new(); file.len()],
             flags: vec![star_flags::UNREADABLE; file.len()],
             numbers: vec![vec![f64::NAN; file.len()]; n_numbers],
@@ -94,7 +101,7 @@ impl LabelTable {
 
     /// Fills a file's row, if it has one; one that was tried again has the row of its last trial.
     pub fn set(&mut self, star: LabelledStar) {
-        let Some(row) = self.row_of.get(&star.file).copied() else { return };
+        let Some(row) = self.row_of(&star.file) else { return };
         self.is_calibrated |= !star.calibrated_errors.is_empty();
         let of_label = |k: usize| [star.labels.get(k), star.errors.get(k), star.calibrated_errors.get(k)];
         let of_labels = (0..self.label_names.len()).flat_map(of_label).map(|value| value.copied().unwrap_or(f64::NAN));
@@ -107,6 +114,26 @@ impl LabelTable {
         self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column[row] = value);
         let mut values = star.values.into_iter();
         self.values.iter_mut().for_each(|column| column[row] = values.next().unwrap_or_default());
+    }
+
+    /// The row of a spectrum, by its name.
+    pub(super) fn row_of(&self, name: &str) -> Option<usize> {
+        self.row_of.get(&key(name)).copied()
+    }
+
+    /// The labels of a row.
+    pub(super) fn labels(&self, row: usize) -> Vec<f64> {
+        (0..self.label_names.len()).map(|k| self.numbers[N_HEAD + 3 * k][row]).collect()
+    }
+
+    /// Whether the labels of a row are those of a star, within a share of their errors.
+    pub(super) fn is_like(&self, row: usize, star: &LabelledStar, share: f64) -> bool {
+        let of_label = |k: usize| [0, 1].map(|n| self.numbers[N_HEAD + 3 * k + n][row]);
+        let is_like = |k: usize| {
+            let ([label, error], other) = (of_label(k), star.labels.get(k).copied().unwrap_or(f64::NAN));
+            label == other || (label.is_nan() && other.is_nan()) || (label - other).abs() <= share * error
+        };
+        self.id[row] == star.id && self.flags[row] == star.flags && (0..self.label_names.len()).all(is_like)
     }
 
     /// Takes the numbers that are no labels out of the table.

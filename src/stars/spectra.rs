@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::spectrum_file::RawSpectrum;
 use crate::data::value::Value;
 use crate::error::Result;
@@ -11,7 +13,7 @@ use crate::spectra::quality::Quality;
 use crate::training::checkpoint::Preparation;
 
 /// Columns that are handed on from spectra, or the table beside them, to what is made of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandedOn {
     /// Somebody asked for these.
     pub asked: Vec<String>,

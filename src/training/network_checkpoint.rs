@@ -99,12 +99,13 @@ impl TrainedNetwork {
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self> {
         let failed = |detail: String| Error::Checkpoint { path: folder.to_path_buf(), detail };
         let file: ModelFile = model_file::read(folder, KIND)?;
+        schema::check(&file.config)
+            .map_err(|(key, problem)| failed(format!("{MODEL_FILE}: config.{key} {problem}; was it edited?")))?;
         let n_labels = file.scaler.n_labels();
         let square =
             file.error_covariance.len() == n_labels && file.error_covariance.iter().all(|row| row.len() == n_labels);
         if !file.scaler.is_consistent()
             || !file.preparation.is_consistent()
-            || schema::check(&file.config).is_err()
             || file.config.check().is_err()
             || file.training_labels.iter().any(|row| row.len() != n_labels)
             || !square

@@ -365,7 +365,7 @@ fn help_and_check_teach() {
     assert!(resolved.contains("order = 3") && resolved.contains("[models.cannon.cannon]"), "{resolved}");
     // The catalogue is at hand, so that more can be checked than the file.
     let folds = ["check", "lab.toml", "--set", "split.folds.k=99"];
-    refused(folder.path(), &folds, 1, &["folds would have no star to test"]);
+    told(folder.path(), &folds, &["`maury run` will refuse: split"]);
     let label = ["check", "lab.toml", "--set", "labels=['teff', 'loggg', 'fe_h']"];
     refused(folder.path(), &label, 1, &["loggg", "logg"]);
 }

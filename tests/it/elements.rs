@@ -214,5 +214,5 @@ fn terms_and_windows_that_make_no_sense_are_refused_with_their_key() {
     refusal("models.windows.cannon.latent={}", &["models.windows.cannon.windows", "without `latent`"]);
     refusal("models.additive.cannon.censor.mg_fe=[[1,2]]", &["censor.mg_fe names windows without a pixel", "15100.8"]);
     refusal("models.additive.cannon.additive=['mg_fe','MG_FE']", &["additive names `MG_FE` twice"]);
-    refusal("elements.share=1.0", &["elements.share", "between 0 and 1"]);
+    refusal("elements.share=1.0", &["elements.share", "above 0 and below 1"]);
 }

@@ -145,3 +145,11 @@ fn a_new_network_goes_as_written() {
         assert!(folder.path().join("experiments").join(file).is_file(), "{file}");
     }
 }
+
+#[test]
+fn a_million_spectra() {
+    let folder = follow("a-million-spectra.md");
+    let table = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap();
+    let listed = std::fs::read_to_string(folder.path().join("list.txt")).unwrap();
+    assert!(listed.lines().count() > 600 && table.lines().count() == listed.lines().count() + 1);
+}

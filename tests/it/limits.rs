@@ -15,11 +15,14 @@ fn settings_beyond_any_computer_are_refused_by_check() {
         refused(folder.path(), &["check", "lab.toml", "--set", set], 2, said);
     };
     let net = |rest: &str| format!("models.net.network.{rest}");
-    check(&net("architecture.mlp.hidden=[1000000000]"), &["models.net.network.architecture", "at most 65536"]);
-    check(&net("architecture.mlp.hidden=[4611686018427387904]"), &["at most 65536"]);
+    check(&net("architecture.mlp.hidden=[1000000000]"), &["models.net.network.architecture", "1 to 65536"]);
+    check(&net("architecture.mlp.hidden=[4611686018427387904]"), &["1 to 65536"]);
     check(&net("architecture.mlp.hidden=[60000,60000]"), &["GB of memory in training", "at most 16 GB"]);
     check(&net("architecture.starnet.filters=[1000000000]"), &["filters must be 1 to 65536"]);
-    check(&net("descent.optimizer.lbfgs={history=9223372036854775807,steps=3}"), &["history of 1 to 1000"]);
+    check(
+        &net("descent.optimizer.lbfgs={history=9223372036854775807,steps=3}"),
+        &["optimizer.lbfgs.history must be 1 to 1000"],
+    );
     check(&net("descent.epochs=9000000000000000000"), &["descent.epochs must be 1 to 1e9"]);
     check("posterior.sampler={chains=1000,draws=1000000}", &["posterior.sampler.draws times chains", "10000000"]);
     let long = "posterior.sampler={chains=1000,draws=4,warm_up=1000000}";
@@ -97,7 +100,7 @@ fn numbers_that_no_trained_model_has_are_refused_with_their_place() {
         edited("ridge", key, 1_000_000_000_000_000_u64.into(), &["weights.safetensors", "cannot hold"]);
     }
     edited("net", "/config/architecture/mlp/hidden/0", 50_000.into(), &["weights.safetensors", "cannot hold"]);
-    edited("net", "/config/architecture/mlp/hidden/0", 4_611_686_018_427_387_904_u64.into(), &["at most 65536"]);
+    edited("net", "/config/architecture/mlp/hidden/0", 4_611_686_018_427_387_904_u64.into(), &["1 to 65536"]);
     assert!(TrainedNetwork::load(&models.join("net"), &compute).is_ok());
 }
 

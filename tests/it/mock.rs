@@ -225,8 +225,8 @@ fn a_folder_in_use_and_settings_that_cannot_be_are_refused() {
     std::fs::write(root.path().join("used/thesis.tex"), "x").unwrap();
     refused(root.path(), &["mock", "--stars", "1", "used"], 1, &["used", "not empty"]);
     refused(root.path(), &["mock", "--stars", "1", "used/thesis.tex"], 1, &["is a file"]);
-    refused(root.path(), &["mock", "--stars", "0", "new"], 2, &["0 stars"]);
-    refused(root.path(), &["mock", "--stars", "9999999", "new"], 2, &["9999999 stars"]);
+    refused(root.path(), &["mock", "--stars", "0", "new"], 2, &["stars must be 1 to 1000000"]);
+    refused(root.path(), &["mock", "--stars", "9999999", "new"], 2, &["stars must be 1 to 1000000"]);
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
     let said = succeeded(root.path(), &["mock", "--stars", "1", "new"]);
     assert!(said.contains("data.apstar.catalogue=new/allStar.fits"), "{said}");
