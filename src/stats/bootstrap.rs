@@ -277,8 +277,11 @@ mod tests {
     #[test]
     fn one_value_has_a_centre_and_no_width() {
         let alone = Sample::new([(0, 3.0), (1, f64::NAN)]);
-        for summary in
-            resampling(2, 40).summaries(&[alone.clone()], Wanted::All).remove(0).into_iter().chain([alone.summary()])
+        for summary in resampling(2, 40)
+            .summaries(std::slice::from_ref(&alone), Wanted::All)
+            .remove(0)
+            .into_iter()
+            .chain([alone.summary()])
         {
             assert!(summary.scatter.is_nan() && summary.robust_scatter.is_nan(), "{summary:?}");
             assert!(summary.mean == 3.0 || summary.mean.is_nan(), "{summary:?}");

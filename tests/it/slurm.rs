@@ -263,8 +263,11 @@ fn a_task_whose_program_is_killed_and_one_that_is_cancelled_are_done_again() {
     let merge = cluster.submit(here, &["--output=logs/merge.log", "--wrap", "maury merge labels"]);
     cluster.wait_for_end(&merge);
     let log = fs::read_to_string(here.join("logs/merge.log")).unwrap();
-    let array =
-        log.split("--array=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_else(|| panic!("{log}{}", logs(here)));
+    let array = log
+        .split("--array=")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next())
+        .unwrap_or_else(|| panic!("{log}{}", logs(here)));
     assert!(array.contains('1') && cluster.states(&merge) == ["FAILED"], "{log}");
     // What merge says is submitted as it says it.
     let again = cluster.submit(here, &[&format!("--array={array}"), "label.slurm"]);
