@@ -11,7 +11,8 @@ use crate::data::{files, leftovers};
 use crate::error::Error;
 use crate::labelling::journal::foreign_table;
 use crate::labelling::merge::{merge, missing_file};
-use crate::labelling::shards::{Listed, Plan};
+use crate::labelling::shards::{Plan, clean};
+use crate::stars::spectra::SpectrumSource;
 
 /// Make one table of the rows that `maury label --shard` left: every spectrum of the list once, in the list's order.
 ///
@@ -34,37 +35,45 @@ pub struct MergeArgs {
 pub fn execute(args: &MergeArgs, bars: &Bars) -> anyhow::Result<()> {
     let (stem, folder) = parts_of(&args.stem);
     let plan = Plan::read(&folder)?;
-    if !args.overwrite {
-        let listed = Listed::read(&plan.list, plan.batch, None)?;
-        if let Some(table) = foreign_table(&stem, &plan.fingerprint, &listed.files) {
-            let remedy = "a table of another model or of other files is there; --overwrite replaces it";
-            return Err(Error::Config(format!("{}: {remedy}", table.display())).into());
-        }
+    let listed = plan.listed()?;
+    let foreign = || foreign_table(&stem, &plan.fingerprint, &listed.files).filter(|_| !args.overwrite);
+    if let Some(table) = foreign() {
+        let remedy = "a table of another model or of other files is there; --overwrite replaces it";
+        return Err(Error::Config(format!("{}: {remedy}", table.display())).into());
     }
-    let merged = merge(&stem, &folder, &plan, bars)?;
+    let merged = merge(&stem, &folder, &plan, &listed, bars)?;
+    let shards = |places: &[usize]| {
+        let mut shards: Vec<usize> = places.iter().map(|place| plan.shard_of(*place, plan.shards)).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        array_of(&shards)
+    };
     let missing = missing_file(&stem);
     if !merged.missing.is_empty() {
         files::write_bytes(&missing, merged.missing_names.join("\n") + "\n")?;
-        let mut shards: Vec<usize> = merged.missing.iter().map(|place| plan.shard_of(*place, plan.shards)).collect();
-        shards.sort_unstable();
-        shards.dedup();
+        let array = shards(&merged.missing);
         return Err(Error::Unfinished(format!(
-            "{} of {} spectra have no row yet: {}; of {} shards these: sbatch --array={} label.slurm",
+            "{} of {} spectra have no row yet: {}; start of {} shards these again: {array} (sbatch --array={array} label.slurm)",
             merged.missing.len(),
             merged.n_spectra,
             missing.display(),
             plan.shards,
-            array_of(&shards)
         ))
         .into());
     }
     leftovers::remove(&missing)?;
     if args.clean {
-        leftovers::remove(&folder)?;
+        clean(&folder)?;
     }
     let mut answer = format!("{}.fits and .csv: {} spectra", stem.display(), merged.n_rows);
-    if merged.n_unreadable > 0 {
-        answer += &format!(", {} of which could not be read", merged.n_unreadable);
+    if let Some(first) = merged.unreadable.first() {
+        answer += &format!(
+            ", {} of which could not be read (the first: {}); of {} shards these try them again: {}",
+            merged.unreadable.len(),
+            listed.files.name(*first),
+            plan.shards,
+            shards(&merged.unreadable)
+        );
     }
     if merged.n_twins > 0 {
         answer += &format!("; {} rows came twice, the same", merged.n_twins);

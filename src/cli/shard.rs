@@ -7,12 +7,12 @@ use clap::Args;
 use super::bars::Bars;
 use super::label_job::{FitArgs, label_all};
 use super::label_out::OutArgs;
+use super::spectra::none_read;
 use super::{say, signals};
 use crate::error::{Error, Result};
 use crate::labelling::label_table::TableForm;
-use crate::labelling::shards::{self, Done, Listed, MOST_SHARDS, Plan, Shard};
+use crate::labelling::shards::{self, Listed, MOST_SHARDS, Plan, Shard};
 use crate::progress::Progress;
-use crate::spectra::quality::star_flags;
 use crate::stars::spectra::SpectrumSource;
 
 /// What is done by many processes, on one machine or many.
@@ -89,18 +89,6 @@ pub(super) fn label(
         },
     }
     .settle(&folder)?;
-    let told = |done: Done, what: &str| {
-        let unreadable = match done.unreadable {
-            0 => String::new(),
-            n => format!(", {n} of which could not be read"),
-        };
-        let stem = stem.display();
-        say(&format!("shard {shard}: {} spectra {what}{unreadable}; `maury merge {stem}` once all are\n", done.spectra))
-    };
-    // What could not be read is tried again: it may have been mended.
-    if let Some(done) = Done::read(&folder, shard).filter(|done| done.unreadable == 0) {
-        return told(done, "were labelled before");
-    }
     let mut journal = shards::begin(&folder, shard, &plan.fingerprint)?;
     let n_before = (0..spectra.len()).filter(|n| journal.has(&spectra.name(*n))).count();
     if n_before > 0 {
@@ -108,33 +96,52 @@ pub(super) fn label(
     }
     signals::heed();
     bars.defer_interruption(true);
-    let (mut n_new, mut unreadable) = (0, 0);
-    let labelled = label_all(&labeller, &spectra, Some(&mut journal), None, bars, |stars| {
-        n_new += stars.len();
-        unreadable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE != 0).count();
-    });
+    let mut n_new = 0;
+    let labelled = label_all(&labeller, &spectra, Some(&mut journal), None, bars, |stars| n_new += stars.len());
+    let n_labelled = (0..spectra.len()).filter(|n| journal.has(&spectra.name(*n))).count();
     if n_new == 0 {
         journal.discard()?;
-    } else if labelled.is_err() {
-        let n_kept = n_before + n_new - unreadable;
-        tracing::warn!("labels of {n_kept} of {} spectra are kept; the same command goes on with them", spectra.len());
     }
-    labelled?;
-    let done = Done { spectra: spectra.len(), unreadable };
-    done.write(&folder, shard)?;
-    told(done, "are labelled")
+    if let Err(err) = labelled {
+        if n_labelled > 0 {
+            tracing::warn!(
+                "labels of {n_labelled} of {} spectra are kept; the same command goes on with them",
+                spectra.len()
+            );
+        }
+        return Err(err.into());
+    }
+    if n_labelled == 0 && !spectra.is_empty() {
+        return Err(none_read().into());
+    }
+    let (mut answer, merge) =
+        (format!("shard {shard}: "), format!("`maury merge {}` once all shards are done", stem.display()));
+    answer += &match (spectra.len(), spectra.len() - n_labelled) {
+        (0, _) => format!("no batch of {} spectra of the list falls to it", plan.batch),
+        (n, 0) if n_new == 0 => format!("{n} spectra were labelled before"),
+        (n, 0) => format!("{n} spectra are labelled"),
+        (_, bad) => {
+            format!("{n_labelled} spectra are labelled, {bad} could not be read; the same command tries them again")
+        }
+    };
+    say(&format!("{answer}; {merge}\n"))
 }
 
 /// A script that does in parts what the command line asks for, which it repeats.
 ///
 /// # Errors
-/// [`Error::Config`] for more parts than an array has.
+/// [`Error::Config`] for more parts than an array has, and names that a script in a script would misread.
 pub(super) fn script(kind: ScriptKind, n: usize, out: Option<&Path>) -> Result<String> {
     if !(1..=MOST_SHARDS).contains(&n) {
         return Err(Error::Config(format!("--shards {n}: must be 1 to {MOST_SHARDS}")));
     }
     let words = without(std::env::args().skip(1), &["--script", "--shards"]);
     let command = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    if let Some(word) = words.iter().find(|word| kind != ScriptKind::Slurm && quoted(word) != **word) {
+        return Err(Error::Config(format!(
+            "{word}: names with blanks, quotes and the like go into no script of GNU parallel or Snakemake; rename it, or take --script slurm"
+        )));
+    }
     let stem = out.map(|stem| quoted(&stem.display().to_string())).unwrap_or_default();
     let fill = |text: &str| {
         text.replace("COMMAND", &format!("maury {command}"))

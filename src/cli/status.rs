@@ -1,6 +1,6 @@
 //! `maury status`: how far the shards of a list are, told from their files alone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use indicatif::{HumanCount, HumanDuration};
 use super::say;
 use super::shard::{array_of, parts_of};
 use crate::error::Error;
-use crate::labelling::journal::labelled;
-use crate::labelling::shards::{Done, Plan, Shard, journals};
+use crate::labelling::journal::names_in;
+use crate::labelling::shards::{Plan, journals};
+use crate::stars::spectra::SpectrumSource;
 
 /// Shards that are told one by one.
 const MOST_LINES: usize = 40;
@@ -27,79 +28,80 @@ pub struct StatusArgs {
     stem: PathBuf,
 }
 
-/// What one shard has done.
-#[derive(Default)]
+/// What there is of the spectra that fall to one shard, whoever labelled them.
+#[derive(Default, Clone)]
 struct Progress {
+    n_spectra: usize,
+    n_labelled: usize,
+    n_unreadable: usize,
     attempts: usize,
-    n_rows: usize,
-    /// Since its last attempt began, and since it last wrote.
-    at_work: Duration,
+    /// Since its last attempt last wrote.
     silent: Duration,
-    done: Option<Done>,
+}
+
+impl Progress {
+    fn is_done(&self) -> bool {
+        self.n_labelled + self.n_unreadable >= self.n_spectra
+    }
 }
 
 pub fn execute(args: &StatusArgs) -> anyhow::Result<()> {
-    let (_, folder) = parts_of(&args.stem);
+    let (stem, folder) = parts_of(&args.stem);
     let plan = Plan::read(&folder)?;
-    let (mut shards, mut rows, mut unreadable) = (BTreeMap::<(usize, usize), Progress>::new(), HashSet::new(), 0);
+    let files = plan.listed()?.files;
+    let place: HashMap<String, usize> = (0..files.len()).map(|n| (files.name(n), n)).collect();
+    let mut shards = vec![Progress::default(); plan.shards];
+    (0..files.len()).for_each(|n| shards[plan.shard_of(n, plan.shards)].n_spectra += 1);
+    let (mut labelled, mut unreadable) = (HashSet::new(), HashSet::new());
+    // Rows a second of what is at work.
+    let mut rate = 0.0;
     for (shard, path) in journals(&folder)? {
-        let of_shard = shards.entry((shard.of, shard.index)).or_default();
-        let names = labelled(&path, &plan.fingerprint)?;
-        let (at_work, silent) = ages(&path);
-        of_shard.attempts += 1;
-        of_shard.n_rows += names.len();
-        if of_shard.attempts == 1 || silent < of_shard.silent {
-            (of_shard.at_work, of_shard.silent) = (at_work, silent);
+        let (done, failed) = names_in(&path, &plan.fingerprint)?;
+        let (begun, written) = ages(&path);
+        if written < SILENT && begun > written {
+            rate += done.len() as f64 / (begun - written).as_secs_f64().max(1.0);
         }
-        rows.extend(names);
+        if let Some(known) = shards.get_mut(shard.index).filter(|_| shard.of == plan.shards) {
+            known.silent = if known.attempts == 0 { written } else { known.silent.min(written) };
+            known.attempts += 1;
+        }
+        labelled.extend(done.iter().filter_map(|name| place.get(name).copied()));
+        unreadable.extend(failed.iter().filter_map(|name| place.get(name).copied()));
     }
-    for index in 0..plan.shards {
-        let done = Done::read(&folder, Shard { index, of: plan.shards });
-        unreadable += done.map_or(0, |done| done.unreadable);
-        shards.entry((plan.shards, index)).or_default().done = done;
-    }
-    let left = plan.n_spectra.saturating_sub(rows.len() + unreadable);
-    let is_at_work = |shard: &&Progress| shard.done.is_none() && shard.attempts > 0 && shard.silent < SILENT;
-    let rate: f64 = shards
-        .values()
-        .filter(is_at_work)
-        .map(|shard| shard.n_rows as f64 / shard.at_work.as_secs_f64().max(1.0))
-        .sum();
+    unreadable.retain(|n| !labelled.contains(n));
+    labelled.iter().for_each(|n| shards[plan.shard_of(*n, plan.shards)].n_labelled += 1);
+    unreadable.iter().for_each(|n| shards[plan.shard_of(*n, plan.shards)].n_unreadable += 1);
+    let left = files.len() - labelled.len() - unreadable.len();
     let mut text = format!(
         "{} of {} spectra of {} are labelled",
-        HumanCount(rows.len() as u64),
-        HumanCount(plan.n_spectra as u64),
+        HumanCount(labelled.len() as u64),
+        HumanCount(files.len() as u64),
         plan.list.display()
     );
-    if unreadable > 0 {
-        text += &format!(", {unreadable} could not be read");
+    if !unreadable.is_empty() {
+        text += &format!(", {} could not be read", unreadable.len());
     }
     if left > 0 && rate > 0.0 {
         let time = HumanDuration(Duration::from_secs_f64(left as f64 / rate));
-        text += &format!("; {rate:.1} a second, some {time} left");
+        text += &format!("; {rate:.1} a second of late, some {time} left");
     }
-    text += "\n";
-    let open: Vec<_> = shards.iter().filter(|(_, shard)| shard.done.is_none()).collect();
-    text += &format!(
-        "{} of {} shards are done\n",
-        plan.shards - open.iter().filter(|((of, _), _)| *of == plan.shards).count(),
-        plan.shards
-    );
-    for ((of, index), shard) in open.iter().take(MOST_LINES) {
-        text += &format!("  shard {index}/{of}: {}\n", words(shard));
+    let open: Vec<usize> = (0..plan.shards).filter(|index| !shards[*index].is_done()).collect();
+    text += &format!("\n{} of {} shards are done\n", plan.shards - open.len(), plan.shards);
+    for index in open.iter().take(MOST_LINES) {
+        text += &format!("  shard {index}/{}: {}\n", plan.shards, words(&shards[*index]));
     }
     if open.len() > MOST_LINES {
         text += &format!("  ... and {} more\n", open.len() - MOST_LINES);
     }
     say(&text)?;
-    let waiting: Vec<usize> =
-        open.iter().filter(|((of, _), _)| *of == plan.shards).map(|((_, index), _)| *index).collect();
     match left {
-        0 => say("`maury merge` makes the table\n"),
+        0 => say(&format!("`maury merge {}` makes the table\n", stem.display())),
         _ => Err(Error::Unfinished(format!(
-            "{} spectra have no row yet; once nothing is at work: sbatch --array={} label.slurm",
+            "{} spectra have no row yet; what is at work goes on, what is not is started again: of {} shards {array} (sbatch --array={array} \
+             label.slurm)",
             HumanCount(left as u64),
-            array_of(&waiting)
+            plan.shards,
+            array = array_of(&open)
         ))
         .into()),
     }
@@ -107,12 +109,13 @@ pub fn execute(args: &StatusArgs) -> anyhow::Result<()> {
 
 /// A shard that is not done, in words.
 fn words(shard: &Progress) -> String {
-    let silent = HumanDuration(shard.silent);
+    let (rows, silent) = (format!("{} of {} spectra", shard.n_labelled, shard.n_spectra), HumanDuration(shard.silent));
     match (shard.attempts, shard.silent >= SILENT) {
-        (0, _) => "not begun".into(),
-        (_, true) => format!("{} rows, nothing for {silent}: is it alive?", shard.n_rows),
-        (1, _) => format!("{} rows, the last {silent} ago", shard.n_rows),
-        (n, _) => format!("{} rows in {n} attempts, the last {silent} ago", shard.n_rows),
+        (0, _) if shard.n_labelled == 0 => "not begun".into(),
+        (0, _) => rows,
+        (_, true) => format!("{rows}, nothing for {silent}: is it alive?"),
+        (1, _) => format!("{rows}, the last row {silent} ago"),
+        (n, _) => format!("{rows} in {n} attempts, the last row {silent} ago"),
     }
 }
 

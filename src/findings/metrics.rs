@@ -23,7 +23,7 @@ pub const DEFAULT_SEED: u64 = 1;
 #[serde(deny_unknown_fields, default)]
 pub struct BootstrapSettings {
     /// Resamplings of the test stars.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 20, max = 1_000_000))]
     pub resamples: usize,
     /// Probability the intervals hold.
     #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]

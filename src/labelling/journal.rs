@@ -124,6 +124,8 @@ impl LabelJournal {
         }
         let create = || OpenOptions::new().append(true).create_new(true).open(path);
         let mut file = create().map_err(Error::io(path, "create"))?;
+        // Nobody else writes it; who tidies up sees that somebody is at work.
+        let _ = file.try_lock();
         file.write_all(header.as_bytes()).map_err(Error::io(path, "write"))?;
         Ok(Self { path: path.to_path_buf(), file, told, fingerprint: fingerprint.to_string() })
     }
@@ -219,12 +221,13 @@ impl LabelJournal {
     }
 }
 
-/// Names of the spectra that have labels in a journal; those that could not be read have none.
+/// Names of the spectra that have labels in a journal, and of those that could not be read.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Mismatch`] for a journal of other labels.
-pub fn labelled(path: &Path, fingerprint: &str) -> Result<HashSet<String>> {
-    Ok(Told::read(path, &files::open(path)?, &header(fingerprint))?.done)
+pub fn names_in(path: &Path, fingerprint: &str) -> Result<(HashSet<String>, HashSet<String>)> {
+    let told = Told::read(path, &files::open(path)?, &header(fingerprint))?;
+    Ok((told.done, told.unreadable))
 }
 
 /// Writes the table of these spectra, with what says so in its header.

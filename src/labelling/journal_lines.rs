@@ -30,6 +30,8 @@ pub(super) struct Reading {
 pub(super) struct Told {
     /// Spectra with rows.
     pub done: HashSet<String>,
+    /// Spectra that could not be read so far.
+    pub unreadable: HashSet<String>,
     /// Files that were being read when a job ended.
     pub suspects: HashSet<String>,
     /// How often a job ended while this file alone was being read.
@@ -45,7 +47,7 @@ impl Told {
     /// [`Error::Mismatch`] for another header.
     pub fn read(path: &Path, file: &File, header: &str) -> Result<Self> {
         let (mut told, mut reading, mut read) = (Self::default(), HashSet::new(), Vec::new());
-        let Self { done, suspects, ends, whole } = &mut told;
+        let Self { done, unreadable, suspects, ends, whole } = &mut told;
         let mut reader = BufReader::new(file);
         let mut line = String::new();
         loop {
@@ -76,7 +78,10 @@ impl Told {
                 read.extend(reading.take(&star.file));
                 // What could not be read is tried again: it may have been mended.
                 if star.flags & star_flags::UNREADABLE == 0 {
+                    unreadable.remove(&star.file);
                     done.insert(star.file);
+                } else {
+                    unreadable.insert(star.file);
                 }
             } else {
                 break;
@@ -94,6 +99,7 @@ impl Told {
     /// With what another journal of the same labels says.
     pub fn add(&mut self, other: Self) {
         self.done.extend(other.done);
+        self.unreadable.extend(other.unreadable);
         self.suspects.extend(other.suspects);
         other.ends.into_iter().for_each(|(file, ends)| *self.ends.entry(file).or_default() += ends);
     }

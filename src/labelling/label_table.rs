@@ -126,14 +126,22 @@ impl LabelTable {
         (0..self.label_names.len()).map(|k| self.numbers[N_HEAD + 3 * k][row]).collect()
     }
 
-    /// Whether the labels of a row are those of a star, within a share of their errors.
+    /// Whether a row is that of a star: labels within a share of their errors, what is told of them within a share of itself.
     pub(super) fn is_like(&self, row: usize, star: &LabelledStar, share: f64) -> bool {
-        let of_label = |k: usize| [0, 1].map(|n| self.numbers[N_HEAD + 3 * k + n][row]);
+        let near = |a: f64, b: f64, by: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= by;
+        let alike = |a: f64, b: f64| near(a, b, share * a.abs());
+        let of_label = |k: usize, n: usize| self.numbers[N_HEAD + 3 * k + n][row];
+        let of = |values: &[f64], k: usize| values.get(k).copied().unwrap_or(f64::NAN);
         let is_like = |k: usize| {
-            let ([label, error], other) = (of_label(k), star.labels.get(k).copied().unwrap_or(f64::NAN));
-            label == other || (label.is_nan() && other.is_nan()) || (label - other).abs() <= share * error
+            near(of_label(k, 0), of(&star.labels, k), share * of_label(k, 1))
+                && alike(of_label(k, 1), of(&star.errors, k))
+                && alike(of_label(k, 2), of(&star.calibrated_errors, k))
         };
-        self.id[row] == star.id && self.flags[row] == star.flags && (0..self.label_names.len()).all(is_like)
+        let head = [star.snr, star.chi2, star.chi2_reduced, star.fraction_masked];
+        self.id[row] == star.id
+            && self.flags[row] == star.flags
+            && (0..N_HEAD).all(|n| alike(self.numbers[n][row], head[n]))
+            && (0..self.label_names.len()).all(is_like)
     }
 
     /// Takes the numbers that are no labels out of the table.

@@ -13,8 +13,9 @@ use crate::progress::Progress;
 use crate::spectra::quality::star_flags;
 use crate::stars::spectra::SpectrumSource;
 
-/// Labels of one spectrum may differ by so much of their errors where two processes found them.
-const TOLERANCE: f64 = 1e-6;
+/// By so much of their errors labels of one spectrum may differ where two machines found them: sums in f32 go in another order on
+/// another processor.
+const TOLERANCE: f64 = 0.05;
 
 /// What became of the rows.
 #[derive(Debug)]
@@ -23,10 +24,10 @@ pub struct Merged {
     pub n_spectra: usize,
     /// Those with a row.
     pub n_rows: usize,
-    /// Those of them that could not be read.
-    pub n_unreadable: usize,
     /// Rows that were there already, equal ones.
     pub n_twins: usize,
+    /// Places in the list of what could not be read.
+    pub unreadable: Vec<usize>,
     /// Places in the list of what has no row.
     pub missing: Vec<usize>,
     /// Their names.
@@ -44,15 +45,11 @@ enum Row {
 /// Gathers the rows of a folder of parts, and writes the table `stem` if none is missing.
 ///
 /// # Errors
-/// [`Error::Mismatch`] for another list than the plan's, rows of spectra that are not listed, and twins that differ; those of reading and
-/// writing.
-pub fn merge(stem: &Path, folder: &Path, plan: &Plan, progress: &dyn Progress) -> Result<Merged> {
-    let Listed { files, n_spectra, names } = Listed::read(&plan.list, plan.batch, None)?;
-    if n_spectra != plan.n_spectra || names != plan.names {
-        let detail = format!("the list has changed since {} spectra of it were given to shards", plan.n_spectra);
-        return Err(Error::Mismatch { what: plan.list.display().to_string(), detail });
-    }
-    let mut table = LabelTable::new(&plan.form, &files);
+/// [`Error::Mismatch`] for rows of spectra that are not listed, and twins that differ; [`Error::TooFewStars`] if nothing could be read;
+/// those of reading and writing.
+pub fn merge(stem: &Path, folder: &Path, plan: &Plan, listed: &Listed, progress: &dyn Progress) -> Result<Merged> {
+    let (files, n_spectra) = (&listed.files, listed.n_spectra);
+    let mut table = LabelTable::new(&plan.form, files);
     let mut known = vec![Row::None; n_spectra];
     // Which journal each row is from.
     let (mut n_twins, mut origin) = (0, vec![0_u32; n_spectra]);
@@ -65,6 +62,10 @@ pub fn merge(stem: &Path, folder: &Path, plan: &Plan, progress: &dyn Progress) -
                 let detail = format!("has a row of {}, which is not listed in {}", star.file, plan.list.display());
                 return Err(Error::Mismatch { what: path.display().to_string(), detail });
             };
+            if is_read && star.labels.len() != plan.form.label_names.len() {
+                let detail = format!("the row of {} is damaged; remove the file and start its shard again", star.file);
+                return Err(Error::format(path, detail));
+            }
             match (known[row], is_read) {
                 // What was read once is known; a trial that failed says nothing against it.
                 (Row::Read, false) | (Row::Unreadable, false) => return Ok(()),
@@ -88,13 +89,18 @@ pub fn merge(stem: &Path, folder: &Path, plan: &Plan, progress: &dyn Progress) -
     let merged = Merged {
         n_spectra,
         n_rows: n_spectra - missing.len(),
-        n_unreadable: known.iter().filter(|row| **row == Row::Unreadable).count(),
+        unreadable: (0..n_spectra).filter(|n| known[*n] == Row::Unreadable).collect(),
         n_twins,
         missing_names: missing.iter().map(|n| files.name(*n)).collect(),
         missing,
     };
+    if merged.unreadable.len() == n_spectra {
+        let remedy =
+            format!("none of the spectra in {} could be read; are its paths right from here?", plan.list.display());
+        return Err(Error::TooFewStars { stage: "reading spectra".into(), n_stars: 0, needed: 1, remedy });
+    }
     if merged.missing.is_empty() {
-        write_table(stem, table, &plan.form, &plan.fingerprint, &files)?;
+        write_table(stem, table, &plan.form, &plan.fingerprint, files)?;
     }
     Ok(merged)
 }

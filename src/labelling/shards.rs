@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -15,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::LabelJournal;
 use super::label_table::{TableForm, key};
-use crate::data::files;
 use crate::data::spectrum_file::{name_of, split_part};
+use crate::data::{files, leftovers};
 use crate::error::{Error, Result};
 use crate::stars::spectrum_files::SpectrumFiles;
 
@@ -35,7 +34,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// How the files of its journals begin, and what its end is told by.
+    /// How the files of its journals begin.
     fn stem(self) -> String {
         format!("shard-{:04}-of-{:04}", self.index, self.of)
     }
@@ -140,7 +139,31 @@ impl Plan {
             let remedy = "`maury label --shard K/N --out STEM` makes it";
             return Err(Error::Config(format!("{}: no shards of labels here; {remedy}", folder.display())));
         }
-        serde_json::from_str(&files::read_text(&path)?).map_err(|err| Error::format(&path, err.to_string()))
+        let damaged = |what: String| {
+            Error::format(
+                &path,
+                format!("{what}; remove the file: the next shard that is started makes it anew, and rows stay"),
+            )
+        };
+        let plan: Self = serde_json::from_str(&files::read_text(&path)?).map_err(|err| damaged(err.to_string()))?;
+        let makes_sense = plan.batch > 0 && (1..=MOST_SHARDS).contains(&plan.shards);
+        if makes_sense { Ok(plan) } else { Err(damaged("its numbers are no plan's".into())) }
+    }
+
+    /// The spectra of its list, which must be what it was.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for another list; those of reading it.
+    pub fn listed(&self) -> Result<Listed> {
+        let listed = Listed::read(&self.list, self.batch, None)?;
+        if listed.n_spectra != self.n_spectra || listed.names != self.names {
+            let detail = format!(
+                "the list has changed since {} spectra of it were given to shards; bring back what it was, or begin anew with another --out",
+                self.n_spectra
+            );
+            return Err(Error::Mismatch { what: self.list.display().to_string(), detail });
+        }
+        Ok(listed)
     }
 
     /// The shard of n that a spectrum falls to, by its place in the list.
@@ -168,8 +191,7 @@ impl Listed {
     pub fn read(list: &Path, batch: usize, shard: Option<Shard>) -> Result<Self> {
         let (mut known, mut own, mut n_named) = (HashSet::new(), Vec::new(), 0);
         let mut hasher = blake3::Hasher::new();
-        for line in BufReader::new(files::open(list)?).lines() {
-            let line = line.map_err(Error::io(list, "read"))?;
+        for line in files::read_text(list)?.lines() {
             let line = line.trim();
             if line.is_empty() {
                 continue;
@@ -222,32 +244,22 @@ pub fn journals(folder: &Path) -> Result<Vec<(Shard, PathBuf)>> {
     Ok(found)
 }
 
-/// What a shard had when it came to its end.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Done {
-    /// Spectra that fell to it.
-    pub spectra: usize,
-    /// Those of them that could not be read.
-    pub unreadable: usize,
-}
-
-impl Done {
-    /// That of a shard, if it came to its end.
-    pub fn read(folder: &Path, shard: Shard) -> Option<Self> {
-        serde_json::from_str(&fs::read_to_string(Self::path(folder, shard)).ok()?).ok()
+/// Removes the rows of a folder of parts, and the folder where nothing else is in it; leaves all as it is while a process writes there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn clean(folder: &Path) -> Result<()> {
+    let journals = journals(folder)?;
+    if let Some((shard, path)) = journals.iter().find(|(_, path)| leftovers::is_in_use(path)) {
+        tracing::warn!("{}: shard {shard} is still at work; rows stay", path.display());
+        return Ok(());
     }
-
-    /// Says that a shard came to its end.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn write(self, folder: &Path, shard: Shard) -> Result<()> {
-        files::write_bytes(&Self::path(folder, shard), serde_json::to_string(&self).expect("numbers are JSON") + "\n")
+    journals.iter().try_for_each(|(_, path)| leftovers::remove(path))?;
+    leftovers::remove(&folder.join(PLAN))?;
+    if fs::remove_dir(folder).is_err() {
+        tracing::info!("{}: other things are in it, and stay", folder.display());
     }
-
-    fn path(folder: &Path, shard: Shard) -> PathBuf {
-        folder.join(format!("{}.done", shard.stem()))
-    }
+    Ok(())
 }
 
 /// Begins an attempt at a shard: a journal of its own beside those of all attempts before, whose rows count.

@@ -21,8 +21,10 @@ pub struct AugmentSettings {
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
     pub mask_pixels: f64,
     /// Runs of neighbouring pixels masked in each star, as a sky line or an unlisted feature would be.
+    #[schemars(range(max = 1000))]
     pub mask_lines: usize,
     /// Pixels of such a run.
+    #[schemars(range(max = 10_000))]
     pub line_pixels: usize,
     /// Probability that a whole chip of a star is masked.
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]

@@ -38,7 +38,7 @@ pub struct NetworkConfig {
     /// Networks trained from different random numbers, each with other stars to validate; their mean is the estimate.
     #[schemars(range(min = 1, max = 1000))]
     pub members: usize,
-    /// Samples of Monte-Carlo dropout per star and member that errors are taken from; 0 for none.
+    /// Samples of Monte-Carlo dropout per star and member that errors are taken from, 2 at least; 0 for none.
     #[schemars(range(max = 10_000))]
     pub dropout_samples: usize,
     /// Whether estimates are made to follow their labels in full, as held-out training stars tell.

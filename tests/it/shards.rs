@@ -143,7 +143,6 @@ fn a_merge_says_what_is_missing_foreign_or_twice_and_different() {
     let rows = std::fs::read(&first).unwrap();
     std::fs::write(&first, &rows[..rows.len() - 40]).unwrap();
     refused(here, &["merge", "labels"], 3, &["256 of 1100", "--array=0"]);
-    std::fs::remove_file(here.join("labels.parts/shard-0000-of-0003.done")).unwrap();
     told(here, &shard("0/3", "labels"), &["256 of 512 spectra of shard 0/3 are labelled already"]);
     succeeded(here, &["merge", "labels"]);
     assert!(tables(here, "labels") == whole);
@@ -157,6 +156,10 @@ fn a_merge_says_what_is_missing_foreign_or_twice_and_different() {
     let labels = row.split("\"numbers\":[").nth(1).unwrap().split(',').nth(3).unwrap();
     std::fs::write(&copy, text.replacen(labels, "\"4321.5\"", 1)).unwrap();
     refused(here, &["merge", "labels"], 1, &["many/apStar-00000.fits has the labels", "4321.5", "shard-0000-of-0003"]);
+    // What is told of the labels counts, too.
+    let snr = row.split("\"numbers\":[").nth(1).unwrap().split(',').next().unwrap();
+    std::fs::write(&copy, text.replacen(&format!("[{snr},"), "[\"1.5\",", 1)).unwrap();
+    refused(here, &["merge", "labels"], 1, &["many/apStar-00000.fits"]);
     std::fs::write(&copy, text.replacen("many/apStar-00000.fits", "many/stranger.fits", 2)).unwrap();
     refused(here, &["merge", "labels"], 1, &["many/stranger.fits, which is not listed"]);
     std::fs::remove_file(&copy).unwrap();
@@ -192,20 +195,27 @@ fn a_scheduler_that_asks_to_stop_gets_75_and_the_next_start_goes_on() {
 fn scripts_repeat_the_command_and_bash_reads_them() {
     let folder = listed(3);
     let here = folder.path();
-    let words = |kind: &'static str| {
-        ["label", "--model", MODEL, "--list", "list.txt", "--out", "my labels", "--script", kind, "--shards", "7"]
+    let of = |kind: &'static str, out: &'static str| {
+        ["label", "--model", MODEL, "--list", "list.txt", "--out", out, "--script", kind, "--shards", "7"]
     };
-    for (kind, said) in
-        [("slurm", "#SBATCH --array=0-6%32"), ("parallel", "seq 0 6 | parallel"), ("snakemake", "shard=range(7)")]
-    {
-        let script = succeeded(here, &words(kind));
-        let command = format!("maury label --model {MODEL} --list list.txt --out 'my labels' --shard");
+    let words = |kind: &'static str| of(kind, "my labels");
+    for (kind, out, said) in [
+        ("slurm", "my labels", "#SBATCH --array=0-6%32"),
+        ("parallel", "mine", "seq 0 6 | parallel"),
+        ("snakemake", "mine", "shard=range(7)"),
+    ] {
+        let script = succeeded(here, &of(kind, out));
+        let out = if out.contains(' ') { format!("'{out}'") } else { out.into() };
+        let command = format!("maury label --model {MODEL} --list list.txt --out {out} --shard");
         assert!(script.contains(&command) && script.contains(said), "{script}");
         if kind != "snakemake" {
             std::fs::write(here.join("script"), &script).unwrap();
             assert!(Command::new("bash").args(["-n", "script"]).current_dir(here).status().unwrap().success());
         }
     }
+    // What a script in a script would misread goes into none.
+    refused(here, &words("parallel"), 2, &["my labels: names with blanks", "--script slurm"]);
+    refused(here, &of("snakemake", "a`touch x`"), 2, &["a`touch x`"]);
     let many = [&words("slurm")[..9], &["--shards", "1001"]].concat();
     refused(here, &many, 2, &["--shards 1001: must be 1 to 1000"]);
     // A loop is a scheduler, too.
@@ -224,4 +234,52 @@ fn scripts_repeat_the_command_and_bash_reads_them() {
         .unwrap();
     assert!(looped.status.success(), "{}", String::from_utf8_lossy(&looped.stderr));
     assert!(here.join("my labels.fits").exists());
+}
+
+#[test]
+fn spectra_that_cannot_be_read_are_told_tried_again_and_never_a_table_of_nothing() {
+    let folder = listed(600);
+    let here = folder.path();
+    let bad = here.join("many/apStar-00300.fits");
+    std::fs::remove_file(&bad).unwrap();
+    for name in ["0/2", "1/2"] {
+        succeeded(here, &shard(name, "labels"));
+    }
+    let told = succeeded(here, &shard("1/2", "labels"));
+    assert!(
+        told.contains("255 spectra are labelled, 1 could not be read; the same command tries them again"),
+        "{told}"
+    );
+    let merged = succeeded(here, &["merge", "labels"]);
+    assert!(
+        merged.contains(
+            "1 of which could not be read (the first: many/apStar-00300.fits); of 2 shards these try them again: 1"
+        ),
+        "{merged}"
+    );
+    std::os::unix::fs::symlink(crate::support::apstar_fixture(), &bad).unwrap();
+    assert!(succeeded(here, &shard("1/2", "labels")).contains("256 spectra are labelled"));
+    assert!(
+        succeeded(here, &["merge", "labels", "--clean"]).contains("600 spectra\n")
+            && !here.join("labels.parts").exists()
+    );
+
+    // A list whose paths lead nowhere.
+    let list = std::fs::read_to_string(here.join("list.txt")).unwrap().replace("many/", "few/");
+    std::fs::write(here.join("few.txt"), list).unwrap();
+    let words = ["label", "--model", MODEL, "--list", "few.txt", "--out", "few", "--shard", "0/1"];
+    refused(here, &words, 1, &["reading spectra: 0 stars left"]);
+    refused(here, &["merge", "few"], 1, &["none of the spectra in", "are its paths right from here"]);
+    // Whatever befalls the rows of a shard, it makes them again.
+    succeeded(here, &shard("0/1", "again"));
+    std::fs::remove_file(&journals(here, "again")[0]).unwrap();
+    std::fs::write(here.join("again.parts/notes.txt"), "mine").unwrap();
+    assert!(succeeded(here, &shard("0/1", "again")).contains("600 spectra are labelled"));
+    succeeded(here, &["merge", "again", "--clean"]);
+    assert!(here.join("again.parts/notes.txt").exists() && journals(here, "again").is_empty());
+    // Windows writes a mark before the first name.
+    let list = std::fs::read_to_string(here.join("list.txt")).unwrap();
+    std::fs::write(here.join("marked.txt"), format!("\u{feff}{list}")).unwrap();
+    let words = ["label", "--model", MODEL, "--list", "marked.txt", "--out", "marked", "--shard", "0/1"];
+    assert!(succeeded(here, &words).contains("600 spectra are labelled"));
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::shards::{MODEL, listed};
-use crate::support::{say, succeeded, wait_until};
+use crate::support::{maury, say, succeeded, wait_until};
 
 /// A controller and some nodes of two CPUs, all on the loopback and below one folder; gone when this is.
 struct Cluster {
@@ -319,12 +319,11 @@ fn a_task_that_is_requeued_and_one_whose_node_goes_down_go_on_where_they_were() 
     succeeds("scontrol", &["update", &node, "state=resume"]);
     // Whatever else was on that node is done again, too.
     wait_until("all tasks", || {
-        let is_over = |shard: &usize| here.join(format!("labels.parts/shard-{shard:04}-of-0004.done")).exists();
         for task in cluster.said("squeue", &["--noheader", "--states=PENDING", "--format=%A"]).split_whitespace() {
             let _ = cluster.ask(here, "scontrol", &["update", &format!("jobid={task}"), "starttime=now"]);
         }
         std::thread::sleep(Duration::from_millis(100));
-        (0..4).all(|shard| is_over(&shard))
+        maury(here, &["status", "labels"]).status.success()
     });
     let merge = cluster.submit(here, &["--output=logs/merge.log", "--wrap", "maury merge labels"]);
     cluster.wait_for_end(&merge);
