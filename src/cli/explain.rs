@@ -87,7 +87,7 @@ fn here(asked: &str, key: &Key, file: &Path, sets: &[String]) -> Result<String> 
         (Some(value), Some(origin)) => Ok(format!("  here:    {} ({origin})\n", text(&value))),
         (Some(value), None) => Ok(format!("  here:    {}\n", text(&value))),
         (None, _) if asked.contains(ANY) => {
-            let detail = format!("{asked}: give a name of this experiment in place of {}", ANY);
+            let detail = format!("{asked}: give a name of this experiment in place of {ANY}");
             Err(Error::Config(detail))
         }
         (None, _) if key.default.is_empty() => Ok("  here:    not given\n".into()),

@@ -85,8 +85,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         begun.discard()?;
         journal = Some(LabelJournal::open(stem, &fingerprint)?);
     }
-    let is_done = |journal: &LabelJournal| (0..spectra.len()).filter(|n| journal.has(&spectra.name(*n))).count();
-    let n_done = journal.as_ref().map_or(0, is_done);
+    let n_done = journal.as_ref().map_or(0, |journal| journal.n_done(spectra));
     let n_waiting = spectra.len() - n_done;
     if n_done > 0 {
         tracing::info!("{n_done} of {} spectra are labelled already", spectra.len());

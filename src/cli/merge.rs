@@ -50,12 +50,13 @@ pub fn execute(args: &MergeArgs, bars: &Bars) -> anyhow::Result<()> {
     };
     let missing = missing_file(&stem);
     if !merged.missing.is_empty() {
-        files::write_bytes(&missing, merged.missing_names.join("\n") + "\n")?;
+        let names: Vec<String> = merged.missing.iter().map(|place| listed.files.name(*place)).collect();
+        files::write_bytes(&missing, names.join("\n") + "\n")?;
         let array = shards(&merged.missing);
         return Err(Error::Unfinished(format!(
             "{} of {} spectra have no row yet: {}; start of {} shards these again: {array} (sbatch --array={array} label.slurm)",
             merged.missing.len(),
-            merged.n_spectra,
+            listed.n_spectra,
             missing.display(),
             plan.shards,
         ))
@@ -65,7 +66,7 @@ pub fn execute(args: &MergeArgs, bars: &Bars) -> anyhow::Result<()> {
     if args.clean {
         clean(&folder)?;
     }
-    let mut answer = format!("{}.fits and .csv: {} spectra", stem.display(), merged.n_rows);
+    let mut answer = format!("{}.fits and .csv: {} spectra", stem.display(), listed.n_spectra);
     if let Some(first) = merged.unreadable.first() {
         answer += &format!(
             ", {} of which could not be read (the first: {}); of {} shards these try them again: {}",

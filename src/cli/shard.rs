@@ -90,7 +90,7 @@ pub(super) fn label(
     }
     .settle(&folder)?;
     let mut journal = shards::begin(&folder, shard, &plan.fingerprint)?;
-    let n_before = (0..spectra.len()).filter(|n| journal.has(&spectra.name(*n))).count();
+    let n_before = journal.n_done(&spectra);
     if n_before > 0 {
         tracing::info!("{n_before} of {} spectra of shard {shard} are labelled already", spectra.len());
     }
@@ -98,7 +98,7 @@ pub(super) fn label(
     bars.defer_interruption(true);
     let mut n_new = 0;
     let labelled = label_all(&labeller, &spectra, Some(&mut journal), None, bars, |stars| n_new += stars.len());
-    let n_labelled = (0..spectra.len()).filter(|n| journal.has(&spectra.name(*n))).count();
+    let n_labelled = journal.n_done(&spectra);
     if n_new == 0 {
         journal.discard()?;
     }

@@ -72,7 +72,6 @@ impl PriorSettings {
     /// # Errors
     /// (key below `prior`, problem).
     pub fn check(&self, label_names: &[String]) -> Result<(), (String, String)> {
-        schema::check(self)?;
         for (name, prior) in &self.labels {
             let key = format!("labels.{name}");
             if !label_names.contains(name) {
@@ -136,7 +135,8 @@ impl PriorSettings {
     /// # Errors
     /// [`Error::Config`] if a value makes no sense; [`Error::TooFewStars`] if the training labels cannot give what is asked.
     pub fn scaled(&self, scaler: &LabelScaler, training: ArrayView2<f64>) -> Result<ScaledPrior> {
-        self.check(&scaler.names).map_err(|(key, problem)| Error::Config(format!("prior.{key} {problem}")))?;
+        let checked = schema::check(self).and_then(|()| self.check(&scaler.names));
+        checked.map_err(|(key, problem)| Error::Config(format!("prior.{key} {problem}")))?;
         let n_labels = scaler.n_labels();
         let scaled = scaler.scale(training);
         let mut prior = ScaledPrior::flat(n_labels);

@@ -135,6 +135,11 @@ impl LabelJournal {
         self.told.done.contains(name)
     }
 
+    /// How many of some spectra have their rows already.
+    pub fn n_done(&self, spectra: &dyn SpectrumSource) -> usize {
+        (0..spectra.len()).filter(|n| self.has(&spectra.name(*n))).count()
+    }
+
     /// How a spectrum is to be read.
     pub fn trust(&self, name: &str) -> Trust {
         match self.told.ends.get(name) {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use crate::data::files;
@@ -47,53 +47,36 @@ impl Told {
     /// [`Error::Mismatch`] for another header.
     pub fn read(path: &Path, file: &File, header: &str) -> Result<Self> {
         let (mut told, mut reading, mut read) = (Self::default(), HashSet::new(), Vec::new());
-        let Self { done, unreadable, suspects, ends, whole } = &mut told;
-        let mut reader = BufReader::new(file);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            // What a killed job left half written, or a dying disk garbled, is written again.
-            let Ok(length) = reader.read_line(&mut line) else { break };
-            if !line.ends_with('\n') {
-                break;
+        let Self { done, unreadable, suspects, ends, .. } = &mut told;
+        let whole = each_line(path, file, header, |line| {
+            match line {
+                Line::Reading(next) => {
+                    let before = std::mem::replace(&mut reading, next.into_iter().collect());
+                    read.clear();
+                    match reading.is_empty() {
+                        true => before.iter().for_each(|file| _ = suspects.remove(file)),
+                        false => blame(before, suspects, ends),
+                    }
+                }
+                Line::Row(star) => {
+                    read.extend(reading.take(&star.file));
+                    // What could not be read is tried again: it may have been mended.
+                    if star.flags & star_flags::UNREADABLE == 0 {
+                        unreadable.remove(&star.file);
+                        done.insert(star.file);
+                    } else {
+                        unreadable.insert(star.file);
+                    }
+                }
             }
-            if *whole == 0 {
-                if line != header {
-                    return Err(Error::Mismatch {
-                        what: path.display().to_string(),
-                        detail:
-                            "these labels were begun with another model or other settings or arrays; finish them with those, \
-                                 or remove the file"
-                                .into(),
-                    });
-                }
-            } else if let Ok(next) = serde_json::from_str::<Reading>(&line) {
-                let before = std::mem::replace(&mut reading, next.reading.into_iter().collect());
-                read.clear();
-                match reading.is_empty() {
-                    true => before.iter().for_each(|file| _ = suspects.remove(file)),
-                    false => blame(before, suspects, ends),
-                }
-            } else if let Ok(star) = serde_json::from_str::<Row>(&line) {
-                read.extend(reading.take(&star.file));
-                // What could not be read is tried again: it may have been mended.
-                if star.flags & star_flags::UNREADABLE == 0 {
-                    unreadable.remove(&star.file);
-                    done.insert(star.file);
-                } else {
-                    unreadable.insert(star.file);
-                }
-            } else {
-                break;
-            }
-            *whole += length as u64;
-        }
+            Ok(())
+        })?;
         // A batch of which only some rows were written is labelled again as a whole: sums run over all of it.
         if !reading.is_empty() {
             read.iter().for_each(|file| _ = done.remove(file));
         }
         blame(reading, suspects, ends);
-        Ok(told)
+        Ok(Self { whole, ..told })
     }
 
     /// With what another journal of the same labels says.
@@ -105,28 +88,64 @@ impl Told {
     }
 }
 
+/// A line below the header.
+enum Line {
+    /// Files that are about to be read.
+    Reading(Vec<String>),
+    /// What one of them gave.
+    Row(Row),
+}
+
+/// Hands on the whole lines of a journal that begins with this header, and returns how many bytes they have. What a killed job left half
+/// written, or a dying disk garbled, ends it.
+fn each_line(path: &Path, file: &File, header: &str, mut each: impl FnMut(Line) -> Result<()>) -> Result<u64> {
+    let (mut reader, mut line, mut whole) = (BufReader::new(file), String::new(), 0);
+    loop {
+        line.clear();
+        let Ok(length) = reader.read_line(&mut line) else { break };
+        if !line.ends_with('\n') {
+            break;
+        }
+        if whole == 0 {
+            if line != header {
+                return Err(Error::Mismatch {
+                    what: path.display().to_string(),
+                    detail: "these labels were begun with another model or other settings or arrays; finish them with those, or remove the \
+                             file"
+                        .into(),
+                });
+            }
+        } else if let Ok(next) = serde_json::from_str::<Reading>(&line) {
+            each(Line::Reading(next.reading))?;
+        } else if let Ok(row) = serde_json::from_str::<Row>(&line) {
+            each(Line::Row(row))?;
+        } else {
+            break;
+        }
+        whole += length as u64;
+    }
+    Ok(whole)
+}
+
 /// Hands on every row of a journal but those of a batch that was not brought to its end, in the order of writing. What is torn at its end
 /// is left out.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Mismatch`] for a journal of other labels; those of `each`.
 pub(super) fn each_row(path: &Path, fingerprint: &str, mut each: impl FnMut(LabelledStar) -> Result<()>) -> Result<()> {
-    let file = files::open(path)?;
-    let told = Told::read(path, &file, &header(fingerprint))?;
     let (mut reading, mut batch) = (HashSet::new(), Vec::new());
-    let reader = BufReader::new(files::open(path)?.take(told.whole));
-    for line in reader.lines().skip(1) {
-        let line = line.map_err(Error::io(path, "read"))?;
-        if let Ok(next) = serde_json::from_str::<Reading>(&line) {
-            reading = next.reading.into_iter().collect();
-            std::mem::take(&mut batch).into_iter().try_for_each(&mut each)?;
-            continue;
+    each_line(path, &files::open(path)?, &header(fingerprint), |line| match line {
+        Line::Reading(next) => {
+            reading = next.into_iter().collect();
+            std::mem::take(&mut batch).into_iter().try_for_each(&mut each)
         }
-        let damaged = |detail: String| Error::format(path, format!("{detail}; remove the file and label again"));
-        let row: Row = serde_json::from_str(&line).map_err(|err| damaged(err.to_string()))?;
-        reading.remove(&row.file);
-        batch.push(LabelledStar::try_from(row).map_err(|err| damaged(err.to_string()))?);
-    }
+        Line::Row(row) => {
+            reading.remove(&row.file);
+            let damaged = |err| Error::format(path, format!("{err}; remove the file and label again"));
+            batch.push(LabelledStar::try_from(row).map_err(damaged)?);
+            Ok(())
+        }
+    })?;
     if reading.is_empty() { batch.into_iter().try_for_each(each) } else { Ok(()) }
 }
 

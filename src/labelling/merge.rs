@@ -11,7 +11,6 @@ use crate::data::files;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::spectra::quality::star_flags;
-use crate::stars::spectra::SpectrumSource;
 
 /// By so much of their errors labels of one spectrum may differ where two machines found them: sums in f32 go in another order on
 /// another processor.
@@ -20,18 +19,12 @@ const TOLERANCE: f64 = 0.05;
 /// What became of the rows.
 #[derive(Debug)]
 pub struct Merged {
-    /// Spectra listed.
-    pub n_spectra: usize,
-    /// Those with a row.
-    pub n_rows: usize,
     /// Rows that were there already, equal ones.
     pub n_twins: usize,
     /// Places in the list of what could not be read.
     pub unreadable: Vec<usize>,
     /// Places in the list of what has no row.
     pub missing: Vec<usize>,
-    /// Their names.
-    pub missing_names: Vec<String>,
 }
 
 /// Of each spectrum, what is known so far.
@@ -85,15 +78,8 @@ pub fn merge(stem: &Path, folder: &Path, plan: &Plan, listed: &Listed, progress:
         progress.advance(1);
     }
     progress.finish();
-    let missing: Vec<usize> = (0..n_spectra).filter(|n| known[*n] == Row::None).collect();
-    let merged = Merged {
-        n_spectra,
-        n_rows: n_spectra - missing.len(),
-        unreadable: (0..n_spectra).filter(|n| known[*n] == Row::Unreadable).collect(),
-        n_twins,
-        missing_names: missing.iter().map(|n| files.name(*n)).collect(),
-        missing,
-    };
+    let places = |of: Row| (0..n_spectra).filter(|n| known[*n] == of).collect();
+    let merged = Merged { unreadable: places(Row::Unreadable), n_twins, missing: places(Row::None) };
     if merged.unreadable.len() == n_spectra {
         let remedy =
             format!("none of the spectra in {} could be read; are its paths right from here?", plan.list.display());

@@ -235,17 +235,24 @@ fn expect_whole(here: &Path) {
     assert!(csv("labels") == csv("whole"), "{}", logs(here));
 }
 
+/// Has a merge run, after a job if one is named, which must leave what one job leaves.
+fn expect_merge(cluster: &Cluster, here: &Path, after: Option<&str>) {
+    let dependency = after.map(|job| format!("--dependency=afterany:{job}"));
+    let words = ["--output=logs/merge.log", "--wrap", "maury merge labels"];
+    let words: Vec<&str> = dependency.as_deref().into_iter().chain(words).collect();
+    let merge = cluster.submit(here, &words);
+    cluster.wait_for_end(&merge);
+    assert_eq!(cluster.states(&merge), ["COMPLETED"], "{}", logs(here));
+    expect_whole(here);
+}
+
 #[test]
 fn an_array_and_a_merge_after_it_label_a_list() {
     let Some(cluster) = Cluster::start(2) else { return };
     let folder = prepared(1500);
     let here = folder.path();
     let job = cluster.submit(here, &["--array=0-3%2", "label.slurm"]);
-    let after = format!("--dependency=afterany:{job}");
-    let merge = cluster.submit(here, &[&after, "--output=logs/merge.log", "--wrap", "maury merge labels"]);
-    cluster.wait_for_end(&merge);
-    assert_eq!(cluster.states(&merge), ["COMPLETED"], "{}", logs(here));
-    expect_whole(here);
+    expect_merge(&cluster, here, Some(&job));
 }
 
 #[test]
@@ -271,11 +278,7 @@ fn a_task_whose_program_is_killed_and_one_that_is_cancelled_are_done_again() {
     assert!(array.contains('1') && cluster.states(&merge) == ["FAILED"], "{log}");
     // What merge says is submitted as it says it.
     let again = cluster.submit(here, &[&format!("--array={array}"), "label.slurm"]);
-    let after = format!("--dependency=afterany:{again}");
-    let merge = cluster.submit(here, &[&after, "--output=logs/merge-again.log", "--wrap", "maury merge labels"]);
-    cluster.wait_for_end(&merge);
-    assert_eq!(cluster.states(&merge), ["COMPLETED"], "{}", logs(here));
-    expect_whole(here);
+    expect_merge(&cluster, here, Some(&again));
 }
 
 #[test]
@@ -325,8 +328,5 @@ fn a_task_that_is_requeued_and_one_whose_node_goes_down_go_on_where_they_were() 
         std::thread::sleep(Duration::from_millis(100));
         maury(here, &["status", "labels"]).status.success()
     });
-    let merge = cluster.submit(here, &["--output=logs/merge.log", "--wrap", "maury merge labels"]);
-    cluster.wait_for_end(&merge);
-    assert_eq!(cluster.states(&merge), ["COMPLETED"], "{}", logs(here));
-    expect_whole(here);
+    expect_merge(&cluster, here, None);
 }
