@@ -24,7 +24,7 @@ impl Model for Neighbours {
     }
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
-        label_test_stars(Box::new(timings.measure("train", || Sky::new(self, job))), job, timings)
+        label_test_stars(Box::new(timings.measure("train", || Sky::new(self, job))?), job, timings)
     }
 }
 
@@ -80,13 +80,13 @@ struct Sky {
 }
 
 impl Sky {
-    fn new(settings: &Neighbours, Job { context, fold, .. }: &Job) -> Self {
+    fn new(settings: &Neighbours, Job { context, fold, .. }: &Job) -> Result<Self> {
         let (settings, set, rows) = (settings.clone(), context.set, context.trainable(&fold.training));
         let (label_names, preparation) = (set.label_names.clone(), context.preparation());
         let labels = rows.iter().map(|row| set.labels.row(*row).to_vec()).collect();
-        let (flux, ivar) = spectra_of_rows(set, &rows);
+        let (flux, ivar) = context.whole(&rows)?;
         let spectra = Spectra::new(SpectraBatch::new(flux.view(), ivar.view(), context.compute));
-        Self { taught: Taught { settings, label_names, preparation, rows, labels }, spectra }
+        Ok(Self { taught: Taught { settings, label_names, preparation, rows, labels }, spectra })
     }
 }
 
@@ -125,7 +125,7 @@ impl Trained for Sky {
     }
 
     fn again(&self, job: &Job) -> Result<Box<dyn Trained>> {
-        Ok(Box::new(Self::new(&self.taught.settings, job)))
+        Ok(Box::new(Self::new(&self.taught.settings, job)?))
     }
 
     fn save(&self, folder: &Path) -> Result<()> {

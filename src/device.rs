@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::memory::Memory;
 use crate::schema;
 
 /// Version of Burn this build computes with; pinned in Cargo.toml.
@@ -72,6 +73,10 @@ pub struct DeviceSettings {
     /// CPU threads; 0 means all cores.
     #[schemars(range(max = MOST_THREADS))]
     pub threads: usize,
+    /// Memory that may be taken by what grows with the stars. A set whose spectra take more than a quarter of it stays in its file: a
+    /// Cannon in closed form then learns from blocks of pixels, and every model labels batches of stars. Models that learn from all
+    /// spectra at once are refused where these do not fit.
+    pub memory: Memory,
 }
 
 /// More threads than this no machine has, and starting them takes longer than any work.
@@ -83,12 +88,13 @@ pub struct Compute {
     backend: Backend,
     device: Device,
     dtype: DType,
+    memory: Memory,
 }
 
 impl Compute {
     /// The default device in the given precision, without touching process-wide defaults; what tests and benches use.
     pub fn flex(precision: Precision) -> Self {
-        Self { backend: Backend::Flex, device: Device::flex(), dtype: dtype(precision) }
+        Self { backend: Backend::Flex, device: Device::flex(), dtype: dtype(precision), memory: Memory::default() }
     }
 
     /// As [`Compute::flex`], on any backend.
@@ -103,7 +109,7 @@ impl Compute {
         if !device.supports_dtype(dtype) || (backend == Backend::Wgpu && precision == Precision::F64) {
             return Err(backend.refused("it cannot compute in f64; set device.precision = \"f32\""));
         }
-        Ok(Self { backend, device, dtype })
+        Ok(Self { backend, device, dtype, memory: Memory::default() })
     }
 
     /// Opens the configured device and makes its precision and threads the process-wide defaults.
@@ -117,7 +123,8 @@ impl Compute {
         if settings.threads > 0 {
             tch::set_num_threads(i32::try_from(settings.threads).unwrap_or(i32::MAX));
         }
-        let mut compute = Self::on(settings.backend, settings.precision)?;
+        let on = Self::on(settings.backend, settings.precision)?;
+        let mut compute = Self { memory: settings.memory, ..on };
         let float = match settings.precision {
             Precision::F32 => FloatDType::F32,
             Precision::F64 => FloatDType::F64,
@@ -137,7 +144,7 @@ impl Compute {
 
     /// The CPU in the same precision.
     pub fn on_cpu(&self) -> Self {
-        Self { backend: Backend::Flex, device: Device::flex(), dtype: self.dtype }
+        Self { backend: Backend::Flex, device: Device::flex(), ..self.clone() }
     }
 
     /// A copy of a tensor here, in this precision, wherever it was.
@@ -148,6 +155,11 @@ impl Compute {
     /// The Burn device itself.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Memory that may be taken by what grows with the stars.
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 
     /// Element type of float tensors.

@@ -3,6 +3,7 @@
 // In the order of the layers: each may use itself and those above.
 pub mod error;
 pub mod schema;
+pub mod memory;
 pub mod progress;
 pub mod timings;
 pub mod device;

@@ -7,7 +7,7 @@ use maury::device::Compute;
 use maury::experiment::load::Experiment;
 use maury::progress::Progress;
 use maury::spectra::pixmask::PixmaskSettings;
-use maury::stars::prepare::Source;
+use maury::stars::source::Source;
 use maury::stars::truth::Truth;
 use ndarray::Array2;
 use numpy::{IntoPyArray, PyArray1};
@@ -29,16 +29,18 @@ pub fn prepare<'py>(
     told: Option<Bound<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let experiment = Experiment::parse("settings", settings).map_err(|err| exception(&err))?;
-    let (set, truth) = work(py, told.as_ref(), |progress: &dyn Progress| {
+    let (set, spectra, truth) = work(py, told.as_ref(), |progress: &dyn Progress| {
         let (device, stars) = (&experiment.config.device, experiment.config.stars());
         let compute = Compute::on(device.backend, device.precision)?;
         let source = Source::open(&stars, &cache, progress)?;
         let all: Vec<usize> = (0..source.n_stars()).collect();
         let truth = source.truth.as_deref().map(|path| Truth::read(path, &source.stars, &stars)).transpose()?;
         let (set, _) = maury::stars::prepare::prepare(&source, &stars, &all, &cache, &compute, progress)?;
-        Ok((set, truth))
+        let spectra = set.spectra.of(&all)?;
+        Ok((set, spectra, truth))
     })?;
     let found = PyDict::new(py);
+    let (flux, ivar) = spectra;
     found.set_item("id", &set.ids)?;
     found.set_item("label_names", &set.label_names)?;
     found.set_item("wavelength", PyArray1::from_slice(py, &set.grid.wavelength))?;
@@ -54,8 +56,8 @@ pub fn prepare<'py>(
     found.set_item("pathology", pathology)?;
     found.set_item("labels", set.labels.into_pyarray(py))?;
     found.set_item("label_errors", set.label_errors.into_pyarray(py))?;
-    found.set_item("flux", set.flux.into_pyarray(py))?;
-    found.set_item("ivar", set.ivar.into_pyarray(py))?;
+    found.set_item("flux", flux.into_pyarray(py))?;
+    found.set_item("ivar", ivar.into_pyarray(py))?;
     Ok(found)
 }
 

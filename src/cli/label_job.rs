@@ -39,7 +39,8 @@ impl FitArgs {
     /// # Errors
     /// Those of opening the device and of loading the model.
     pub(super) fn labeller(&self, model: &Path) -> Result<Labeller> {
-        let device = DeviceSettings { backend: self.backend, precision: self.precision, threads: self.threads };
+        let (backend, precision, threads) = (self.backend, self.precision, self.threads);
+        let device = DeviceSettings { backend, precision, threads, ..DeviceSettings::default() };
         let refine = RefineSettings { nuisances: self.nuisances, ..RefineSettings::default() };
         Labeller::load(model, &FitSettings::default(), &refine, &Compute::open(&device)?)
     }

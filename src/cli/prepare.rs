@@ -15,7 +15,8 @@ use crate::report::tables::cuts_table;
 use crate::report::{counted, figures};
 use crate::spectra::labels::sun_like_logg;
 use crate::spectra::prepared::PreparedSet;
-use crate::stars::prepare::{Source, prepare};
+use crate::stars::prepare::prepare;
+use crate::stars::source::Source;
 use crate::stars::star::examine;
 use crate::stats::robust::quantile;
 
@@ -44,7 +45,7 @@ pub fn execute(args: &PrepareArgs, bars: &Bars) -> anyhow::Result<()> {
     let mut text = cuts_table(&source.cuts);
     text += &gravity_cut(&config.selection);
     text += &masking(&set, &config.pixmask.bits);
-    if let Some(pairs) = look_alikes::compare(&set) {
+    if let Some(pairs) = look_alikes::compare(&set)? {
         writeln!(
             text,
             "look-alikes: {} pairs {:.2} sigma apart in their labels differ by {:.4} in flux (noise alone {:.4}); unlike stars by {:.4}",

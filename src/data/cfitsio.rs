@@ -161,10 +161,8 @@ impl Handle {
 
     /// Where in the file the current HDU's data begin, in bytes.
     pub(super) fn data_start(&mut self) -> Result<u64, String> {
-        let (mut header, mut data, mut end, mut status) = (0_i64, 0_i64, 0_i64, 0);
-        // SAFETY: the handle is open; the three numbers are written.
-        unsafe { sys::ffghadll(self.0, &mut header, &mut data, &mut end, &mut status) };
-        succeed(status).map(|()| data.max(0) as u64)
+        // SAFETY: the handle is open.
+        unsafe { data_start(self.0) }
     }
 
     /// Whether the current HDU is an image kept as the rows of a table.
@@ -332,6 +330,12 @@ impl NewFile {
         self.pixels(0, values)
     }
 
+    /// Where in the file the current HDU's data begin, in bytes.
+    pub(super) fn data_start(&mut self) -> Result<u64, String> {
+        // SAFETY: the handle is open.
+        unsafe { data_start(self.0) }
+    }
+
     /// Fills pixels of the current image from `first` on, counted from 0 along its fastest axis.
     pub(super) fn pixels<T: Element>(&mut self, first: usize, values: &[T]) -> Result<(), String> {
         let (first, n, mut status) = (first as i64 + 1, values.len() as i64, 0);
@@ -438,6 +442,17 @@ impl NewFile {
 }
 
 /// A path for C: its bytes as they are, text or not.
+/// Where the data of a file's current HDU begin, in bytes.
+///
+/// # Safety
+/// The handle must be open.
+unsafe fn data_start(file: *mut sys::fitsfile) -> Result<u64, String> {
+    let (mut header, mut data, mut end, mut status) = (0_i64, 0_i64, 0_i64, 0);
+    // SAFETY: the handle is open, as the caller warrants; the three numbers are written.
+    unsafe { sys::ffghadll(file, &mut header, &mut data, &mut end, &mut status) };
+    succeed(status).map(|()| data.max(0) as u64)
+}
+
 fn c_path(path: &Path) -> Result<CString, String> {
     CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| "the path holds a null byte".to_string())
 }

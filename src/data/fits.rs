@@ -109,6 +109,21 @@ impl FitsReader {
         values.map_err(self.failed(&format!("read the image in HDU {hdu}")))
     }
 
+    /// Where the numbers of an uncompressed image of 32-bit floats begin in the file, in bytes, and its shape, [n_rows, n_columns].
+    ///
+    /// # Errors
+    /// [`Error::Format`] for an HDU that is no such image; [`Error::Fits`] if the file is shorter than that.
+    pub fn matrix_of_f32(&mut self, hdu: usize) -> Result<(u64, (usize, usize))> {
+        match self.image_shape(hdu)?.as_deref() {
+            Some([n_rows, n_columns]) if self.bitpix(hdu)? == -32 && !self.file.is_compressed_image() => {
+                self.expect_pixels(hdu, n_rows.saturating_mul(*n_columns))?;
+                let start = self.file.data_start().map_err(self.failed("find the data"))?;
+                Ok((start, (*n_rows, *n_columns)))
+            }
+            _ => Err(Error::format(&self.path, format!("HDU {hdu} is no matrix of 32-bit floats"))),
+        }
+    }
+
     /// A floating-point header key of an HDU; `None` where absent or not a number.
     pub fn key_f64(&mut self, hdu: usize, key: &str) -> Option<f64> {
         self.go_to(hdu).ok()?;

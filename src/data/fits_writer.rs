@@ -99,6 +99,15 @@ impl UnfinishedFits {
         &mut self.writer
     }
 
+    /// Where the file lies until it has its name, everything written so far in it.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn flushed(&mut self) -> Result<&Path> {
+        self.writer.file.flush().map_err(failed(&self.writer.path))?;
+        Ok(self.file.path())
+    }
+
     /// Gives the file its name.
     ///
     /// # Errors
@@ -132,8 +141,21 @@ impl FitsWriter {
     /// [`Error::Fits`].
     pub fn fill_rows(&mut self, name: &str, first_row: usize, rows: ArrayView2<f32>) -> Result<()> {
         self.go_to(name)?;
-        let values: Vec<f32> = rows.iter().copied().collect();
-        self.file.pixels(first_row * rows.ncols(), &values).map_err(failed(&self.path))
+        let first = first_row * rows.ncols();
+        match rows.as_slice() {
+            Some(values) => self.file.pixels(first, values),
+            None => self.file.pixels(first, &rows.iter().copied().collect::<Vec<f32>>()),
+        }
+        .map_err(failed(&self.path))
+    }
+
+    /// Where the numbers of the image called `name` begin in the file, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn data_start(&mut self, name: &str) -> Result<u64> {
+        self.go_to(name)?;
+        self.file.data_start().map_err(failed(&self.path))
     }
 
     /// Writes a text key into the primary header.

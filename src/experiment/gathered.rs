@@ -9,6 +9,7 @@ use super::looks::Found;
 use super::model_outcome::ModelOutcome;
 use super::outcome::Outcome;
 use crate::data::catalogue::Catalogue;
+use crate::error::Result;
 use crate::findings::look_alikes::{self, LookAlikes};
 use crate::findings::metrics::{ModelMetrics, summarize};
 use crate::findings::predictions::Predictions;
@@ -18,7 +19,7 @@ use crate::models::LabelEstimates;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
 use crate::spectra::split::Fold;
-use crate::stars::prepare::Source;
+use crate::stars::source::Source;
 use crate::stars::truth::Truth;
 use crate::stats::robust::quantile;
 use crate::timings::Timings;
@@ -94,13 +95,16 @@ impl<'a> Gathered<'a> {
     }
 
     /// Takes what the models made of a fold; the trained models themselves are let go.
-    pub fn add_fold(&mut self, set: &PreparedSet, fold: &Fold, results: BTreeMap<String, FoldResult>) {
+    ///
+    /// # Errors
+    /// Those of reading spectra.
+    pub fn add_fold(&mut self, set: &PreparedSet, fold: &Fold, results: BTreeMap<String, FoldResult>) -> Result<()> {
         for &star in &fold.test {
             self.quality[star] = set.quality[star].clone();
             self.flags[star] = set.flags(star);
         }
         self.bit_fractions = set.bit_fractions();
-        self.look_alikes = look_alikes::compare(set);
+        self.look_alikes = look_alikes::compare(set)?;
         for (name, result) in results {
             let Some((of_model, _)) = self.results.get_mut(&name) else { continue };
             if let Some(model) = result.model.as_ref().filter(|_| !self.latent_spectra.contains_key(&name)) {
@@ -109,6 +113,7 @@ impl<'a> Gathered<'a> {
             }
             of_model.push(FoldResult { model: None, ..result });
         }
+        Ok(())
     }
 
     /// The models, each with its predictions for all test stars and their metrics.

@@ -17,7 +17,7 @@ use crate::kinds::context::Context;
 use crate::kinds::kind::FoldResult;
 use crate::kinds::place::ModelPlace;
 use crate::spectra::split::Fold;
-use crate::stars::prepare::Source;
+use crate::stars::source::Source;
 use crate::stars::truth::Truth;
 use crate::timings::Timings;
 

@@ -19,7 +19,8 @@ use crate::kinds::fold::run_fold;
 use crate::kinds::kind::Job;
 use crate::kinds::place::ModelPlace;
 use crate::progress::Progress;
-use crate::stars::prepare::{Source, prepare};
+use crate::stars::prepare::prepare;
+use crate::stars::source::Source;
 use crate::stars::truth::Truth;
 use crate::timings::Timings;
 
@@ -105,7 +106,7 @@ pub fn run_on(
             }
         }
         looks.add_fold(&context, (number, fold), &results, &mut timings)?;
-        timings.measure("look_alikes", || gathered.add_fold(&set, fold, results));
+        timings.measure("look_alikes", || gathered.add_fold(&set, fold, results))?;
         // Only continuum pixels found from training stars make the prepared set depend on the fold.
         prepared = (!config.continuum.finds_pixels()).then_some(set);
     }

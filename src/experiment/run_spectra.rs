@@ -16,7 +16,7 @@ use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::normalizer::Normalizer;
 use crate::spectra::split::Fold;
-use crate::stars::prepare::{Source, spectra_of_rows};
+use crate::stars::source::Source;
 
 /// The files of a run: one per model that predicts flux, filled fold by fold.
 pub struct RunSpectra {
@@ -56,7 +56,7 @@ impl RunSpectra {
             let estimator = trained.estimator(context);
             progress.start("spectra of best fits", fold.test.len());
             for rows in fold.test.chunks(settings.fit.batch_stars) {
-                let (flux, ivar) = spectra_of_rows(set, rows);
+                let (flux, ivar) = set.spectra.of(rows)?;
                 let batch = SpectraBatch::new(flux.view(), ivar.view(), compute);
                 let wanted = Wanted { best_fit: true, ..Wanted::default() };
                 let Estimated { labels: estimates, best_fit, .. } = estimator.estimate(&batch, wanted)?;

@@ -17,7 +17,8 @@ use crate::kinds::place::ModelPlace;
 use crate::progress::Progress;
 use crate::spectra::split::Fold;
 use crate::stars::held_arrays::HeldArrays;
-use crate::stars::prepare::{Source, prepare_anew};
+use crate::stars::prepare::prepare_anew;
+use crate::stars::source::Source;
 use crate::timings::Timings;
 
 /// A model that was taught.

@@ -103,7 +103,14 @@ pub(super) fn with_subject<T>(
     ask: impl FnOnce(&Subject) -> T,
 ) -> T {
     let models = config.models.iter().map(|(name, model)| (name.as_str(), model.made_of())).collect();
-    ask(&Subject { key, labels: &config.labels, grid, models: &models, calibration: config.calibration })
+    ask(&Subject {
+        key,
+        labels: &config.labels,
+        grid,
+        models: &models,
+        calibration: config.calibration,
+        memory: config.device.memory,
+    })
 }
 
 fn validate_data(

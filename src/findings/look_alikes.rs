@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::error::{Error, Result};
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::prepared::PreparedSet;
 use crate::stats::robust::median;
@@ -43,44 +44,56 @@ pub struct Pair {
 }
 
 /// Compares the closest pairs of a set; `None` where there are too few stars with labels.
-pub fn compare(set: &PreparedSet) -> Option<LookAlikes> {
+///
+/// # Errors
+/// Those of reading.
+pub fn compare(set: &PreparedSet) -> Result<Option<LookAlikes>> {
     let mut stars: Vec<usize> = (0..set.n_stars()).filter(|star| set.can_train(*star)).collect();
     stars.truncate(MOST_STARS);
     let n = stars.len();
-    let mut pairs = nearest_pairs(set, &stars)?;
+    let Some(mut pairs) = nearest_pairs(set, &stars) else { return Ok(None) };
     pairs.truncate(((CLOSEST * n as f64) as usize).max(1));
-    let differences = |pairs: &mut dyn Iterator<Item = (usize, usize)>| -> (f64, f64) {
-        let measured: Vec<(f64, f64)> = pairs.filter_map(|(a, b)| difference(set, stars[a], stars[b])).collect();
-        let (flux, noise): (Vec<f64>, Vec<f64>) = measured.into_iter().unzip();
-        (median(&flux), median(&noise))
+    let differences = |pairs: &mut dyn Iterator<Item = (usize, usize)>| {
+        let measured = pairs.filter_map(|(a, b)| difference(set, stars[a], stars[b]).transpose());
+        let (flux, noise): (Vec<f64>, Vec<f64>) = measured.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        Ok::<_, Error>((median(&flux), median(&noise)))
     };
-    let (flux_difference, noise) = differences(&mut pairs.iter().map(|(_, a, b)| (*a, *b)));
-    let (flux_difference_unlike, _) = differences(&mut (0..pairs.len()).map(|i| (i % n, (i + n / 2) % n)));
+    let (flux_difference, noise) = differences(&mut pairs.iter().map(|(_, a, b)| (*a, *b)))?;
+    let (flux_difference_unlike, _) = differences(&mut (0..pairs.len()).map(|i| (i % n, (i + n / 2) % n)))?;
     let distances: Vec<f64> = pairs.iter().map(|(distance, _, _)| *distance).collect();
-    Some(LookAlikes {
+    Ok(Some(LookAlikes {
         n_pairs: pairs.len(),
         label_distance: median(&distances),
         flux_difference,
         noise,
         flux_difference_unlike,
-    })
+    }))
 }
 
 /// Of the closest pairs among stars without flags whose SNR is above their median, the one whose flux difference is the middle
 /// one: noise is small there, and neither a wrong label nor luck decides what is seen.
-pub fn typical(set: &PreparedSet) -> Option<Pair> {
+///
+/// # Errors
+/// Those of reading.
+pub fn typical(set: &PreparedSet) -> Result<Option<Pair>> {
     let healthy: Vec<usize> = (0..set.n_stars()).filter(|star| set.flags(*star) == 0).collect();
     let limit = median(&healthy.iter().map(|star| set.snr[*star]).collect::<Vec<_>>());
     let mut stars: Vec<usize> = healthy.into_iter().filter(|star| set.snr[*star] >= limit).collect();
     stars.truncate(MOST_STARS);
     let measured = |(label_distance, a, b): &(f64, usize, usize)| {
-        let (flux_difference, noise) = difference(set, stars[*a], stars[*b])?;
-        Some(Pair { stars: [stars[*a], stars[*b]], label_distance: *label_distance, flux_difference, noise })
+        let difference = difference(set, stars[*a], stars[*b]).transpose()?;
+        let pair = |(flux_difference, noise)| Pair {
+            stars: [stars[*a], stars[*b]],
+            label_distance: *label_distance,
+            flux_difference,
+            noise,
+        };
+        Some(difference.map(pair))
     };
-    let pairs = nearest_pairs(set, &stars)?;
-    let mut closest: Vec<Pair> = pairs.iter().take(MOST_SHOWN).filter_map(measured).collect();
+    let Some(pairs) = nearest_pairs(set, &stars) else { return Ok(None) };
+    let mut closest: Vec<Pair> = pairs.iter().take(MOST_SHOWN).filter_map(measured).collect::<Result<_>>()?;
     closest.sort_by(|a, b| a.flux_difference.total_cmp(&b.flux_difference));
-    closest.get(closest.len() / 2).copied()
+    Ok(closest.get(closest.len() / 2).copied())
 }
 
 /// Every star with its nearest neighbour in label space, each pair once, as (distance, positions in `stars`), the closest pairs first; `None`
@@ -105,17 +118,18 @@ fn nearest_pairs(set: &PreparedSet, stars: &[usize]) -> Option<Vec<(f64, usize, 
 }
 
 /// Root mean square flux difference of two stars over the pixels good in both, and the one expected from noise.
-fn difference(set: &PreparedSet, a: usize, b: usize) -> Option<(f64, f64)> {
+fn difference(set: &PreparedSet, a: usize, b: usize) -> Result<Option<(f64, f64)>> {
+    let (flux, ivar) = set.spectra.of(&[a, b])?;
     let (mut squares, mut variances, mut n) = (0.0, 0.0, 0.0);
     for pixel in 0..set.n_pixels() {
-        let (va, vb) = (f64::from(set.ivar[[a, pixel]]), f64::from(set.ivar[[b, pixel]]));
+        let (va, vb) = (f64::from(ivar[[0, pixel]]), f64::from(ivar[[1, pixel]]));
         if va > 0.0 && vb > 0.0 {
-            squares += f64::from(set.flux[[a, pixel]] - set.flux[[b, pixel]]).powi(2);
+            squares += f64::from(flux[[0, pixel]] - flux[[1, pixel]]).powi(2);
             variances += 1.0 / va + 1.0 / vb;
             n += 1.0;
         }
     }
-    (n > 0.0).then(|| ((squares / n).sqrt(), (variances / n).sqrt()))
+    Ok((n > 0.0).then(|| ((squares / n).sqrt(), (variances / n).sqrt())))
 }
 
 #[cfg(test)]
@@ -123,6 +137,7 @@ mod tests {
     use super::*;
     use crate::spectra::grid::WavelengthGrid;
     use crate::spectra::quality::Quality;
+    use crate::spectra::stored::Spectra;
     use ndarray::Array2;
 
     #[test]
@@ -139,17 +154,20 @@ mod tests {
             labels: Array2::from_shape_fn((40, 1), |(n, _)| label(n)),
             label_errors: Array2::from_elem((40, 1), f64::NAN),
             snr: vec![100.0; 40],
-            flux: Array2::from_shape_fn((40, 50), |(n, j)| (1.0 - 0.1 * label(n) + noise(n, j)) as f32),
-            ivar: Array2::from_elem((40, 50), 1e4),
+            spectra: Spectra::in_memory(
+                Array2::from_shape_fn((40, 50), |(n, j)| (1.0 - 0.1 * label(n) + noise(n, j)) as f32),
+                Array2::from_elem((40, 50), 1e4),
+            ),
             quality: vec![quality; 40],
         };
-        let found = compare(&set).unwrap();
+        let found = compare(&set).unwrap().unwrap();
         assert_eq!((found.n_pairs, found.label_distance), (4, 0.0));
         assert!((found.flux_difference - 0.02).abs() < 1e-6, "{found:?}"); // +0.01 against -0.01 everywhere
         assert!((found.noise - 0.01 * 2_f64.sqrt()).abs() < 1e-6);
         assert!(found.flux_difference_unlike > 0.9); // half the list away: ten labels
-        let pair = typical(&set).unwrap();
+        let pair = typical(&set).unwrap().unwrap();
         assert!(pair.label_distance == 0.0 && pair.stars[0] / 2 == pair.stars[1] / 2, "{pair:?}");
-        assert!(compare(&set.rows(&[0, 1])).is_none() && typical(&set.rows(&[0, 1])).is_none());
+        let two = set.rows(&[0, 1]);
+        assert!(compare(&two).unwrap().is_none() && typical(&two).unwrap().is_none());
     }
 }

@@ -265,52 +265,13 @@ pub fn estimate_arrays(
     progress: &dyn Fn(usize),
 ) -> Result<LabelEstimates> {
     let mut estimates = LabelEstimates::empty(estimator.n_labels());
-    in_batches(flux, ivar, batch_stars, compute, progress, |batch| {
-        estimates.append(estimator.estimate_labels(batch)?);
-        Ok(())
-    })?;
-    Ok(estimates)
-}
-
-/// The same, and how well the model describes each spectrum.
-///
-/// # Errors
-/// As [`LabelEstimator::estimate`].
-pub fn examine_arrays(
-    estimator: &dyn LabelEstimator,
-    flux: ArrayView2<f32>,
-    ivar: ArrayView2<f32>,
-    batch_stars: usize,
-    compute: &Compute,
-    progress: &dyn Fn(usize),
-) -> Result<(LabelEstimates, Misfit)> {
-    let (mut estimates, mut misfit) = (LabelEstimates::empty(estimator.n_labels()), Misfit::none(0));
-    in_batches(flux, ivar, batch_stars, compute, progress, |batch| {
-        let found = estimator.estimate(batch, Wanted { misfit: true, best_fit: false })?;
-        estimates.append(found.labels);
-        misfit.append(found.misfit);
-        Ok(())
-    })?;
-    Ok((estimates, misfit))
-}
-
-/// Does some work on host arrays, [n_stars, n_pixels], a batch of stars at a time.
-pub(super) fn in_batches(
-    flux: ArrayView2<f32>,
-    ivar: ArrayView2<f32>,
-    batch_stars: usize,
-    compute: &Compute,
-    progress: &dyn Fn(usize),
-    mut work: impl FnMut(&SpectraBatch) -> Result<()>,
-) -> Result<()> {
-    let n_stars = flux.nrows();
-    for start in (0..n_stars).step_by(batch_stars) {
-        let stars = s![start..(start + batch_stars).min(n_stars), ..];
+    for start in (0..flux.nrows()).step_by(batch_stars) {
+        let stars = s![start..(start + batch_stars).min(flux.nrows()), ..];
         let batch = SpectraBatch::new(flux.slice(stars), ivar.slice(stars), compute);
-        work(&batch)?;
+        estimates.append(estimator.estimate_labels(&batch)?);
         progress(batch.n_stars());
     }
-    Ok(())
+    Ok(estimates)
 }
 
 /// Evenly drawn training labels, or a cross around the pivot where a model came without any.

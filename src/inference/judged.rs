@@ -3,12 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use ndarray::ArrayView2;
-
 use super::amplitudes::NuisanceSpectra;
 use super::examine::{Comparison, structure};
 use super::fit_quality::FitQuality;
-use super::fitted::in_batches;
 use crate::device::Compute;
 use crate::error::Result;
 use crate::models::likelihood::inverse_total_variance;
@@ -86,25 +83,6 @@ impl Recognizer {
         let structure = structure(&spectra.flux, &comparison.weight, &self.usual.mean.val());
         let amplitudes = comparison.take_out(&self.components, &self.pairs.matrices(&comparison.weight));
         comparison.measure(&self.chips, Some(&amplitudes), &[structure])
-    }
-
-    /// The same of host arrays, [n_stars, n_pixels], a batch of stars at a time.
-    ///
-    /// # Errors
-    /// None of its own.
-    pub fn examine_arrays(
-        &self,
-        flux: ArrayView2<f32>,
-        ivar: ArrayView2<f32>,
-        batch_stars: usize,
-        compute: &Compute,
-    ) -> Result<Misfit> {
-        let mut misfit = Misfit::none(0);
-        in_batches(flux, ivar, batch_stars, compute, &|_| (), |batch| {
-            misfit.append(self.examine(batch));
-            Ok(())
-        })?;
-        Ok(misfit)
     }
 }
 

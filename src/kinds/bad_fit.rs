@@ -1,7 +1,5 @@
 //! Which test stars a fold's model does not describe, by the training stars held out; no test star takes part.
 
-use ndarray::ArrayView1;
-
 use super::kind::Job;
 use crate::error::{Error, Result};
 use crate::inference::fit_quality::{FitQuality, HeldOutMisfit};
@@ -9,7 +7,6 @@ use crate::inference::judged::Recognizer;
 use crate::models::LabelEstimates;
 use crate::models::misfit::Misfit;
 use crate::models::usual_spectra::UsualSpectra;
-use crate::stars::prepare::spectra_of_rows;
 use crate::training::usual_spectra;
 
 /// Flags the test stars of a fold that its model does not describe, and keeps beside the model how that is told.
@@ -24,14 +21,14 @@ pub(super) fn flag_bad_fits(
     (estimates, misfit): (&mut LabelEstimates, &Misfit),
 ) -> Result<usize> {
     let (context, bad_fit) = (&job.context, job.context.settings.bad_fit);
-    let conditions = context.conditions(&held_out.rows);
+    let conditions = context.conditions(&held_out.rows)?;
     let quality = FitQuality::fit(&held_out.misfit, &conditions, &held_out.n_pixels, bad_fit);
     let quality = quality
         .unwrap_or_else(|| FitQuality { probability: bad_fit.probability, ..FitQuality::without_held_out_stars() });
     if let Some(place) = job.place {
         quality.save(&place.model)?;
     }
-    quality.flag(estimates, misfit, &context.conditions(&job.fold.test));
+    quality.flag(estimates, misfit, &context.conditions(&job.fold.test)?);
     Ok(quality.n_stars)
 }
 
@@ -46,16 +43,17 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
     // As many components in the end as in the parts: more would take up more of a spectrum than is usual by these.
     let most_components = usual_spectra::components_of(training.len() * (PARTS - 1) / PARTS);
     let learn = |rows: &[usize]| {
-        let (flux, ivar) = spectra_of_rows(context.set, rows);
-        usual_spectra::learn(flux.view(), ivar.view(), most_components, context.compute)
+        let (flux, ivar) = context.whole(rows)?;
+        Ok::<_, Error>(usual_spectra::learn(flux.view(), ivar.view(), most_components, context.compute))
     };
     let examine = |usual: &UsualSpectra, rows: &[usize]| {
-        let (flux, ivar) = spectra_of_rows(context.set, rows);
-        let count = |ivar: ArrayView1<f32>| ivar.iter().filter(|ivar| **ivar > 0.0).count();
-        let n_pixels: Vec<usize> = ivar.rows().into_iter().map(count).collect();
         let recognizer = Recognizer::new(usual.clone(), &context.set.grid.chips);
-        let batch_stars = context.settings.fit.batch_stars;
-        let misfit = recognizer.examine_arrays(flux.view(), ivar.view(), batch_stars, context.compute)?;
+        let (mut misfit, mut n_pixels) = (Misfit::none(0), Vec::with_capacity(rows.len()));
+        context.in_batches(rows, |batch| {
+            misfit.append(recognizer.examine(batch));
+            n_pixels.extend(batch.n_known());
+            Ok(())
+        })?;
         Ok::<_, Error>((misfit, n_pixels))
     };
     let mut held_out = HeldOutMisfit::default();
@@ -65,14 +63,14 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
             chosen.map(|(_, row)| *row).collect()
         };
         let (own, others) = (rows(true), rows(false));
-        if let Some(usual) = learn(&others) {
+        if let Some(usual) = learn(&others)? {
             let (misfit, n_pixels) = examine(&usual, &own)?;
             held_out.add(&own, &n_pixels, misfit);
         }
     }
-    let conditions = context.conditions(&held_out.rows);
+    let conditions = context.conditions(&held_out.rows)?;
     let quality = FitQuality::fit(&held_out.misfit, &conditions, &held_out.n_pixels, bad_fit);
-    let (Some(quality), Some(usual)) = (quality, learn(training)) else {
+    let (Some(quality), Some(usual)) = (quality, learn(training)?) else {
         tracing::warn!(
             "{}: no star can be flagged as unlike the training stars: {} of them are too few; give more",
             job.name,
@@ -86,6 +84,6 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
         quality.save(&place.model)?;
     }
     let (misfit, _) = examine(&usual, &job.fold.test)?;
-    quality.flag(estimates, &misfit, &context.conditions(&job.fold.test));
+    quality.flag(estimates, &misfit, &context.conditions(&job.fold.test)?);
     Ok(quality.n_stars)
 }

@@ -34,7 +34,12 @@ impl Model for CannonConfig {
         self.check_grid(subject)
     }
 
-    fn check_size(&self, subject: &Subject, _n_training: usize) -> Result<(), (String, String)> {
+    fn check_size(&self, subject: &Subject, n_training: usize) -> Result<(), (String, String)> {
+        let is_by_blocks =
+            self.latent.is_none() && self.anchor.is_none() && self.training == CannonTraining::ClosedForm;
+        if !is_by_blocks {
+            subject.check_whole(n_training)?;
+        }
         self.check_grid(subject)
     }
 

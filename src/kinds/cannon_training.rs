@@ -9,7 +9,7 @@ use super::kind::Job;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::spectra::labels::LabelScaler;
-use crate::stars::prepare::spectra_of_rows;
+use crate::spectra::stored::SpectraOf;
 use crate::training::anchor::Anchor;
 use crate::training::anchored;
 use crate::training::cannon_config::{AnchorSettings, CannonConfig, CannonTraining};
@@ -133,7 +133,7 @@ pub(super) fn settle_labels(
         candidates.extend(is_partial.then_some(LabelUse::PartialErrors));
     }
     let Context { set, compute, .. } = job.context;
-    let (flux, ivar) = spectra_of_rows(set, &stars.rows);
+    let (flux, ivar) = context.whole(&stars.rows)?;
     let vectorizer = config.vectorizer(&set.label_names, 0);
     let learner = match (&config.anchor, anchor) {
         (Some(settings), Some(anchor)) => Learner::Anchored(settings, anchor),
@@ -157,9 +157,9 @@ pub(super) fn train_anchored(
     anchor: &Anchor,
     labels: LabelUse,
 ) -> Result<(TrainedCannon, TrainingReport)> {
-    let Context { set, compute, progress, .. } = job.context;
+    let Context { compute, progress, .. } = job.context;
     let stars = LabelledStars::of(job, Some(anchor))?.taught_by(labels);
-    let (flux, ivar) = spectra_of_rows(set, &stars.rows);
+    let (flux, ivar) = job.context.whole(&stars.rows)?;
     let believed = stars.catalogue.believed(labels);
     if stars.rows.len() < FEWEST_FOR_AN_ANCHOR && job.place.is_some() {
         tracing::warn!(
@@ -261,7 +261,6 @@ pub(super) fn train_cannon(
     let Context { set, settings, compute, progress } = job.context;
     let stars = LabelledStars::of(job, None)?.taught_by(labels);
     let (complete, _) = stars.complete(job, &vec![true; stars.rows.len()]);
-    let (flux, ivar) = spectra_of_rows(set, &stars.rows);
     let preparation = job.context.preparation();
     let (mut config, window_shares) = with_windows(config, &set.label_names, complete.view(), &preparation, compute)?;
     purpose.expect_terms_apart(&mut config, &set.label_names, stars.scaler.scale(complete.view()).view())?;
@@ -273,6 +272,7 @@ pub(super) fn train_cannon(
     let to_find = (labels.is_partial() || labels.has_errors()).then(plain);
     if let Some(latent) = config.latent.clone().or(to_find) {
         let believed = stars.catalogue.believed(labels);
+        let (flux, ivar) = job.context.whole(&stars.rows)?;
         let found = LatentStars { labels: believed, flux: flux.view(), ivar: ivar.view(), barred: &[] };
         let mut trained = latent::train_terms(&config, &latent, &layout.vectorizer, found, compute, progress)?;
         trained.report.left_out = stars.left_out(job, &trained.kept);
@@ -286,9 +286,11 @@ pub(super) fn train_cannon(
     let scaled = stars.catalogue.labels.view();
     let (cannon, mut report) = match &config.training {
         CannonTraining::ClosedForm => {
-            closed_form::train_terms(&config, &layout, scaled, (flux.view(), ivar.view()), compute)?
+            let spectra = SpectraOf::Rows(&set.spectra, &stars.rows);
+            closed_form::train_terms(&config, &layout, scaled, spectra, compute)?
         }
         CannonTraining::Descent(descent) => {
+            let (flux, ivar) = job.context.whole(&stars.rows)?;
             let stars = CannonStars {
                 label_names: &set.label_names,
                 wavelength: &set.grid.wavelength,

@@ -75,7 +75,7 @@ impl Model for CombinationConfig {
         let Learned { combination, held_out, scatters } =
             timings.measure("combine", || Combination::learn(&members))?;
         let theirs: Vec<LabelEstimates> = results.iter().map(|(_, result)| result.estimates.clone()).collect();
-        let conditions = context.conditions(&job.fold.test);
+        let conditions = context.conditions(&job.fold.test)?;
         let combined = timings.measure("combine", || combination.combine(&theirs, &conditions));
         let label_names = &context.set.label_names;
         if let Some(place) = job.place {

@@ -1,25 +1,24 @@
 //! What training a model and labelling stars by it take, whatever its kind.
 
-use ndarray::Axis;
+use ndarray::Array2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::inference::fit_quality::BadFitSettings;
-use crate::inference::fitted::{estimate_arrays, examine_arrays};
 use crate::inference::sampling::PosteriorSettings;
 use crate::models::misfit::Misfit;
-use crate::models::{LabelEstimates, LabelEstimator};
+use crate::models::{LabelEstimates, LabelEstimator, Wanted};
 use crate::progress::Progress;
+use crate::spectra::batch::SpectraBatch;
 use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::noise::Conditions;
 use crate::spectra::pixmask::PixmaskSettings;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::star_flags;
 use crate::spectra::split::{Fold, Split};
-use crate::stars::prepare::spectra_of_rows;
 use crate::training::checkpoint::Preparation;
 use crate::training::tensorboard::TensorBoardSettings;
 
@@ -119,13 +118,15 @@ impl Context<'_> {
     /// # Errors
     /// Those of the model.
     pub fn label(&self, task: &str, rows: &[usize], estimator: &dyn LabelEstimator) -> Result<LabelEstimates> {
-        let (flux, ivar) = spectra_of_rows(self.set, rows);
+        let mut estimates = LabelEstimates::empty(estimator.n_labels());
         self.progress.start(task, rows.len());
-        let report = |stars: usize| self.progress.advance(stars);
-        let batch_stars = self.settings.fit.batch_stars;
-        let estimates = estimate_arrays(estimator, flux.view(), ivar.view(), batch_stars, self.compute, &report);
+        let labelled = self.in_batches(rows, |batch| {
+            estimates.append(estimator.estimate_labels(batch)?);
+            self.progress.advance(batch.n_stars());
+            Ok(())
+        });
         self.progress.finish();
-        estimates
+        labelled.map(|()| estimates)
     }
 
     /// Labels of some rows, and how well the model describes their spectra.
@@ -138,20 +139,50 @@ impl Context<'_> {
         rows: &[usize],
         estimator: &dyn LabelEstimator,
     ) -> Result<(LabelEstimates, Misfit)> {
-        let (flux, ivar) = spectra_of_rows(self.set, rows);
+        let (mut estimates, mut misfit) = (LabelEstimates::empty(estimator.n_labels()), Misfit::none(0));
         self.progress.start(task, rows.len());
-        let report = |stars: usize| self.progress.advance(stars);
-        let batch_stars = self.settings.fit.batch_stars;
-        let found = examine_arrays(estimator, flux.view(), ivar.view(), batch_stars, self.compute, &report);
+        let examined = self.in_batches(rows, |batch| {
+            let found = estimator.estimate(batch, Wanted { misfit: true, best_fit: false })?;
+            estimates.append(found.labels);
+            misfit.append(found.misfit);
+            self.progress.advance(batch.n_stars());
+            Ok(())
+        });
         self.progress.finish();
-        found
+        examined.map(|()| (estimates, misfit))
+    }
+
+    /// Does some work on the spectra of some rows, as many at a time as a fit has.
+    ///
+    /// # Errors
+    /// Those of reading and of the work.
+    pub fn in_batches(&self, rows: &[usize], mut work: impl FnMut(&SpectraBatch) -> Result<()>) -> Result<()> {
+        for rows in rows.chunks(self.settings.fit.batch_stars) {
+            let (flux, ivar) = self.set.spectra.of(rows)?;
+            work(&SpectraBatch::new(flux.view(), ivar.view(), self.compute))?;
+        }
+        Ok(())
+    }
+
+    /// Flux and inverse variance of some rows, [n_rows, n_pixels] each, for what learns from all of them at once.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where training would take more memory than is allowed; those of reading.
+    pub fn whole(&self, rows: &[usize]) -> Result<(Array2<f32>, Array2<f32>)> {
+        let fits = self.compute.memory().check_whole(rows.len(), self.set.n_pixels());
+        fits.map_err(|problem| Error::Config(format!("a model {problem}")))?;
+        self.set.spectra.of(rows)
     }
 
     /// How good the spectra of some rows are; a chip that no star has is no loss.
-    pub fn conditions(&self, rows: &[usize]) -> Vec<Conditions> {
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn conditions(&self, rows: &[usize]) -> Result<Vec<Conditions>> {
         let nobody_has = self.set.chips_without_data();
-        let conditions = Conditions::of(self.set.ivar.select(Axis(0), rows).view(), &self.set.grid.chips);
-        conditions.into_iter().map(|star| Conditions { lost_chips: star.lost_chips & !nobody_has, ..star }).collect()
+        let known = self.set.spectra.conditions(&self.set.grid.chips)?;
+        let own = rows.iter().map(|row| known[*row]);
+        Ok(own.map(|star| Conditions { lost_chips: star.lost_chips & !nobody_has, ..star }).collect())
     }
 
     /// Some rows in `k` parts, each with the rows of all others to train. `seed` tells this division from others.

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::inference::fill::CannonFill;
 use crate::models::network::input::Masked;
 use crate::spectra::batch::SpectraBatch;
-use crate::stars::prepare::spectra_of_rows;
 use crate::timings::Timings;
 use crate::training::cannon_config::CannonConfig;
 use crate::training::checkpoint::TrainedCannon;
@@ -81,7 +80,7 @@ pub(super) fn filled_by_others(
 
 /// What a Cannon says of each star, [n_rows, n_pixels].
 fn filled_by(context: &Context, cannon: &TrainedCannon, rows: &[usize]) -> Result<Array2<f32>> {
-    let (flux, ivar) = spectra_of_rows(context.set, rows);
+    let (flux, ivar) = context.set.spectra.of(rows)?;
     let fill = CannonFill::new(cannon, &context.settings.fit, context.compute);
     let spectra = fill.spectra(&SpectraBatch::new(flux.view(), ivar.view(), context.compute))?;
     let values = to_f64(spectra).into_iter().map(|value| value as f32).collect();
@@ -97,7 +96,6 @@ mod tests {
     use crate::progress::Silent;
     use crate::spectra::prepared::PreparedSet;
     use crate::spectra::split::Fold;
-    use ndarray::s;
 
     #[test]
     fn a_star_is_filled_by_cannons_that_do_not_know_its_label() {
@@ -121,7 +119,8 @@ mod tests {
         // All parts but its own know it.
         assert!(changed >= 90, "{changed}");
         // What is filled is what stars look like: flux to within its noise of 0.02 and the Cannon's own error.
-        let errors = (&before - &set.flux.slice(s![..120, ..])).mapv(|error| f64::from(error * error));
+        let (flux, _) = set.spectra.of(&rows).unwrap();
+        let errors = (&before - &flux).mapv(|error| f64::from(error * error));
         assert!(errors.mean().unwrap().sqrt() < 0.03);
     }
 }

@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::inference::calibration::ErrorCalibration;
 use crate::inference::posteriors::Posteriors;
 use crate::inference::slopes::Slopes;
-use crate::stars::prepare::spectra_of_rows;
 use crate::timings::Timings;
 
 /// Has a model train on a fold's training stars and label its test stars, and calibrates its errors.
@@ -47,7 +46,7 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
         timings.measure("calibrate", || held_out(&*trained, &*estimator, job))?;
     match &slopes {
         Some(slopes) => {
-            slopes.apply(&mut estimates, &context.conditions(&fold.test));
+            slopes.apply(&mut estimates, &context.conditions(&fold.test)?);
             job.place.map_or(Ok(()), |place| slopes.save(&place.model))?;
         }
         None if trained.corrects_slopes() => {
@@ -82,7 +81,7 @@ fn posteriors(trained: &dyn Trained, job: &Job, timings: &mut Timings) -> Result
     timings.measure("posterior", || {
         let started = std::time::Instant::now();
         let prior = likelihood.scaled_prior(training.view(), &settings.prior)?;
-        let (flux, ivar) = spectra_of_rows(context.set, &job.fold.test);
+        let (flux, ivar) = context.whole(&job.fold.test)?;
         let stars = likelihood.sample_arrays(
             (flux.view(), ivar.view()),
             &context.set.grid,
@@ -124,7 +123,7 @@ fn calibrate(model: &dyn Model, job: &Job, result: &FoldResult) -> Result<Option
             tracing::debug!("{words}");
         }
     }
-    let errors = calibration.errors(&result.estimates, &context.conditions(&fold.test));
+    let errors = calibration.errors(&result.estimates, &context.conditions(&fold.test)?);
     let catalogue_errors = calibration.catalogue_errors(&set.label_errors.select(Axis(0), &fold.test));
     Ok(Some(Calibrated { calibration, errors, catalogue_errors }))
 }

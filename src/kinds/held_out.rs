@@ -11,7 +11,6 @@ use crate::inference::fitted::estimate_arrays;
 use crate::inference::slopes::Slopes;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::noise::Conditions;
-use crate::stars::prepare::spectra_of_rows;
 
 /// What training stars give when they are held out.
 #[derive(Default)]
@@ -48,7 +47,7 @@ pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, jo
             None => return Ok(ByParts { unseen, ..ByParts::default() }),
         },
     };
-    let mut held_out = described(context, rows, estimates, excess);
+    let mut held_out = described(context, rows, estimates, excess)?;
     let slopes = trained.corrects_slopes().then(|| Slopes::fit(job.name, &context.set.label_names, &held_out));
     if let Some(slopes) = &slopes {
         slopes.apply_to(&mut held_out);
@@ -106,23 +105,28 @@ fn by_parts(
 }
 
 /// What is known of these rows beside their estimates, in the order of the rows; not what a lost chip does.
-fn described(context: &Context, rows: Vec<usize>, estimates: LabelEstimates, excess: Option<Array2<f64>>) -> HeldOut {
+fn described(
+    context: &Context,
+    rows: Vec<usize>,
+    estimates: LabelEstimates,
+    excess: Option<Array2<f64>>,
+) -> Result<HeldOut> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|position| rows[*position]);
     let excess = excess.unwrap_or_else(|| Array2::zeros(estimates.labels.raw_dim()));
     let rows: Vec<usize> = order.iter().map(|position| rows[*position]).collect();
     let set = context.set;
-    HeldOut {
+    Ok(HeldOut {
         estimates: estimates.select(&order),
         excess: excess.select(Axis(0), &order),
         labels: set.labels.select(Axis(0), &rows),
         label_errors: set.label_errors.select(Axis(0), &rows),
-        conditions: context.conditions(&rows),
+        conditions: context.conditions(&rows)?,
         without_chip: Vec::new(),
         // Only fits have a chi^2.
         formal: if estimates.chi2.iter().any(|chi2| chi2.is_finite()) { Formal::Noise } else { Formal::Residuals },
         rows,
-    }
+    })
 }
 
 /// What a model says of some training stars with all chips, and with each chip masked in turn. It needs no labels, and so may have
@@ -139,13 +143,13 @@ fn without_chips(
     /// Enough to know a size to 5%.
     const MOST_STARS: usize = 200;
     let chips = &context.set.grid.chips;
-    let conditions = context.conditions(rows);
+    let conditions = context.conditions(rows)?;
     let whole = rows.iter().zip(&conditions).filter(|(_, star)| star.lost_chips == 0).map(|(row, _)| *row);
     let rows: Vec<usize> = whole.take(MOST_STARS).collect();
     if chips.len() < 2 || rows.is_empty() {
         return Ok(Vec::new());
     }
-    let (flux, ivar) = spectra_of_rows(context.set, &rows);
+    let (flux, ivar) = context.set.spectra.of(&rows)?;
     let label = |ivar: &Array2<f32>| {
         let batch_stars = context.settings.fit.batch_stars;
         let mut found = estimate_arrays(model, flux.view(), ivar.view(), batch_stars, context.compute, &|_| ())?;
@@ -181,6 +185,7 @@ pub(super) mod tests {
     use crate::spectra::prepared::PreparedSet;
     use crate::spectra::quality::Quality;
     use crate::spectra::split::Fold;
+    use crate::spectra::stored::Spectra;
     use crate::timings::Timings;
     use rand::SeedableRng;
 
@@ -204,8 +209,7 @@ pub(super) mod tests {
             labels: truth.mapv(|label| label + 0.02 * normal(&mut rng)),
             label_errors: Array2::from_elem((N_STARS, 2), 0.02),
             snr: vec![50.0; N_STARS],
-            flux,
-            ivar: Array2::from_elem((N_STARS, N_PIXELS), 2500.0),
+            spectra: Spectra::in_memory(flux, Array2::from_elem((N_STARS, N_PIXELS), 2500.0)),
             quality: vec![quality; N_STARS],
         }
     }
@@ -240,12 +244,14 @@ pub(super) mod tests {
         let (set, config) = (set(), config("members"));
         let (fold, before) = results(&set, &config);
         let mut changed = set.clone();
+        let (mut flux, mut ivar) = set.spectra.of(&(0..N_STARS).collect::<Vec<_>>()).unwrap();
         for row in &fold.test {
             changed.labels.row_mut(*row).fill(99.0);
             changed.label_errors.row_mut(*row).fill(5.0);
-            changed.flux.row_mut(*row).fill(0.3);
-            changed.ivar.row_mut(*row).fill(7.0);
+            flux.row_mut(*row).fill(0.3);
+            ivar.row_mut(*row).fill(7.0);
         }
+        changed.spectra = Spectra::in_memory(flux, ivar);
         let (_, after) = results(&changed, &config);
         for (name, result) in &before {
             let calibration = |result: &FoldResult| result.calibrated.as_ref().unwrap().calibration.clone();

@@ -19,6 +19,7 @@ use crate::inference::posteriors::Posteriors;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::Likelihood;
 use crate::inference::slopes::Slopes;
+use crate::memory::Memory;
 use crate::models::{LabelEstimates, LabelEstimator};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::split::Fold;
@@ -272,9 +273,20 @@ pub struct Subject<'a> {
     pub models: &'a BTreeMap<&'a str, &'a [String]>,
     /// How errors are calibrated.
     pub calibration: CalibrationSettings,
+    /// Memory that may be taken.
+    pub memory: Memory,
 }
 
 impl Subject<'_> {
+    /// Whether memory is allowed for what learns from all spectra at once.
+    ///
+    /// # Errors
+    /// As [`Model::check`].
+    pub fn check_whole(&self, n_training: usize) -> Result<(), (String, String)> {
+        let n_pixels = self.grid.map_or(0, WavelengthGrid::n_pixels);
+        self.memory.check_whole(n_training, n_pixels).map_err(|problem| (self.key.into(), problem))
+    }
+
     /// Whether a model's estimates can be made to follow their labels, where it asks for it.
     ///
     /// # Errors

@@ -13,7 +13,6 @@ mod fill;
 pub mod fold;
 mod held_out;
 pub mod kind;
-mod memory;
 mod network;
 mod nuisance_trial;
 mod payne;

@@ -14,7 +14,6 @@ use super::kind::{
     FoldResult, Job, Kind, KnownUnseen, Loaded, Model, ModelFolder, Strangers, Subject, Trained, Training,
     TrainingReport, Unseen,
 };
-use super::memory::check_memory;
 use crate::error::{Error, Result};
 use crate::inference::judged::Recognizing;
 use crate::inference::member_answers::MemberAnswers;
@@ -23,7 +22,6 @@ use crate::models::LabelEstimator;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
 use crate::spectra::split::hold_out;
-use crate::stars::prepare::spectra_of_rows;
 use crate::stats::robust_covariance::limited_covariance;
 use crate::timings::Timings;
 use crate::training::label_regression::{
@@ -48,7 +46,9 @@ impl Model for NetworkConfig {
         let size = self.size(n_pixels.unwrap_or(LONG), n_labels);
         size.map_err(|problem| architecture(format!("cannot be built: {problem}")))?;
         let bytes = n_pixels.and_then(|n_pixels| self.memory(n_pixels, n_labels, 1));
-        bytes.map_or(Ok(()), check_memory).map_err(architecture)?;
+        bytes
+            .map_or(Ok(()), |bytes| subject.memory.check(bytes))
+            .map_err(|takes| architecture(format!("{takes}: make it smaller")))?;
         subject.check_slopes(self.correct_slopes)?;
         self.check_pretraining(subject)
     }
@@ -59,8 +59,9 @@ impl Model for NetworkConfig {
         let n_pixels = subject.grid.map_or(0, WavelengthGrid::n_pixels);
         self.size(n_pixels, n_labels).map_err(|problem| architecture(format!("cannot be built: {problem}")))?;
         let bytes = self.memory(n_pixels, n_labels, n_training);
-        let fits = bytes.map_or(Ok(()), check_memory);
-        fits.map_err(|problem| architecture(format!("{problem}, or lower its descent.batch_rows")))?;
+        let fits = bytes.map_or(Ok(()), |bytes| subject.memory.check(bytes));
+        fits.map_err(|takes| architecture(format!("{takes}: make it smaller, or lower its descent.batch_rows")))?;
+        subject.check_whole(n_training)?;
         self.check_pretraining(subject)
     }
 
@@ -123,7 +124,7 @@ impl NetworksOfStars {
         let trainable = job.context.labelled(&job.fold.training);
         let labels = set.labels.select(Axis(0), &trainable);
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
-        let (flux, ivar) = spectra_of_rows(set, &trainable);
+        let (flux, ivar) = job.context.whole(&trainable)?;
         let fill = timings.measure("fill", || fill(job, config.input.masked))?;
         let filled = fill.as_ref().map(|whole| filled_by_others(job, whole, &trainable, timings)).transpose()?;
         let label_errors = set.label_errors.select(Axis(0), &trainable);

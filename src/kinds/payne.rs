@@ -3,7 +3,6 @@
 use ndarray::s;
 
 use super::kind::{FoldResult, Job, Kind, Loaded, LoadedPosterior, Model, ModelFolder, Subject};
-use super::memory::check_memory;
 use crate::error::{Error, Result};
 use crate::inference::judged::Judged;
 use crate::inference::refine::FittedPayne;
@@ -20,7 +19,8 @@ impl Model for EmulatorConfig {
         let widths = [self.hidden.as_slice(), &[self.components, WavelengthGrid::apogee().n_pixels()]].concat();
         let weights: f64 = widths.windows(2).map(|pair| pair[0] as f64 * pair[1] as f64).sum();
         // Each weight with its gradient, what the optimizer remembers, the best and the averaged network.
-        check_memory(8.0 * 4.0 * weights).map_err(|problem| subject.problem("hidden", problem))
+        let fits = subject.memory.check(8.0 * 4.0 * weights);
+        fits.map_err(|takes| subject.problem("hidden", format!("{takes} in training: make it smaller")))
     }
 
     fn train_and_label(&self, _job: &Job, _timings: &mut Timings) -> Result<FoldResult> {

@@ -12,7 +12,6 @@ pub use crate::error::{Error, Result};
 pub use crate::inference::judged::{Judged, Recognizing};
 pub use crate::models::{Estimated, LabelEstimates, LabelEstimator, Wanted};
 pub use crate::spectra::batch::SpectraBatch;
-pub use crate::stars::prepare::spectra_of_rows;
 pub use crate::timings::Timings;
 pub use crate::training::checkpoint::Preparation;
 pub use crate::training::{model_file, weights};

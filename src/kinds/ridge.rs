@@ -15,10 +15,9 @@ use crate::error::Result;
 use crate::inference::judged::Recognizing;
 use crate::inference::ridge_estimator::RidgeEstimator;
 use crate::models::LabelEstimator;
-use crate::models::ridge::RidgeConfig;
+use crate::models::ridge::{Kernel, RidgeConfig};
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::labels::LabelScaler;
-use crate::stars::prepare::spectra_of_rows;
 use crate::stats::robust::median;
 use crate::stats::robust_covariance::limited_covariance;
 use crate::timings::Timings;
@@ -30,6 +29,20 @@ impl Model for RidgeConfig {
     fn check(&self, subject: &Subject) -> Result<(), (String, String)> {
         RidgeConfig::check(self).map_err(|(field, problem)| subject.problem(field, problem))?;
         subject.check_slopes(self.correct_slopes)
+    }
+
+    fn check_size(&self, subject: &Subject, n_training: usize) -> Result<(), (String, String)> {
+        // Each kernel of stars and stars with its eigenvectors and their squares, and what all kernels are made of.
+        let n_kernels = if self.kernel == Kernel::Linear { 1 } else { self.widths.len() };
+        let bytes = (3 * n_kernels + 2) as f64 * size_of::<f64>() as f64 * (n_training as f64).powi(2);
+        let takes = subject.memory.check(bytes);
+        let problem = |takes| {
+            format!(
+                "compares {n_training} training stars with each other, which {takes}: give fewer (max_training_stars)"
+            )
+        };
+        takes.map_err(|takes| (subject.key.into(), problem(takes)))?;
+        subject.check_whole(n_training)
     }
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
@@ -72,7 +85,7 @@ impl RidgeOfStars {
         let labels = set.labels.select(Axis(0), &rows);
         let label_errors = set.label_errors.select(Axis(0), &rows);
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
-        let (flux, ivar) = spectra_of_rows(set, &rows);
+        let (flux, ivar) = job.context.whole(&rows)?;
         let fill = timings.measure("fill", || fill(job, config.masked))?;
         let filled = fill.as_ref().map(|whole| filled_by_others(job, whole, &rows, timings)).transpose()?;
         let stars = LabelledSpectra { grid: &set.grid, flux, ivar, fill: filled, labels, label_errors };

@@ -12,6 +12,8 @@ pub mod noise;
 pub mod normalizer;
 pub mod pixmask;
 pub mod prepared;
+pub mod prepared_file;
 pub mod quality;
 pub mod split;
 pub mod star_table;
+pub mod stored;

@@ -7,6 +7,7 @@ pub mod held_arrays;
 pub mod prepare;
 pub mod prepare_checks;
 pub mod settings;
+pub mod source;
 pub mod spectra;
 pub mod spectrum_files;
 pub mod star;

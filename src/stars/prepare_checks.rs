@@ -8,7 +8,6 @@ use rayon::prelude::*;
 use crate::error::{Error, Result, number_text};
 use crate::spectra::continuum::ContinuumMethod;
 use crate::spectra::pixmask::MaskedSpectrum;
-use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
 use crate::stars::settings::StarSettings;
 use crate::stars::spectra::ReadSpectrum;
@@ -150,14 +149,13 @@ pub(super) fn few_usable(n_usable: usize, n_read: usize) -> Error {
 ///
 /// # Errors
 /// [`Error::Mismatch`], [`Error::Continuum`].
-pub(super) fn expect_measured(set: &PreparedSet, settings: &StarSettings) -> Result<()> {
-    expect_usable(&set.quality, settings)?;
-    let levels = (0..set.n_stars()).into_par_iter().map(|star| level(set, star)).filter(|level| level.is_finite());
-    let level = median(&levels.collect::<Vec<f64>>());
+pub(super) fn expect_measured(quality: &[Quality], levels: &[f64], settings: &StarSettings) -> Result<()> {
+    expect_usable(quality, settings)?;
+    let level = median(&levels.iter().copied().filter(|level| level.is_finite()).collect::<Vec<f64>>());
     if settings.continuum.method == ContinuumMethod::None && level.is_finite() && !NORMALIZED.contains(&level) {
         return Err(Error::Continuum(format!(
             "continuum.method = \"none\" is for spectra that come normalized, and the median flux of these is {level:.4} (of {} stars; {} to {} passes for normalized); set continuum.method = \"chebyshev\" and continuum.pixels = \"find\", or divide them by their continuum",
-            set.n_stars(),
+            levels.len(),
             NORMALIZED.start(),
             NORMALIZED.end()
         )));
@@ -206,10 +204,9 @@ fn level_of(spectrum: &MaskedSpectrum) -> f64 {
     median(&pixels.map(|(flux, _)| *flux).collect::<Vec<_>>())
 }
 
-/// Median flux of a star; NaN where nothing is measured.
-fn level(set: &PreparedSet, star: usize) -> f64 {
-    let step = set.n_pixels() / LEVEL_PIXELS + 1;
-    let pixels = set.flux.row(star).into_iter().zip(set.ivar.row(star)).step_by(step);
-    let flux = pixels.filter(|(_, ivar)| **ivar > 0.0).map(|(flux, _)| f64::from(*flux));
-    median(&flux.collect::<Vec<_>>())
+/// Median flux of a prepared spectrum; NaN where nothing is measured.
+pub(super) fn level(flux: &[f32], ivar: &[f32]) -> f64 {
+    let step = flux.len() / LEVEL_PIXELS + 1;
+    let measured = flux.iter().zip(ivar).step_by(step).filter(|(_, ivar)| **ivar > 0.0);
+    median(&measured.map(|(flux, _)| f64::from(*flux)).collect::<Vec<_>>())
 }

@@ -4,8 +4,8 @@ use crate::error::{Error, Result, nearest_name};
 use crate::spectra::continuum::{ContinuumFitter, ContinuumMethod};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::prepared::PreparedSet;
-use crate::stars::prepare::Source;
 use crate::stars::settings::StarSettings;
+use crate::stars::source::Source;
 
 /// A star's spectrum at every stage, NaN where a pixel is masked.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,14 +49,15 @@ pub fn examine(source: &Source, set: &PreparedSet, settings: &StarSettings, id: 
             }
         }
     }
-    let flux: Vec<f64> = set.flux.row(star).iter().map(|flux| f64::from(*flux)).collect();
+    let (flux, ivar) = set.spectra.star(star)?;
+    let flux = flux.mapv(f64::from).to_vec();
     Ok(StarSpectrum {
         id: id.to_string(),
         grid: set.grid.clone(),
         raw_unit: if settings.data.arrays.is_none() { "10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹" } else { "" },
         raw_flux: where_good(&masked.flux, &|pixel| masked.ivar[pixel]),
         continuum,
-        flux: where_good(&flux, &|pixel| f64::from(set.ivar[[star, pixel]])),
+        flux: where_good(&flux, &|pixel| f64::from(ivar[pixel])),
         continuum_pixels: set.continuum_pixels.clone(),
     })
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::anchor_report::AnchorReport;
@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::pairs::products_of_columns;
 use crate::models::vectorizer::Vectorizer;
+use crate::spectra::stored::SpectraOf;
 
 /// What training found, for the run's report.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -104,7 +105,7 @@ pub fn train(
     compute: &Compute,
 ) -> Result<(Cannon, TrainingReport)> {
     let layout = TermLayout::everywhere(Vectorizer::new(scaled_labels.ncols(), config.order));
-    train_terms(config, &layout, scaled_labels, (flux, ivar), compute)
+    train_terms(config, &layout, scaled_labels, (flux, ivar).into(), compute)
 }
 
 /// The design of all stars, [n_stars, n_terms], and its column products.
@@ -115,21 +116,22 @@ type Design = (Tensor<2>, Tensor<2>);
 /// Pixels in which the same terms act are trained together, with no more columns in their design than these terms: a label that
 /// acts in few pixels costs little elsewhere.
 ///
+/// Spectra that are not in memory are read some pixels at a time, as many as [`crate::memory::Memory::of_block`] allows.
+///
 /// # Shapes
-/// As [`train`]; `spectra` are flux and ivar.
+/// As [`train`].
 ///
 /// # Errors
-/// [`Error::TooFewStars`] if there are not more stars than terms that act in some pixel.
+/// [`Error::TooFewStars`] if there are not more stars than terms that act in some pixel; errors of reading.
 pub fn train_terms(
     config: &CannonConfig,
     layout: &TermLayout,
     scaled_labels: ArrayView2<f64>,
-    spectra: (ArrayView2<f32>, ArrayView2<f32>),
+    spectra: SpectraOf,
     compute: &Compute,
 ) -> Result<(Cannon, TrainingReport)> {
-    let (flux, ivar) = spectra;
     let (n_stars, n_labels) = scaled_labels.dim();
-    let n_pixels = flux.ncols();
+    let n_pixels = spectra.n_pixels();
     let vectorizer = layout.vectorizer.clone();
     let n_terms = vectorizer.n_terms();
     let groups = layout.groups(n_pixels);
@@ -140,27 +142,30 @@ pub fn train_terms(
     // All blocks share one design, or each has its own: there may be hundreds.
     let shared =
         (!layout.has_windows()).then(|| (with_pairs(design.clone()), ExactDesign::new(&vectorizer, &labels, None)));
-    let blocks: Vec<(&PixelGroup, &[usize])> = groups
-        .iter()
-        .flat_map(|group| group.pixels.chunks(config.block_pixels).map(move |pixels| (group, pixels)))
-        .collect();
-    // Blocks are small enough for a core's cache; splitting their products further costs more than it brings.
-    let trained: Vec<TrainedBlock> = compute.each_on_its_own_thread(&blocks, |(group, pixels)| {
-        let columns = |matrix: &ArrayView2<f32>| {
-            let values = matrix.select(Axis(1), pixels).iter().copied().collect();
-            compute.tensor_f32(values, [n_stars, pixels.len()])
-        };
-        let train = |here: Design, exact: &ExactDesign| {
-            Block::new(columns(&flux), columns(&ivar), here, exact, compute).train(config.scatter_trials)
-        };
-        match &shared {
-            Some((here, exact)) => train(here.clone(), exact),
-            None => {
-                let here = with_pairs(design.clone().select(1, compute.indices(&group.terms)));
-                train(here, &ExactDesign::new(&vectorizer, &labels, Some(&group.terms)))
+    let most_pixels = spectra.most_pixels(compute.memory().of_block());
+    let block_pixels = block_pixels(config, n_stars, compute).min(most_pixels);
+    let blocks: Vec<(&PixelGroup, &[usize])> =
+        groups.iter().flat_map(|group| group.pixels.chunks(block_pixels).map(move |pixels| (group, pixels))).collect();
+    let mut trained: Vec<TrainedBlock> = Vec::with_capacity(blocks.len());
+    for blocks in blocks.chunks((most_pixels / block_pixels).max(1)) {
+        let mut pixels: Vec<usize> = blocks.iter().flat_map(|(_, pixels)| pixels.iter().copied()).collect();
+        pixels.sort_unstable();
+        let held = spectra.hold(&pixels)?;
+        // Blocks are small enough for a core's cache; splitting their products further costs more than it brings.
+        trained.extend(compute.each_on_its_own_thread(blocks, |(group, pixels)| {
+            let [flux, ivar] = held.columns(pixels).map(|values| compute.tensor_f32(values, [n_stars, pixels.len()]));
+            let train = |here: Design, exact: &ExactDesign| {
+                Block::new(flux, ivar, here, exact, compute).train(config.scatter_trials)
+            };
+            match &shared {
+                Some((here, exact)) => train(here.clone(), exact),
+                None => {
+                    let here = with_pairs(design.clone().select(1, compute.indices(&group.terms)));
+                    train(here, &ExactDesign::new(&vectorizer, &labels, Some(&group.terms)))
+                }
             }
-        }
-    });
+        }));
+    }
 
     let mut theta = vec![0.0; n_terms * n_pixels];
     let mut s2 = vec![NO_INFORMATION; n_pixels];
@@ -183,6 +188,16 @@ pub fn train_terms(
     report.n_valid_pixels = n_pixels - report.n_invalid_pixels;
     report.n_zero_scatter_pixels = s2.iter().filter(|s2| **s2 == 0.0).count();
     Ok((Cannon::from_coefficients(vectorizer, &theta, &s2, compute), report))
+}
+
+/// Pixels that are trained together: as the settings have it, or fewer where their matrices would take more than an eighth of the memory
+/// allowed, on all threads.
+fn block_pixels(config: &CannonConfig, n_stars: usize, compute: &Compute) -> usize {
+    /// Matrices of stars and pixels that a block has at a time.
+    const MATRICES: usize = 12;
+    let of_pixel = MATRICES * n_stars.max(1) * compute.dtype().size() * rayon::current_num_threads();
+    let most = compute.memory().of_block() as usize / of_pixel;
+    config.block_pixels.min(most.max(1))
 }
 
 /// Refuses to train with as many stars as coefficients or fewer.

@@ -109,10 +109,10 @@ pub(super) fn learn<'a>(
     let layout = TermLayout::everywhere(vectorizer.clone());
     let labels = stars.labels.expected.select(Axis(0), &first);
     let (plain, plain_report) = if first.len() == stars.flux.nrows() {
-        closed_form::train_terms(config, &layout, labels.view(), (stars.flux, stars.ivar), compute)?
+        closed_form::train_terms(config, &layout, labels.view(), (stars.flux, stars.ivar).into(), compute)?
     } else {
         let spectra = (stars.flux.select(Axis(0), &first), stars.ivar.select(Axis(0), &first));
-        closed_form::train_terms(config, &layout, labels.view(), (spectra.0.view(), spectra.1.view()), compute)?
+        closed_form::train_terms(config, &layout, labels.view(), (spectra.0.view(), spectra.1.view()).into(), compute)?
     };
     progress.advance(1);
     let mut em = start(latent, n_spectra, &plain, stars, compute);

@@ -7,11 +7,11 @@ use maury::device::{Compute, Precision};
 use maury::experiment::config::ExperimentConfig;
 use maury::inference::fit::FitSettings;
 use maury::inference::fit_quality::{BadFitSettings, FitQuality};
-use maury::inference::fitted::examine_arrays;
 use maury::inference::refine::{FittedPayne, RefineSettings};
+use maury::kinds::context::Context;
 use maury::progress::Silent;
-use maury::spectra::noise::Conditions;
-use maury::stars::prepare::{Source, prepare};
+use maury::stars::prepare::prepare;
+use maury::stars::source::Source;
 use maury::training::payne_checkpoint::TrainedPayne;
 
 use crate::support::{N_PIXELS, apstar_fixture, numbers, succeeded, survey, write_apstar};
@@ -137,9 +137,10 @@ fn usual_fits_of_the_shipped_emulator() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/payne-hband");
     let model = TrainedPayne::load(&folder, &compute).unwrap();
     let emulator = FittedPayne::new(&model, &FitSettings::default(), &RefineSettings::default(), &compute);
-    let (flux, ivar) = (set.flux.view(), set.ivar.view());
-    let (estimates, misfit) = examine_arrays(&emulator, flux, ivar, 64, &compute, &|_| ()).unwrap();
-    let conditions = Conditions::of(ivar, &set.grid.chips);
+    let settings = config.shared();
+    let context = Context { set: &set, settings: &settings, compute: &compute, progress: &Silent };
+    let (estimates, misfit) = context.examine("fitting labels", &all, &emulator).unwrap();
+    let conditions = context.conditions(&all).unwrap();
     let quality = FitQuality::fit(&misfit, &conditions, &estimates.n_pixels, BadFitSettings::default()).unwrap();
     quality.save(&folder).unwrap();
 }

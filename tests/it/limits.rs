@@ -17,7 +17,10 @@ fn settings_beyond_any_computer_are_refused_by_check() {
     let net = |rest: &str| format!("models.net.network.{rest}");
     check(&net("architecture.mlp.hidden=[1000000000]"), &["models.net.network.architecture", "1 to 65536"]);
     check(&net("architecture.mlp.hidden=[4611686018427387904]"), &["1 to 65536"]);
-    check(&net("architecture.mlp.hidden=[60000,60000]"), &["GB of memory in training", "at most 16 GB"]);
+    check(
+        &net("architecture.mlp.hidden=[60000,60000]"),
+        &["GB of memory where", "device.memory = \"16GB\" is allowed"],
+    );
     check(&net("architecture.starnet.filters=[1000000000]"), &["filters must be 1 to 65536"]);
     check(
         &net("descent.optimizer.lbfgs={history=9223372036854775807,steps=3}"),

@@ -14,7 +14,8 @@ use crate::experiment::run::run_on;
 use crate::findings::comparison::runs::read_metrics;
 use crate::kinds::place::STATES;
 use crate::progress::Progress;
-use crate::stars::prepare::{Source, cache_key};
+use crate::stars::prepare::cache_key;
+use crate::stars::source::Source;
 use crate::timings::{Timings, forget_peak_memory};
 
 /// Folder of the points, in that of the run; below that of the states of training, what each that is finished was made of and left.

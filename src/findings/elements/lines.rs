@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nalgebra::DMatrix;
-use ndarray::{Array2, Axis};
+use ndarray::Axis;
 use serde::Serialize;
 
 use super::settings::ElementSettings;
@@ -12,8 +12,10 @@ use crate::device::to_f64;
 use crate::error::Result;
 use crate::findings::lab::gradients::{OwnLines, SEPARATION_PIXELS, own_lines};
 use crate::kinds::context::Context;
+use crate::memory::Memory;
 use crate::models::cannon::NO_INFORMATION;
 use crate::spectra::features::{KnownLine, strongest_features};
+use crate::spectra::stored::SpectraOf;
 use crate::stats::robust::median;
 use crate::training::checkpoint::TrainedCannon;
 use crate::training::line_windows::LineWindows;
@@ -53,7 +55,7 @@ pub(super) fn readings(
     model: &TrainedCannon,
 ) -> Result<BTreeMap<String, LineReading>> {
     let (set, names) = (context.set, &model.scaler.names);
-    let weight = weights(model, &set.ivar, training);
+    let weight = weights(model, SpectraOf::Rows(&set.spectra, training), context.compute.memory())?;
     let valid: Vec<bool> = weight.iter().map(|weight| *weight > 0.0).collect();
     let answers = answers(model, context);
     let fit = contributions(&answers, names.len(), &weight);
@@ -86,13 +88,13 @@ fn share(values: &[f64], inside: &[bool]) -> f64 {
 }
 
 /// Weight of each pixel in the chi^2 of a typical training star; 0 where half of them or more have no information.
-fn weights(model: &TrainedCannon, ivar: &Array2<f32>, training: &[usize]) -> Vec<f64> {
+fn weights(model: &TrainedCannon, training: SpectraOf, memory: Memory) -> Result<Vec<f64>> {
     let s2 = to_f64(model.cannon.s2.val());
-    let of_pixel = |(pixel, s2): (usize, &f64)| {
-        let ivar = median(&training.iter().map(|star| f64::from(ivar[[*star, pixel]])).collect::<Vec<f64>>());
+    let ivar = training.of_pixels(memory, |_, ivar| median(&ivar.mapv(f64::from).to_vec()))?;
+    let weight = |(ivar, s2): (f64, &f64)| {
         if *s2 < NO_INFORMATION && ivar > 0.0 { ivar / (1.0 + ivar * s2) } else { 0.0 }
     };
-    s2.iter().enumerate().map(of_pixel).collect()
+    Ok(ivar.into_iter().zip(&s2).map(weight).collect())
 }
 
 /// How flux answers to one unit of each scaled label, each latent label and each nuisance amplitude, at the mean training star,

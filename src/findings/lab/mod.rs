@@ -14,6 +14,7 @@ pub mod subject;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ndarray::ArrayView1;
 use serde::Serialize;
 
 use self::subject::Subject;
@@ -31,6 +32,7 @@ use crate::data::spectrum_file::{self, Part};
 use crate::error::Result;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::sun_like_logg;
+use crate::spectra::stored::SpectraOf;
 use crate::stars::star::StarSpectrum;
 use crate::stats::robust::quantile;
 
@@ -149,7 +151,7 @@ impl Lab {
         let Subject { source, stars: taken, context, fold, result, cannon, settings } = subject;
         let set = context.set;
         let scaler = &cannon.scaler;
-        let well_measured = well_measured(subject);
+        let well_measured = well_measured(subject)?;
         let complete: Vec<Vec<f64>> =
             source.stars.labels.iter().filter(|row| row.iter().all(|label| label.is_finite())).cloned().collect();
         let column = |k: usize| -> Vec<f64> {
@@ -162,7 +164,7 @@ impl Lab {
             Gravity { radius_rsun, logg, is_kept: cut.map(|range| range.holds(logg)) }
         });
         let (star, star_spectrum) = stars::shown(subject)?;
-        let look_alikes = stars::look_alikes(subject);
+        let look_alikes = stars::look_alikes(subject)?;
         let s = scatter::of_model(cannon, &cannon.cannon.valid_pixels());
         let (fitted_star, observed, model) = stars::fitted(subject, &s)?;
         let (gradients, gradient_spectra) = gradients::find(subject, &well_measured)?;
@@ -219,15 +221,21 @@ impl Lab {
 
 /// The pixels that at least half of the training stars have, of those that the model knows. At the ends of the chips, which
 /// move with the stars' velocities, few stars say what a model should believe.
-fn well_measured(subject: &Subject) -> Vec<bool> {
+fn well_measured(subject: &Subject) -> Result<Vec<bool>> {
     let set = subject.context.set;
     let training: Vec<usize> = subject.fold.training.iter().copied().filter(|star| set.can_train(*star)).collect();
-    let has = |star: &&usize, pixel: usize| set.ivar[[**star, pixel]] > 0.0;
-    let valid = subject.cannon.cannon.valid_pixels();
-    let is = |(pixel, valid): (usize, bool)| {
-        valid && 2 * training.iter().filter(|star| has(star, pixel)).count() >= training.len()
-    };
-    valid.into_iter().enumerate().map(is).collect()
+    let training = SpectraOf::Rows(&set.spectra, &training);
+    let count =
+        |_: ArrayView1<f32>, ivar: ArrayView1<f32>| 2 * ivar.iter().filter(|ivar| **ivar > 0.0).count() >= ivar.len();
+    let has_half = training.of_pixels(subject.context.compute.memory(), count)?;
+    Ok(subject
+        .cannon
+        .cannon
+        .valid_pixels()
+        .into_iter()
+        .zip(has_half)
+        .map(|(valid, has_half)| valid && has_half)
+        .collect())
 }
 
 fn range(values: &[f64]) -> LabelRange {

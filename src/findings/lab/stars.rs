@@ -150,7 +150,7 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
     let spectrum = examine(subject.source, set, subject.stars, &set.ids[star])?;
     let raw = subject.source.raw(star)?;
     let quality = &set.quality[star];
-    let observed = observed(set, star);
+    let observed = observed(set, star)?;
     let continuum: Vec<f64> =
         (0..set.n_pixels()).filter(|pixel| set.continuum_pixels[*pixel]).map(|pixel| spectrum.flux[pixel]).collect();
     let good: Vec<f64> = continuum.iter().copied().filter(|flux| flux.is_finite()).collect();
@@ -159,7 +159,7 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
     let middle = quantile(&grid.wavelength, 0.5);
     let pixel_kms = LIGHT_KMS * (grid.wavelength[1] / grid.wavelength[0] - 1.0);
     let velocity_kms = raw.as_ref().map(|raw| raw.velocity_kms).filter(|velocity| velocity.is_finite());
-    let ivar: Vec<f64> = set.ivar.row(star).iter().map(|ivar| f64::from(*ivar)).collect();
+    let ivar = set.spectra.star(star)?.1.mapv(f64::from).to_vec();
     let lines = atomic_lines()?;
     let shown = ShownStar {
         id: set.ids[star].clone(),
@@ -186,9 +186,9 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
 }
 
 /// A pair of stars near to each other in labels.
-pub(super) fn look_alikes(subject: &Subject) -> Option<(LookAlikePair, [Observed; 2])> {
+pub(super) fn look_alikes(subject: &Subject) -> Result<Option<(LookAlikePair, [Observed; 2])>> {
     let set = subject.context.set;
-    let pair = look_alikes::typical(set)?;
+    let Some(pair) = look_alikes::typical(set)? else { return Ok(None) };
     let [a, b] = pair.stars;
     let label = |(k, name): (usize, &String)| LookAlikeLabel {
         name: name.clone(),
@@ -201,7 +201,7 @@ pub(super) fn look_alikes(subject: &Subject) -> Option<(LookAlikePair, [Observed
         flux_difference: pair.flux_difference,
         noise: pair.noise,
     };
-    Some((found, [a, b].map(|star| observed(set, star))))
+    Ok(Some((found, [observed(set, a)?, observed(set, b)?])))
 }
 
 /// The star that was asked for, or else the test star without flags whose chi^2 is the median: typical, not flattering. `s` is the
@@ -216,7 +216,7 @@ pub(super) fn fitted(subject: &Subject, s: &[f64]) -> Result<(FittedStar, Observ
     let star = star.ok_or_else(|| no_star("a star beside its model"))?;
     let fitted = FittedCannon::new(cannon, &context.settings.fit, context.compute);
     let estimates = context.label("fitting one star", &[star], &fitted)?;
-    let observed = observed(set, star);
+    let observed = observed(set, star)?;
     let labels: Vec<f64> = estimates.labels.row(0).to_vec();
     let model = flux_at(cannon, subject, &[labels])?.remove(0);
     let inside = |pixel: &usize| {
@@ -267,14 +267,14 @@ fn missing(asked_for: &str, is_found: bool) -> Option<String> {
 }
 
 /// A star of a set as it was observed.
-fn observed(set: &PreparedSet, star: usize) -> Observed {
-    let ivar = set.ivar.row(star);
-    Observed {
+fn observed(set: &PreparedSet, star: usize) -> Result<Observed> {
+    let (flux, ivar) = set.spectra.star(star)?;
+    Ok(Observed {
         id: set.ids[star].clone(),
-        flux: set.flux.row(star).iter().map(|flux| f64::from(*flux)).collect(),
+        flux: flux.mapv(f64::from).to_vec(),
         error: ivar.iter().map(|ivar| f64::from(*ivar).sqrt().recip()).collect(),
         masked: ivar.iter().map(|ivar| *ivar == 0.0).collect(),
-    }
+    })
 }
 
 /// Model spectra at some labels, in their own units; NaN in pixels the model knows nothing about.

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::kinds::context::Context;
 use crate::kinds::kind::FoldResult;
 use crate::spectra::split::Fold;
-use crate::stars::prepare::Source;
 use crate::stars::settings::StarSettings;
+use crate::stars::source::Source;
 use crate::training::checkpoint::TrainedCannon;
 
 /// What the lab looks at.

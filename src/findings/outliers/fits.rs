@@ -9,7 +9,6 @@ use crate::inference::fit::FitSettings;
 use crate::inference::fitted::FittedCannon;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::prepared::PreparedSet;
-use crate::stars::prepare::spectra_of_rows;
 use crate::stats::robust::median;
 use crate::training::checkpoint::TrainedCannon;
 
@@ -51,7 +50,7 @@ pub(super) fn fit_again(
     let fitted = FittedCannon::new(model, &settings, compute);
     let mut found = Vec::with_capacity(stars.len());
     for stars in stars.chunks(settings.batch_stars) {
-        let (flux, ivar) = spectra_of_rows(set, stars);
+        let (flux, ivar) = set.spectra.of(stars)?;
         let spectra = SpectraBatch::new(flux.view(), ivar.view(), compute);
         let (compressed, lowest, n_pixels) = fitted.fit(&spectra)?;
         let labels = set.labels.select(Axis(0), stars);
@@ -87,17 +86,25 @@ const BLOCK_STARS: usize = 256;
 
 /// Median labels of the training stars whose spectra are most like each star's, [n_stars, n_labels]; NaN where there is
 /// nothing to compare. No model has a say in it.
-pub(super) fn look_alikes(set: &PreparedSet, stars: &[usize], training: &[usize], compute: &Compute) -> Array2<f64> {
+///
+/// # Errors
+/// Those of reading.
+pub(super) fn look_alikes(
+    set: &PreparedSet,
+    stars: &[usize],
+    training: &[usize],
+    compute: &Compute,
+) -> Result<Array2<f64>> {
     let n_labels = set.label_names.len();
     let mut labels = Array2::from_elem((stars.len(), n_labels), f64::NAN);
     let trainable: Vec<usize> = training.iter().copied().filter(|star| set.can_train(*star)).collect();
     let mut distances = vec![Vec::with_capacity(trainable.len()); stars.len()];
     if stars.is_empty() {
-        return labels;
+        return Ok(labels);
     }
-    let (flux, weight) = depths(set, stars, compute);
+    let (flux, weight) = depths(set, stars, compute)?;
     for block in trainable.chunks(BLOCK_STARS) {
-        let (others, ivar) = depths(set, block, compute);
+        let (others, ivar) = depths(set, block, compute)?;
         let seen = ivar.greater_scalar(0.0).float().cast(compute.dtype()).transpose();
         let others = others.transpose() * seen.clone();
         let common = weight.clone().matmul(seen.clone());
@@ -122,15 +129,15 @@ pub(super) fn look_alikes(set: &PreparedSet, stars: &[usize], training: &[usize]
             *label = median(&distances.iter().map(|(_, other)| set.labels[[*other, k]]).collect::<Vec<f64>>());
         }
     }
-    labels
+    Ok(labels)
 }
 
 /// Flux below the continuum, and its weight; [n_stars, n_pixels] both.
-fn depths(set: &PreparedSet, stars: &[usize], compute: &Compute) -> (Tensor<2>, Tensor<2>) {
-    let (flux, ivar) = spectra_of_rows(set, stars);
+fn depths(set: &PreparedSet, stars: &[usize], compute: &Compute) -> Result<(Tensor<2>, Tensor<2>)> {
+    let (flux, ivar) = set.spectra.of(stars)?;
     let spectra = SpectraBatch::new(flux.view(), ivar.view(), compute);
     let weight = spectra.ivar.clone() / (spectra.ivar * (FLOOR * FLOOR) + 1.0);
-    (spectra.flux - 1.0, weight)
+    Ok((spectra.flux - 1.0, weight))
 }
 
 #[cfg(test)]
@@ -142,6 +149,7 @@ mod tests {
     use crate::spectra::grid::WavelengthGrid;
     use crate::spectra::labels::LabelScaler;
     use crate::spectra::quality::Quality;
+    use crate::spectra::stored::Spectra;
     use crate::training::checkpoint::Preparation;
 
     const PIXELS: usize = 30;
@@ -167,8 +175,10 @@ mod tests {
             labels: Array2::from_shape_fn((n, 1), |(star, _)| labels[star]),
             label_errors: Array2::from_elem((n, 1), f64::NAN),
             snr: vec![100.0; n],
-            flux: Array2::from_shape_fn((n, PIXELS), |(star, pixel)| flux_at(spectra[star], pixel) as f32),
-            ivar: Array2::from_shape_fn((n, PIXELS), |(star, _)| if spectra[star].is_nan() { 0.0 } else { 1e6 }),
+            spectra: Spectra::in_memory(
+                Array2::from_shape_fn((n, PIXELS), |(star, pixel)| flux_at(spectra[star], pixel) as f32),
+                Array2::from_shape_fn((n, PIXELS), |(star, _)| if spectra[star].is_nan() { 0.0 } else { 1e6 }),
+            ),
             quality: vec![Quality { n_inside: PIXELS, n_good: PIXELS, ..Quality::default() }; n],
         }
     }
@@ -219,13 +229,13 @@ mod tests {
         labels.extend([99.0, 99.0]);
         let set = set(&labels, &spectra);
         let training: Vec<usize> = (0..40).collect();
-        let found = look_alikes(&set, &[40, 41, 19], &training, &compute);
+        let found = look_alikes(&set, &[40, 41, 19], &training, &compute).unwrap();
         // Stars 16 to 19 and 21 to 24 are nearest to 1.0 (star 20): the median of the nearest seven is 9.5 to 10.5.
         assert!((found[[0, 0]] - 10.0).abs() <= 0.51, "{found}");
         assert!(found[[1, 0]].is_nan());
         // A training star is not its own look-alike: 19 finds 16 to 18 and 21 to 24, or 15 to 18 and 21 to 23.
         assert!((found[[2, 0]] - 9.5).abs() <= 1.01 && found[[2, 0]] != 9.5, "{found}");
-        assert!(look_alikes(&set, &[40], &[], &compute)[[0, 0]].is_nan());
-        assert_eq!(look_alikes(&set, &[], &training, &compute).nrows(), 0);
+        assert!(look_alikes(&set, &[40], &[], &compute).unwrap()[[0, 0]].is_nan());
+        assert_eq!(look_alikes(&set, &[], &training, &compute).unwrap().nrows(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Evidence about the test stars of a fold, while their spectra and the model that labelled them are at hand.
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 
 use super::deviations::{Scatter, farthest};
 use super::fits::{OtherFits, fit_again, look_alikes};
@@ -12,7 +12,6 @@ use crate::models::LabelEstimates;
 use crate::spectra::prepared::PreparedSet;
 use crate::spectra::quality::Quality;
 use crate::spectra::split::Fold;
-use crate::stars::prepare::spectra_of_rows;
 use crate::training::checkpoint::TrainedCannon;
 
 /// Stars of a fold are looked at more closely from this part of the deviation on that makes an outlier: the scatter of all
@@ -71,31 +70,31 @@ pub(super) fn gather(
 
     let examiner = model.map(|model| Examiner::new(model, compute)).transpose()?;
     let spectrum = match &examiner {
-        Some(examiner) => examine_all(examiner, context, fold, estimates, &catalogue),
+        Some(examiner) => examine_all(examiner, context, fold, estimates, &catalogue)?,
         None => vec![SpectrumEvidence::NONE; fold.test.len()],
     };
     let nobody_has = set.chips_without_data();
-    let mut stars: Vec<StarEvidence> = spectrum
-        .into_iter()
-        .zip(&fold.test)
-        .map(|(spectrum, row)| StarEvidence {
+    let evidence = |(spectrum, row): (SpectrumEvidence, &usize)| {
+        let (_, ivar) = set.spectra.star(*row)?;
+        Ok(StarEvidence {
             spectrum,
             quality: set.quality[*row].clone(),
-            n_continuum: n_continuum(set, *row),
-            chips_lost: set.quality[*row].chips_lost.max(empty_chips(set, *row, nobody_has)),
+            n_continuum: n_continuum(set, ivar.view()),
+            chips_lost: set.quality[*row].chips_lost.max(empty_chips(set, ivar.view(), nobody_has)),
             fits: None,
             look_alikes: None,
             drawn: None,
         })
-        .collect();
+    };
+    let mut stars = spectrum.into_iter().zip(&fold.test).map(evidence).collect::<Result<Vec<StarEvidence>>>()?;
     if let Some(model) = model {
         let fits = fit_again(model, set, &far_rows, &context.settings.fit, settings.starts, compute)?;
         far.iter().zip(fits).for_each(|(star, fits)| stars[*star].fits = fits);
     }
-    let labels = look_alikes(set, &far_rows, &fold.training, compute);
+    let labels = look_alikes(set, &far_rows, &fold.training, compute)?;
     far.iter().zip(labels.rows()).for_each(|(star, row)| stars[*star].look_alikes = Some(row.to_vec()));
     let drawn = &far[..far.len().min(n_drawn)];
-    draw(set, fold, drawn, examiner.as_ref(), estimates, &mut stars);
+    draw(set, fold, drawn, examiner.as_ref(), estimates, &mut stars)?;
     Ok(stars)
 }
 
@@ -105,21 +104,20 @@ fn examine_all(
     fold: &Fold,
     estimates: &LabelEstimates,
     catalogue: &Array2<f64>,
-) -> Vec<SpectrumEvidence> {
+) -> Result<Vec<SpectrumEvidence>> {
     // As many spectra in memory as a fit has.
     let batch = context.settings.fit.batch_stars;
     let mut evidence = Vec::with_capacity(fold.test.len());
     for (index, rows) in fold.test.chunks(batch).enumerate() {
-        let (flux, ivar) = spectra_of_rows(context.set, rows);
+        let (flux, ivar) = context.set.spectra.of(rows)?;
         let stars = ndarray::s![index * batch..index * batch + rows.len(), ..];
         let (estimates, catalogue) = (estimates.labels.slice(stars), catalogue.slice(stars));
         evidence.extend(examiner.examine(flux.view(), ivar.view(), estimates, catalogue));
     }
-    evidence
+    Ok(evidence)
 }
 
-fn n_continuum(set: &PreparedSet, row: usize) -> usize {
-    let ivar = set.ivar.row(row);
+fn n_continuum(set: &PreparedSet, ivar: ArrayView1<f32>) -> usize {
     set.continuum_pixels.iter().zip(ivar).filter(|(is_continuum, ivar)| **is_continuum && **ivar > 0.0).count()
 }
 
@@ -127,8 +125,7 @@ fn n_continuum(set: &PreparedSet, row: usize) -> usize {
 const NEXT_TO_NONE: f64 = 0.02;
 
 /// Chips of which next to nothing is left to a star, those aside that nobody has, one bit each.
-fn empty_chips(set: &PreparedSet, row: usize, nobody_has: u64) -> usize {
-    let ivar = set.ivar.row(row);
+fn empty_chips(set: &PreparedSet, ivar: ArrayView1<f32>, nobody_has: u64) -> usize {
     let is_empty = |chip: &&std::ops::Range<usize>| {
         let good = (*chip).clone().filter(|pixel| ivar[*pixel] > 0.0).count();
         (good as f64) < NEXT_TO_NONE * chip.len() as f64
@@ -144,9 +141,9 @@ fn draw(
     examiner: Option<&Examiner>,
     estimates: &LabelEstimates,
     evidence: &mut [StarEvidence],
-) {
+) -> Result<()> {
     if stars.is_empty() {
-        return;
+        return Ok(());
     }
     let rows: Vec<usize> = stars.iter().map(|star| fold.test[*star]).collect();
     let of = |labels: &Array2<f64>, rows: &[usize]| {
@@ -154,14 +151,16 @@ fn draw(
     };
     let (at_estimate, at_catalogue) = (of(&estimates.labels, stars), of(&set.labels, &rows));
     for (index, (star, row)) in stars.iter().zip(&rows).enumerate() {
-        let ivar = set.ivar.row(*row).mapv(f64::from);
+        let (flux, ivar) = set.spectra.star(*row)?;
+        let (flux, ivar) = (flux.mapv(f64::from), ivar.mapv(f64::from));
         let of_star = |model: &Option<Array2<f64>>| model.as_ref().map(|model| model.row(index).to_vec());
         evidence[*star].drawn = Some(Spectra {
-            flux: set.flux.row(*row).iter().map(|flux| f64::from(*flux)).collect(),
+            flux: flux.to_vec(),
             error: ivar.iter().map(|ivar| ivar.sqrt().recip()).collect(),
             masked: ivar.iter().map(|ivar| *ivar <= 0.0).collect(),
             at_estimate: of_star(&at_estimate),
             at_catalogue: of_star(&at_catalogue),
         });
     }
+    Ok(())
 }
