@@ -123,8 +123,7 @@ impl Compute {
         if settings.threads > 0 {
             tch::set_num_threads(i32::try_from(settings.threads).unwrap_or(i32::MAX));
         }
-        let on = Self::on(settings.backend, settings.precision)?;
-        let mut compute = Self { memory: settings.memory, ..on };
+        let mut compute = Self::on(settings.backend, settings.precision)?.with_memory(settings.memory);
         let float = match settings.precision {
             Precision::F32 => FloatDType::F32,
             Precision::F64 => FloatDType::F64,
@@ -155,6 +154,12 @@ impl Compute {
     /// The Burn device itself.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The same, where other memory may be taken by what grows with the stars.
+    #[must_use]
+    pub fn with_memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// Memory that may be taken by what grows with the stars.

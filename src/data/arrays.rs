@@ -125,6 +125,26 @@ impl MatrixFile {
         })
     }
 
+    /// Reads rows that follow each other nowhere, one after the other; only where they [can be read alone](Self::has_rows_of_their_own) is
+    /// that cheap.
+    ///
+    /// # Errors
+    /// As [`MatrixFile::read`].
+    pub fn read_some(&self, rows: &[usize]) -> Result<Matrix<'static>> {
+        fn stacked<T: Number>(file: &MatrixFile, rows: &[usize]) -> Result<CowArray<'static, T, Ix2>> {
+            let mut values = Vec::with_capacity(rows.len() * file.shape.1);
+            for row in rows {
+                values.extend(file.numbers::<T>(*row..row + 1)?);
+            }
+            let stacked = Array2::from_shape_vec((rows.len(), file.shape.1), values);
+            Ok(stacked.map_err(|err| Error::format(&file.file, err.to_string()))?.into())
+        }
+        Ok(match self.is_wide {
+            true => Matrix::Wide(stacked(self, rows)?),
+            false => Matrix::Narrow(stacked(self, rows)?),
+        })
+    }
+
     fn numbers<T: Number>(&self, rows: Range<usize>) -> Result<Array2<T>> {
         let n_columns = self.shape.1;
         let elements = rows.start * n_columns..rows.end * n_columns;

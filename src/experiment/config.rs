@@ -203,6 +203,7 @@ impl ExperimentConfig {
             selection: self.selection.clone(),
             pixmask: self.pixmask.clone(),
             continuum: self.continuum.clone(),
+            memory: self.device.memory,
         }
     }
 

@@ -180,9 +180,11 @@ pub(super) mod tests {
     use crate::kinds::fold::run_fold;
     use crate::kinds::kind::FoldResult;
     use crate::kinds::registry::ModelConfig;
+    use crate::memory::Memory;
     use crate::progress::Silent;
     use crate::spectra::grid::WavelengthGrid;
     use crate::spectra::prepared::PreparedSet;
+    use crate::spectra::prepared_file::{self, PreparedFile};
     use crate::spectra::quality::Quality;
     use crate::spectra::split::Fold;
     use crate::spectra::stored::Spectra;
@@ -280,6 +282,44 @@ pub(super) mod tests {
             let most = others.iter().copied().fold(0.0, f64::max);
             // The ridge's choice of strength, and its scaling of labels, know each star as one of 120.
             assert!(most > 1e-4 && change(own).abs() < if name == "plain" { 1e-12 } else { 0.009 }, "{name}: {most}");
+        }
+    }
+
+    #[test]
+    fn a_set_in_its_file_gives_what_it_gives_in_memory_and_what_needs_it_whole_is_refused() {
+        let (set, config) = (set(), config("members"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.fits");
+        let all: Vec<usize> = (0..N_STARS).collect();
+        let (flux, ivar) = set.spectra.of(&all).unwrap();
+        let mut file = PreparedFile::begin(&path, "key", N_STARS, &set.grid, &set.continuum_pixels).unwrap();
+        file.add(0, flux.as_slice().unwrap(), ivar.as_slice().unwrap()).unwrap();
+        file.complete(&set).unwrap();
+        let on_disk = prepared_file::read(&path, "key", 0).unwrap().unwrap();
+        assert!(!on_disk.spectra.is_in_memory());
+        // Seven pixels of 120 stars at once, of the 40.
+        let little = Compute::flex(Precision::F32).with_memory(Memory { bytes: 8 * 7 * 120 * 8 });
+        let settings = config.shared();
+        let fold = config.split.folds(&set.ids, config.seed).remove(0);
+        let run = |name: &str, set: &PreparedSet, compute: &Compute| {
+            let context = Context { set, settings: &settings, compute, progress: &Silent };
+            let job = Job { name, context, fold: &fold, earlier: &BTreeMap::new(), place: None };
+            run_fold(&*config.models[name], &job, &mut Timings::default())
+        };
+        let usual = Compute::flex(Precision::F32);
+        for name in ["plain", "ridge", "net"] {
+            let (here, there) = (run(name, &set, &usual).unwrap(), run(name, &on_disk, &usual).unwrap());
+            assert_eq!(here.estimates.labels, there.estimates.labels, "{name}");
+            assert_eq!(here.calibrated.unwrap().errors, there.calibrated.unwrap().errors, "{name}");
+        }
+        // Narrower products are summed in another order.
+        let (whole, by_blocks) = (run("plain", &set, &usual).unwrap(), run("plain", &on_disk, &little).unwrap());
+        for (a, b) in whole.estimates.labels.iter().zip(&by_blocks.estimates.labels) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+        for name in ["ridge", "net"] {
+            let refusal = run(name, &on_disk, &little).err().unwrap().to_string();
+            assert!(refusal.contains("learns from 120 spectra at once"), "{refusal}");
         }
     }
 

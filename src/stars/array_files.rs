@@ -12,6 +12,8 @@ use crate::data::keyed_path::split_key;
 use crate::data::table::Table;
 use crate::data::value::Value;
 use crate::error::{Error, Result, nearest_name};
+use crate::spectra::grid::WavelengthGrid;
+use crate::spectra::stored::blocks;
 use crate::training::checkpoint::Preparation;
 
 /// What is given of arrays to be labelled. Paths are those of [`ArrayData`](super::settings::ArrayData).
@@ -87,7 +89,7 @@ impl ArrayFiles {
         };
         let columns = handed_on(&choice)?;
         let rows = rows_of(&choice.only, &ids, &choice.flux)?;
-        let whole = match pair.flux.has_rows_of_their_own() && pair.noise.has_rows_of_their_own() {
+        let whole = match pair.have_rows_of_their_own() {
             true => None,
             false => {
                 tracing::info!("packed or in Fortran's order: the arrays are held in memory as a whole");
@@ -95,6 +97,32 @@ impl ArrayFiles {
             }
         };
         Ok(Self { choice, pair, wavelength, rows, ids, snr, columns, whole })
+    }
+
+    /// The rows of some stars, which know their rows; what can be told before was told. Rows can be read alone.
+    pub(super) fn of_stars(choice: ArrayChoice, pair: ArrayPair, stars: &Catalogue) -> Self {
+        let mut ids = vec![String::new(); pair.flux.shape.0];
+        stars.row.iter().zip(&stars.id).for_each(|(row, id)| ids[*row].clone_from(id));
+        let (rows, snr) = (stars.row.clone(), vec![f64::NAN; ids.len()]);
+        Self { choice, pair, wavelength: None, rows, ids, snr, columns: Vec::new(), whole: None }
+    }
+
+    /// Pixels that cannot lie in a gap, as [`HeldArrays::on_chip`](super::held_arrays::HeldArrays) tells them.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn on_chip(&self, grid: &WavelengthGrid) -> Result<Vec<bool>> {
+        let mut is_measured = vec![false; grid.n_pixels()];
+        for rows in blocks(self.pair.flux.shape.0, grid.n_pixels()) {
+            let n_rows = rows.len();
+            let (flux, noise) = (self.pair.flux.read_rows(rows.clone())?, self.pair.noise.read_rows(rows)?);
+            let some = self.pair.spectra(&flux, &noise, &(0..n_rows).collect::<Vec<usize>>(), false).on_chip(grid);
+            is_measured.iter_mut().zip(some).for_each(|(is_measured, some)| *is_measured |= some);
+            if grid.is_apogee() || is_measured.iter().all(|is_measured| *is_measured) {
+                break;
+            }
+        }
+        Ok(is_measured)
     }
 
     /// Flux and noise of some rows, which ascend; rows that follow each other are read together.

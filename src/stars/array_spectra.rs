@@ -1,17 +1,12 @@
-//! Arrays as a source of spectra: found, held against each other and the table of labels, and only then read.
+//! Arrays of spectra: found, and held against each other, before they are read.
 
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::held_arrays::{ASCENDING, HeldArrays, unit_of};
+use super::held_arrays::{HeldArrays, unit_of};
 use crate::data::arrays::{self, Matrix, MatrixFile};
-use crate::data::catalogue::Catalogue;
-use crate::data::files;
-use crate::data::keyed_path::split_key;
-use crate::data::selection::Cut;
 use crate::error::{Error, Result};
-use crate::spectra::grid::{self, WavelengthGrid};
-use crate::stars::settings::{ArrayData, StarSettings};
+use crate::spectra::grid;
 
 /// Where arrays of spectra are, and of what is known of their noise.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +68,26 @@ impl ArrayPair {
         Ok(Self { flux, noise, is_error, key, unit: OnceLock::new() })
     }
 
+    /// Whether some rows can be read without the others.
+    pub fn have_rows_of_their_own(&self) -> bool {
+        self.flux.has_rows_of_their_own() && self.noise.has_rows_of_their_own()
+    }
+
+    /// Looks at rows all over the arrays, of those that can be read alone: settles the unit, and warns where the noise cannot be what its
+    /// key says.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn look_at_some(&self) -> Result<()> {
+        /// As many rows tell it as are looked at of arrays in memory.
+        const ROWS: usize = 2000;
+        let step = self.flux.shape.0.div_ceil(ROWS).max(1);
+        let rows: Vec<usize> = (0..self.flux.shape.0).step_by(step).collect();
+        let (flux, noise) = (self.flux.read_some(&rows)?, self.noise.read_some(&rows)?);
+        self.spectra(&flux, &noise, &(0..rows.len()).collect::<Vec<usize>>(), true);
+        Ok(())
+    }
+
     /// Some rows of both, after they were read; warns where the noise cannot be what its key says.
     pub fn spectra(&self, flux: &Matrix, noise: &Matrix, rows: &[usize], warns: bool) -> HeldArrays<'static> {
         let unit = *self.unit.get_or_init(|| unit_of(flux));
@@ -82,51 +97,6 @@ impl ArrayPair {
         }
         held
     }
-}
-
-/// Stars of a survey in arrays.
-pub(super) struct ArrayStars {
-    /// Those that the selection leaves.
-    pub stars: Catalogue,
-    /// What each cut removed.
-    pub cuts: Vec<Cut>,
-    /// Where the pixels lie.
-    pub grid: WavelengthGrid,
-    /// Pixels that cannot lie in a gap, `[n_pixels]`.
-    pub on_chip: Vec<bool>,
-    /// The spectra, in the order of the stars.
-    pub spectra: HeldArrays<'static>,
-}
-
-/// Selects the stars and reads their spectra.
-///
-/// # Errors
-/// File errors; [`Error::Mismatch`] if arrays, labels and wavelengths disagree, or one array is given for two.
-pub(super) fn open(data: &ArrayData, settings: &StarSettings) -> Result<ArrayStars> {
-    let (error, ivar) = (data.error.as_deref(), data.ivar.as_deref());
-    let pair = ArrayPair::find(ArrayPaths { flux: &data.flux, error, ivar, key: "data.arrays." })?;
-    let (stars, cuts) = settings.select(&data.labels, &data.id_column)?;
-    let n_rows = cuts.first().map_or(0, |cut| cut.left);
-    let (n_spectra, n_pixels) = pair.flux.shape;
-    if n_rows != n_spectra {
-        let what = format!("{} and {}", data.labels.display(), data.flux.display());
-        let detail = format!("{n_rows} rows and {n_spectra} spectra; one label row per spectrum, in the same order");
-        return Err(Error::Mismatch { what, detail });
-    }
-    let grid = match &data.wavelengths {
-        Some(path) => WavelengthGrid::of_survey(read_wavelengths(path, &data.flux, n_pixels)?)
-            .ok_or_else(|| Error::format(path, ASCENDING))?,
-        None => WavelengthGrid::from_pixel_numbers(n_pixels),
-    };
-    let mut fingerprint = String::new();
-    for path in
-        [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
-    {
-        fingerprint += &files::fingerprint(&split_key(path).0)?;
-    }
-    let mut spectra = pair.spectra(&pair.flux.read()?, &pair.noise.read()?, &stars.row, true);
-    (spectra.ids, spectra.fingerprint) = (stars.id.clone(), fingerprint);
-    Ok(ArrayStars { on_chip: spectra.on_chip(&grid), stars, cuts, grid, spectra })
 }
 
 /// Wavelengths of the pixels of an array.

@@ -3,6 +3,7 @@
 pub mod array_files;
 mod array_noise;
 mod array_spectra;
+mod array_survey;
 pub mod held_arrays;
 pub mod prepare;
 pub mod prepare_checks;

@@ -228,6 +228,8 @@ fn normalize_all(
     Destination { mut file, fits }: Destination,
     progress: &dyn Progress,
 ) -> Result<PreparedSet> {
+    /// Stars that are read together.
+    const TOGETHER: usize = 16;
     let (n_stars, n_pixels) = (source.n_stars(), source.grid.n_pixels());
     let normalizer = Normalizer::new(&source.grid, &is_continuum, &settings.continuum)?;
     let mut kept = [Vec::new(), Vec::new()];
@@ -238,23 +240,27 @@ fn normalize_all(
     for stars in stored::blocks(n_stars, n_pixels) {
         let mut flux = vec![1.0_f32; stars.len() * n_pixels];
         let mut ivar = vec![0.0_f32; stars.len() * n_pixels];
-        let spectra = flux.par_chunks_mut(n_pixels).zip(ivar.par_chunks_mut(n_pixels));
-        let found = quality[stars.clone()].par_iter_mut().zip(&mut levels[stars.clone()]);
-        spectra.zip(found).zip(stars.clone()).for_each(|(((flux, ivar), (quality, level)), star)| {
-            match source.spectrum(star) {
-                Ok((masked, counted)) => {
-                    *quality = counted;
-                    let normalized = normalizer.normalize(&masked, quality);
-                    flux.copy_from_slice(&normalized.flux);
-                    ivar.copy_from_slice(&normalized.ivar);
-                    *level = prepare_checks::level(flux, ivar);
+        let all: Vec<usize> = stars.clone().collect();
+        let spectra = flux.par_chunks_mut(n_pixels * TOGETHER).zip(ivar.par_chunks_mut(n_pixels * TOGETHER));
+        let found = quality[stars.clone()].par_chunks_mut(TOGETHER).zip(levels[stars.clone()].par_chunks_mut(TOGETHER));
+        all.par_chunks(TOGETHER).zip(spectra).zip(found).for_each(|((stars, (flux, ivar)), (quality, levels))| {
+            let places = flux.chunks_mut(n_pixels).zip(ivar.chunks_mut(n_pixels)).zip(quality.iter_mut().zip(levels));
+            for (read, ((flux, ivar), (quality, level))) in source.some_spectra(stars).into_iter().zip(places) {
+                match read {
+                    Ok((masked, counted)) => {
+                        *quality = counted;
+                        let normalized = normalizer.normalize(&masked, quality);
+                        flux.copy_from_slice(&normalized.flux);
+                        ivar.copy_from_slice(&normalized.ivar);
+                        *level = prepare_checks::level(flux, ivar);
+                    }
+                    Err(err) => {
+                        quality.unreadable = true;
+                        lock(&troubles).add(&err);
+                    }
                 }
-                Err(err) => {
-                    quality.unreadable = true;
-                    lock(&troubles).add(&err);
-                }
+                progress.advance(1);
             }
-            progress.advance(1);
         });
         if let Some(file) = &mut file {
             file.add(stars.start, &flux, &ivar)?;

@@ -10,6 +10,7 @@ use crate::data::columns::ColumnNames;
 use crate::data::fetch::ArchiveSettings;
 use crate::data::selection::{Cut, Selection, select};
 use crate::error::Result;
+use crate::memory::Memory;
 use crate::mock::MockSettings;
 use crate::spectra::continuum::ContinuumSettings;
 use crate::spectra::pixmask::PixmaskSettings;
@@ -27,6 +28,8 @@ pub struct StarSettings {
     pub pixmask: PixmaskSettings,
     /// How spectra are normalized.
     pub continuum: ContinuumSettings,
+    /// Memory that may be taken; it changes no spectrum.
+    pub memory: Memory,
 }
 
 impl StarSettings {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::array_spectra::{self, ArrayStars};
+use super::array_survey::{self, ArrayStars};
 use super::held_arrays::HeldArrays;
 use super::prepare_checks;
-use super::spectra::{Pixels, SpectrumSource};
+use super::spectra::{Pixels, ReadSpectrum, SpectrumSource};
 use super::spectrum_files::SpectrumFiles;
 use crate::data::catalogue::{APOGEE_ID, Catalogue};
 use crate::data::keyed_path::split_key;
@@ -60,8 +60,8 @@ impl Source {
         } else if let Some(apstar) = &data.apstar {
             Self::open_apstar(apstar, settings)?
         } else if let Some(arrays) = &data.arrays {
-            let ArrayStars { stars, cuts, grid, on_chip, spectra } = array_spectra::open(arrays, settings)?;
-            Self::new(stars, cuts, grid, &on_chip, Box::new(spectra), settings)?
+            let ArrayStars { stars, cuts, grid, on_chip, spectra } = array_survey::open(arrays, settings)?;
+            Self::new(stars, cuts, grid, &on_chip, spectra, settings)?
         } else {
             let remedy = "give [data.apstar], [data.arrays] or [data.mock]";
             return Err(Error::Config(format!("data names no stars; {remedy}")));
@@ -213,9 +213,19 @@ impl Source {
     /// # Errors
     /// File errors; [`Error::Mismatch`] for a spectrum on another grid, or of another star.
     pub fn spectrum(&self, star: usize) -> Result<(MaskedSpectrum, Quality)> {
+        self.some_spectra(&[star]).pop().expect("one spectrum was asked for")
+    }
+
+    /// The same of some stars, each by itself; stars that follow each other are read together where that is cheaper.
+    pub fn some_spectra(&self, stars: &[usize]) -> Vec<Result<(MaskedSpectrum, Quality)>> {
         let Self { grid, places, pixmask, are_normalized, .. } = self;
         let pixels = Pixels { grid, places, pixmask, are_normalized: *are_normalized };
-        let read = self.spectra.read(&[star], pixels).pop().expect("one spectrum was asked for")?;
+        let read = self.spectra.read(stars, pixels);
+        read.into_iter().zip(stars).map(|(read, star)| self.expect_own(*star, read?)).collect()
+    }
+
+    /// Refuses the spectrum of another star than the catalogue's.
+    fn expect_own(&self, star: usize, read: ReadSpectrum) -> Result<(MaskedSpectrum, Quality)> {
         let (id, astra) = (self.stars.id[star].trim(), &self.stars.astra[star]);
         if read.is_identified && ![id, astra.obj.trim()].contains(&read.id.trim()) {
             return Err(prepare_checks::other_star(&self.spectra.name(star), &read.id, id));

@@ -63,7 +63,7 @@ impl Default for CannonConfig {
             order: 2,
             linear: Vec::new(),
             additive: Vec::new(),
-            block_pixels: 256,
+            block_pixels: 64,
             scatter_trials: 5,
             training: CannonTraining::default(),
             l1: 0.0,

@@ -188,7 +188,8 @@ fn outside_its_windows_a_label_does_nothing() {
     let wavelength: Vec<f64> = (0..20).map(|pixel| 15_000.0 + f64::from(pixel)).collect();
     let layout = TermLayout::new(&config, &names, &wavelength);
     let spectra = (truth.flux.view(), truth.ivar.view());
-    let in_closed_form = closed_form::train_terms(&config, &layout, truth.labels.view(), spectra.into(), &compute).unwrap();
+    let in_closed_form =
+        closed_form::train_terms(&config, &layout, truth.labels.view(), spectra.into(), &compute).unwrap();
     assert_eq!(in_closed_form.1.n_nil_coefficients, 14 * 3);
     let by_descent = [lbfgs(), adam()].map(|descent| descended(&config, &descent, &truth));
     for (cannon, report) in [in_closed_form].into_iter().chain(by_descent) {

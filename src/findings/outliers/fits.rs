@@ -81,6 +81,8 @@ pub(super) fn fit_again(
 const N_LOOK_ALIKES: usize = 7;
 /// Relative accuracy to which two spectra of the same star agree, whatever their noise.
 const FLOOR: f64 = 0.01;
+/// Training stars that a star is compared with at most: among so many there are some like it, if there are any.
+const MOST_COMPARED: usize = 5000;
 /// Training stars in memory together.
 const BLOCK_STARS: usize = 256;
 
@@ -97,7 +99,9 @@ pub(super) fn look_alikes(
 ) -> Result<Array2<f64>> {
     let n_labels = set.label_names.len();
     let mut labels = Array2::from_elem((stars.len(), n_labels), f64::NAN);
-    let trainable: Vec<usize> = training.iter().copied().filter(|star| set.can_train(*star)).collect();
+    let mut trainable: Vec<usize> = training.iter().copied().filter(|star| set.can_train(*star)).collect();
+    let step = trainable.len().div_ceil(MOST_COMPARED).max(1);
+    trainable = trainable.into_iter().step_by(step).collect();
     let mut distances = vec![Vec::with_capacity(trainable.len()); stars.len()];
     if stars.is_empty() {
         return Ok(labels);
