@@ -363,15 +363,15 @@ impl NewFile {
         succeed(status)
     }
 
-    /// Fills column `index` (from 0) of the current table with numbers or logical values, row by row.
-    pub(super) fn numbers<T: Element>(&mut self, index: usize, values: &[T]) -> Result<(), String> {
+    /// Fills column `index` of the current table from `row` on, both counted from 0, with numbers or logical values, row by row.
+    pub(super) fn numbers<T: Element>(&mut self, index: usize, row: usize, values: &[T]) -> Result<(), String> {
         if values.is_empty() {
             return Ok(());
         }
-        let (column, n, mut status) = (index as c_int + 1, values.len() as i64, 0);
+        let (column, row, n, mut status) = (index as c_int + 1, row as i64 + 1, values.len() as i64, 0);
         let array = values.as_ptr().cast::<c_void>().cast_mut();
         // SAFETY: `values` holds `n` elements of the type that CODE names; cfitsio only reads them.
-        unsafe { sys::ffpcl(self.0, T::CODE, column, 1, 1, n, array, &mut status) };
+        unsafe { sys::ffpcl(self.0, T::CODE, column, row, 1, n, array, &mut status) };
         succeed(status)
     }
 

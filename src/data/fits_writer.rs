@@ -158,6 +158,17 @@ impl FitsWriter {
         self.file.data_start().map_err(failed(&self.path))
     }
 
+    /// Fills the columns of a row of the table called `name` that was made with empty columns of vectors from the column at `first` on,
+    /// the values of one behind those of another, `width` of each.
+    ///
+    /// # Errors
+    /// [`Error::Fits`].
+    pub fn fill_vectors(&mut self, name: &str, first: usize, row: usize, width: usize, values: &[f32]) -> Result<()> {
+        self.go_to(name)?;
+        let mut columns = values.chunks(width.max(1)).enumerate();
+        columns.try_for_each(|(k, values)| self.file.numbers(first + k, row, values)).map_err(failed(&self.path))
+    }
+
     /// Writes a text key into the primary header.
     ///
     /// # Errors
@@ -242,12 +253,14 @@ impl FitsWriter {
                     let values: Vec<String> = values.iter().map(|value| ascii(value)).collect();
                     self.file.texts(index, &values)
                 }
-                ColumnValues::F64(values) | ColumnValues::Vectors(_, values) => self.file.numbers(index, values),
-                ColumnValues::F32(values) | ColumnValues::F32Vectors(_, values) => self.file.numbers(index, values),
-                ColumnValues::Bytes(_, values) => self.file.numbers(index, values),
-                ColumnValues::Logicals(values) => self.file.numbers(index, values),
-                ColumnValues::I64(values) => self.file.numbers(index, values),
-                ColumnValues::I32(values) | ColumnValues::IntegerVectors(_, values) => self.file.numbers(index, values),
+                ColumnValues::F64(values) | ColumnValues::Vectors(_, values) => self.file.numbers(index, 0, values),
+                ColumnValues::F32(values) | ColumnValues::F32Vectors(_, values) => self.file.numbers(index, 0, values),
+                ColumnValues::Bytes(_, values) => self.file.numbers(index, 0, values),
+                ColumnValues::Logicals(values) => self.file.numbers(index, 0, values),
+                ColumnValues::I64(values) => self.file.numbers(index, 0, values),
+                ColumnValues::I32(values) | ColumnValues::IntegerVectors(_, values) => {
+                    self.file.numbers(index, 0, values)
+                }
             }
             .map_err(failed(&self.path))?;
             if let Some(width) = column.width() {

@@ -19,6 +19,7 @@ pub mod fits;
 mod find_column;
 mod fits_column;
 mod fits_writer;
+pub mod growing_table;
 pub mod healpix;
 pub mod isochrone;
 mod isochrone_file;
