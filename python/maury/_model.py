@@ -444,7 +444,7 @@ class Model:
             What spectra may have beside labels and errors, such as ``{"noise_inflation": 1.0}``; as
             ``maury explain posterior.nuisances`` says.
         seed : int
-            Equal seeds give equal draws.
+            Equal seeds give equal draws of a star, told by its id, whatever else is sampled.
 
         Returns
         -------

@@ -187,7 +187,8 @@ impl Model {
             ready.expect_alike(&held)?;
             progress.start("sampling posteriors", n_stars);
             let one = |star| {
-                let sampled = ready.sample(&held, star, &settings, sampler, seed, progress);
+                let read = ready.read(&held, star)?;
+                let sampled = ready.sample(&read, &settings, sampler, seed, progress);
                 progress.advance(1);
                 sampled
             };

@@ -10,12 +10,12 @@ use crate::error::Error;
 use crate::experiment::clean::leftovers;
 use crate::experiment::run_folder::KEPT_DAYS;
 
-/// Remove what is no longer needed: runs and label jobs broken off, prepared sets and mock surveys not used of late, files that
+/// Remove what is no longer needed: runs and jobs of labels or posteriors broken off, prepared sets and mock surveys not used of late, files that
 /// killed programs left under hidden names.
 ///
 /// Looks through the folder of experiments, `posterior`, and FOLDERS, and into the current folder itself. Results are never
-/// touched, nor is a run or a label job that is going on. A run that --resume can go on from, and labels that the same `maury label` goes on from,
-/// stay as long as a prepared set does. What is removed is made again when it is needed.
+/// touched, nor is a run or a job that is going on. A run that --resume can go on from, and rows that the same `maury label` or `maury
+/// posterior` goes on from, stay as long as a prepared set does. What is removed is made again when it is needed.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: maury clean --dry-run")]
 pub struct CleanArgs {
@@ -24,7 +24,7 @@ pub struct CleanArgs {
     /// Only list what can go, and its size.
     #[arg(long)]
     dry_run: bool,
-    /// Days for which prepared sets, mock surveys, and runs and labels to go on with are kept unused; 0 keeps none.
+    /// Days for which prepared sets, mock surveys, and runs and rows to go on with are kept unused; 0 keeps none.
     #[arg(long, value_name = "DAYS", default_value_t = KEPT_DAYS)]
     older_than: u64,
     /// Where experiments keep their runs.

@@ -5,17 +5,20 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bars::Bars;
-use super::label_job::{FitArgs, discard_empty, label_all};
+use super::job::make_all;
+use super::label_job::{FitArgs, Labels};
 use super::label_out::OutArgs;
-use super::shard::{self, ShardArgs};
+use super::shard::{self, ShardArgs, ShardWork};
 use super::spectra::{SpectraArgs, none_read};
 use super::{say, say_of, signals};
 use crate::data::files;
 use crate::error::Error;
 use crate::labelling::best_fits::BestFits;
-use crate::labelling::journal::{LabelJournal, foreign_table};
+use crate::labelling::journal::{LabelJournal, Verb};
 use crate::labelling::label_table::TableForm;
-use crate::labelling::labeller::LabelledStar;
+use crate::labelling::labeller::{LabelledStar, Labeller};
+use crate::labelling::shards::Form;
+use crate::labelling::table_files::foreign_table;
 use crate::progress::Progress;
 use crate::report::{in_unit, label_title, plain};
 use crate::spectra::labels::unit;
@@ -63,13 +66,19 @@ pub struct LabelArgs {
 
 pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     if let Some(kind) = args.many.script {
-        return say(&shard::script(kind, args.many.shards, args.out.given())?);
-    }
-    if let (Some(shard), Some(list)) = (args.many.shard, args.spectra.list()) {
-        return shard::label(shard, list, &args.model, &args.out, &args.fit, bars);
+        return say(&shard::script(Verb::Label, kind, args.many.shards, args.out.given())?);
     }
     let labeller = args.fit.labeller(&args.model)?;
     let columns = args.out.columns();
+    if let Some(mut work) = ShardWork::begin(&args.many, args.spectra.list(), labeller.batch_stars())? {
+        let spectra = work.spectra(&columns);
+        labeller.expect_alike(&spectra)?;
+        let stem = args.out.stem(&spectra, args.spectra.list())?.unwrap_or_default();
+        let fingerprint = args.out.fingerprint(labeller.fingerprint(), &spectra)?;
+        let form = Form::Label(args.form(&labeller));
+        let mut labels = Labels { labeller: &labeller, best_fits: None };
+        return work.execute(&mut labels, &spectra, &stem, fingerprint, form, bars);
+    }
     let source = args.spectra.source(&columns)?;
     let spectra = &*source;
     labeller.expect_alike(spectra)?;
@@ -100,7 +109,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
             && n_waiting > 0
             && let Some(table) = foreign_table(stem, &fingerprint, spectra)
         {
-            discard_empty(journal)?;
+            journal.map_or(Ok(()), LabelJournal::discard_empty)?;
             let detail =
                 "a table of another model or of other files is there; --overwrite replaces it, or name another --out";
             return Err(Error::Config(format!("{}: {detail}", table.display())).into());
@@ -110,7 +119,8 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     bars.defer_interruption(true);
     let mut shown = Vec::new();
     let (mut readable, mut n_empty) = (n_done, 0);
-    let labelled = label_all(&labeller, spectra, journal.as_mut(), best_fits.as_deref_mut(), bars, |stars| {
+    let mut labels = Labels { labeller: &labeller, best_fits: best_fits.as_deref_mut() };
+    let labelled = make_all(&mut labels, spectra, journal.as_mut(), bars, |stars| {
         let has = |flag: i64| stars.iter().filter(|star| star.flags & flag != 0).count();
         readable += stars.len() - has(star_flags::UNREADABLE);
         n_empty += has(star_flags::NO_DATA);
@@ -118,7 +128,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     });
     if let Err(err) = labelled {
         journal.iter().for_each(|journal| args.out.tell_kept(journal.len(), journal.path()));
-        discard_empty(journal)?;
+        journal.map_or(Ok(()), LabelJournal::discard_empty)?;
         return Err(err.into());
     }
     if readable == 0 {
@@ -138,13 +148,7 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     }
     let saved = stem.as_deref().map(|stem| files::with_ending(stem, "fits"));
     if let (Some(journal), Some(stem)) = (journal, stem) {
-        let form = TableForm {
-            label_names: labeller.label_names().to_vec(),
-            columns,
-            shape: args.out.shape(),
-            model: args.model.clone(),
-            errors: labeller.words_on_errors(),
-        };
+        let form = args.form(&labeller);
         let (n_kept, place) = (journal.len(), journal.path().to_path_buf());
         let finished = journal.finish(&stem, &form, spectra);
         let rows = finished.inspect_err(|_| args.out.tell_kept(n_kept, &place))?;
@@ -156,6 +160,19 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     match saved {
         Some(saved) => say_of(&answer, &saved),
         None => say(&answer),
+    }
+}
+
+impl LabelArgs {
+    /// What the table is to be.
+    fn form(&self, labeller: &Labeller) -> TableForm {
+        TableForm {
+            label_names: labeller.label_names().to_vec(),
+            columns: self.out.columns(),
+            shape: self.out.shape(),
+            model: self.model.clone(),
+            errors: labeller.words_on_errors(),
+        }
     }
 }
 

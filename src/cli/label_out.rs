@@ -48,7 +48,7 @@ pub(super) struct OutArgs {
     columns: Vec<String>,
     /// Also write observed flux, best fit, residual and continuum of every spectrum, as `<STEM>-spectra.fits`, and the model's own
     /// scatter, which chi^2 has in it beside the noise. A job that was killed then begins anew.
-    #[arg(long = "spectra", requires = "out")]
+    #[arg(long = "spectra", requires = "out", conflicts_with_all = ["shard", "script"])]
     best_fits: bool,
     /// Best fits as a folder `<STEM>-spectra`. `mwm`: a file for each star in the layout of an mwmStar, which specutils opens;
     /// `arrays`: .npy files, [stars, pixels].

@@ -5,31 +5,48 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bars::Bars;
+use super::job::make_all;
+use super::posterior_job::Posteriors;
+use super::shard::{self, ShardArgs, ShardWork};
 use super::spectra::{SpectraArgs, none_read};
-use super::{say_of, signals};
+use super::{say, say_of, signals};
 use crate::data::files;
 use crate::device::{Compute, DeviceSettings, Precision};
 use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::inference::label_prior::LabelPrior;
-use crate::inference::posteriors;
 use crate::inference::prior::Nuisances;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::{PosteriorSettings, Sampler};
-use crate::labelling::posterior::{PosteriorSampler, sampler_settings};
-use crate::labelling::posterior_folder::{PosteriorFolder, file_name};
+use crate::labelling::best_fits::{created_by, creator};
+use crate::labelling::journal::{Journal, Verb};
+use crate::labelling::posterior::{PosteriorSampler, SampledStar, sampler_settings};
+use crate::labelling::posterior_draws::KeptDraws;
+use crate::labelling::posterior_folder::{PosteriorFolder, StarFiles, file_name};
+use crate::labelling::posterior_row::{PosteriorRow, SummaryForm};
+use crate::labelling::posterior_table;
+use crate::labelling::shards::Form;
 use crate::progress::Progress;
 use crate::report;
-use crate::spectra::star_table::write_table;
-use crate::stars::spectra::HandedOn;
+use crate::spectra::quality::star_flags;
+use crate::spectra::star_table::write_table_with;
+use crate::stars::spectra::{HandedOn, SpectrumSource};
 
 /// Where results go that are not told where to.
 pub const POSTERIORS: &str = "posterior";
+/// Stars that are printed, and that have draws and figures of their own unasked.
+const MOST_PRINTED: usize = 30;
+const MOST_WITH_FILES: usize = 100;
 
 /// Sample the posterior of the labels of spectra, apStar files or rows of arrays: from raw flux to corner plots.
 ///
 /// Prints, for each spectrum, median and 68% interval of every label, whether the chains agree (R-hat), what they are worth (ESS),
-/// and the priors in words; leaves the draws, a summary table and figures in a folder.
+/// and the priors in words; leaves a summary table in a folder, and of up to 100 stars all draws and figures, in files of each star's own.
+/// Of more stars these come only with --figures, and --keep-draws puts some draws of all into one file.
+///
+/// A star's draws depend on the spectrum, the settings, --seed, and what the list calls the spectrum (of arrays: its id), and not on what
+/// else is sampled. Rows are kept as they come; a job that was killed goes on where it stopped when it is started again with the same
+/// words.
 ///
 /// Widths of posteriors are formal errors: what noise and scatter do if the model is right. `maury label` gives calibrated ones, which
 /// hold what stars held out from training showed, where a model has them; they are often several times larger.
@@ -42,7 +59,8 @@ pub const POSTERIORS: &str = "posterior";
     after_help = "Examples:\n  maury posterior --model checkpoints/payne-hband tests/data/apStar-dr17-2M19485057+5005279.fits\n  \
     maury posterior --model MODEL --prior teff=normal:4500:200 --prior logg=uniform:0:4 --out cool star.fits\n  \
     maury posterior --model MODEL --priors priors.toml --sampler nuts --out nuts star.fits\n  \
-    maury posterior --model MODEL --flux flux.npy --error error.npy --ids stars.csv --star star007 --out mine\n\n\
+    maury posterior --model MODEL --flux flux.npy --error error.npy --ids stars.csv --star star007 --out mine\n  \
+    maury posterior --model MODEL --list list.txt --keep-draws 200 --out posteriors --script slurm --shards 256 > posterior.slurm\n\n\
     A folder holds what one model and the same settings made: others need one of their own (--out), or --overwrite.\n\n\
     A file of priors holds what [posterior] of an experiment does:\n  \
     prior.joint = \"training\"\n  prior.labels.teff.normal = { mean = 4500, sigma = 200 }\n  nuisances.noise_inflation = 1.0"
@@ -77,7 +95,15 @@ pub struct PosteriorArgs {
     /// TOML file with priors, nuisances and sampler settings, as in [posterior] of an experiment.
     #[arg(long, value_name = "FILE")]
     priors: Option<PathBuf>,
-    /// Seed of the chains.
+    /// Draws of each star that are kept in one file, `draws.fits`, evenly through all chains: a row a star in the order of the summary.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep_draws: Option<u32>,
+    /// Draws and figures of each star in files of its own, of more than 100 stars, too. Shards draw none.
+    #[arg(long, conflicts_with_all = ["shard", "script"])]
+    figures: bool,
+    #[command(flatten)]
+    many: ShardArgs,
+    /// Seed that the chains of each star get theirs from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// What an emulator's fit does with abundances and broadening that are not labels.
@@ -89,74 +115,143 @@ pub struct PosteriorArgs {
 }
 
 pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
+    if let Some(kind) = args.many.script {
+        return say(&shard::script(Verb::Posterior, kind, args.many.shards, Some(&args.folder()))?);
+    }
     let settings = args.settings()?;
     // One star's numbers are few: nothing is gained by narrow ones.
     let device = DeviceSettings { precision: Precision::F64, threads: args.threads, ..DeviceSettings::default() };
     let compute = Compute::open(&device)?;
     let refine = RefineSettings { nuisances: args.nuisances, ..RefineSettings::default() };
-    let sampler = PosteriorSampler::load(&args.model, &FitSettings::default(), &refine, &compute)?;
-    let names = sampler.label_names();
-    settings.check(names).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
+    let model = PosteriorSampler::load(&args.model, &FitSettings::default(), &refine, &compute)?;
+    settings.check(model.label_names()).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
+    let form = model.form(&settings, args.sampler, args.seed, args.keep_draws.unwrap_or(0) as usize);
+    let posteriors = |each| Posteriors {
+        model: &model,
+        settings: &settings,
+        sampler: args.sampler,
+        seed: args.seed,
+        kept: KeptDraws::new(&form),
+        each,
+        n_sampled: 0,
+        problem: None,
+    };
+    if let Some(mut work) = ShardWork::begin(&args.many, args.spectra.list(), 1)? {
+        let (spectra, out) = (work.spectra(&HandedOn::default()), args.folder());
+        model.expect_alike(&spectra)?;
+        if out.file_name().is_none() || out.is_file() {
+            return Err(Error::Config(format!("--out {}: name a folder to be made", args.out.display())).into());
+        }
+        let (fingerprint, plan) = (form.fingerprint(), Form::Posterior(form.clone()));
+        return work.execute(&mut posteriors(&mut |_| Ok(())), &spectra, &out, fingerprint, plan, bars);
+    }
     let source = args.spectra.source(&HandedOn::default())?;
     let spectra = &*source;
     if spectra.is_empty() {
         return Err(none_read().into());
     }
-    sampler.expect_alike(spectra)?;
-    let words = sampler.words(&settings);
+    model.expect_alike(spectra)?;
+    let words = model.words(&settings);
     signals::heed();
     bars.defer_interruption(true);
-    bars.start("sampling posteriors", spectra.len());
-    let origin = sampler.fingerprint(&settings, args.sampler, args.seed);
-    let mut folder = PosteriorFolder::open(&args.out, &origin, args.overwrite)?;
-    // Draws, figures and the summary of them: all or none.
-    let (mut answer, stopped) = files::fill_into(&args.out, |out| {
-        let (mut ids, mut found, mut flags) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut answer, mut failed) = (String::new(), None);
-        for n in (0..spectra.len()).take_while(|_| !bars.interrupted()) {
-            let sampled = match sampler.sample(spectra, n, &settings, args.sampler, args.seed, bars) {
-                Ok(sampled) => sampled,
-                // The stars before this one are whole.
-                Err(Error::Interrupted { .. }) => break,
-                Err(err) => {
-                    tracing::warn!("{err}");
-                    failed.get_or_insert(err);
-                    continue;
-                }
-            };
-            answer += &report::posterior::star_table(&sampled, names);
-            let columns = sampled.draw_columns(names);
-            let row = folder.name(&sampled.star.file, &sampled.star.id, !columns.is_empty());
-            let name = file_name(&row);
-            if !columns.is_empty() {
-                write_table(&out.join(format!("draws-{name}")), "DRAWS", &columns)?;
-            }
-            report::posterior::draw(&out.join("figures"), &name, &sampled, names)?;
-            ids.push(row);
-            flags.push(sampled.star.flags);
-            found.push(sampled.posterior);
-            bars.advance(1);
-        }
-        if ids.is_empty() {
-            let stopped = Error::Interrupted { kept: false };
-            return Err(failed.filter(|_| !bars.interrupted()).unwrap_or(stopped));
-        }
-        folder.write_summary(out, posteriors::columns(&ids, names, &found, &flags))?;
-        Ok((answer, bars.interrupted() && ids.len() < spectra.len()))
-    })?;
-    folder.remove_stale();
-    bars.finish();
-    answer += &report::posterior::priors(&words);
-    let kept = match folder.n_kept() {
-        0 => String::new(),
-        n => format!("; the summary keeps {n} sampled before"),
+    let mut folder = PosteriorFolder::open(&args.out, &form.origin, None, args.overwrite)?;
+    let mut journal = args.journal(&folder, &form, spectra)?;
+    let (n_done, has_files) = (journal.n_done(spectra), args.figures || spectra.len() <= MOST_WITH_FILES);
+    let files_of = |has_draws: bool| match (has_draws, has_files) {
+        (false, _) => StarFiles::None,
+        (true, true) => StarFiles::Written,
+        (true, false) => StarFiles::Untouched,
     };
-    say_of(&format!("{answer}{}: summary, draws, figures{kept}\n", args.out.display()), &args.out)?;
-    // What was sampled until then is there.
-    if stopped { Err(Error::Interrupted { kept: false }.into()) } else { Ok(()) }
+    if n_done > 0 {
+        tracing::info!("{n_done} of {} spectra are sampled already", spectra.len());
+    }
+    if !has_files {
+        tracing::info!("more than {MOST_WITH_FILES} stars: draws and figures of each come with --figures");
+    }
+    journal.each_row(|row: PosteriorRow| {
+        folder.name(&row.file, &row.id, files_of(row.flags & star_flags::NO_POSTERIOR == 0));
+        Ok(())
+    })?;
+    let (mut answer, mut n_printed) = (String::new(), 0);
+    let mut each = |sampled: &SampledStar| {
+        let names = model.label_names();
+        if n_printed < MOST_PRINTED {
+            answer += &report::posterior::star_table(sampled, names);
+            n_printed += 1;
+        }
+        let columns = sampled.draw_columns(names);
+        let row = folder.name(&sampled.star.file, &sampled.star.id, files_of(!columns.is_empty()));
+        if !has_files || columns.is_empty() {
+            return Ok(());
+        }
+        // They are there before the row is that speaks of them.
+        let name = file_name(&row);
+        let creator = creator();
+        write_table_with(&args.out.join(format!("draws-{name}")), "DRAWS", &columns, &[created_by(&creator)])?;
+        report::posterior::draw(&args.out.join("figures"), &name, sampled, names)
+    };
+    let mut posteriors = posteriors(&mut each);
+    let made = make_all(&mut posteriors, spectra, Some(&mut journal), bars, |_| ());
+    let Posteriors { n_sampled, problem, .. } = posteriors;
+    let (n_kept, place) = (journal.len(), journal.path().to_path_buf());
+    let tell_kept = || {
+        if n_kept > 0 {
+            let place = place.display();
+            tracing::warn!("posteriors of {n_kept} spectra are kept in {place}; the same command goes on with them");
+        }
+    };
+    if let Err(err) = made {
+        tell_kept();
+        journal.discard_empty()?;
+        return Err(err.into());
+    }
+    if n_done == 0 && n_sampled == 0 {
+        journal.discard()?;
+        return Err(problem.unwrap_or_else(none_read).into());
+    }
+    posterior_table::finish(journal, &mut folder, &form, spectra).inspect_err(|_| tell_kept())?;
+    if n_sampled > n_printed {
+        answer += &format!("... and {} more, in the summary\n", n_sampled - n_printed);
+    }
+    answer += &report::posterior::priors(&words);
+    let mut there = if has_files { "summary, draws, figures".to_string() } else { "summary".into() };
+    if form.n_kept() > 0 {
+        there += &format!("; {} draws of each star in draws.fits", form.n_kept());
+    }
+    if folder.n_kept() > 0 {
+        there += &format!("; the summary keeps {} sampled before", folder.n_kept());
+    }
+    say_of(&format!("{answer}{}: {there}\n", args.out.display()), &args.out)
 }
 
 impl PosteriorArgs {
+    /// The folder, however it was written.
+    fn folder(&self) -> PathBuf {
+        self.out.components().collect()
+    }
+
+    /// The rows on their way in a folder, whose draws must have a place there.
+    fn journal(
+        &self,
+        folder: &PosteriorFolder,
+        form: &SummaryForm,
+        spectra: &dyn SpectrumSource,
+    ) -> Result<Journal<PosteriorRow>> {
+        let mut fingerprint = form.fingerprint();
+        let origin = spectra.origin()?;
+        if !origin.is_empty() {
+            fingerprint += &format!(" spectra {}", &blake3::hash(origin.as_bytes()).to_hex()[..32]);
+        }
+        let journal = Journal::open(&folder.summary(), &fingerprint)?;
+        let draws = folder.draws();
+        if form.n_kept() > 0 && !self.overwrite && draws.exists() && journal.is_empty() {
+            journal.discard()?;
+            let remedy = "name another --out, or replace all that is there by --overwrite";
+            return Err(Error::Config(format!("{}: draws of another job are there; {remedy}", draws.display())));
+        }
+        Ok(journal)
+    }
+
     /// The file of priors with what the command line changes in it.
     fn settings(&self) -> Result<PosteriorSettings> {
         let mut settings = match &self.priors {

@@ -6,7 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::bars::Bars;
-use super::label_job::{FitArgs, discard_empty, label_all};
+use super::job::make_all;
+use super::label_job::{FitArgs, Labels};
 use super::spectra::{SpectraArgs, none_read};
 use super::{say_of, signals};
 use crate::data::files;
@@ -18,8 +19,9 @@ use crate::findings::repeats::outcome::Repeats;
 use crate::findings::repeats::table;
 use crate::findings::repeats::visits::{Selected, VisitLabels};
 use crate::labelling::best_fits::{CREATOR, creator};
-use crate::labelling::journal::{LabelJournal, foreign_table};
+use crate::labelling::journal::LabelJournal;
 use crate::labelling::label_table::{TableForm, TableShape};
+use crate::labelling::table_files::foreign_table;
 use crate::progress::Progress;
 use crate::report::{self, figures};
 use crate::spectra::quality::star_flags;
@@ -186,7 +188,8 @@ fn label_visits(args: &RepeatsArgs, model: &Path, bars: &Bars) -> anyhow::Result
     signals::heed();
     bars.defer_interruption(true);
     let mut n_readable = journal.len();
-    let labelled = label_all(&labeller, spectra, Some(&mut journal), None, bars, |stars| {
+    let mut labels = Labels { labeller: &labeller, best_fits: None };
+    let labelled = make_all(&mut labels, spectra, Some(&mut journal), bars, |stars| {
         n_readable += stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0).count();
     });
     bars.defer_interruption(false);
@@ -195,7 +198,7 @@ fn label_visits(args: &RepeatsArgs, model: &Path, bars: &Bars) -> anyhow::Result
             let (n, place) = (journal.len(), journal.path().display());
             tracing::warn!("labels of {n} visits are kept in {place}; the same command goes on with them");
         }
-        discard_empty(Some(journal))?;
+        journal.discard_empty()?;
         return Err(err.into());
     }
     if n_readable == 0 {

@@ -1,39 +1,39 @@
-//! `maury label --shard K/N`: one part of a list, by one of many processes; and scripts that start them.
+//! `--shard K/N`: one part of a list, by one of many processes; and scripts that start them.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::bars::Bars;
-use super::label_job::{FitArgs, label_all};
-use super::label_out::OutArgs;
+use super::job::{RowMaker, make_all};
 use super::spectra::none_read;
 use super::{say, signals};
 use crate::error::{Error, Result};
-use crate::labelling::label_table::TableForm;
-use crate::labelling::shards::{self, Listed, MOST_SHARDS, Plan, Shard};
+use crate::labelling::journal::{JournalRow, Verb};
+use crate::labelling::shards::{self, Form, Listed, MOST_SHARDS, Plan, Shard};
 use crate::progress::Progress;
-use crate::stars::spectra::SpectrumSource;
+use crate::stars::spectra::{HandedOn, SpectrumSource};
+use crate::stars::spectrum_files::SpectrumFiles;
 
 /// What is done by many processes, on one machine or many.
 #[derive(Debug, Args)]
 pub(super) struct ShardArgs {
-    /// Label one part of the list: K of N, counted from 0. Rows go to `<STEM>.parts`; `maury merge STEM` makes the table of all. May be
+    /// Do one part of the list: K of N, counted from 0. Rows go to `<OUT>.parts`; `maury merge OUT` makes the table of all. May be
     /// started twice, killed, and started again.
     #[arg(
         long,
         value_name = "K/N",
         requires_all = ["list", "out"],
-        conflicts_with_all = ["spectra", "visits", "flux", "best_fits", "overwrite", "script"],
+        conflicts_with_all = ["spectra", "visits", "flux", "overwrite", "script"],
         help_heading = "Many processes"
     )]
     pub shard: Option<Shard>,
-    /// Print a script that labels the list in N parts; nothing is started.
+    /// Print a script that does the list in N parts; nothing is started.
     #[arg(
         long,
         value_enum,
         requires_all = ["list", "out"],
-        conflicts_with_all = ["spectra", "visits", "flux", "best_fits", "overwrite"],
+        conflicts_with_all = ["spectra", "visits", "flux", "overwrite"],
         help_heading = "Many processes"
     )]
     pub script: Option<ScriptKind>,
@@ -53,85 +53,97 @@ pub(super) enum ScriptKind {
     Snakemake,
 }
 
-/// Labels one part of a list.
-///
-/// # Errors
-/// Those of labelling; [`Error::Config`] where other parts were begun with something else.
-pub(super) fn label(
+/// One part of a list.
+pub(super) struct ShardWork<'a> {
     shard: Shard,
-    list: &Path,
-    model: &Path,
-    out: &OutArgs,
-    fit: &FitArgs,
-    bars: &Bars,
-) -> anyhow::Result<()> {
-    let labeller = fit.labeller(model)?;
-    let columns = out.columns();
-    let Listed { files, n_spectra, names } = Listed::read(list, labeller.batch_stars(), Some(shard))?;
-    let spectra = files.handing_on(&columns);
-    labeller.expect_alike(&spectra)?;
-    let stem = out.stem(&spectra, Some(list))?.expect("--shard asks for --out");
-    let folder = shards::folder_of(&stem);
-    let plan = Plan {
-        maury_version: env!("CARGO_PKG_VERSION").into(),
-        list: std::path::absolute(list).map_err(Error::io(list, "find"))?,
-        n_spectra,
-        names,
-        batch: labeller.batch_stars(),
-        shards: shard.of,
-        fingerprint: out.fingerprint(labeller.fingerprint(), &spectra)?,
-        form: TableForm {
-            label_names: labeller.label_names().to_vec(),
-            columns,
-            shape: out.shape(),
-            model: model.to_path_buf(),
-            errors: labeller.words_on_errors(),
-        },
+    list: &'a Path,
+    batch: usize,
+    listed: Listed,
+}
+
+impl<'a> ShardWork<'a> {
+    /// The part that is asked for, if one is, of a list cut into batches.
+    ///
+    /// # Errors
+    /// Those of reading the list.
+    pub fn begin(args: &ShardArgs, list: Option<&'a Path>, batch: usize) -> Result<Option<Self>> {
+        let Some((shard, list)) = args.shard.zip(list) else { return Ok(None) };
+        Ok(Some(Self { shard, list, batch, listed: Listed::read(list, batch, Some(shard))? }))
     }
-    .settle(&folder)?;
-    let mut journal = shards::begin(&folder, shard, &plan.fingerprint)?;
-    let n_before = journal.n_done(&spectra);
-    if n_before > 0 {
-        tracing::info!("{n_before} of {} spectra of shard {shard} are labelled already", spectra.len());
+
+    /// Its spectra, and what is handed on of them.
+    pub fn spectra(&mut self, columns: &HandedOn) -> SpectrumFiles {
+        std::mem::take(&mut self.listed.files).handing_on(columns)
     }
-    signals::heed();
-    bars.defer_interruption(true);
-    let mut n_new = 0;
-    let labelled = label_all(&labeller, &spectra, Some(&mut journal), None, bars, |stars| n_new += stars.len());
-    let n_labelled = journal.n_done(&spectra);
-    if n_new == 0 {
-        journal.discard()?;
-    }
-    if let Err(err) = labelled {
-        if n_labelled > 0 {
-            tracing::warn!(
-                "labels of {n_labelled} of {} spectra are kept; the same command goes on with them",
-                spectra.len()
-            );
+
+    /// Makes the rows that are not there yet. `out` is what all parts are to become.
+    ///
+    /// # Errors
+    /// Those of making rows; [`Error::Config`] where other parts were begun with something else.
+    pub fn execute<M: RowMaker>(
+        self,
+        maker: &mut M,
+        spectra: &dyn SpectrumSource,
+        out: &Path,
+        fingerprint: String,
+        form: Form,
+        bars: &Bars,
+    ) -> anyhow::Result<()> {
+        let Self { shard, list, batch, listed } = self;
+        let (verb, folder) = (<M::Row as JournalRow>::VERB, shards::folder_of(out));
+        let plan = Plan {
+            maury_version: env!("CARGO_PKG_VERSION").into(),
+            list: std::path::absolute(list).map_err(Error::io(list, "find"))?,
+            n_spectra: listed.n_spectra,
+            names: listed.names,
+            batch,
+            shards: shard.of,
+            fingerprint,
+            form,
         }
-        return Err(err.into());
-    }
-    if n_labelled == 0 && !spectra.is_empty() {
-        return Err(none_read().into());
-    }
-    let (mut answer, merge) =
-        (format!("shard {shard}: "), format!("`maury merge {}` once all shards are done", stem.display()));
-    answer += &match (spectra.len(), spectra.len() - n_labelled) {
-        (0, _) => format!("no batch of {} spectra of the list falls to it", plan.batch),
-        (n, 0) if n_new == 0 => format!("{n} spectra were labelled before"),
-        (n, 0) => format!("{n} spectra are labelled"),
-        (_, bad) => {
-            format!("{n_labelled} spectra are labelled, {bad} could not be read; the same command tries them again")
+        .settle(&folder)?;
+        let mut journal = shards::begin::<M::Row>(&folder, shard, &plan.fingerprint)?;
+        let (n_before, done) = (journal.n_done(spectra), verb.done());
+        if n_before > 0 {
+            tracing::info!("{n_before} of {} spectra of shard {shard} are {done} already", spectra.len());
         }
-    };
-    say(&format!("{answer}; {merge}\n"))
+        signals::heed();
+        bars.defer_interruption(true);
+        let mut n_new = 0;
+        let made = make_all(maker, spectra, Some(&mut journal), bars, |rows| n_new += rows.len());
+        let n_done = journal.n_done(spectra);
+        if n_new == 0 {
+            journal.discard()?;
+        }
+        if let Err(err) = made {
+            if n_done > 0 {
+                let (rows, n) = (verb.rows(), spectra.len());
+                tracing::warn!("{rows} of {n_done} of {n} spectra are kept; the same command goes on with them");
+            }
+            return Err(err.into());
+        }
+        if n_done == 0 && !spectra.is_empty() {
+            return Err(none_read().into());
+        }
+        let merge = format!("`maury merge {}` once all shards are done", out.display());
+        let answer = match (spectra.len(), spectra.len() - n_done) {
+            (0, _) if batch == 1 => "no spectrum of the list falls to it".to_string(),
+            (0, _) => format!("no batch of {batch} spectra of the list falls to it"),
+            (n, 0) if n_new == 0 => format!("{n} spectra were {done} before"),
+            (n, 0) => format!("{n} spectra are {done}"),
+            (_, bad) => {
+                format!("{n_done} spectra are {done}, {bad} could not be read; the same command tries them again")
+            }
+        };
+        say(&format!("shard {shard}: {answer}; {merge}\n"))
+    }
 }
 
 /// A script that does in parts what the command line asks for, which it repeats.
 ///
 /// # Errors
 /// [`Error::Config`] for more parts than an array has, and names that a script in a script would misread.
-pub(super) fn script(kind: ScriptKind, n: usize, out: Option<&Path>) -> Result<String> {
+pub(super) fn script(verb: Verb, kind: ScriptKind, n: usize, out: Option<&Path>) -> Result<String> {
     if !(1..=MOST_SHARDS).contains(&n) {
         return Err(Error::Config(format!("--shards {n}: must be 1 to {MOST_SHARDS}")));
     }
@@ -142,18 +154,21 @@ pub(super) fn script(kind: ScriptKind, n: usize, out: Option<&Path>) -> Result<S
             "{word}: names with blanks, quotes and the like go into no script of GNU parallel or Snakemake; rename it, or take --script slurm"
         )));
     }
-    let stem = out.map(|stem| quoted(&stem.display().to_string())).unwrap_or_default();
-    let fill = |text: &str| {
-        text.replace("COMMAND", &format!("maury {command}"))
-            .replace("STEM", &stem)
-            .replace("LAST", &(n - 1).to_string())
-            .replace("SHARDS", &n.to_string())
+    let out = out.map(|out| quoted(&out.display().to_string())).unwrap_or_default();
+    let table = match verb {
+        Verb::Label => "OUT.fits",
+        Verb::Posterior => "OUT/summary.fits",
     };
-    Ok(fill(match kind {
-        ScriptKind::Slurm => include_str!("scripts/label.slurm"),
-        ScriptKind::Parallel => include_str!("scripts/label.parallel"),
+    let text = match kind {
+        ScriptKind::Slurm => include_str!("scripts/job.slurm"),
+        ScriptKind::Parallel => include_str!("scripts/job.parallel"),
         ScriptKind::Snakemake => include_str!("scripts/Snakefile"),
-    }))
+    };
+    // What the user wrote comes last: nothing in it stands for anything else.
+    let (last, n, command) = ((n - 1).to_string(), n.to_string(), format!("maury {command}"));
+    let words = [("LAST", &*last), ("SHARDS", &n), ("VERB", verb.name()), ("DONE", verb.done()), ("TABLE", table)];
+    let text = words.iter().fold(text.to_string(), |text, (word, value)| text.replace(word, value));
+    Ok(text.replace("OUT", &out).replace("COMMAND", &command))
 }
 
 /// Words without some options and their values.
@@ -190,14 +205,15 @@ pub(super) fn array_of(shards: &[usize]) -> String {
     ranges.into_iter().map(words).collect::<Vec<_>>().join(",")
 }
 
-/// `STEM`, `STEM.fits`, `STEM.csv` and `STEM.parts` as the stem, and the folder of its parts.
+/// `OUT`, `OUT.fits`, `OUT.csv`, `OUT.parts` and `OUT/` as what --out was, and the folder of its parts.
 pub(super) fn parts_of(named: &Path) -> (PathBuf, PathBuf) {
-    let stem = match named.extension().and_then(|ending| ending.to_str()) {
+    let named: PathBuf = named.components().collect();
+    let out = match named.extension().and_then(|ending| ending.to_str()) {
         Some("fits" | "csv" | "parts") => named.with_extension(""),
-        _ => named.to_path_buf(),
+        _ => named,
     };
-    let folder = shards::folder_of(&stem);
-    (stem, folder)
+    let folder = shards::folder_of(&out);
+    (out, folder)
 }
 
 #[cfg(test)]
@@ -216,6 +232,8 @@ mod tests {
     fn numbers_in_a_row_are_a_range() {
         assert_eq!(array_of(&[3, 17, 18, 19, 40]), "3,17-19,40");
         assert_eq!((array_of(&[]).as_str(), array_of(&[0, 1]).as_str()), ("", "0-1"));
-        assert_eq!(parts_of(Path::new("a/labels.csv")), ("a/labels".into(), "a/labels.parts".into()));
+        for named in ["a/labels.csv", "a/labels.parts/", "a/labels/", "a/labels"] {
+            assert_eq!(parts_of(Path::new(named)), ("a/labels".into(), "a/labels.parts".into()));
+        }
     }
 }

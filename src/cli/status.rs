@@ -1,6 +1,6 @@
 //! `maury status`: how far the shards of a list are, told from their files alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,10 @@ use indicatif::{HumanCount, HumanDuration};
 use super::say;
 use super::shard::{array_of, parts_of};
 use crate::error::Error;
-use crate::labelling::journal::names_in;
+use crate::labelling::journal::{Verb, names_in};
+use crate::labelling::labeller::LabelledStar;
+use crate::labelling::places::Places;
+use crate::labelling::posterior_row::PosteriorRow;
 use crate::labelling::shards::{Plan, journals};
 use crate::stars::spectra::SpectrumSource;
 
@@ -19,20 +22,21 @@ const MOST_LINES: usize = 40;
 /// A shard that wrote nothing for so long may be dead.
 const SILENT: Duration = Duration::from_secs(600);
 
-/// Say how far `maury label --shard` is: rows of all shards, those at work, those that are silent, and what is left.
+/// Say how far `maury label --shard` or `maury posterior --shard` is: rows of all shards, those at work, those that are silent, and what is left.
 ///
 /// Looks at files alone, and needs no scheduler. Exit code 3 while spectra are missing.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// What --out of `maury label` was.
-    stem: PathBuf,
+    /// What --out was.
+    #[arg(value_name = "OUT")]
+    out: PathBuf,
 }
 
-/// What there is of the spectra that fall to one shard, whoever labelled them.
+/// What there is of the spectra that fall to one shard, whoever dealt with them.
 #[derive(Default, Clone)]
 struct Progress {
     n_spectra: usize,
-    n_labelled: usize,
+    n_done: usize,
     n_unreadable: usize,
     attempts: usize,
     /// Since its last attempt last wrote.
@@ -41,42 +45,46 @@ struct Progress {
 
 impl Progress {
     fn is_done(&self) -> bool {
-        self.n_labelled + self.n_unreadable >= self.n_spectra
+        self.n_done + self.n_unreadable >= self.n_spectra
     }
 }
 
 pub fn execute(args: &StatusArgs) -> anyhow::Result<()> {
-    let (stem, folder) = parts_of(&args.stem);
+    let (out, folder) = parts_of(&args.out);
     let plan = Plan::read(&folder)?;
-    let files = plan.listed()?.files;
-    let place: HashMap<String, usize> = (0..files.len()).map(|n| (files.name(n), n)).collect();
+    let (files, verb) = (plan.listed()?.files, plan.form.verb());
+    let places = Places::of(&files);
     let mut shards = vec![Progress::default(); plan.shards];
     (0..files.len()).for_each(|n| shards[plan.shard_of(n, plan.shards)].n_spectra += 1);
-    let (mut labelled, mut unreadable) = (HashSet::new(), HashSet::new());
+    let (mut done, mut unreadable) = (HashSet::new(), HashSet::new());
     // Rows a second of what is at work.
     let mut rate = 0.0;
     for (shard, path) in journals(&folder)? {
-        let (done, failed) = names_in(&path, &plan.fingerprint)?;
+        let (named, failed) = match verb {
+            Verb::Label => names_in::<LabelledStar>(&path, &plan.fingerprint)?,
+            Verb::Posterior => names_in::<PosteriorRow>(&path, &plan.fingerprint)?,
+        };
         let (begun, written) = ages(&path);
         if written < SILENT && begun > written {
-            rate += done.len() as f64 / (begun - written).as_secs_f64().max(1.0);
+            rate += named.len() as f64 / (begun - written).as_secs_f64().max(1.0);
         }
         if let Some(known) = shards.get_mut(shard.index).filter(|_| shard.of == plan.shards) {
             known.silent = if known.attempts == 0 { written } else { known.silent.min(written) };
             known.attempts += 1;
         }
-        labelled.extend(done.iter().filter_map(|name| place.get(name).copied()));
-        unreadable.extend(failed.iter().filter_map(|name| place.get(name).copied()));
+        done.extend(named.iter().filter_map(|name| places.get(name)));
+        unreadable.extend(failed.iter().filter_map(|name| places.get(name)));
     }
-    unreadable.retain(|n| !labelled.contains(n));
-    labelled.iter().for_each(|n| shards[plan.shard_of(*n, plan.shards)].n_labelled += 1);
+    unreadable.retain(|n| !done.contains(n));
+    done.iter().for_each(|n| shards[plan.shard_of(*n, plan.shards)].n_done += 1);
     unreadable.iter().for_each(|n| shards[plan.shard_of(*n, plan.shards)].n_unreadable += 1);
-    let left = files.len() - labelled.len() - unreadable.len();
+    let left = files.len() - done.len() - unreadable.len();
     let mut text = format!(
-        "{} of {} spectra of {} are labelled",
-        HumanCount(labelled.len() as u64),
+        "{} of {} spectra of {} are {}",
+        HumanCount(done.len() as u64),
         HumanCount(files.len() as u64),
-        plan.list.display()
+        plan.list.display(),
+        verb.done()
     );
     if !unreadable.is_empty() {
         text += &format!(", {} could not be read", unreadable.len());
@@ -95,12 +103,13 @@ pub fn execute(args: &StatusArgs) -> anyhow::Result<()> {
     }
     say(&text)?;
     match left {
-        0 => say(&format!("`maury merge {}` makes the table\n", stem.display())),
+        0 => say(&format!("`maury merge {}` makes the table\n", out.display())),
         _ => Err(Error::Unfinished(format!(
             "{} spectra have no row yet; what is at work goes on, what is not is started again: of {} shards {array} (sbatch --array={array} \
-             label.slurm)",
+             {}.slurm)",
             HumanCount(left as u64),
             plan.shards,
+            verb.name(),
             array = array_of(&open)
         ))
         .into()),
@@ -109,9 +118,9 @@ pub fn execute(args: &StatusArgs) -> anyhow::Result<()> {
 
 /// A shard that is not done, in words.
 fn words(shard: &Progress) -> String {
-    let (rows, silent) = (format!("{} of {} spectra", shard.n_labelled, shard.n_spectra), HumanDuration(shard.silent));
+    let (rows, silent) = (format!("{} of {} spectra", shard.n_done, shard.n_spectra), HumanDuration(shard.silent));
     match (shard.attempts, shard.silent >= SILENT) {
-        (0, _) if shard.n_labelled == 0 => "not begun".into(),
+        (0, _) if shard.n_done == 0 => "not begun".into(),
         (0, _) => rows,
         (_, true) => format!("{rows}, nothing for {silent}: is it alive?"),
         (1, _) => format!("{rows}, the last row {silent} ago"),

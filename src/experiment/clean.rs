@@ -24,9 +24,9 @@ pub struct Leftover {
 
 /// What can go below the folder of experiments: runs that were broken off and that nobody fills, prepared sets and mock surveys
 /// not used for so long; and, there, in all of `folders` and in `here` itself, files and folders that killed programs left under
-/// temporary names, and labels that a job of `maury label` left on their way.
+/// temporary names, and rows that a job of `maury label` or `maury posterior` left on their way.
 ///
-/// A run that can be resumed, and labels on their way, stay for as long as a prepared set does, and while a job goes on with them.
+/// A run that can be resumed, and rows on their way, stay for as long as a prepared set does, and while a job goes on with them.
 pub fn leftovers(experiments: &Path, here: &Path, folders: &[PathBuf], unused_for: Duration) -> Vec<Leftover> {
     let mut found: Vec<(PathBuf, &'static str)> = Vec::new();
     for folder in entries(experiments).iter().filter(|path| path.is_dir()) {
@@ -44,7 +44,9 @@ pub fn leftovers(experiments: &Path, here: &Path, folders: &[PathBuf], unused_fo
         if is_left(&path) {
             found.push((path, "left by a killed program"));
         } else if age(&path) >= unused_for && journal::is_journal(&path) && !is_in_use(&path) {
-            found.push((path, "labels of a job broken off"));
+            let draws = journal::draws_of(&path);
+            found.extend(draws.exists().then_some((draws, "draws of a job broken off")));
+            found.push((path, "rows of a job broken off"));
         }
     }
     // One folder may be named in several ways.

@@ -31,6 +31,11 @@ pub fn creator() -> String {
     format!("{}{}", CREATOR.1, env!("CARGO_PKG_VERSION"))
 }
 
+/// The header key of a file that [`creator`] made: name, value, comment.
+pub fn created_by(creator: &str) -> (&'static str, &str, &'static str) {
+    (CREATOR.0, creator, "program and version")
+}
+
 /// Where spectra and their best fits go, in one shape or another.
 pub trait BestFits {
     /// Adds the next stars.

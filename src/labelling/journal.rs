@@ -1,40 +1,46 @@
-//! Labels on their way to disk: written as they come, so that a killed job goes on where it stopped.
+//! Rows on their way to disk: written as they come, so that a killed job goes on where it stopped.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use crate::data::fits::FitsReader;
+pub use super::journal_lines::{JournalRow, RowLine, Verb};
+use super::journal_lines::{Reading, Told, each_row, header, is_header};
+use super::labeller::LabelledStar;
 use crate::data::{files, leftovers};
 use crate::error::{Error, Result};
-use crate::labelling::journal_lines::{Reading, Row, Told, each_row, header};
-use crate::labelling::label_table::{LabelTable, TableForm};
-use crate::labelling::labeller::LabelledStar;
-use crate::labelling::table_files;
-use crate::spectra::quality::star_flags;
 use crate::stars::spectra::SpectrumSource;
 
 /// Ending of the journal's name.
 const ENDING: &str = "unfinished.jsonl";
 
-/// Whether a file holds labels on their way: by its name and by its first line.
+/// Whether a file holds rows on their way: by its name and by its first line.
 pub fn is_journal(path: &Path) -> bool {
     let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&format!(".{ENDING}")));
     let first = || BufReader::new(files::open(path).ok()?.take(1 << 20)).lines().next()?.ok();
-    let header = || serde_json::from_str::<serde_json::Value>(&first()?).ok();
-    is_named && header().is_some_and(|header| header.get("labels_by").is_some())
+    is_named && first().is_some_and(|line| is_header(&line))
+}
+
+/// Where the draws lie that the rows of a journal speak of, where they speak of any.
+pub fn draws_of(journal: &Path) -> PathBuf {
+    journal.with_extension("draws.fits")
 }
 
 /// The rows written so far, beside the table they are to become: one JSON object a line below a line that says what made
 /// them. Before files are read, a line names them: a file that ends the program is known by it.
 #[derive(Debug)]
-pub struct LabelJournal {
+pub struct Journal<R> {
     path: PathBuf,
     file: File,
     told: Told,
     fingerprint: String,
+    rows: PhantomData<R>,
 }
+
+/// Labels on their way.
+pub type LabelJournal = Journal<LabelledStar>;
 
 /// How a file is to be read, after what it did to earlier jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,31 +53,7 @@ pub enum Trust {
     Nil,
 }
 
-/// Key of the FITS header that says which model and which files made a table.
-const ORIGIN: &str = "LABELSBY";
-
-/// What tells tables of the same labels of the same files from others.
-fn origin(fingerprint: &str, spectra: &dyn SpectrumSource) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(fingerprint.as_bytes());
-    (0..spectra.len()).for_each(|n| _ = hasher.update(b"\0").update(spectra.name(n).as_bytes()));
-    hasher.finalize().to_hex()[..32].to_string()
-}
-
-/// The finished table at `stem`, if there is one and it is of another model or of other spectra than these.
-pub fn foreign_table(stem: &Path, fingerprint: &str, spectra: &dyn SpectrumSource) -> Option<PathBuf> {
-    let [table, text] = ["fits", "csv"].map(|ending| files::with_ending(stem, ending));
-    if !table.exists() {
-        return Some(text).filter(|text| text.exists());
-    }
-    // In the HDU of the labels, which one layout has behind an empty one.
-    let found = FitsReader::open(&table)
-        .ok()
-        .and_then(|mut file| [1, 2].into_iter().find_map(|hdu| file.key_text(hdu, ORIGIN)));
-    Some(table).filter(|_| found != Some(origin(fingerprint, spectra)))
-}
-
-impl LabelJournal {
+impl<R: JournalRow> Journal<R> {
     /// Opens the journal of the table `stem`, and keeps the whole rows of an earlier, interrupted job. What killed programs left beside
     /// it under temporary names goes.
     ///
@@ -92,7 +74,7 @@ impl LabelJournal {
             .map_err(Error::io(&path, "create"))?;
         let in_use = || Error::Mismatch {
             what: path.display().to_string(),
-            detail: "another maury is writing these labels; wait for it, or choose another --out".into(),
+            detail: format!("another maury is writing these {}; wait for it, or choose another --out", R::VERB.rows()),
         };
         match file.try_lock() {
             Ok(()) => {}
@@ -100,17 +82,16 @@ impl LabelJournal {
             // Some network file systems know no locks.
             Err(TryLockError::Error(err)) => tracing::debug!("{}: no lock ({err})", path.display()),
         }
-        let header = header(fingerprint);
-        let told = Told::read(&path, &file, &header)?;
+        let told = Told::read::<R>(&path, &file, fingerprint)?;
         file.set_len(told.whole).map_err(Error::io(&path, "write"))?;
         file.seek(SeekFrom::End(0)).map_err(Error::io(&path, "write"))?;
         if told.whole == 0
-            && let Err(err) = file.write_all(header.as_bytes())
+            && let Err(err) = file.write_all(header(R::VERB, fingerprint).as_bytes())
         {
             let _ = std::fs::remove_file(&path);
             return Err(Error::io(&path, "write")(err));
         }
-        Ok(Self { path, file, told, fingerprint: fingerprint.to_string() })
+        Ok(Self { path, file, told, fingerprint: fingerprint.to_string(), rows: PhantomData })
     }
 
     /// Begins a journal beside those of earlier attempts at the same spectra. They are only read: whoever writes them may be alive.
@@ -118,16 +99,17 @@ impl LabelJournal {
     /// # Errors
     /// [`Error::Io`]; [`Error::Mismatch`] if one of them is another model's.
     pub fn attempt(path: &Path, earlier: &[PathBuf], fingerprint: &str) -> Result<Self> {
-        let (header, mut told) = (header(fingerprint), Told::default());
+        let mut told = Told::default();
         for path in earlier {
-            told.add(Told::read(path, &files::open(path)?, &header)?);
+            told.add(Told::read::<R>(path, &files::open(path)?, fingerprint)?);
         }
         let create = || OpenOptions::new().append(true).create_new(true).open(path);
         let mut file = create().map_err(Error::io(path, "create"))?;
         // Nobody else writes it; who tidies up sees that somebody is at work.
         let _ = file.try_lock();
-        file.write_all(header.as_bytes()).map_err(Error::io(path, "write"))?;
-        Ok(Self { path: path.to_path_buf(), file, told, fingerprint: fingerprint.to_string() })
+        file.write_all(header(R::VERB, fingerprint).as_bytes()).map_err(Error::io(path, "write"))?;
+        let (path, fingerprint) = (path.to_path_buf(), fingerprint.to_string());
+        Ok(Self { path, file, told, fingerprint, rows: PhantomData })
     }
 
     /// Whether a spectrum has its row already.
@@ -154,10 +136,15 @@ impl LabelJournal {
     /// # Errors
     /// [`Error::Io`].
     pub fn begin(&mut self, spectra: Vec<String>) -> Result<()> {
-        let reading = Reading { reading: spectra };
-        let line = serde_json::to_string(&reading).expect("text is JSON") + "\n";
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(Error::io(&self.path, "write"))
+        self.note(Reading { reading: spectra, alone: false })
+    }
+
+    /// Takes note of a spectrum that is about to be read alone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn begin_alone(&mut self, spectrum: String) -> Result<()> {
+        self.note(Reading { reading: vec![spectrum], alone: true })
     }
 
     /// Takes note that what was being read came through.
@@ -165,15 +152,25 @@ impl LabelJournal {
     /// # Errors
     /// [`Error::Io`].
     pub fn came_through(&mut self) -> Result<()> {
-        self.begin(Vec::new())
+        self.note(Reading::default())
     }
 
-    /// Number of spectra with labels.
+    fn note(&mut self, reading: Reading) -> Result<()> {
+        let line = serde_json::to_string(&reading).expect("text is JSON") + "\n";
+        self.write(&line)
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(Error::io(&self.path, "write"))
+    }
+
+    /// Number of spectra with rows.
     pub fn len(&self) -> usize {
         self.told.done.len()
     }
 
-    /// Whether no spectrum has labels yet.
+    /// Whether no spectrum has a row yet.
     pub fn is_empty(&self) -> bool {
         self.told.done.is_empty()
     }
@@ -183,7 +180,15 @@ impl LabelJournal {
     /// # Errors
     /// [`Error::Io`].
     pub fn discard(self) -> Result<()> {
-        leftovers::remove(&self.path)
+        remove(&self.path)
+    }
+
+    /// Removes the journal if there is nothing in it to go on with.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn discard_empty(self) -> Result<()> {
+        if self.is_empty() { self.discard() } else { Ok(()) }
     }
 
     /// Where it is.
@@ -191,66 +196,56 @@ impl LabelJournal {
         &self.path
     }
 
+    /// What makes its rows.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// Adds rows and brings them to the disk.
     ///
     /// # Errors
     /// [`Error::Io`], for instance when the disk is full; the rows before are safe.
-    pub fn append(&mut self, stars: &[LabelledStar]) -> Result<()> {
-        let mut text = String::new();
-        for star in stars {
-            // JSON knows no NaN: numbers travel as text.
-            text += &serde_json::to_string(&Row::from(star)).expect("plain values are JSON");
-            text.push('\n');
-        }
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(Error::io(&self.path, "write"))?;
-        let readable = stars.iter().filter(|star| star.flags & star_flags::UNREADABLE == 0);
-        self.told.done.extend(readable.map(|star| star.file.clone()));
+    pub fn append(&mut self, rows: &[R]) -> Result<()> {
+        let lines = rows.iter().map(|row| serde_json::to_string(&row.line()).expect("plain values are JSON") + "\n");
+        let text: String = lines.collect();
+        self.write(&text)?;
+        self.told.done.extend(rows.iter().filter(|row| row.is_read()).map(|row| row.file().to_string()));
         Ok(())
     }
 
-    /// Turns the journal into `<stem>.fits` and `<stem>.csv`, and removes it. The rows are those of these spectra, in
-    /// their order; what else an earlier job left in the journal is left out.
+    /// Hands on its rows in the order of writing.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Fits`]; the journal then stays.
-    pub fn finish(self, stem: &Path, form: &TableForm, spectra: &dyn SpectrumSource) -> Result<usize> {
-        let mut table = LabelTable::new(form, spectra);
-        each_row(&self.path, &self.fingerprint, |star| {
-            table.set(star);
-            Ok(())
-        })?;
-        write_table(stem, table, form, &self.fingerprint, spectra)?;
-        leftovers::remove(&self.path)?;
-        Ok(spectra.len())
+    /// [`Error::Io`]; those of `each`.
+    pub fn each_row(&self, each: impl FnMut(R) -> Result<()>) -> Result<()> {
+        each_row(&self.path, &self.fingerprint, each)
     }
 }
 
-/// Names of the spectra that have labels in a journal, and of those that could not be read.
+/// Removes a journal, and the draws beside it.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Mismatch`] for a journal of other labels.
-pub fn names_in(path: &Path, fingerprint: &str) -> Result<(HashSet<String>, HashSet<String>)> {
-    let told = Told::read(path, &files::open(path)?, &header(fingerprint))?;
-    Ok((told.done, told.unreadable))
+/// [`Error::Io`].
+pub fn remove(journal: &Path) -> Result<()> {
+    leftovers::remove(&draws_of(journal))?;
+    leftovers::remove(journal)
 }
 
-/// Writes the table of these spectra, with what says so in its header.
-pub(super) fn write_table(
-    stem: &Path,
-    table: LabelTable,
-    form: &TableForm,
-    fingerprint: &str,
-    spectra: &dyn SpectrumSource,
-) -> Result<()> {
-    table_files::write(stem, table, form, (ORIGIN, &origin(fingerprint, spectra)))
+/// Names of the spectra that have rows in a journal, and of those that could not be read.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Mismatch`] for a journal of other rows.
+pub fn names_in<R: JournalRow>(path: &Path, fingerprint: &str) -> Result<(HashSet<String>, HashSet<String>)> {
+    let told = Told::read::<R>(path, &files::open(path)?, fingerprint)?;
+    Ok((told.done, told.unreadable))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::value::Value;
-    use crate::labelling::label_table::TableShape;
+    use crate::labelling::label_table::{TableForm, TableShape};
+    use crate::spectra::quality::star_flags;
     use crate::stars::spectra::HandedOn;
     use crate::stars::spectrum_files::SpectrumFiles;
 
@@ -307,7 +302,7 @@ mod tests {
         drop(journal);
         // Killed in the middle of a write, at any byte of the third row.
         let whole = std::fs::read(&path).unwrap();
-        let third = serde_json::to_string(&Row::from(&star(2))).unwrap();
+        let third = serde_json::to_string(&star(2).line()).unwrap();
         for cut in [1, third.len() / 2, third.len()] {
             std::fs::write(&path, [&whole, &third.as_bytes()[..cut]].concat()).unwrap();
             let journal = LabelJournal::open(&stem, "model A").unwrap();
@@ -346,16 +341,40 @@ mod tests {
         drop(journal);
         // The first two were read together; one of them did it.
         let mut journal = trust([Trust::Alone, Trust::Alone, Trust::Full]);
-        journal.begin(vec![name_of(0)]).unwrap();
+        journal.begin_alone(name_of(0)).unwrap();
         journal.came_through().unwrap();
-        journal.begin(vec![name_of(1)]).unwrap();
+        journal.begin_alone(name_of(1)).unwrap();
         drop(journal);
+        // A batch of one spectrum is no trial of it.
         let mut journal = trust([Trust::Full, Trust::Alone, Trust::Full]);
-        journal.begin(vec![name_of(1)]).unwrap();
+        journal.begin_alone(name_of(1)).unwrap();
+        journal.came_through().unwrap();
+        for _ in 0..3 {
+            journal.begin(vec![name_of(1)]).unwrap();
+            drop(journal);
+            journal = trust([Trust::Full, Trust::Alone, Trust::Full]);
+        }
+        journal.begin_alone(name_of(1)).unwrap();
         drop(journal);
         let mut journal = trust([Trust::Full, Trust::Nil, Trust::Full]);
         journal.append(&[star(0), unreadable(1), star(2)]).unwrap();
         assert_eq!(journal.finish(&stem, &form(), &files(&[0, 1, 2])).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_file_that_ends_every_attempt_at_a_shard_is_not_read_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut attempts: Vec<PathBuf> = Vec::new();
+        for expected in [Trust::Full, Trust::Alone, Trust::Alone, Trust::Nil] {
+            let path = folder.path().join(format!("attempt-{}.jsonl", attempts.len()));
+            let mut journal = LabelJournal::attempt(&path, &attempts, "model A").unwrap();
+            assert_eq!(journal.trust(&name_of(1)), expected);
+            match expected {
+                Trust::Alone => journal.begin_alone(name_of(1)).unwrap(),
+                _ => journal.begin([0, 1].map(name_of).to_vec()).unwrap(),
+            }
+            attempts.push(path);
+        }
     }
 
     #[test]
@@ -391,8 +410,8 @@ mod tests {
 
     #[test]
     fn numbers_come_back_as_they_were() {
-        let row = serde_json::to_string(&Row::from(&star(7))).unwrap();
-        let back = LabelledStar::try_from(serde_json::from_str::<Row>(&row).unwrap()).unwrap();
+        let row = serde_json::to_string(&star(7).line()).unwrap();
+        let back = LabelledStar::read(serde_json::from_str(&row).unwrap()).unwrap();
         assert_eq!(format!("{back:?}"), format!("{:?}", star(7)));
     }
 }

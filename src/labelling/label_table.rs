@@ -1,11 +1,11 @@
 //! The table of labels: a row for each spectrum, columns for people and programs.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::digits::Digits;
+use super::places::Places;
 use crate::data::fits::Column;
 use crate::data::value::{self, Value};
 use crate::labelling::labeller::LabelledStar;
@@ -41,15 +41,10 @@ pub struct TableForm {
 /// Numbers of a star that are no labels: snr, chi2, chi2_reduced, fraction_masked.
 const N_HEAD: usize = 4;
 
-/// What stands for a name where millions are kept in memory.
-pub(super) fn key(name: &str) -> u128 {
-    u128::from_le_bytes(blake3::hash(name.as_bytes()).as_bytes()[..16].try_into().expect("a hash has 32 bytes"))
-}
-
 /// The table of labels, column by column: a million stars have room in it.
 pub(super) struct LabelTable {
     label_names: Vec<String>,
-    row_of: HashMap<u128, usize>,
+    places: Places,
     pub(super) file: Vec<String>,
     pub(super) id: Vec<String>,
     pub(super) flags: Vec<i64>,
@@ -88,7 +83,7 @@ impl LabelTable {
         let handed_on = form.columns.names();
         Self {
             label_names: form.label_names.clone(),
-            row_of: file.iter().enumerate().map(|(row, name)| (key(name), row)).collect(),
+            places: Places::of(spectra),
             id: vec![String::new(); file.len()],
             flags: vec![star_flags::UNREADABLE; file.len()],
             numbers: vec![vec![f64::NAN; file.len()]; n_numbers],
@@ -118,7 +113,12 @@ impl LabelTable {
 
     /// The row of a spectrum, by its name.
     pub(super) fn row_of(&self, name: &str) -> Option<usize> {
-        self.row_of.get(&key(name)).copied()
+        self.places.get(name)
+    }
+
+    /// Number of labels.
+    pub(super) fn n_labels(&self) -> usize {
+        self.label_names.len()
     }
 
     /// The labels of a row.
@@ -127,7 +127,7 @@ impl LabelTable {
     }
 
     /// Whether a row is that of a star: labels within a share of their errors, what is told of them within a share of itself.
-    pub(super) fn is_like(&self, row: usize, star: &LabelledStar, share: f64) -> bool {
+    pub(super) fn is_near(&self, row: usize, star: &LabelledStar, share: f64) -> bool {
         let near = |a: f64, b: f64, by: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= by;
         let alike = |a: f64, b: f64| near(a, b, share * a.abs());
         let of_label = |k: usize, n: usize| self.numbers[N_HEAD + 3 * k + n][row];

@@ -184,7 +184,8 @@ impl Labeller {
 }
 
 impl LabelledStar {
-    fn unreadable(source: &dyn SpectrumSource, spectrum: usize) -> Self {
+    /// The row of a spectrum that cannot be read.
+    pub(super) fn unreadable(source: &dyn SpectrumSource, spectrum: usize) -> Self {
         let name = source.name(spectrum);
         let stem = || files::path_text(Path::new(Path::new(&name).file_stem().unwrap_or_default()));
         let id = source.id(spectrum).unwrap_or_else(stem);

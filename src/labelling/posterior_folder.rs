@@ -1,17 +1,22 @@
 //! The folder of `maury posterior`: a summary with a row for each star sampled so far, and the draws and figures of these.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::data::files;
+use super::best_fits::{created_by, creator};
+use super::posterior_draws;
 use crate::data::fits::{Column, ColumnValues, FitsReader};
+use crate::data::{files, leftovers};
 use crate::error::{Error, Result};
 use crate::spectra::star_table::write_table_with;
 
 /// Stem of the summary.
-const SUMMARY: &str = "summary";
+pub const SUMMARY: &str = "summary";
 /// Key of its FITS header that says which model and settings made its rows.
 const ORIGIN: &str = "SAMPLEBY";
+/// Key of the same that says of which list it is, where it is of one alone.
+const LISTED: &str = "LISTED";
 /// What a star without an identifier is called.
 const NAMELESS: &str = "star";
 /// Held as long as somebody adds stars.
@@ -24,10 +29,21 @@ pub struct PosteriorFolder {
     path: PathBuf,
     /// What made its rows.
     origin: String,
+    /// The list that it is of, where it is of one alone.
+    list: Option<String>,
     /// Its stars, those of earlier jobs first.
     stars: Vec<Star>,
+    /// Those of each spectrum, and of each name.
+    of_file: HashMap<String, Vec<usize>>,
+    of_name: HashMap<String, usize>,
+    /// How the files of its stars are called.
+    taken: HashSet<String>,
+    /// The next number of stars called alike.
+    next: HashMap<String, usize>,
     /// Whether the summary that is there is to be added to.
     has_summary: bool,
+    /// Whether draws that are there are of what is replaced.
+    replaces_draws: bool,
     /// Names of stars whose files are replaced, whatever made them.
     replaced: Vec<String>,
     is_new: bool,
@@ -42,18 +58,29 @@ struct Star {
     name: String,
     /// Its spectrum.
     file: String,
-    is_drawn: bool,
+    files: StarFiles,
     is_of_this_job: bool,
 }
 
+/// What a job does with the files that are a star's own: draws and figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StarFiles {
+    /// It writes them.
+    Written,
+    /// It leaves those of the same settings as they are.
+    Untouched,
+    /// The star has no draws.
+    None,
+}
+
 impl PosteriorFolder {
-    /// Opens a folder, which need not be there yet, for posteriors that `origin` made. Those of another origin are refused, or, to
-    /// `overwrite` them, replaced.
+    /// Opens a folder, which need not be there yet, for posteriors that `origin` made, all of those of a list where there is one. Those
+    /// of another origin, and of another list, are refused, or, to `overwrite` them, replaced.
     ///
     /// # Errors
     /// [`Error::Config`] where another model or other settings made what is there; [`Error::Mismatch`] where somebody adds to it;
     /// [`Error::Io`].
-    pub fn open(path: &Path, origin: &str, overwrite: bool) -> Result<Self> {
+    pub fn open(path: &Path, origin: &str, list: Option<&str>, overwrite: bool) -> Result<Self> {
         let is_new = !path.exists();
         files::create_folder(path)?;
         let lock_path = path.join(LOCK);
@@ -64,22 +91,33 @@ impl PosteriorFolder {
                 detail: "another maury adds posteriors to this folder; wait for it, or name another --out".into(),
             });
         }
-        let origin = blake3::hash(origin.as_bytes()).to_hex()[..32].to_string();
-        let (stars, replaced) = (Vec::new(), Vec::new());
-        let mut folder =
-            Self { path: path.to_path_buf(), origin, stars, has_summary: false, replaced, is_new, _lock: lock };
+        let mut folder = Self {
+            path: path.to_path_buf(),
+            origin: blake3::hash(origin.as_bytes()).to_hex()[..32].to_string(),
+            list: list.map(String::from),
+            stars: Vec::new(),
+            of_file: HashMap::new(),
+            of_name: HashMap::new(),
+            taken: HashSet::new(),
+            next: HashMap::new(),
+            has_summary: false,
+            replaces_draws: overwrite,
+            replaced: Vec::new(),
+            is_new,
+            _lock: lock,
+        };
         folder.look(overwrite)?;
         Ok(folder)
     }
 
     /// Takes note of the stars that are there.
     fn look(&mut self, overwrite: bool) -> Result<()> {
-        let [table, text] = ["fits", "csv"].map(|ending| files::with_ending(&self.path.join(SUMMARY), ending));
+        let [table, text] = ["fits", "csv"].map(|ending| files::with_ending(&self.summary(), ending));
         if !table.exists() && !text.exists() {
             return Ok(());
         }
         let mut summary = FitsReader::open(&table).ok();
-        let origin = summary.as_mut().and_then(|summary| summary.key_text(1, ORIGIN));
+        let [origin, list] = [ORIGIN, LISTED].map(|key| summary.as_mut().and_then(|summary| summary.key_text(1, key)));
         let mut column = |name: &str| -> Option<Vec<String>> {
             let summary = summary.as_mut()?;
             let (n_rows, _) = summary.table_layout(1).ok()?;
@@ -91,39 +129,68 @@ impl PosteriorFolder {
             self.replaced = ids.filter(|_| origin.is_some()).unwrap_or_default();
             return Ok(());
         }
+        let refused = |made: &str| {
+            let place = if table.exists() { &table } else { &text };
+            let remedy = "--overwrite replaces them, or name another --out";
+            Err(Error::Config(format!("{}: posteriors {made} are there; {remedy}", place.display())))
+        };
         match (origin, ids, of) {
             (Some(origin), Some(ids), Some(of)) if origin == self.origin => {
-                let star = |(name, file)| Star { name, file, is_drawn: false, is_of_this_job: false };
-                self.stars = ids.into_iter().zip(of).map(star).collect();
+                // Of a whole list, all is written anew.
+                match (&self.list, list) {
+                    (Some(own), Some(there)) if *own == there => return Ok(()),
+                    (Some(_), _) => return refused("of other spectra than those of the list"),
+                    _ => {}
+                }
+                for (name, file) in ids.into_iter().zip(of) {
+                    self.add(Star { name, file, files: StarFiles::Untouched, is_of_this_job: false });
+                }
                 self.has_summary = true;
                 Ok(())
             }
-            _ => {
-                let place = if table.exists() { table } else { text };
-                Err(Error::Config(format!(
-                    "{}: posteriors of another model or by other settings are there; --overwrite replaces them, or name another \
-                     --out",
-                    place.display()
-                )))
-            }
+            _ => refused("of another model or by other settings"),
         }
     }
 
+    fn add(&mut self, star: Star) {
+        let number = self.stars.len();
+        self.taken.insert(plain(&star.name));
+        self.of_file.entry(star.file.clone()).or_default().push(number);
+        self.of_name.insert(star.name.clone(), number);
+        self.stars.push(star);
+    }
+
+    /// Where the summary is, without its ending.
+    pub fn summary(&self) -> PathBuf {
+        self.path.join(SUMMARY)
+    }
+
+    /// Where the draws of many stars are.
+    pub fn draws(&self) -> PathBuf {
+        posterior_draws::file_in(&self.path)
+    }
+
     /// What the row of a star is called: its identifier, as `maury label` has it, numbered where it comes again in another file. Its
-    /// files have the [`file_name`] of that. `is_drawn` says whether it has draws.
-    pub fn name(&mut self, file: &str, id: &str, is_drawn: bool) -> String {
+    /// own files have the [`file_name`] of that.
+    pub fn name(&mut self, file: &str, id: &str, files: StarFiles) -> String {
         // Blanks at the ends get lost in FITS, and a row is called somehow.
         let id = if id.trim().is_empty() { NAMELESS } else { id.trim() };
-        let is_again = |star: &&mut Star| star.file == file.trim() && is_numbered(&plain(&star.name), &plain(id));
-        if let Some(star) = self.stars.iter_mut().find(is_again) {
-            (star.is_drawn, star.is_of_this_job) = (is_drawn, true);
+        let own = plain(id);
+        let is_again = |number: &&usize| is_numbered(&plain(&self.stars[**number].name), &own);
+        if let Some(number) = self.of_file.get(file.trim()).and_then(|numbers| numbers.iter().find(is_again)) {
+            let star = &mut self.stars[*number];
+            // What a job knows of a star's files it is not made to forget.
+            star.files = if files == StarFiles::Untouched { star.files } else { files };
+            star.is_of_this_job = true;
             return star.name.clone();
         }
         // No two stars share files.
-        let is_free = |name: &String| self.stars.iter().all(|star| plain(&star.name) != plain(name));
-        let numbered = (2..).map(|n| format!("{id}-{n}"));
-        let name = std::iter::once(id.to_string()).chain(numbered).find(is_free).unwrap_or_else(|| id.to_string());
-        self.stars.push(Star { name: name.clone(), file: file.into(), is_drawn, is_of_this_job: true });
+        let is_free = |name: &String| !self.taken.contains(&plain(name));
+        let first = self.next.get(&own).copied().unwrap_or(1);
+        let numbered = (first..).map(|n| (n + 1, if n == 1 { id.to_string() } else { format!("{id}-{n}") }));
+        let (next, name) = numbered.into_iter().find(|(_, name)| is_free(name)).expect("numbers do not end");
+        self.next.insert(own, next);
+        self.add(Star { name: name.clone(), file: file.trim().into(), files, is_of_this_job: true });
         name
     }
 
@@ -132,42 +199,67 @@ impl PosteriorFolder {
         self.stars.iter().filter(|star| !star.is_of_this_job).count()
     }
 
-    /// Writes the summary into `place`: the rows of earlier jobs, and these, which begin with the names of this job's stars. A star
-    /// that was sampled again has its last row.
+    /// Keys of the FITS headers: what made this, and of which list it is.
+    pub(super) fn keys(&self) -> Vec<(&str, &str, &str)> {
+        let list = self.list.as_deref().map(|list| (LISTED, list, "hash of the list"));
+        let origin = (ORIGIN, self.origin.as_str(), "hash of the model and the settings that made this");
+        [origin].into_iter().chain(list).collect()
+    }
+
+    /// Writes the summary: the rows of earlier jobs, and these, which begin with the names of this job's stars. A star that was sampled
+    /// again has its last row.
     ///
     /// # Errors
     /// Those of reading the rows that are there, and of writing.
-    pub fn write_summary(&self, place: &Path, mut columns: Vec<Column>) -> Result<()> {
-        let files_of = |name: &String| {
-            let star = self.stars.iter().find(|star| star.name == *name);
-            star.map(|star| star.file.clone()).unwrap_or_default()
-        };
+    pub fn write_summary(&self, mut columns: Vec<Column>) -> Result<()> {
+        let file_of = |name: &String| self.of_name.get(name).map(|n| self.stars[*n].file.clone()).unwrap_or_default();
         if let Some(Column { values: ColumnValues::Text(names), .. }) = columns.first() {
-            let files = Column::text("file", names.iter().map(files_of).collect());
+            let files = Column::text("file", names.iter().map(file_of).collect());
             columns.insert(1, files);
         }
         if self.has_summary {
-            columns = added(columns, &files::with_ending(&self.path.join(SUMMARY), "fits"))?;
+            columns = added(columns, &files::with_ending(&self.summary(), "fits"))?;
         }
-        let keys = [(ORIGIN, self.origin.as_str(), "hash of the model and the settings that made this")];
-        write_table_with(&place.join(SUMMARY), "POSTERIOR", &columns, &keys)
+        let creator = creator();
+        let mut keys = self.keys();
+        keys.push(created_by(&creator));
+        write_table_with(&self.summary(), "POSTERIOR", &columns, &keys)
     }
 
-    /// Removes draws and figures that belong to no row any more: those of replaced stars, and of stars that have no draws now.
-    pub fn remove_stale(&self) {
-        let own = self.stars.iter().filter(|star| star.is_of_this_job);
-        let drawn: Vec<String> = own.clone().filter(|star| star.is_drawn).map(|star| file_name(&star.name)).collect();
-        let candidates = self.replaced.iter().chain(own.map(|star| &star.name));
-        for name in candidates.map(|name| file_name(name)).filter(|name| !drawn.contains(name)) {
-            let draws = ["fits", "csv"].map(|ending| self.path.join(format!("draws-{name}.{ending}")));
-            let figures = self.path.join("figures");
-            let drawings = ["corner", "traces", "ranks"]
-                .into_iter()
-                .flat_map(|kind| ["svg", "png"].map(|ending| figures.join(format!("{kind}-{name}.{ending}"))));
-            draws.into_iter().chain(drawings).for_each(|path| _ = std::fs::remove_file(path));
+    /// Removes draws and figures that belong to no row any more: those of replaced stars, and of stars that have no draws now; and the
+    /// draws of many stars that were replaced, unless there are new ones.
+    pub fn remove_stale(&self, has_draws: bool) {
+        let of = |files: StarFiles| {
+            self.stars.iter().filter(move |star| star.is_of_this_job && star.files == files).map(|star| &star.name)
+        };
+        let written: HashSet<String> = of(StarFiles::Written).map(|name| file_name(name)).collect();
+        let stale = self.replaced.iter().chain(of(StarFiles::None)).map(|name| file_name(name));
+        let stale: HashSet<String> = stale.filter(|name| !written.contains(name)).collect();
+        if self.replaces_draws && !has_draws {
+            let _ = leftovers::remove(&self.draws());
+        }
+        if stale.is_empty() {
+            return;
+        }
+        for folder in [self.path.clone(), self.path.join("figures")] {
+            for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+                let is_own = |(kind, endings): &(&str, [&str; 2])| {
+                    let name = stem.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
+                    name.is_some_and(|name| stale.contains(name)) && endings.contains(&ending.as_str())
+                };
+                if STAR_FILES.iter().any(is_own) {
+                    let _ = std::fs::remove_file(path);
+                }
+            }
         }
     }
 }
+
+/// How the files of a star begin, and how they end.
+const STAR_FILES: [(&str, [&str; 2]); 4] =
+    [("draws", ["fits", "csv"]), ("corner", ["svg", "png"]), ("traces", ["svg", "png"]), ("ranks", ["svg", "png"])];
 
 impl Drop for PosteriorFolder {
     fn drop(&mut self) {
@@ -203,12 +295,14 @@ fn added(mut columns: Vec<Column>, summary: &Path) -> Result<Vec<Column>> {
     let (n_before, names) = before.table_layout(1)?;
     let Some(Column { values: ColumnValues::Text(ids), .. }) = columns.first() else { return Ok(columns) };
     let ids_before = before.texts(1, "id", 0..n_before)?;
-    // A row of those before, or of these.
     // FITS keeps no letters beyond ASCII: names are alike where those of their files are.
     let [own_names, names_before] = [ids, &ids_before].map(|ids| ids.iter().map(|id| plain(id)).collect::<Vec<_>>());
-    let again = |(row, name): (usize, &String)| own_names.iter().position(|own| own == name).ok_or(row);
+    let place_of: HashMap<&String, usize> = own_names.iter().zip(0..).collect();
+    let known: HashSet<&String> = names_before.iter().collect();
+    // A row of those before, or of these.
+    let again = |(row, name): (usize, &String)| place_of.get(name).copied().ok_or(row);
     let mut rows: Vec<Result<usize, usize>> = names_before.iter().enumerate().map(again).collect();
-    rows.extend((0..ids.len()).filter(|row| !names_before.contains(&own_names[*row])).map(Ok));
+    rows.extend((0..ids.len()).filter(|row| !known.contains(&own_names[*row])).map(Ok));
     let n_own = ids.len();
     // Only some stars have a factor on their errors.
     for (index, name) in names.iter().enumerate() {
@@ -254,23 +348,21 @@ mod tests {
 
     /// One job: stars by file and identifier, each with a value and, where it is finite, draws.
     fn job(path: &Path, origin: &str, overwrite: bool, stars: &[(&str, &str, f64)]) -> Result<usize> {
-        let mut folder = PosteriorFolder::open(path, origin, overwrite)?;
-        files::fill_into(path, |out| {
-            let mut names = Vec::new();
-            for (file, id, value) in stars {
-                let name = folder.name(file, id, value.is_finite());
-                if value.is_finite() {
-                    let file = file_name(&name);
-                    files::write_bytes(&out.join(format!("draws-{file}.csv")), "")?;
-                    files::write_bytes(&out.join(format!("figures/corner-{file}.svg")), "")?;
-                }
-                names.push(name);
+        let mut folder = PosteriorFolder::open(path, origin, None, overwrite)?;
+        let mut names = Vec::new();
+        for (file, id, value) in stars {
+            let name = folder.name(file, id, if value.is_finite() { StarFiles::Written } else { StarFiles::None });
+            if value.is_finite() {
+                let file = file_name(&name);
+                files::write_bytes(&path.join(format!("draws-{file}.csv")), "")?;
+                files::write_bytes(&path.join(format!("figures/corner-{file}.svg")), "")?;
             }
-            let values = stars.iter().map(|(.., value)| *value).collect();
-            let flags = Column::i64("flags", vec![4; stars.len()]);
-            folder.write_summary(out, vec![Column::text("id", names), Column::f64("teff_mean", "K", values), flags])
-        })?;
-        folder.remove_stale();
+            names.push(name);
+        }
+        let values = stars.iter().map(|(.., value)| *value).collect();
+        let flags = Column::i64("flags", vec![4; stars.len()]);
+        folder.write_summary(vec![Column::text("id", names), Column::f64("teff_mean", "K", values), flags])?;
+        folder.remove_stale(false);
         Ok(folder.n_kept())
     }
 
@@ -324,7 +416,7 @@ mod tests {
     fn two_jobs_do_not_add_at_once_and_what_fails_leaves_no_folder() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("posterior");
-        let first = PosteriorFolder::open(&path, "model", false).unwrap();
+        let first = PosteriorFolder::open(&path, "model", None, false).unwrap();
         assert!(job(&path, "model", false, &[]).unwrap_err().to_string().contains("another maury"));
         drop(first);
         assert!(!path.exists());

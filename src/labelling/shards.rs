@@ -1,8 +1,8 @@
-//! One list of spectra, labelled by many processes that know nothing of each other: who labels what, where it goes, and what they must
-//! agree on.
+//! One list of spectra, shared by many processes that know nothing of each other: who labels or samples what, where it goes, and what they
+//! must agree on.
 //!
-//! The list is cut into batches by the places of its lines alone, and batch b falls to shard b mod n. Which spectra are labelled together
-//! then does not depend on n, so that their labels do not either, to the last bit.
+//! The list is cut into batches by the places of its lines alone, and batch b falls to shard b mod n. Which spectra are dealt with together
+//! then does not depend on n, so that what comes of them does not either, to the last bit.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,8 +12,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::LabelJournal;
-use super::label_table::{TableForm, key};
+use super::journal::{self, Journal, JournalRow, Verb};
+use super::label_table::TableForm;
+use super::places::key;
+use super::posterior_row::SummaryForm;
 use crate::data::spectrum_file::{name_of, split_part};
 use crate::data::{files, leftovers};
 use crate::error::{Error, Result};
@@ -70,6 +72,26 @@ impl FromStr for Shard {
     }
 }
 
+/// What the rows of all shards are to become.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// A table of labels.
+    Label(TableForm),
+    /// A summary of posteriors, and draws.
+    Posterior(SummaryForm),
+}
+
+impl Form {
+    /// What makes the rows.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Label(_) => Verb::Label,
+            Self::Posterior(_) => Verb::Posterior,
+        }
+    }
+}
+
 /// What all shards of a list agree on: kept beside their rows by the first that comes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
@@ -81,14 +103,14 @@ pub struct Plan {
     pub n_spectra: usize,
     /// Hash of their names, in their order.
     pub names: String,
-    /// Spectra that are labelled together.
+    /// Spectra that are dealt with together.
     pub batch: usize,
     /// Shards that the first to come was told of.
     pub shards: usize,
     /// Model, settings and layout.
     pub fingerprint: String,
-    /// What the table is to be.
-    pub form: TableForm,
+    /// What makes the rows, and what they are to become.
+    pub form: Form,
 }
 
 impl Plan {
@@ -114,9 +136,10 @@ impl Plan {
         }
         let there = Self::read(folder)?;
         let differs = [
-            (self.n_spectra == there.n_spectra && self.names == there.names, "another list"),
-            (self.fingerprint == there.fingerprint, "another model, other settings or other columns"),
-            (self.batch == there.batch, "batches of another size"),
+            (self.form.verb() == there.form.verb(), format!("`maury {}`", there.form.verb().name())),
+            (self.n_spectra == there.n_spectra && self.names == there.names, "another list".into()),
+            (self.fingerprint == there.fingerprint, "another model, other settings or other columns".into()),
+            (self.batch == there.batch, "batches of another size".into()),
         ];
         match differs.into_iter().find(|(same, _)| !same) {
             Some((_, what)) => Err(Error::Config(format!(
@@ -136,8 +159,11 @@ impl Plan {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(PLAN);
         if !path.exists() {
-            let remedy = "`maury label --shard K/N --out STEM` makes it";
-            return Err(Error::Config(format!("{}: no shards of labels here; {remedy}", folder.display())));
+            let remedy = "`maury label` or `maury posterior` with --shard K/N and --out makes them";
+            return Err(Error::Config(format!(
+                "{}: no shards of labels or posteriors here; {remedy}",
+                folder.display()
+            )));
         }
         let damaged = |what: String| {
             Error::format(
@@ -220,7 +246,7 @@ impl Listed {
     }
 }
 
-/// The folder in which the shards of the table `stem` leave their rows.
+/// The folder in which shards leave their rows, beside what they are to become.
 pub fn folder_of(stem: &Path) -> PathBuf {
     files::with_ending(stem, "parts")
 }
@@ -254,7 +280,7 @@ pub fn clean(folder: &Path) -> Result<()> {
         tracing::warn!("{}: shard {shard} is still at work; rows stay", path.display());
         return Ok(());
     }
-    journals.iter().try_for_each(|(_, path)| leftovers::remove(path))?;
+    journals.iter().try_for_each(|(_, path)| journal::remove(path))?;
     leftovers::remove(&folder.join(PLAN))?;
     if fs::remove_dir(folder).is_err() {
         tracing::info!("{}: other things are in it, and stay", folder.display());
@@ -265,9 +291,9 @@ pub fn clean(folder: &Path) -> Result<()> {
 /// Begins an attempt at a shard: a journal of its own beside those of all attempts before, whose rows count.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Mismatch`] for journals of other labels.
-pub fn begin(folder: &Path, shard: Shard, fingerprint: &str) -> Result<LabelJournal> {
-    // Of other numbers of shards, too: what is labelled is labelled.
+/// [`Error::Io`]; [`Error::Mismatch`] for journals of other rows.
+pub fn begin<R: JournalRow>(folder: &Path, shard: Shard, fingerprint: &str) -> Result<Journal<R>> {
+    // Of other numbers of shards, too: what is done is done.
     let earlier: Vec<PathBuf> = journals(folder)?
         .into_iter()
         .filter(|(of, _)| *of == shard || of.of != shard.of)
@@ -278,7 +304,7 @@ pub fn begin(folder: &Path, shard: Shard, fingerprint: &str) -> Result<LabelJour
         .map(|attempt| folder.join(format!("{}.{attempt}.jsonl", shard.stem())))
         .find(|path| !path.exists())
         .expect("numbers do not end");
-    LabelJournal::attempt(&path, &earlier, fingerprint)
+    Journal::attempt(&path, &earlier, fingerprint)
 }
 
 /// What tells an attempt from all others, here and on other machines: the scheduler's job and how often it was started, or else machine
