@@ -42,6 +42,7 @@ mod own_kind;
 mod partial_labels;
 mod posterior;
 mod posterior_cli;
+mod posterior_shards;
 mod precision;
 mod presets;
 mod pretrained;

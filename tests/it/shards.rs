@@ -35,7 +35,7 @@ fn tables(folder: &Path, stem: &str) -> (Vec<u8>, Vec<u8>) {
     (fits, read("csv"))
 }
 
-fn journals(folder: &Path, stem: &str) -> Vec<PathBuf> {
+pub fn journals(folder: &Path, stem: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder.join(format!("{stem}.parts"))).unwrap();
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     found.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::shards::{MODEL, listed};
-use crate::support::{maury, say, succeeded, wait_until};
+use crate::support::{maury, refused, say, succeeded, wait_until};
 
 /// A controller and some nodes of two CPUs, all on the loopback and below one folder; gone when this is.
 struct Cluster {
@@ -180,13 +180,9 @@ impl Drop for Cluster {
     }
 }
 
-/// A list, a model, and the script that labels the one by the other in four parts on one CPU each.
-fn prepared(n: usize) -> tempfile::TempDir {
-    let folder = listed(n);
-    let here = folder.path();
-    let words =
-        ["label", "--model", MODEL, "--list", "list.txt", "--out", "labels", "--script", "slurm", "--shards", "4"];
-    let script = succeeded(here, &words);
+/// Leaves the script, `<verb>.slurm`, by which Slurm does what these words say, in so many parts on one CPU each.
+fn script(here: &Path, words: &[&str], n: &str) {
+    let script = succeeded(here, &[words, &["--script", "slurm", "--shards", n]].concat());
     let own = |line: &str| match line {
         line if line.starts_with("#SBATCH --cpus-per-task") => {
             "#SBATCH --cpus-per-task=1 --mem=500M --time=00:10:00".to_string()
@@ -195,8 +191,16 @@ fn prepared(n: usize) -> tempfile::TempDir {
         "#!/bin/bash -l" => "#!/bin/bash".to_string(),
         line => line.to_string(),
     };
-    fs::write(here.join("label.slurm"), script.lines().map(own).collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    let text = script.lines().map(own).collect::<Vec<_>>().join("\n") + "\n";
+    fs::write(here.join(format!("{}.slurm", words[0])), text).unwrap();
     fs::create_dir(here.join("logs")).unwrap();
+}
+
+/// A list, a model, and the script that labels the one by the other in four parts.
+fn prepared(n: usize) -> tempfile::TempDir {
+    let folder = listed(n);
+    let here = folder.path();
+    script(here, &["label", "--model", MODEL, "--list", "list.txt", "--out", "labels"], "4");
     succeeded(here, &["label", "--model", MODEL, "--list", "list.txt", "--out", "whole"]);
     folder
 }
@@ -329,4 +333,33 @@ fn a_task_that_is_requeued_and_one_whose_node_goes_down_go_on_where_they_were() 
         maury(here, &["status", "labels"]).status.success()
     });
     expect_merge(&cluster, here, None);
+}
+
+#[test]
+fn posteriors_of_an_array_whose_program_is_killed_come_together() {
+    let Some(cluster) = Cluster::start(2) else { return };
+    let folder = listed(60);
+    let here = folder.path();
+    let words = |out| {
+        let quick = ["--chains", "2", "--warmup", "50", "--draws", "200", "--keep-draws", "8", "--out", out];
+        [&["posterior", "--model", MODEL, "--list", "list.txt"], &quick[..]].concat()
+    };
+    script(here, &words("labels"), "4");
+    succeeded(here, &[&words("whole")[..], &["--shard", "0/1"]].concat());
+    succeeded(here, &["merge", "whole"]);
+    let job = cluster.submit(here, &["--array=0-3", "posterior.slurm"]);
+    wait_until("rows of shard 1", || rows_of(here, 1) > 4);
+    let program = program_of(here, "1/4").unwrap_or_else(|| panic!("{}", logs(here)));
+    assert!(Command::new("kill").args(["-KILL", &program]).status().unwrap().success());
+    cluster.wait_for_end(&job);
+    refused(here, &["merge", "labels"], 3, &["sbatch --array=1 posterior.slurm"]);
+    let again = cluster.submit(here, &["--array=1", "posterior.slurm"]);
+    let merge = [&format!("--dependency=afterany:{again}"), "--output=logs/merge.log", "--wrap", "maury merge labels"];
+    let merge = cluster.submit(here, &merge);
+    cluster.wait_for_end(&merge);
+    assert_eq!(cluster.states(&merge), ["COMPLETED"], "{}", logs(here));
+    for name in ["summary.fits", "summary.csv", "draws.fits"] {
+        let read = |out: &str| fs::read(here.join(out).join(name)).unwrap();
+        assert!(read("labels") == read("whole"), "{name}");
+    }
 }
