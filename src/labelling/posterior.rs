@@ -59,6 +59,14 @@ pub struct SampledStar {
     pub sampling_s: f64,
 }
 
+impl ReadStar {
+    /// With the star's identifier to tell it by, for who cares not where its file is.
+    #[must_use]
+    pub fn by_id(self) -> Self {
+        Self { key: self.star.id.clone(), ..self }
+    }
+}
+
 impl PosteriorSampler {
     /// Loads a model folder.
     ///

@@ -102,7 +102,8 @@ pub(super) fn sample(
     for (name, folder) in models {
         let sampler = PosteriorSampler::load(folder, &shared.fit, &RefineSettings::default(), subject.context.compute)?;
         sampler.expect_alike(spectra)?;
-        let read = sampler.read(spectra, withheld.unwrap_or_default())?;
+        // A run in another folder has the same draws.
+        let read = sampler.read(spectra, withheld.unwrap_or_default())?.by_id();
         let star = match sampler.sample(&read, &settings, Sampler::Hmc, shared.seed, subject.context.progress) {
             Ok(star) => star,
             // One model's trouble with one spectrum is no reason to lose a run.
