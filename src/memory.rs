@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Units, largest first.
 const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
 /// Less than this holds no block of spectra.
-const LEAST: u64 = 100_000_000;
+const LEAST: u64 = 10_000_000;
 
 /// An amount of memory, `"4GB"` in TOML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl Memory {
         if bytes <= self.bytes as f64 {
             return Ok(());
         }
-        Err(format!("takes {:.1} GB of memory where device.memory = \"{self}\" is allowed", bytes / 1e9))
+        Err(format!("takes {:.2} GB of memory where device.memory = \"{self}\" is allowed", bytes / 1e9))
     }
 
     /// Whether spectra can be learned from all at once, and what training makes of them be held beside.
@@ -58,7 +58,7 @@ impl Memory {
         let remedy = "allow more where there is more, give fewer training stars (max_training_stars), or take a Cannon in closed form, \
                       which learns from blocks";
         let takes = self.check(WITH_WORK * bytes_of_spectra(n_stars, n_pixels) as f64);
-        takes.map_err(|takes| format!("learns from {n_stars} spectra at once, which {takes}: {remedy}"))
+        takes.map_err(|takes| format!("works on {n_stars} spectra at once, which {takes}: {remedy}"))
     }
 }
 
@@ -78,7 +78,7 @@ impl FromStr for Memory {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("\"{text}\" is no amount of memory: write \"4GB\" or \"800MB\", at least 100MB");
+        let refused = || format!("\"{text}\" is no amount of memory: write \"4GB\" or \"800MB\", at least 10MB");
         let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(refused)?;
         let (number, unit) = text.split_at(end);
         let number: f64 = number.parse().map_err(|_| refused())?;
@@ -127,12 +127,12 @@ mod tests {
             let memory: Memory = text.parse().unwrap();
             assert_eq!((memory.bytes as f64, memory.to_string().as_str()), (bytes, written));
         }
-        for text in ["", "4", "GB", "-4GB", "4 TB", "1e3GB", "..GB", "10MB", "9999999999999GB"] {
+        for text in ["", "4", "GB", "-4GB", "4 TB", "1e3GB", "..GB", "9MB", "9999999999999GB"] {
             assert!(text.parse::<Memory>().unwrap_err().contains("write \"4GB\""), "{text}");
         }
         assert!(Memory::default().check(1.6e10).is_ok());
-        assert!(Memory::default().check(1.7e10).unwrap_err().contains("takes 17.0 GB"));
+        assert!(Memory::default().check(1.7e10).unwrap_err().contains("takes 17.00 GB"));
         assert!(Memory::default().check_whole(70_000, 8575).is_ok());
-        assert!(Memory::default().check_whole(80_000, 8575).unwrap_err().contains("learns from 80000 spectra at once"));
+        assert!(Memory::default().check_whole(80_000, 8575).unwrap_err().contains("works on 80000 spectra at once"));
     }
 }

@@ -319,7 +319,7 @@ pub(super) mod tests {
         }
         for name in ["ridge", "net"] {
             let refusal = run(name, &on_disk, &little).err().unwrap().to_string();
-            assert!(refusal.contains("learns from 120 spectra at once"), "{refusal}");
+            assert!(refusal.contains("works on 120 spectra at once"), "{refusal}");
         }
     }
 

@@ -282,7 +282,7 @@ pub(super) fn see(seen: &mut [bool], ivar: &[f32]) {
 
 /// Rows a block of some megabytes at a time.
 pub fn blocks(n_rows: usize, n_pixels: usize) -> impl Iterator<Item = Range<usize>> {
-    const BYTES: usize = 32_000_000;
+    const BYTES: usize = 8_000_000;
     let length = (BYTES / (n_pixels.max(1) * NUMBER)).max(1);
     (0..n_rows).step_by(length).map(move |start| start..(start + length).min(n_rows))
 }

@@ -30,6 +30,7 @@ mod isochrones;
 mod label_arrays;
 mod label_shapes;
 mod labelling;
+mod larger_than_memory;
 mod latent;
 mod limits;
 mod lost_work;

@@ -17,7 +17,7 @@ use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::night::Night;
 use crate::training::checkpoint::TrainedCannon;
 
-/// Stars examined together: each brings some fifty shifted copies of its model.
+/// Stars examined together.
 const BATCH_STARS: usize = 16;
 /// Airglow from which on a pixel belongs to a line of the sky [1e-17 erg/s/cm^2/A]: one pixel in 25.
 const SKY_LINE: f64 = 1000.0;
@@ -137,13 +137,14 @@ impl<'a> Examiner<'a> {
         catalogue: ArrayView2<f64>,
     ) -> Vec<SpectrumEvidence> {
         let n_stars = flux.nrows();
-        let mut evidence = Vec::with_capacity(n_stars);
-        for start in (0..n_stars).step_by(BATCH_STARS) {
-            let rows = s![start..(start + BATCH_STARS).min(n_stars), ..];
+        let batches: Vec<usize> = (0..n_stars).step_by(BATCH_STARS).collect();
+        // Batches are small: what a thread has at hand stays near it.
+        let evidence = self.compute.each_on_its_own_thread(&batches, |start| {
+            let rows = s![*start..(*start + BATCH_STARS).min(n_stars), ..];
             let spectra = SpectraBatch::new(flux.slice(rows), ivar.slice(rows), self.compute);
-            evidence.extend(self.batch(&spectra, estimates.slice(rows), catalogue.slice(rows)));
-        }
-        evidence
+            self.batch(&spectra, estimates.slice(rows), catalogue.slice(rows))
+        });
+        evidence.concat()
     }
 
     /// The model's spectra at labels in their own units, [n_stars, n_pixels]; NaN where the model knows nothing.
@@ -202,8 +203,13 @@ impl<'a> Examiner<'a> {
             (known.gains_of_shared(templates, &weight, &residual), velocities.as_slice())
         });
         let companion = self.companion.as_ref().map(|(shifts, kms)| {
-            let templates = self.second_stars(&mean, shifts);
-            (known.gains_of_own(templates, &weight, &residual), shifts.as_slice(), *kms)
+            // Star by star: the shifted copies of a few are as much as a core's cache holds.
+            let of_star = |star: usize| {
+                let own = |matrix: &Tensor<2>| matrix.clone().narrow(0, star, 1);
+                let templates = self.second_stars(&own(&mean), shifts);
+                known.of_star(star).gains_of_own(templates, &own(&weight), &own(&residual))
+            };
+            (Gains::stacked((0..n_stars).map(of_star)), shifts.as_slice(), *kms)
         });
         (0..n_stars)
             .map(|star| {

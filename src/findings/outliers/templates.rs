@@ -10,7 +10,7 @@
 //! first order in them. Everything is a matrix product over all pixels; the systems left are tiny.
 
 use burn::tensor::Tensor;
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 
 use crate::device::{Compute, to_f64};
 use crate::inference::solve::solve;
@@ -59,6 +59,15 @@ impl Nuisances {
         let with_itself = small.bring(weighted.clone().matmul(spectra.clone().swap_dims(1, 2)));
         let with_residual = small.bring(weighted.matmul(residual.clone().unsqueeze_dim(2)));
         Self { spectra, with_itself, with_residual }
+    }
+
+    /// Those of one star.
+    pub(super) fn of_star(&self, star: usize) -> Self {
+        Self {
+            spectra: self.spectra.clone().narrow(0, star, 1),
+            with_itself: self.with_itself.clone().narrow(0, star, 1),
+            with_residual: self.with_residual.clone().narrow(0, star, 1),
+        }
     }
 
     /// Of templates that all stars share, [n_templates, n_pixels].
@@ -148,6 +157,16 @@ impl Nuisances {
 const RIDGE: f64 = 1e-4;
 
 impl Gains {
+    /// Those of several stars, each with as many templates.
+    pub(super) fn stacked(stars: impl Iterator<Item = Self>) -> Self {
+        let (gain, amplitude): (Vec<_>, Vec<_>) = stars.map(|star| (star.gain, star.amplitude)).unzip();
+        let stack = |rows: &[Array2<f64>]| {
+            let rows: Vec<_> = rows.iter().map(|rows| rows.view()).collect();
+            concatenate(Axis(0), &rows).expect("each star has all templates")
+        };
+        Self { gain: stack(&gain), amplitude: stack(&amplitude) }
+    }
+
     /// A star's template of highest gain among those allowed; none without one.
     pub(super) fn best(&self, star: usize, allowed: impl Fn(usize, f64) -> bool) -> Option<Best> {
         (0..self.gain.ncols())

@@ -1,0 +1,87 @@
+//! Surveys whose spectra take more than a quarter of the memory allowed: read from their files, with the results they have in memory.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::support::{latest, numbers, refused, save, succeeded, truth};
+
+const EXPERIMENT: &str = "\
+labels = [\"teff\", \"logg\"]
+split = \"halves\"
+device.memory = \"MEMORY\"
+[data.arrays]
+flux = \"flux.npy\"
+error = \"error.npy\"
+labels = \"labels.csv\"
+[continuum]
+method = \"none\"
+[models.cannon.cannon]
+";
+
+/// An experiment of this name, in which so much memory may be taken.
+fn experiment(folder: &Path, name: &str, memory: &str, more: &str) -> String {
+    let file = format!("{name}.toml");
+    std::fs::write(folder.join(&file), EXPERIMENT.replace("MEMORY", memory) + more).unwrap();
+    file
+}
+
+#[test]
+fn a_set_that_stays_in_its_file_gives_the_labels_that_it_gives_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // 4.8 MB of spectra; a quarter of the least that may be allowed are 2.5.
+    let truth = truth(600, 2, 1000, 5);
+    truth.save(folder);
+    save(folder, "error.npy", &truth.error());
+    // The wide one is read from disk too, in its own precision.
+    save(folder, "wide.npy", &truth.flux.mapv(f64::from));
+    let run = |name: &str, memory: &str, set: &[&str]| {
+        let file = experiment(folder, name, memory, "");
+        let said = succeeded(folder, &[&["run", &file], set].concat());
+        let predictions = latest(folder, name).join("predictions.csv");
+        let of = |column: &str| numbers(&predictions, column).into_iter().collect::<HashMap<String, f64>>();
+        (said, ["teff", "logg"].map(|label| (of(&format!("{label}_estimate")), of(&format!("{label}_error")))))
+    };
+    let (said, whole) = run("whole", "16GB", &[]);
+    assert!(!said.contains("device.memory"), "{said}");
+    for (name, set) in [("small", &[][..]), ("small-wide", &["--set", "data.arrays.flux=wide.npy"])] {
+        let (_, small) = run(name, "10MB", set);
+        for ((estimates, errors), (expected, _)) in small.iter().zip(&whole) {
+            assert_eq!(estimates.len(), 300);
+            for (id, estimate) in estimates {
+                assert!(
+                    (estimate - expected[id]).abs() < 0.01 * errors[id],
+                    "{name} {id}: {estimate} {}",
+                    expected[id]
+                );
+            }
+        }
+    }
+    // Prepared once, it is read from its file again.
+    let (said, _) = run("small", "10MB", &[]);
+    assert!(!said.contains("stars prepared"), "{said}");
+
+    for memory in ["4", "1MB", "lots"] {
+        let file = experiment(folder, "unclear", memory, "");
+        refused(folder, &["check", &file], 2, &["device.memory", "is no amount of memory"]);
+    }
+}
+
+#[test]
+fn what_learns_from_all_spectra_at_once_is_refused_before_the_run_where_they_do_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let truth = truth(1000, 2, 1000, 5);
+    truth.save(folder);
+    save(folder, "error.npy", &truth.error());
+    // 500 training spectra of a thousand pixels are 4 MB, 12 with what is made of them.
+    for (name, model) in [
+        ("latent", "[models.latent.cannon.latent]\n"),
+        ("ridge", "[models.ridge.ridge]\nmasked = \"mean\"\n"),
+        ("network", "[models.network.network]\ninput.masked = \"mean\"\narchitecture.mlp = {}\n"),
+    ] {
+        let file = experiment(folder, name, "10MB", model);
+        let words = [&format!("models.{name}")[..], "GB of memory where device.memory = \"10MB\" is allowed"];
+        refused(folder, &["run", &file], 2, &words);
+    }
+}
