@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Units, largest first.
-const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+const UNITS: [(&str, u64); 4] = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
 /// Less than this holds no block of spectra.
 const LEAST: u64 = 10_000_000;
 
@@ -55,8 +55,8 @@ impl Memory {
     pub fn check_whole(self, n_stars: usize, n_pixels: usize) -> Result<(), String> {
         /// What is held in training, as a multiple of the spectra.
         const WITH_WORK: f64 = 3.0;
-        let remedy = "allow more where there is more, give fewer training stars (max_training_stars), or take a Cannon in closed form, \
-                      which learns from blocks";
+        let remedy = "allow more where there is more, give fewer training stars (the experiment's max_training_stars), or take a Cannon \
+                      in closed form without label_errors, which learns from blocks";
         let takes = self.check(WITH_WORK * bytes_of_spectra(n_stars, n_pixels) as f64);
         takes.map_err(|takes| format!("works on {n_stars} spectra at once, which {takes}: {remedy}"))
     }
@@ -108,7 +108,7 @@ impl JsonSchema for Memory {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": r"^[0-9.]+ *([GgMmKk][Bb])$" })
+        json_schema!({ "type": "string", "pattern": r"^[0-9.]+ *([TtGgMmKk][Bb])$" })
     }
 }
 
@@ -120,6 +120,7 @@ mod tests {
     fn amounts_are_read_as_people_write_them_and_written_as_they_are_read() {
         for (text, bytes, written) in [
             ("4GB", 4e9, "4GB"),
+            ("1.5TB", 1.5e12, "1500GB"),
             ("0.5 gb", 5e8, "500MB"),
             ("1500MB", 1.5e9, "1500MB"),
             ("123456kB", 123_456_000.0, "123456kB"),
@@ -127,7 +128,7 @@ mod tests {
             let memory: Memory = text.parse().unwrap();
             assert_eq!((memory.bytes as f64, memory.to_string().as_str()), (bytes, written));
         }
-        for text in ["", "4", "GB", "-4GB", "4 TB", "1e3GB", "..GB", "9MB", "9999999999999GB"] {
+        for text in ["", "4", "GB", "-4GB", "1e3GB", "..GB", "9MB", "9999999999999GB"] {
             assert!(text.parse::<Memory>().unwrap_err().contains("write \"4GB\""), "{text}");
         }
         assert!(Memory::default().check(1.6e10).is_ok());

@@ -61,6 +61,9 @@ pub(super) struct ShardWork<'a> {
     listed: Listed,
 }
 
+/// So many spectra, none of which can be read, are no accident.
+const MANY: usize = 100;
+
 impl<'a> ShardWork<'a> {
     /// The part that is asked for, if one is, of a list cut into batches.
     ///
@@ -122,7 +125,8 @@ impl<'a> ShardWork<'a> {
             }
             return Err(err.into());
         }
-        if n_done == 0 && !spectra.is_empty() {
+        // A part of a few spectra may well have none that can be read; one of many, that has none, looks in the wrong place.
+        if n_done == 0 && spectra.len() >= MANY {
             return Err(none_read().into());
         }
         let merge = format!("`maury merge {}` once all shards are done", out.display());

@@ -35,8 +35,8 @@ impl Model for CannonConfig {
     }
 
     fn check_size(&self, subject: &Subject, n_training: usize) -> Result<(), (String, String)> {
-        let is_by_blocks =
-            self.latent.is_none() && self.anchor.is_none() && self.training == CannonTraining::ClosedForm;
+        let is_closed = self.training == CannonTraining::ClosedForm;
+        let is_by_blocks = is_closed && self.latent.is_none() && self.anchor.is_none() && !self.label_errors;
         if !is_by_blocks {
             subject.check_whole(n_training)?;
         }

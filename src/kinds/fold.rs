@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::inference::calibration::ErrorCalibration;
 use crate::inference::posteriors::Posteriors;
 use crate::inference::slopes::Slopes;
+use crate::memory::bytes_of_spectra;
 use crate::timings::Timings;
 
 /// Has a model train on a fold's training stars and label its test stars, and calibrates its errors.
@@ -81,16 +82,22 @@ fn posteriors(trained: &dyn Trained, job: &Job, timings: &mut Timings) -> Result
     timings.measure("posterior", || {
         let started = std::time::Instant::now();
         let prior = likelihood.scaled_prior(training.view(), &settings.prior)?;
-        let (flux, ivar) = context.whole(&job.fold.test)?;
-        let stars = likelihood.sample_arrays(
-            (flux.view(), ivar.view()),
-            &context.set.grid,
-            &prior,
-            settings,
-            context.settings.seed,
-            context.compute,
-            context.progress,
-        )?;
+        // Usually all at once.
+        let of_star = bytes_of_spectra(1, context.set.n_pixels()).max(1);
+        let together = (context.compute.memory().of_block() / of_star).max(1) as usize;
+        let mut stars = Vec::with_capacity(job.fold.test.len());
+        for rows in job.fold.test.chunks(together) {
+            let (flux, ivar) = context.set.spectra.of(rows)?;
+            stars.extend(likelihood.sample_arrays(
+                (flux.view(), ivar.view()),
+                &context.set.grid,
+                &prior,
+                settings,
+                context.settings.seed,
+                context.compute,
+                context.progress,
+            )?);
+        }
         let words = settings.words(&context.set.label_names, training.nrows());
         let sampler = settings.sampler.clone();
         Ok(Some(Posteriors { stars, wall_s: started.elapsed().as_secs_f64(), words, sampler }))

@@ -85,7 +85,7 @@ fn by_parts(
                 unseen.add(&part.test, &found.n_pixels, misfit);
                 estimates.append(found);
             }
-            Err(stopped @ Error::Interrupted { .. }) => return Err(stopped),
+            Err(stopped @ (Error::Interrupted { .. } | Error::Io { .. })) => return Err(stopped),
             Err(err) => {
                 let folds = context.settings.calibration.folds;
                 // Trained on all but one, or few, of the stars there would be enough.

@@ -2,7 +2,7 @@
 //!
 //! The images are filled as stars are prepared, and read as they are needed: a set need not fit into memory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView2};
 
@@ -20,6 +20,7 @@ pub const FORMAT_VERSION: &str = "6";
 /// A prepared set's file on its way; it has its name when everything is in it.
 pub struct PreparedFile {
     file: UnfinishedFits,
+    path: PathBuf,
     shape: (usize, usize),
     hash: SetHash,
     /// Pixels that some star has measured.
@@ -53,7 +54,13 @@ impl PreparedFile {
             Column::i64("continuum", continuum_pixels.iter().map(|is| i64::from(*is)).collect()),
         ];
         fits.table("PIXELS", &columns)?;
-        Ok(Self { file, shape: (n_stars, n_pixels), hash: SetHash::default(), seen: vec![false; n_pixels] })
+        Ok(Self {
+            file,
+            path: path.to_path_buf(),
+            shape: (n_stars, n_pixels),
+            hash: SetHash::default(),
+            seen: vec![false; n_pixels],
+        })
     }
 
     /// Fills in the spectra of stars from `first` on, row by row; every star once, in order.
@@ -76,7 +83,7 @@ impl PreparedFile {
     /// [`Error::Io`] or [`Error::Fits`].
     pub fn spectra(&mut self) -> Result<Spectra> {
         let start = [self.file.writer().data_start("FLUX")?, self.file.writer().data_start("IVAR")?];
-        let images = Images::open(self.file.flushed()?, start, self.shape)?;
+        let images = Images::open(self.file.flushed()?, &self.path, start, self.shape)?;
         Ok(Spectra::on_disk(images, self.seen.clone()))
     }
 
@@ -181,7 +188,7 @@ pub fn read(path: &Path, key: &str, most_bytes: u64) -> Result<Option<PreparedSe
     let snr = fits.numbers(4, "snr", stars.clone())?;
     let ids = fits.texts(4, "id", stars)?;
     let mut hash = SetHash::default();
-    let images = Images::open(path, [flux, ivar], shape)?;
+    let images = Images::open(path, path, [flux, ivar], shape)?;
     let spectra = Spectra::of_images(images, most_bytes, |flux, ivar| hash.add(flux, ivar))?;
     let set = PreparedSet { grid, continuum_pixels, ids, label_names, labels, label_errors, snr, spectra, quality };
     if fits.key_text(0, "MHASH") != Some(hash.finish(&set)) {

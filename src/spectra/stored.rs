@@ -298,10 +298,10 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// Two images of one shape, that begin at these bytes of a file.
-    pub(super) fn open(path: &Path, start: [u64; 2], shape: (usize, usize)) -> Result<Self> {
+    /// Two images of one shape, that begin at these bytes of a file; `called` is its name in messages.
+    pub(super) fn open(path: &Path, called: &Path, start: [u64; 2], shape: (usize, usize)) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path, "open"))?;
-        Ok(Self { file, path: path.to_path_buf(), start, shape })
+        Ok(Self { file, path: called.to_path_buf(), start, shape })
     }
 
     /// Some columns, in ascending order, of some rows of both.
@@ -322,7 +322,9 @@ impl Images {
             Ok(())
         };
         let by_rows = values.par_chunks_mut(columns.len().max(1)).zip(rows);
-        by_rows.try_for_each_init(Vec::new, read_row).map_err(Error::io(&self.path, "read"))?;
+        by_rows
+            .try_for_each_init(Vec::new, read_row)
+            .map_err(Error::io(&self.path, "read (delete it, and it is made anew)"))?;
         Ok(Array2::from_shape_vec((rows.len(), columns.len()), values).expect("a number for each pixel"))
     }
 }
