@@ -125,8 +125,9 @@ impl<'a> ShardWork<'a> {
             }
             return Err(err.into());
         }
-        // A part of a few spectra may well have none that can be read; one of many, that has none, looks in the wrong place.
-        if n_done == 0 && spectra.len() >= MANY {
+        // One of several parts of few spectra may well have none that can be read; else they are sought in the wrong place.
+        let are_few = batch == 1 && shard.of > 1 && spectra.len() < MANY;
+        if n_done == 0 && !spectra.is_empty() && !are_few {
             return Err(none_read().into());
         }
         let merge = format!("`maury merge {}` once all shards are done", out.display());
