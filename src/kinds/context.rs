@@ -118,15 +118,7 @@ impl Context<'_> {
     /// # Errors
     /// Those of the model.
     pub fn label(&self, task: &str, rows: &[usize], estimator: &dyn LabelEstimator) -> Result<LabelEstimates> {
-        let mut estimates = LabelEstimates::empty(estimator.n_labels());
-        self.progress.start(task, rows.len());
-        let labelled = self.in_batches(rows, |batch| {
-            estimates.append(estimator.estimate_labels(batch)?);
-            self.progress.advance(batch.n_stars());
-            Ok(())
-        });
-        self.progress.finish();
-        labelled.map(|()| estimates)
+        Ok(self.estimate(task, rows, estimator, Wanted::default())?.0)
     }
 
     /// Labels of some rows, and how well the model describes their spectra.
@@ -139,17 +131,27 @@ impl Context<'_> {
         rows: &[usize],
         estimator: &dyn LabelEstimator,
     ) -> Result<(LabelEstimates, Misfit)> {
+        self.estimate(task, rows, estimator, Wanted { misfit: true, ..Wanted::default() })
+    }
+
+    fn estimate(
+        &self,
+        task: &str,
+        rows: &[usize],
+        estimator: &dyn LabelEstimator,
+        wanted: Wanted,
+    ) -> Result<(LabelEstimates, Misfit)> {
         let (mut estimates, mut misfit) = (LabelEstimates::empty(estimator.n_labels()), Misfit::none(0));
         self.progress.start(task, rows.len());
-        let examined = self.in_batches(rows, |batch| {
-            let found = estimator.estimate(batch, Wanted { misfit: true, best_fit: false })?;
+        let estimated = self.in_batches(rows, |batch| {
+            let found = estimator.estimate(batch, wanted)?;
             estimates.append(found.labels);
             misfit.append(found.misfit);
             self.progress.advance(batch.n_stars());
             Ok(())
         });
         self.progress.finish();
-        examined.map(|()| (estimates, misfit))
+        estimated.map(|()| (estimates, misfit))
     }
 
     /// Does some work on the spectra of some rows, as many at a time as a fit has.

@@ -8,7 +8,6 @@ use super::spectra::{HandedOn, Pixels, ReadSpectrum, SpectrumSource};
 use crate::data::arrays::Matrix;
 use crate::data::catalogue::{Catalogue, USUAL_IDS, row_name};
 use crate::data::files;
-use crate::data::keyed_path::split_key;
 use crate::data::table::Table;
 use crate::data::value::Value;
 use crate::error::{Error, Result, nearest_name};
@@ -33,6 +32,13 @@ pub struct ArrayChoice {
     pub only: Vec<String>,
     /// Columns of the table that are handed on.
     pub columns: HandedOn,
+}
+
+impl ArrayChoice {
+    /// The files beside the arrays.
+    fn tables(&self) -> impl Iterator<Item = &Path> {
+        [&self.wavelengths, &self.ids].into_iter().flatten().map(PathBuf::as_path)
+    }
 }
 
 /// Rows of arrays on disk.
@@ -243,8 +249,7 @@ impl SpectrumSource for ArrayFiles {
     }
 
     fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
-        let tables = [&self.choice.wavelengths, &self.choice.ids].into_iter().flatten().map(PathBuf::as_path);
-        Box::new([self.pair.flux.file(), self.pair.noise.file()].into_iter().chain(tables))
+        Box::new([self.pair.flux.file(), self.pair.noise.file()].into_iter().chain(self.choice.tables()))
     }
 
     fn origin(&self) -> Result<String> {
@@ -252,7 +257,7 @@ impl SpectrumSource for ArrayFiles {
     }
 
     fn fingerprint(&self) -> Result<String> {
-        self.files().map(|path| files::fingerprint(&split_key(path).0)).collect()
+        self.pair.fingerprint(self.choice.tables())
     }
 }
 

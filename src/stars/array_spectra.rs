@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use super::held_arrays::{HeldArrays, unit_of};
 use crate::data::arrays::{self, Matrix, MatrixFile};
+use crate::data::files;
+use crate::data::keyed_path::split_key;
 use crate::error::{Error, Result};
 use crate::spectra::grid;
 
@@ -71,6 +73,15 @@ impl ArrayPair {
     /// Whether some rows can be read without the others.
     pub fn have_rows_of_their_own(&self) -> bool {
         self.flux.has_rows_of_their_own() && self.noise.has_rows_of_their_own()
+    }
+
+    /// What identifies both, and the files beside them, without reading them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn fingerprint<'a>(&'a self, beside: impl Iterator<Item = &'a Path>) -> Result<String> {
+        let all = [self.flux.file(), self.noise.file()].into_iter().chain(beside);
+        all.map(|path| files::fingerprint(&split_key(path).0)).collect()
     }
 
     /// Looks at rows all over the arrays, of those that can be read alone: settles the unit, and warns where the noise cannot be what its

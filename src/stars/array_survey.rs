@@ -1,13 +1,13 @@
 //! A survey in arrays: its stars selected by their table, its spectra held in memory or, where they would take too much of it, read as
 //! they are needed.
 
+use std::path::PathBuf;
+
 use super::array_files::{ArrayChoice, ArrayFiles};
 use super::array_spectra::{ArrayPair, ArrayPaths, read_wavelengths};
 use super::held_arrays::{ASCENDING, HeldArrays};
 use super::spectra::SpectrumSource;
 use crate::data::catalogue::Catalogue;
-use crate::data::files;
-use crate::data::keyed_path::split_key;
 use crate::data::selection::Cut;
 use crate::error::{Error, Result};
 use crate::memory::bytes_of_spectra;
@@ -62,12 +62,7 @@ pub(super) fn open(data: &ArrayData, settings: &StarSettings) -> Result<ArraySta
         let on_chip = spectra.on_chip(&grid)?;
         return Ok(ArrayStars { on_chip, stars, cuts, grid, spectra: Box::new(spectra) });
     }
-    let mut fingerprint = String::new();
-    for path in
-        [Some(&data.flux), data.error.as_ref(), data.ivar.as_ref(), data.wavelengths.as_ref()].into_iter().flatten()
-    {
-        fingerprint += &files::fingerprint(&split_key(path).0)?;
-    }
+    let fingerprint = pair.fingerprint(data.wavelengths.iter().map(PathBuf::as_path))?;
     let mut spectra: HeldArrays<'static> = pair.spectra(&pair.flux.read()?, &pair.noise.read()?, &stars.row, true);
     (spectra.ids, spectra.fingerprint) = (stars.id.clone(), fingerprint);
     Ok(ArrayStars { on_chip: spectra.on_chip(&grid), stars, cuts, grid, spectra: Box::new(spectra) })

@@ -69,24 +69,7 @@ pub(super) fn gather(
     let far_rows: Vec<usize> = far.iter().map(|star| fold.test[*star]).collect();
 
     let examiner = model.map(|model| Examiner::new(model, compute)).transpose()?;
-    let spectrum = match &examiner {
-        Some(examiner) => examine_all(examiner, context, fold, estimates, &catalogue)?,
-        None => vec![SpectrumEvidence::NONE; fold.test.len()],
-    };
-    let nobody_has = set.chips_without_data();
-    let evidence = |(spectrum, row): (SpectrumEvidence, &usize)| {
-        let (_, ivar) = set.spectra.star(*row)?;
-        Ok(StarEvidence {
-            spectrum,
-            quality: set.quality[*row].clone(),
-            n_continuum: n_continuum(set, ivar.view()),
-            chips_lost: set.quality[*row].chips_lost.max(empty_chips(set, ivar.view(), nobody_has)),
-            fits: None,
-            look_alikes: None,
-            drawn: None,
-        })
-    };
-    let mut stars = spectrum.into_iter().zip(&fold.test).map(evidence).collect::<Result<Vec<StarEvidence>>>()?;
+    let mut stars = look_at_all(examiner.as_ref(), context, fold, estimates, &catalogue)?;
     if let Some(model) = model {
         let fits = fit_again(model, set, &far_rows, &context.settings.fit, settings.starts, compute)?;
         far.iter().zip(fits).for_each(|(star, fits)| stars[*star].fits = fits);
@@ -98,21 +81,36 @@ pub(super) fn gather(
     Ok(stars)
 }
 
-fn examine_all(
-    examiner: &Examiner,
+/// What each test star's spectrum says by itself and, where there is a model, against it.
+fn look_at_all(
+    examiner: Option<&Examiner>,
     context: &Context,
     fold: &Fold,
     estimates: &LabelEstimates,
     catalogue: &Array2<f64>,
-) -> Result<Vec<SpectrumEvidence>> {
+) -> Result<Vec<StarEvidence>> {
+    let set = context.set;
+    let nobody_has = set.chips_without_data();
     // As many spectra in memory as a fit has.
     let batch = context.settings.fit.batch_stars;
     let mut evidence = Vec::with_capacity(fold.test.len());
     for (index, rows) in fold.test.chunks(batch).enumerate() {
-        let (flux, ivar) = context.set.spectra.of(rows)?;
+        let (flux, ivar) = set.spectra.of(rows)?;
         let stars = ndarray::s![index * batch..index * batch + rows.len(), ..];
         let (estimates, catalogue) = (estimates.labels.slice(stars), catalogue.slice(stars));
-        evidence.extend(examiner.examine(flux.view(), ivar.view(), estimates, catalogue));
+        let spectra = match examiner {
+            Some(examiner) => examiner.examine(flux.view(), ivar.view(), estimates, catalogue),
+            None => vec![SpectrumEvidence::NONE; rows.len()],
+        };
+        evidence.extend(spectra.into_iter().zip(ivar.rows()).zip(rows).map(|((spectrum, ivar), row)| StarEvidence {
+            spectrum,
+            quality: set.quality[*row].clone(),
+            n_continuum: n_continuum(set, ivar),
+            chips_lost: set.quality[*row].chips_lost.max(empty_chips(set, ivar, nobody_has)),
+            fits: None,
+            look_alikes: None,
+            drawn: None,
+        }));
     }
     Ok(evidence)
 }
