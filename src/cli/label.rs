@@ -1,6 +1,6 @@
 //! `maury label`: labels of spectra by a trained model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -66,7 +66,8 @@ pub struct LabelArgs {
 
 pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
     if let Some(kind) = args.many.script {
-        return say(&shard::script(Verb::Label, kind, args.many.shards, args.out.given())?);
+        let needed: Vec<&Path> = args.spectra.list().into_iter().chain([args.model.as_path()]).collect();
+        return say(&shard::script(Verb::Label, kind, args.many.shards, args.out.given(), &needed)?);
     }
     let labeller = args.fit.labeller(&args.model)?;
     let columns = args.out.columns();

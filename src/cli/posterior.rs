@@ -1,6 +1,6 @@
 //! `maury posterior`: the posterior of the labels of single spectra, from the raw file to the corner plot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -116,7 +116,8 @@ pub struct PosteriorArgs {
 
 pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     if let Some(kind) = args.many.script {
-        return say(&shard::script(Verb::Posterior, kind, args.many.shards, Some(&args.folder()))?);
+        let needed: Vec<&Path> = args.spectra.list().into_iter().chain([args.model.as_path()]).collect();
+        return say(&shard::script(Verb::Posterior, kind, args.many.shards, Some(&args.folder()), &needed)?);
     }
     let settings = args.settings()?;
     // One star's numbers are few: nothing is gained by narrow ones.

@@ -144,11 +144,14 @@ impl<'a> ShardWork<'a> {
     }
 }
 
-/// A script that does in parts what the command line asks for, which it repeats.
+/// A script that does in parts what the command line asks for, which it repeats. Of what it needs, that is named which is not there.
 ///
 /// # Errors
 /// [`Error::Config`] for more parts than an array has, and names that a script in a script would misread.
-pub(super) fn script(verb: Verb, kind: ScriptKind, n: usize, out: Option<&Path>) -> Result<String> {
+pub(super) fn script(verb: Verb, kind: ScriptKind, n: usize, out: Option<&Path>, needed: &[&Path]) -> Result<String> {
+    needed.iter().filter(|path| !path.exists()).for_each(|path| {
+        tracing::warn!("{} is not there: it is needed where and when the script runs", path.display());
+    });
     if !(1..=MOST_SHARDS).contains(&n) {
         return Err(Error::Config(format!("--shards {n}: must be 1 to {MOST_SHARDS}")));
     }

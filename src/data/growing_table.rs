@@ -2,7 +2,7 @@
 //! like any other.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::fits_column::Column;
@@ -47,7 +47,12 @@ impl GrowingTable {
     /// [`Error::Io`], [`Error::Fits`].
     pub fn begin(path: &Path, name: &str, columns: &[Column], keys: &[(&str, &str, &str)]) -> Result<Self> {
         let mut opened = Self::open(path);
-        if opened.is_err() {
+        let is_none = match &opened {
+            Err(Error::Io { source, .. }) => source.kind() == ErrorKind::NotFound,
+            Err(_) => true,
+            Ok(_) => false,
+        };
+        if is_none {
             // Whoever was killed before the first row left half a header.
             leftovers::remove(path)?;
             write_in_place(path, |file| {

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-pub use super::journal_lines::{JournalRow, RowLine, Verb};
-use super::journal_lines::{Reading, Told, each_row, header, is_header};
+pub use super::journal_lines::{JournalRow, RowLine, Verb, draws_of};
+use super::journal_lines::{Reading, Told, each_row, header, is_header, sealed};
 use super::labeller::LabelledStar;
 use crate::data::{files, leftovers};
 use crate::error::{Error, Result};
@@ -21,11 +21,6 @@ pub fn is_journal(path: &Path) -> bool {
     let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&format!(".{ENDING}")));
     let first = || BufReader::new(files::open(path).ok()?.take(1 << 20)).lines().next()?.ok();
     is_named && first().is_some_and(|line| is_header(&line))
-}
-
-/// Where the draws lie that the rows of a journal speak of, where they speak of any.
-pub fn draws_of(journal: &Path) -> PathBuf {
-    journal.with_extension("draws.fits")
 }
 
 /// The rows written so far, beside the table they are to become: one JSON object a line below a line that says what made
@@ -156,8 +151,7 @@ impl<R: JournalRow> Journal<R> {
     }
 
     fn note(&mut self, reading: Reading) -> Result<()> {
-        let line = serde_json::to_string(&reading).expect("text is JSON") + "\n";
-        self.write(&line)
+        self.write(&sealed(&reading))
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
@@ -206,8 +200,7 @@ impl<R: JournalRow> Journal<R> {
     /// # Errors
     /// [`Error::Io`], for instance when the disk is full; the rows before are safe.
     pub fn append(&mut self, rows: &[R]) -> Result<()> {
-        let lines = rows.iter().map(|row| serde_json::to_string(&row.line()).expect("plain values are JSON") + "\n");
-        let text: String = lines.collect();
+        let text: String = rows.iter().map(|row| sealed(&row.line())).collect();
         self.write(&text)?;
         self.told.done.extend(rows.iter().filter(|row| row.is_read()).map(|row| row.file().to_string()));
         Ok(())
@@ -302,9 +295,12 @@ mod tests {
         drop(journal);
         // Killed in the middle of a write, at any byte of the third row.
         let whole = std::fs::read(&path).unwrap();
-        let third = serde_json::to_string(&star(2).line()).unwrap();
-        for cut in [1, third.len() / 2, third.len()] {
-            std::fs::write(&path, [&whole, &third.as_bytes()[..cut]].concat()).unwrap();
+        let third = sealed(&star(2).line()).into_bytes();
+        let torn = [1, third.len() / 2, third.len() - 1].map(|cut| third[..cut].to_vec());
+        // A digit of a label that became another one is found, too.
+        let garbled = String::from_utf8(third).unwrap().replacen("4500.1", "4500.7", 1).into_bytes();
+        for third in torn.into_iter().chain([garbled]) {
+            std::fs::write(&path, [whole.as_slice(), &third].concat()).unwrap();
             let journal = LabelJournal::open(&stem, "model A").unwrap();
             assert_eq!((journal.len(), journal.has("apStar-2.fits")), (2, false));
         }

@@ -3,17 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::files;
+use crate::data::growing_table::{GrownTable, RowMark};
 use crate::error::{Error, Result};
 use crate::spectra::quality::star_flags;
 
 /// How rows are written, counted up when that changes: rows of another kind are not gone on with.
-const ROWS: u32 = 2;
+const ROWS: u32 = 3;
 
 /// What makes rows, by its name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,16 @@ pub trait RowLine: Serialize + DeserializeOwned {
     fn is_read(&self) -> bool {
         self.flags() & star_flags::UNREADABLE == 0
     }
+
+    /// Where its draws are in the file beside the journal, where it has any.
+    fn draws(&self) -> Option<&RowMark> {
+        None
+    }
+}
+
+/// Where the draws lie that the rows of a journal speak of, where they speak of any.
+pub fn draws_of(journal: &Path) -> PathBuf {
+    journal.with_extension("draws.fits")
 }
 
 /// The first line: what makes the rows.
@@ -105,6 +116,22 @@ pub(super) fn header(verb: Verb, fingerprint: &str) -> String {
 pub(super) fn is_header(line: &str) -> bool {
     let header = serde_json::from_str::<serde_json::Value>(line);
     header.is_ok_and(|header| Verb::ALL.iter().any(|verb| header.get(verb.key()).is_some()))
+}
+
+/// A line that tells by a checksum whether it is still what was written: `["1f2e3d4c",{...}]`.
+pub(super) fn sealed(content: &impl Serialize) -> String {
+    let json = serde_json::to_string(content).expect("plain values are JSON");
+    format!("[\"{}\",{json}]\n", checksum(&json))
+}
+
+/// What was sealed in a line; nothing where line or checksum changed.
+fn unsealed(line: &str) -> Option<&str> {
+    let (sum, json) = line.strip_prefix("[\"")?.strip_suffix("]\n")?.split_once("\",")?;
+    (sum == checksum(json)).then_some(json)
+}
+
+fn checksum(json: &str) -> String {
+    blake3::hash(json.as_bytes()).to_hex()[..8].to_string()
 }
 
 /// Files that are about to be read; none once those before came through.
@@ -138,6 +165,7 @@ impl Told {
     /// [`Error::Mismatch`] where something else makes them.
     pub fn read<R: JournalRow>(path: &Path, file: &File, fingerprint: &str) -> Result<Self> {
         let (mut told, mut reading, mut is_alone, mut read) = (Self::default(), HashSet::new(), false, Vec::new());
+        let mut n_lost = 0;
         let whole = each_line::<R>(path, file, fingerprint, |line| {
             match line {
                 Line::Reading(next) => {
@@ -148,6 +176,10 @@ impl Told {
                         false => told.blame(before, is_alone),
                     }
                     is_alone = next.alone;
+                }
+                Line::Lost(file) => {
+                    reading.remove(&file);
+                    n_lost += 1;
                 }
                 Line::Row(row) => {
                     read.extend(reading.take(row.file()));
@@ -168,6 +200,10 @@ impl Told {
             read.iter().for_each(|file| _ = told.done.remove(file));
         }
         told.blame(reading, is_alone);
+        if n_lost > 0 {
+            let (path, done) = (path.display(), R::VERB.done());
+            tracing::warn!("{path}: the draws of {n_lost} spectra are lost or damaged; these have to be {done} again");
+        }
         Ok(Self { whole, ..told })
     }
 
@@ -194,6 +230,23 @@ enum Line<L> {
     Reading(Reading),
     /// What one of them gave.
     Row(L),
+    /// The same, whose draws are lost: the spectrum.
+    Lost(String),
+}
+
+/// The draws beside a journal, opened when first a row speaks of them.
+struct Beside<'a> {
+    journal: &'a Path,
+    draws: Option<Option<GrownTable>>,
+}
+
+impl Beside<'_> {
+    /// Whether the draws of a row are there as they were written, where it speaks of any.
+    fn has(&mut self, row: &impl RowLine) -> bool {
+        let Some(mark) = row.draws() else { return true };
+        let draws = self.draws.get_or_insert_with(|| GrownTable::open(&draws_of(self.journal)).ok());
+        draws.as_mut().is_some_and(|draws| draws.row(mark).is_ok())
+    }
 }
 
 /// Hands on the whole lines of a journal of rows that this makes, and returns how many bytes they have. What a killed job left half
@@ -206,6 +259,7 @@ fn each_line<R: JournalRow>(
 ) -> Result<u64> {
     let header = header(R::VERB, fingerprint);
     let (mut reader, mut line, mut whole) = (BufReader::new(file), String::new(), 0);
+    let mut beside = Beside { journal: path, draws: None };
     loop {
         line.clear();
         let Ok(length) = reader.read_line(&mut line) else { break };
@@ -222,20 +276,23 @@ fn each_line<R: JournalRow>(
                     ),
                 });
             }
-        } else if let Ok(next) = serde_json::from_str(&line) {
-            each(Line::Reading(next))?;
-        } else if let Ok(row) = serde_json::from_str(&line) {
-            each(Line::Row(row))?;
         } else {
-            break;
+            let Some(json) = unsealed(&line) else { break };
+            if let Ok(next) = serde_json::from_str(json) {
+                each(Line::Reading(next))?;
+            } else if let Ok(row) = serde_json::from_str::<R::Line>(json) {
+                each(if beside.has(&row) { Line::Row(row) } else { Line::Lost(row.file().to_string()) })?;
+            } else {
+                break;
+            }
         }
         whole += length as u64;
     }
     Ok(whole)
 }
 
-/// Hands on every row of a journal but those of a batch that was not brought to its end, in the order of writing. What is torn at its end
-/// is left out.
+/// Hands on every row of a journal but those of a batch that was not brought to its end, and those whose draws are lost, in the order of
+/// writing. What is torn at its end is left out.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Mismatch`] for a journal of other rows; those of `each`.
@@ -249,6 +306,10 @@ pub(super) fn each_row<R: JournalRow>(
         Line::Reading(next) => {
             reading = next.reading.into_iter().collect();
             std::mem::take(&mut batch).into_iter().try_for_each(&mut each)
+        }
+        Line::Lost(file) => {
+            reading.remove(&file);
+            Ok(())
         }
         Line::Row(row) => {
             reading.remove(row.file());

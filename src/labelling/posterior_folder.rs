@@ -139,7 +139,8 @@ impl PosteriorFolder {
                 // Of a whole list, all is written anew.
                 match (&self.list, list) {
                     (Some(own), Some(there)) if *own == there => return Ok(()),
-                    (Some(_), _) => return refused("of other spectra than those of the list"),
+                    (Some(_), Some(_)) => return refused("of other spectra than those of the list"),
+                    (Some(_), None) => return refused("of spectra that no list named"),
                     _ => {}
                 }
                 for (name, file) in ids.into_iter().zip(of) {

@@ -89,6 +89,10 @@ impl RowLine for PosteriorLine {
     fn flags(&self) -> i64 {
         self.flags
     }
+
+    fn draws(&self) -> Option<&RowMark> {
+        self.draws.as_ref()
+    }
 }
 
 impl JournalRow for PosteriorRow {
