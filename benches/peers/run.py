@@ -28,6 +28,17 @@ PROJECT = HERE.parent.parent
 LABELS = 'labels=["teff","logg","fe_h","mg_fe","si_fe"]'
 
 
+#: Whose time the others of a group are divided by.
+BASELINES = {
+    "run": "run-maury-f32-1",
+    "train": "run-maury-f32-1",
+    "fit": "run-maury-f32-1",
+    "continuum": "continuum-maury",
+    "read": "prepare-maury",
+    "prepare": "prepare-maury",
+}
+
+
 @dataclasses.dataclass
 class Task:
     """One process to measure. The key's first part is the group: train, fit, continuum, read or prepare."""
@@ -91,7 +102,14 @@ def all_tasks(options, python, work, reference):
         tasks.append(peer(f"read-{reader}", who, "reading.py", arguments))
         arguments += ["--prepare", "--pixels", pixels]
         tasks.append(peer(f"prepare-{reader}", f"{who}, numpy chebfit", "reading.py", arguments, save=".fits"))
-    return [task for task in tasks if not options.only or any(word in task.key for word in options.only)]
+    return chosen(tasks, options.only)
+
+
+def chosen(tasks, words):
+    """The tasks with one of these words in their key, and what these are compared with; all without a word."""
+    keys = {task.key for task in tasks if not words or any(word in task.key for word in words)}
+    keys |= {BASELINES[group] for group in {key.split("-")[0] for key in keys} & BASELINES.keys()}
+    return [task for task in tasks if task.key in keys]
 
 
 def maury_on_arrays(options, experiments, raw=None):
@@ -155,14 +173,15 @@ def smallest(runs):
 def table(results, agreement, sizes):
     """The rows of the report: work, who, threads, times, memory, ratio to maury, disagreement; Markdown."""
     groups = {
-        "train": (f"Training, {sizes['n_train']} stars, 8575 pixels, 21 terms", "train", "run-maury-f32-1"),
-        "fit": (f"Labels of {sizes['n_test']} stars", "fit", "run-maury-f32-1"),
-        "continuum": (f"Continuum of {sizes['n_train'] + sizes['n_test']} stars", "prepare", "continuum-maury"),
-        "read": (f"Reading {sizes['n_files']} apStar files", "process", "prepare-maury"),
-        "prepare": (f"Reading, masking, normalizing, writing {sizes['n_files']}", "process", "prepare-maury"),
+        "train": (f"Training, {sizes['n_train']} stars, 8575 pixels, 21 terms", "train"),
+        "fit": (f"Labels of {sizes['n_test']} stars", "fit"),
+        "continuum": (f"Continuum of {sizes['n_train'] + sizes['n_test']} stars", "prepare"),
+        "read": (f"Reading {sizes['n_files']} apStar files", "process"),
+        "prepare": (f"Reading, masking, normalizing, writing {sizes['n_files']}", "process"),
     }
     lines = ["| who | threads | CPU s | wall s | peak MB | CPU / maury's | largest difference |", "|---|---|---|---|---|---|---|"]
-    for group, (title, maury_step, baseline) in groups.items():
+    for group, (title, maury_step) in groups.items():
+        baseline = BASELINES[group]
         ours = [key for key in results if key.startswith("run-maury")] if group in ("train", "fit") else [baseline]
         keys = [*ours, *(key for key in results if key.split("-")[0] == group and key not in ours)]
         if baseline not in results or "error" in results[baseline]:
