@@ -111,7 +111,7 @@ impl<'a> Gathered<'a> {
                 self.latent_spectra.insert(name.clone(), model.latent_spectra());
                 self.departures.insert(name.clone(), model.departures());
             }
-            of_model.push(FoldResult { model: None, ..result });
+            of_model.push(FoldResult { model: None, parts: Vec::new(), ..result });
         }
         Ok(())
     }

@@ -71,6 +71,12 @@ impl WithoutChip {
 }
 
 impl HeldOut {
+    /// Estimates of those of these rows that were held out, in their order.
+    pub fn of_rows(&self, rows: &[usize]) -> LabelEstimates {
+        let positions: Vec<usize> = rows.iter().filter_map(|row| self.rows.binary_search(row).ok()).collect();
+        self.estimates.select(&positions)
+    }
+
     /// Median of the errors that the catalogue quotes for label `k`; none where it quotes none, or only nil.
     pub(super) fn quoted_error(&self, k: usize) -> Option<f64> {
         let quoted = self.label_errors.column(k);

@@ -102,6 +102,7 @@ impl Model for CombinationConfig {
         let (name, n_held_out) = (job.name, report.n_held_out);
         tracing::info!("{name}: combined on {n_held_out} training stars held out: {}", words.join("; "));
         Ok(FoldResult {
+            parts: Vec::new(),
             model: None,
             n_train: results.iter().map(|(_, result)| result.n_train).max().unwrap_or(0),
             n_parameters: results.iter().map(|(_, result)| result.n_parameters).sum(),

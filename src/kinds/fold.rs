@@ -43,7 +43,7 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
     };
     let (mut estimates, misfit) = timings.measure(step, || context.examine(task, &fold.test, &*estimator))?;
     let posteriors = posteriors(&*trained, job, timings)?;
-    let ByParts { held_out, slopes, unseen } =
+    let ByParts { held_out, slopes, unseen, parts } =
         timings.measure("calibrate", || held_out(&*trained, &*estimator, job))?;
     match &slopes {
         Some(slopes) => {
@@ -68,6 +68,7 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
         estimates,
         posteriors,
         held_out,
+        parts,
         slopes,
         calibrated: None,
         n_usual,

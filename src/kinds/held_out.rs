@@ -3,7 +3,7 @@
 use ndarray::{Array2, Axis, s};
 
 use super::context::Context;
-use super::kind::{Job, Strangers, Trained, Unseen};
+use super::kind::{Job, Part, Strangers, Trained, Unseen};
 use crate::error::{Error, Result};
 use crate::inference::calibration::{Formal, HeldOut, WithoutChip};
 use crate::inference::fit_quality::HeldOutMisfit;
@@ -21,6 +21,8 @@ pub(super) struct ByParts {
     pub slopes: Option<Slopes>,
     /// How well models that had not seen them describe their spectra.
     pub unseen: HeldOutMisfit,
+    /// The models that tell, where they are trained quickly.
+    pub parts: Vec<Part>,
 }
 
 /// Estimates of a fold's training stars with data by models that had not seen them: what the model has of the kind, or else each
@@ -33,7 +35,7 @@ pub(super) struct ByParts {
 /// [`Error::Interrupted`]; those of the model, asked what a lost chip does.
 pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, job: &Job) -> Result<ByParts> {
     let context = &job.context;
-    let mut unseen = HeldOutMisfit::default();
+    let (mut unseen, mut parts) = (HeldOutMisfit::default(), Vec::new());
     if context.settings.calibration.folds == 0 {
         return Ok(ByParts::default());
     }
@@ -42,7 +44,7 @@ pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, jo
     let (rows, estimates, excess, share) = match trained.unseen(job, estimator)? {
         Unseen::Nothing => return Ok(ByParts::default()),
         Unseen::Known(known) => (known.rows, known.estimates, known.excess, 1.0),
-        Unseen::ByParts => match by_parts(trained, job, &mut unseen)? {
+        Unseen::ByParts => match by_parts(trained, job, &mut unseen, &mut parts)? {
             Some((rows, estimates)) => (rows, estimates, None, share_of_parts),
             None => return Ok(ByParts { unseen, ..ByParts::default() }),
         },
@@ -54,13 +56,14 @@ pub(super) fn held_out(trained: &dyn Trained, estimator: &dyn LabelEstimator, jo
     }
     let slopes = slopes.map(|slopes| slopes.of_more_stars(share));
     held_out.without_chip = without_chips(context, &held_out.rows, estimator, slopes.as_ref())?;
-    Ok(ByParts { held_out: Some(held_out), slopes, unseen })
+    Ok(ByParts { held_out: Some(held_out), slopes, unseen, parts })
 }
 
 fn by_parts(
     trained: &dyn Trained,
     job: &Job,
     unseen: &mut HeldOutMisfit,
+    parts: &mut Vec<Part>,
 ) -> Result<Option<(Vec<usize>, LabelEstimates)>> {
     /// These parts have nothing to do with the folds.
     const SEED: u64 = 5_000_011;
@@ -77,13 +80,17 @@ fn by_parts(
             continue;
         }
         let found = trained.again(&job.on(&part)).and_then(|again| {
-            let estimator = again.estimator(context);
-            context.examine(task, &part.test, &*estimator)
+            let examined = context.examine(task, &part.test, &*again.estimator(context))?;
+            Ok((again, examined))
         });
         match found {
-            Ok((found, misfit)) => {
+            Ok((again, (found, misfit))) => {
                 unseen.add(&part.test, &found.n_pixels, misfit);
                 estimates.append(found);
+                order.extend_from_slice(&part.test);
+                if again.trains_quickly() {
+                    parts.push(Part { stars: part, trained: again });
+                }
             }
             Err(stopped @ (Error::Interrupted { .. } | Error::Io { .. })) => return Err(stopped),
             Err(err) => {
@@ -99,7 +106,6 @@ fn by_parts(
                 return Ok(None);
             }
         }
-        order.extend(part.test);
     }
     Ok(Some((order, estimates)))
 }

@@ -343,12 +343,22 @@ pub struct FoldResult {
     pub posteriors: Option<Posteriors>,
     /// Estimates of training stars by models that had not seen them; none where there are too few stars for that.
     pub held_out: Option<HeldOut>,
+    /// The models those are of, where each was trained without a part of the training stars and quickly.
+    pub parts: Vec<Part>,
     /// How estimates followed their labels before they were made to follow them in full; none where nobody asked for it.
     pub slopes: Option<Slopes>,
     /// What those say about the model's errors, and the errors of the test stars by it.
     pub calibrated: Option<Calibrated>,
     /// Held-out stars that told which fits are usual; 0 where `BAD_FIT` had to be told without.
     pub n_usual: usize,
+}
+
+/// A model that was trained without a part of the training stars.
+pub struct Part {
+    /// Those that trained it, and as test stars that part, as rows of the set.
+    pub stars: Fold,
+    /// The model.
+    pub trained: Box<dyn Trained>,
 }
 
 /// A calibration and the errors it gives.

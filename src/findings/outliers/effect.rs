@@ -14,9 +14,9 @@ use crate::error::Result;
 use crate::findings::groups::HEALTHY;
 use crate::findings::predictions::Predictions;
 use crate::kinds::context::Context;
-use crate::kinds::kind::{Job, Trained};
+use crate::kinds::kind::{FoldResult, Job, Trained};
 use crate::models::LabelEstimates;
-use crate::spectra::split::{Fold, Split};
+use crate::spectra::split::Fold;
 use crate::stars::truth::Truth;
 use crate::stats::robust::{robust_scatter, standard_deviation};
 
@@ -33,20 +33,21 @@ pub(super) struct Retrained {
     relabelled: LabelEstimates,
 }
 
-/// Judges a fold's training stars, each by a model that did not train on it, and trains again without those at fault.
+/// Judges a fold's training stars, each by a model that did not train on it, and trains again without those at fault. `trained` is the
+/// model of `result`.
 ///
 /// # Errors
 /// Those of training, of half the stars too.
 pub(super) fn retrain(
     context: &Context,
     fold: &Fold,
-    trained: &dyn Trained,
+    (trained, result): (&dyn Trained, &FoldResult),
     stars: &Catalogue,
     settings: &OutlierSettings,
 ) -> Result<Retrained> {
     let set = context.set;
     let training: Vec<usize> = fold.training.iter().copied().filter(|row| set.can_train(*row)).collect();
-    let findings = judge_training(context, &training, trained, stars, settings)?;
+    let findings = judge_training(context, &training, (trained, result), stars, settings)?;
     let faulty: Vec<&(Finding, Vec<f64>)> = findings.iter().filter(|(f, _)| f.verdict.is_fault_of_star()).collect();
     let label_of = |star: usize| faulty.iter().find(|(finding, _)| finding.star == star);
     let kept = |relabel: bool| -> Vec<usize> {
@@ -79,31 +80,44 @@ fn train_again(trained: &dyn Trained, context: &Context, fold: &Fold) -> Result<
     trained.again(&Job { name, context: *context, fold, earlier: &BTreeMap::new(), place: None })
 }
 
-/// Outliers among training stars, with their estimates by the model of the other half.
+/// Outliers among training stars, at positions of `training`, with their estimates by a model of others: one of those that
+/// calibrated errors, or where there are none the model of the other half.
 fn judge_training(
     context: &Context,
     training: &[usize],
-    trained: &dyn Trained,
+    (trained, result): (&dyn Trained, &FoldResult),
     stars: &Catalogue,
     settings: &OutlierSettings,
 ) -> Result<Vec<(Finding, Vec<f64>)>> {
     let set = context.set;
-    let ids: Vec<String> = training.iter().map(|row| set.ids[*row].clone()).collect();
-    let mut order = Vec::new();
-    let mut gathered = Vec::new();
+    let mut rows = Vec::with_capacity(training.len());
+    let mut gathered = Vec::with_capacity(training.len());
     let mut estimates = LabelEstimates::empty(set.label_names.len());
     // As many outliers as there are: a training set has no limit of what is worth a look.
     let settings = OutlierSettings { most: training.len(), ..settings.clone() };
-    for half in (Split::Folds { k: 2 }).folds(&ids, context.settings.seed) {
-        let rows = |stars: &[usize]| stars.iter().map(|star| training[*star]).collect::<Vec<usize>>();
-        let fold = Fold { training: rows(&half.training), test: rows(&half.test) };
-        let again = train_again(trained, context, &fold)?;
-        let of_half = context.label("fitting training stars", &fold.test, &*again.estimator(context))?;
-        gathered.extend(gather(context, &fold, again.flux_model(), &of_half, &settings, 0)?);
-        estimates.append(of_half);
-        order.extend(half.test);
+    let mut add = |stars: &Fold, model: &dyn Trained, of_part: LabelEstimates| -> Result<()> {
+        gathered.extend(gather(context, stars, model.flux_model(), &of_part, &settings, 0)?);
+        estimates.append(of_part);
+        rows.extend_from_slice(&stars.test);
+        Ok(())
+    };
+    match &result.held_out {
+        Some(held_out) if !result.parts.is_empty() => {
+            for part in &result.parts {
+                let test = part.stars.test.iter().copied().filter(|row| set.can_train(*row)).collect();
+                let stars = Fold { test, training: part.stars.training.clone() };
+                let of_part = held_out.of_rows(&stars.test);
+                add(&stars, &*part.trained, of_part)?;
+            }
+        }
+        _ => {
+            for half in context.parts(training, 2, 0) {
+                let again = train_again(trained, context, &half)?;
+                let of_half = context.label("fitting training stars", &half.test, &*again.estimator(context))?;
+                add(&half, &*again, of_half)?;
+            }
+        }
     }
-    let rows: Vec<usize> = order.iter().map(|star| training[*star]).collect();
     let flags: Vec<i64> = rows.iter().zip(&estimates.flags).map(|(row, fit)| set.flags(*row) | fit).collect();
     let cases = Cases {
         label_names: &set.label_names,
@@ -114,9 +128,11 @@ fn judge_training(
         others: &[],
     };
     let findings = conclude(&cases, settings.sigma, settings.most);
+    let position: BTreeMap<usize, usize> =
+        training.iter().enumerate().map(|(position, row)| (*row, position)).collect();
     let named = |mut finding: Finding| {
         let labels = estimates.labels.row(finding.star).to_vec();
-        finding.star = order[finding.star];
+        finding.star = position[&rows[finding.star]];
         (finding, labels)
     };
     Ok(findings.into_iter().map(named).collect())

@@ -218,7 +218,7 @@ impl<'a> Investigation<'a> {
         let is_first = self.grid.replace(context.set.grid.clone()).is_none();
         // Training by descent takes too long to be done thrice for a side question.
         if let Some(trained) = trained.filter(|trained| is_first && settings.retrain && trained.trains_quickly()) {
-            match retrain(context, fold, trained, self.stars, settings) {
+            match retrain(context, fold, (trained, result), self.stars, settings) {
                 Ok(retrained) => self.retrained = Some(retrained),
                 Err(err) => tracing::warn!("training stars were not judged: {err}"),
             }

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use nalgebra::DMatrix;
 use ndarray::{Array2, ArrayView2, s};
 
-use super::templates::{Gains, Nuisances};
+use super::templates::{Gains, Nuisances, Shifts};
 use crate::device::{Compute, to_f64};
 use crate::error::Result;
 use crate::models::SpectralModel;
@@ -96,7 +96,7 @@ pub(super) struct Examiner<'a> {
     smooth: Tensor<2>,
     n_chips: usize,
     /// Shifts of a second star [pixels], and a pixel's width [km/s]; none where a shift is no velocity.
-    companion: Option<(Vec<isize>, f64)>,
+    companion: Option<(Shifts, f64)>,
 }
 
 impl<'a> Examiner<'a> {
@@ -113,12 +113,13 @@ impl<'a> Examiner<'a> {
             _ => None,
         };
         let smooth = smooth_templates(grid);
+        let valid = compute.tensor(&valid, [1, n_pixels]);
         Ok(Self {
-            valid: compute.tensor(&valid, [1, n_pixels]),
             sky,
             smooth: compute.tensor(&smooth.concat(), [smooth.len(), n_pixels]),
             n_chips: grid.chips.len(),
-            companion: pixel_kms(grid).map(|kms| (companion_shifts(kms), kms)),
+            companion: pixel_kms(grid).map(|kms| (Shifts::new(companion_shifts(kms), &valid), kms)),
+            valid,
             model,
             compute,
         })
@@ -202,14 +203,10 @@ impl<'a> Examiner<'a> {
         let sky = self.sky.as_ref().map(|(templates, velocities)| {
             (known.gains_of_shared(templates, &weight, &residual), velocities.as_slice())
         });
+        // A second star's lines are in new places, and the old ones are shallower, whatever the continuum's level.
         let companion = self.companion.as_ref().map(|(shifts, kms)| {
-            // Star by star: the shifted copies of a few are as much as a core's cache holds.
-            let of_star = |star: usize| {
-                let own = |matrix: &Tensor<2>| matrix.clone().narrow(0, star, 1);
-                let templates = self.second_stars(&own(&mean), shifts);
-                known.of_star(star).gains_of_own(templates, &own(&weight), &own(&residual))
-            };
-            (Gains::stacked((0..n_stars).map(of_star)), shifts.as_slice(), *kms)
+            let depth = mean - self.valid.clone();
+            (known.gains_of_shifts(&depth, shifts, &weight, &residual), shifts.by.as_slice(), *kms)
         });
         (0..n_stars)
             .map(|star| {
@@ -233,19 +230,6 @@ impl<'a> Examiner<'a> {
                 evidence
             })
             .collect()
-    }
-
-    /// What a second star of the same spectrum would add, per part of the light it takes: its lines in new places, and
-    /// the old ones shallower; [n_stars, n_shifts, n_pixels].
-    fn second_stars(&self, mean: &Tensor<2>, shifts: &[isize]) -> Tensor<3> {
-        let copies = shifts
-            .iter()
-            .map(|by| {
-                let there = shifted(&self.valid, *by) * self.valid.clone();
-                ((shifted(mean, *by) - mean.clone()) * there).unsqueeze_dim::<3>(1)
-            })
-            .collect();
-        Tensor::cat(copies, 1)
     }
 }
 
@@ -276,18 +260,6 @@ fn concentration(of_pixels: &[f64], n_pixels: usize, chi2: f64) -> f64 {
     let first = work.len() - n;
     work.select_nth_unstable_by(first, f64::total_cmp);
     work[first..].iter().sum::<f64>() / chi2
-}
-
-/// Every row moved by some pixels to longer wavelengths, [n_rows, n_pixels]; 0 moves in.
-fn shifted(rows: &Tensor<2>, by: isize) -> Tensor<2> {
-    let [n_rows, n_pixels] = rows.dims();
-    let distance = by.unsigned_abs().min(n_pixels);
-    let nothing = Tensor::zeros([n_rows, distance], (&rows.device(), rows.dtype()));
-    if distance == n_pixels {
-        return nothing;
-    }
-    let kept = rows.clone().narrow(1, if by > 0 { 0 } else { distance }, n_pixels - distance);
-    Tensor::cat(if by > 0 { vec![nothing, kept] } else { vec![kept, nothing] }, 1)
 }
 
 /// The width of a pixel as a velocity [km/s], on a grid that is even in log wavelength; `None` on any other.

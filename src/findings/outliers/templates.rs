@@ -10,7 +10,7 @@
 //! first order in them. Everything is a matrix product over all pixels; the systems left are tiny.
 
 use burn::tensor::Tensor;
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::Array2;
 
 use crate::device::{Compute, to_f64};
 use crate::inference::solve::solve;
@@ -32,6 +32,33 @@ struct Sums {
     with_residual: Tensor<3>,
     /// sum w t g, [n_stars, n_templates, n_nuisances].
     with_nuisances: Tensor<3>,
+}
+
+/// Shifts of a spectrum on a grid of which some pixels are known.
+pub(super) struct Shifts {
+    /// To longer wavelengths [pixels].
+    pub by: Vec<isize>,
+    /// 1 where the copy is known, 0 elsewhere, [n_shifts, n_pixels].
+    known: Tensor<2>,
+}
+
+impl Shifts {
+    /// On a grid whose known pixels are 1 and all others 0, [1, n_pixels].
+    pub(super) fn new(by: Vec<isize>, valid: &Tensor<2>) -> Self {
+        let mut shifts = Self { by, known: valid.clone() };
+        shifts.known = shifts.copies(valid);
+        shifts
+    }
+
+    /// One spectrum, [1, n_pixels], moved by each shift, [n_shifts, n_pixels]; 0 moves in.
+    fn copies(&self, spectrum: &Tensor<2>) -> Tensor<2> {
+        let n_pixels = spectrum.dims()[1];
+        let reach = self.by.iter().map(|by| by.unsigned_abs()).max().unwrap_or_default();
+        let nothing = Tensor::zeros([1, reach], (&spectrum.device(), spectrum.dtype()));
+        let padded = Tensor::cat(vec![nothing.clone(), spectrum.clone(), nothing], 1);
+        let copy = |by: &isize| padded.clone().narrow(1, reach.saturating_add_signed(-by), n_pixels);
+        Tensor::cat(self.by.iter().map(copy).collect(), 0)
+    }
 }
 
 /// The gain in chi^2 of each template alone, and its amplitude; 0 where a template is empty or imitated.
@@ -61,15 +88,6 @@ impl Nuisances {
         Self { spectra, with_itself, with_residual }
     }
 
-    /// Those of one star.
-    pub(super) fn of_star(&self, star: usize) -> Self {
-        Self {
-            spectra: self.spectra.clone().narrow(0, star, 1),
-            with_itself: self.with_itself.clone().narrow(0, star, 1),
-            with_residual: self.with_residual.clone().narrow(0, star, 1),
-        }
-    }
-
     /// Of templates that all stars share, [n_templates, n_pixels].
     pub(super) fn gains_of_shared(&self, templates: &Tensor<2>, weight: &Tensor<2>, residual: &Tensor<2>) -> Gains {
         let small = Compute::small_systems();
@@ -87,12 +105,46 @@ impl Nuisances {
         self.gains(sums, with_itself.reshape([n_stars, n_templates, 1]))
     }
 
-    /// Of templates of each star's own, [n_stars, n_templates, n_pixels].
-    pub(super) fn gains_of_own(&self, templates: Tensor<3>, weight: &Tensor<2>, residual: &Tensor<2>) -> Gains {
+    /// Of each star's own spectrum, [n_stars, n_pixels], moved by some pixels, less the spectrum itself; in pixels that both know.
+    /// Spectrum and weight are 0 where the model knows nothing.
+    ///
+    /// With copies m_s and k_s = 1 where a copy is known, `sum w x (m_s - m k_s) = sum w x m_s - sum (w x m) k_s`: templates
+    /// are never made, copies serve every sum, and what they know is the same for all stars.
+    pub(super) fn gains_of_shifts(
+        &self,
+        spectrum: &Tensor<2>,
+        shifts: &Shifts,
+        weight: &Tensor<2>,
+        residual: &Tensor<2>,
+    ) -> Gains {
         let small = Compute::small_systems();
-        let weighted = templates.clone() * weight.clone().unsqueeze_dim(1);
-        let with_itself = small.bring((weighted.clone() * templates).sum_dim(2));
-        self.gains(self.sums(weighted, residual), with_itself)
+        let [n_stars, n_nuisances, n_pixels] = self.spectra.dims();
+        let n_shifts = shifts.by.len();
+        let row = |matrix: &Tensor<2>| matrix.clone().unsqueeze_dim::<3>(1);
+        // The residual, the nuisances and the spectrum itself, weighted.
+        let n_others = n_nuisances + 2;
+        let others = Tensor::cat(vec![row(residual), self.spectra.clone(), row(spectrum)], 1) * row(weight);
+        let flat = (others.clone() * row(spectrum)).reshape([n_stars * n_others, n_pixels]);
+        let of_itself = small.bring(flat.matmul(shifts.known.clone().transpose()));
+        let of_itself = of_itself.reshape([n_stars, n_others, n_shifts]).swap_dims(1, 2);
+        let of_copies = (0..n_stars).map(|star| {
+            let copies = shifts.copies(&spectrum.clone().narrow(0, star, 1));
+            let others = others.clone().narrow(0, star, 1).squeeze_dim::<2>(0);
+            let weight = weight.clone().narrow(0, star, 1);
+            let squares = copies.clone().square().matmul(weight.transpose());
+            Tensor::cat(vec![copies.matmul(others.transpose()), squares], 1).unsqueeze_dim::<3>(0)
+        });
+        let of_copies = small.bring(Tensor::cat(of_copies.collect(), 0));
+        let squares = of_copies.clone().narrow(2, n_others, 1);
+        let difference = of_copies.narrow(2, 0, n_others) - of_itself.clone();
+        let with_spectrum = difference.clone().narrow(2, n_others - 1, 1);
+        let sums = Sums {
+            with_residual: difference.clone().narrow(2, 0, 1),
+            with_nuisances: difference.narrow(2, 1, n_nuisances),
+        };
+        // sum w (m_s - m k_s)^2 = sum w m_s^2 - sum w m m_s - (sum w m m_s - sum w m^2 k_s)
+        let across = with_spectrum.clone() + of_itself.narrow(2, n_others - 1, 1);
+        self.gains(sums, squares - across - with_spectrum)
     }
 
     /// The gain of all of a star's own templates together, `[n_stars]`.
@@ -157,16 +209,6 @@ impl Nuisances {
 const RIDGE: f64 = 1e-4;
 
 impl Gains {
-    /// Those of several stars, each with as many templates.
-    pub(super) fn stacked(stars: impl Iterator<Item = Self>) -> Self {
-        let (gain, amplitude): (Vec<_>, Vec<_>) = stars.map(|star| (star.gain, star.amplitude)).unzip();
-        let stack = |rows: &[Array2<f64>]| {
-            let rows: Vec<_> = rows.iter().map(|rows| rows.view()).collect();
-            concatenate(Axis(0), &rows).expect("each star has all templates")
-        };
-        Self { gain: stack(&gain), amplitude: stack(&amplitude) }
-    }
-
     /// A star's template of highest gain among those allowed; none without one.
     pub(super) fn best(&self, star: usize, allowed: impl Fn(usize, f64) -> bool) -> Option<Best> {
         (0..self.gain.ncols())
@@ -214,9 +256,7 @@ mod tests {
         let residual = compute.tensor(&flat(&residuals), [2, PIXELS]);
         let known = Nuisances::new(compute.tensor(&both(&nuisances), [2, 2, PIXELS]), &weight, &residual);
         let shared = known.gains_of_shared(&compute.tensor(&flat(&templates), [3, PIXELS]), &weight, &residual);
-        let own = compute.tensor(&both(&templates), [2, 3, PIXELS]);
-        let of_own = known.gains_of_own(own.clone(), &weight, &residual);
-        let joint = known.joint_gain(own, &weight, &residual);
+        let joint = known.joint_gain(compute.tensor(&both(&templates), [2, 3, PIXELS]), &weight, &residual);
         for star in 0..2 {
             let left = |extra: &[Vec<f64>]| {
                 chi2_left(&[nuisances.as_slice(), extra].concat(), &weights[star], &residuals[star])
@@ -224,13 +264,44 @@ mod tests {
             for template in 0..3 {
                 let expected = left(&[]) - left(&templates[template..=template]);
                 assert!((shared.gain[[star, template]] - expected).abs() < 1e-9 * (1.0 + expected));
-                assert!((of_own.gain[[star, template]] - expected).abs() < 1e-9 * (1.0 + expected));
             }
             // The ridge costs up to its own size.
             let expected = left(&[]) - left(&templates);
             assert!((joint[star] / expected - 1.0).abs() < 1e-3, "{} {expected}", joint[star]);
             let best = shared.best(star, |_, amplitude| amplitude.is_finite()).unwrap();
             assert!((0..3).all(|template| shared.gain[[star, template]] <= best.gain));
+        }
+    }
+
+    #[test]
+    fn gains_of_shifts_are_those_of_the_templates_written_out() {
+        let compute = Compute::flex(Precision::F64);
+        let row = |i: usize| (0..PIXELS).map(|j| wave(i, j)).collect::<Vec<f64>>();
+        let by = [-7, 3, 100];
+        let is_known = |pixel: usize| pixel != 11 && pixel != 30;
+        let valid: Vec<f64> = (0..PIXELS).map(|j| f64::from(u8::from(is_known(j)))).collect();
+        let masked = |row: Vec<f64>| row.iter().zip(&valid).map(|(value, valid)| value * valid).collect::<Vec<f64>>();
+        let (spectra, nuisances) = ([masked(row(1)), masked(row(2))], [row(3), row(4)]);
+        let (residuals, weights) = ([row(5), row(6)], [7, 8].map(|i| masked(row(i).iter().map(|v| 2.0 + v).collect())));
+        let flat = |rows: &[Vec<f64>]| compute.tensor(&rows.concat(), [2, PIXELS]);
+        let (weight, residual) = (flat(&weights), flat(&residuals));
+        let both = [nuisances.concat(), nuisances.concat()].concat();
+        let known = Nuisances::new(compute.tensor(&both, [2, 2, PIXELS]), &weight, &residual);
+        let shifts = Shifts::new(by.to_vec(), &compute.tensor(&valid, [1, PIXELS]));
+        let gains = known.gains_of_shifts(&flat(&spectra), &shifts, &weight, &residual);
+        for star in 0..2 {
+            let left = |extra: &[Vec<f64>]| {
+                chi2_left(&[nuisances.as_slice(), extra].concat(), &weights[star], &residuals[star])
+            };
+            for (index, by) in by.iter().enumerate() {
+                let template = |pixel: usize| {
+                    let from = pixel.checked_add_signed(-by).filter(|from| *from < PIXELS && is_known(*from));
+                    from.map_or(0.0, |from| valid[pixel] * (spectra[star][from] - spectra[star][pixel]))
+                };
+                let expected = left(&[]) - left(&[(0..PIXELS).map(template).collect()]);
+                assert!((gains.gain[[star, index]] - expected).abs() < 1e-9 * (1.0 + expected), "{star} {by}");
+            }
+            assert_eq!(gains.gain[[star, 2]], 0.0, "moved off the grid");
         }
     }
 
@@ -246,8 +317,9 @@ mod tests {
         assert_eq!(gains.gain.row(0).to_vec(), [0.0, 0.0]);
         let masked = weight * 0.0;
         let known = Nuisances::new(compute.tensor(&row(1), [1, 1, PIXELS]), &masked, &residual);
-        let own = compute.tensor(&row(3), [1, 1, PIXELS]);
-        assert_eq!(known.gains_of_own(own.clone(), &masked, &residual).gain[[0, 0]], 0.0);
-        assert_eq!(known.joint_gain(own, &masked, &residual), [0.0]);
+        let own = compute.tensor(&row(3), [1, PIXELS]);
+        let shifts = Shifts::new(vec![2], &Tensor::ones([1, PIXELS], (compute.device(), compute.dtype())));
+        assert_eq!(known.gains_of_shifts(&own, &shifts, &masked, &residual).gain[[0, 0]], 0.0);
+        assert_eq!(known.joint_gain(own.unsqueeze_dim(1), &masked, &residual), [0.0]);
     }
 }
