@@ -1,9 +1,9 @@
-//! Figures as SVG text and PNG bytes from plain slices: a canvas, axes, a palette, and the drawings built on them.
+//! Figures as SVG text, and PNG bytes of it, from plain slices: a canvas, axes, a palette, and the drawings built on them.
 //!
 //! Nothing here reads or writes files, and nothing here computes science beyond what a drawing needs (ranges, counts per cell).
 //! Lengths on a page are in units of 1/96 inch: a figure one column wide has 340 of them, one across the page 690.
 //!
-//! - [`canvas`]: [`render`](canvas::render) makes an SVG of a drawing routine, and a PNG of the SVG
+//! - [`canvas`]: [`render`](canvas::render) makes an SVG of a drawing routine
 //! - [`axes`]: a framed panel with ticks, and data drawn in it, clipped
 //! - [`legend`]: samples of marks with their meanings
 //! - [`marks`]: rectangles, strokes, symbols and letters
@@ -66,17 +66,30 @@ mod testing;
 pub mod ticks;
 pub mod traces;
 
+use crate::error::{Error, Result};
+
 /// Width of a figure that fills one column of a two-column page [1/96 inch].
 pub const COLUMN_WIDTH: f64 = 340.0;
 
 /// Width of a figure across the page [1/96 inch].
 pub const PAGE_WIDTH: f64 = 690.0;
 
-/// One drawing in two formats.
+/// One drawing.
 #[derive(Debug, Clone)]
 pub struct Figure {
     /// The drawing as an SVG document.
     pub svg: String,
-    /// The drawing as an encoded PNG, 192 pixels to the inch of the SVG.
-    pub png: Vec<u8>,
+    name: String,
+    /// Of the page [1/96 inch].
+    size: (u32, u32),
+}
+
+impl Figure {
+    /// The drawing as an encoded PNG, 192 pixels to the inch of the SVG. It costs many times what the SVG does.
+    ///
+    /// # Errors
+    /// [`Error::Figure`].
+    pub fn png(&self) -> Result<Vec<u8>> {
+        picture::png_of(&self.svg, self.size).map_err(|detail| Error::Figure { figure: self.name.clone(), detail })
+    }
 }

@@ -208,7 +208,7 @@ mod tests {
             for words in ["Cannon &amp; &lt;friends&gt;", "scatter 1 K", "standard deviation of all stars"] {
                 assert!(figure.svg.contains(words), "{words}");
             }
-            let (pixels, _) = decoded(&figure.png);
+            let (pixels, _) = decoded(&figure.png().unwrap());
             let inked = pixels.iter().filter(|&&value| value < 128).count();
             assert!(inked > pixels.len() / 500 && inked < pixels.len() / 4);
         }

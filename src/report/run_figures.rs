@@ -69,7 +69,7 @@ fn write_outliers(name: &str, outcome: &Outcome, folder: &Path) -> Result<()> {
     for (index, star) in outliers.stars.iter().enumerate() {
         match figures::outlier::draw(outliers, star) {
             Ok(Some(figure)) => {
-                figures::write(&folder.join("figures/outliers"), &format!("{:02}", index + 1), &figure)?;
+                figures::write_svg(&folder.join("figures/outliers"), &format!("{:02}", index + 1), &figure)?;
                 drawn.insert(index, figure);
             }
             Ok(None) => {}

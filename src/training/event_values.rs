@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_picture_keeps_its_bytes_and_tells_its_size() {
-        let png = render("picture", (30.0, 20.0), |_| ()).unwrap().png;
+        let png = render("picture", (30.0, 20.0), |_| ()).unwrap().png().unwrap();
         let value = image("picture", png.clone()).unwrap();
         let image = value.get_image();
         assert_eq!((image.get_width(), image.get_height(), image.get_colorspace()), (60, 40, 3));

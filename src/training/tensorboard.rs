@@ -71,7 +71,7 @@ impl TensorBoard {
         let histograms = weights.iter().filter_map(|(name, values)| histogram(&format!("weights/{name}"), values));
         let mut values: Vec<Summary_Value> = histograms.collect();
         if let Some(validation) = report.validation.filter(|validation| !validation.labels.is_empty()) {
-            values.push(image("one_to_one", draw_validation(report.epoch, validation)?.png)?);
+            values.push(image("one_to_one", draw_validation(report.epoch, validation)?.png()?)?);
         }
         Ok(values)
     }

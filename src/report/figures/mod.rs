@@ -1,4 +1,4 @@
-//! The figures of a run, each from plain data to SVG and PNG.
+//! The figures of a run, each from plain data to SVG, most to PNG too.
 
 pub mod calibration;
 pub mod comparison;
@@ -23,8 +23,16 @@ use crate::plot::Figure;
 /// Writes a figure as `<name>.svg` and `<name>.png` into a folder.
 ///
 /// # Errors
-/// [`crate::error::Error::Io`].
+/// [`crate::error::Error::Figure`], [`crate::error::Error::Io`].
 pub fn write(folder: &Path, name: &str, figure: &Figure) -> Result<()> {
-    files::write_bytes(&folder.join(format!("{name}.svg")), &figure.svg)?;
-    files::write_bytes(&folder.join(format!("{name}.png")), &figure.png)
+    write_svg(folder, name, figure)?;
+    files::write_bytes(&folder.join(format!("{name}.png")), figure.png()?)
+}
+
+/// Writes a figure as `<name>.svg` alone, where many would be drawn for a page that shows this.
+///
+/// # Errors
+/// [`crate::error::Error::Io`].
+pub fn write_svg(folder: &Path, name: &str, figure: &Figure) -> Result<()> {
+    files::write_bytes(&folder.join(format!("{name}.svg")), &figure.svg)
 }
