@@ -36,9 +36,6 @@ impl Model for CannonConfig {
     }
 
     fn check_size(&self, subject: &Subject, n_training: usize) -> Result<(), (String, String)> {
-        if self.training != CannonTraining::ClosedForm {
-            subject.check_whole(n_training)?;
-        }
         if self.acts_everywhere() {
             let (n, fewer) = self.most_coefficients(subject);
             // Products of what two coefficients are multiplied with are kept of every star.

@@ -288,14 +288,12 @@ pub(super) fn train_cannon(
             closed_form::train_terms(&config, &layout, scaled, spectra, compute)?
         }
         CannonTraining::Descent(descent) => {
-            let (flux, ivar) = job.context.whole(&stars.rows)?;
             let stars = CannonStars {
                 label_names: &set.label_names,
                 wavelength: &set.grid.wavelength,
                 scaled_labels: scaled,
                 scaled_label_errors: stars.catalogue.errors.view(),
-                flux: flux.view(),
-                ivar: ivar.view(),
+                spectra: SpectraOf::Rows(&set.spectra, &stars.rows),
             };
             cannon_descent::train(&config, descent, &stars, settings.seed, compute, progress)?
         }
@@ -344,13 +342,14 @@ mod tests {
         let on_disk = PreparedSet { spectra: in_file(&set.spectra, folder.path()), ..set.clone() };
         let config: ExperimentConfig = toml::from_str(
             "labels = ['a', 'b']\ncalibration.folds = 2\n[models.errors.cannon]\norder = 1\nlabel_errors = true\n\
-             [models.latent.cannon]\norder = 1\nlatent = {}\n",
+             [models.latent.cannon]\norder = 1\nlatent = {}\n\
+             [models.descent.cannon]\norder = 1\nlabel_errors = true\nblock_pixels = 8\ntraining.descent = { epochs = 5 }\n",
         )
         .unwrap();
         let settings = config.shared();
         let fold = config.split.folds(&set.ids, config.seed).remove(0);
         let usual = Compute::flex(Precision::F64);
-        // Seven pixels of 120 stars at once, of the 40.
+        // Seven pixels of 120 stars at once, of the 40; the descent takes eight.
         let little = usual.clone().with_memory(Memory { bytes: 8 * 7 * 120 * 8 * 8 });
         for (name, model) in &config.models {
             let run = |set: &PreparedSet, compute: &Compute| {

@@ -86,6 +86,9 @@ label_errors = true
 [models.latent.cannon]
 order = 1
 latent = { spectra = 1, rounds = 4 }
+[models.descent.cannon]
+order = 1
+training.descent = { epochs = 3 }
 ";
     let run = |name: &str, memory: &str| {
         let file = experiment(folder, name, memory, MODELS);
@@ -93,7 +96,7 @@ latent = { spectra = 1, rounds = 4 }
         latest(folder, name)
     };
     let (whole, small) = (run("whole", "16GB"), run("small", "10MB"));
-    for model in ["cannon", "latent"] {
+    for model in ["cannon", "latent", "descent"] {
         for label in ["teff", "logg"] {
             let of = |run: &Path, column: &str| {
                 let predictions = run.join(format!("predictions-{model}.csv"));
