@@ -37,6 +37,11 @@ impl Memory {
         self.bytes / 8
     }
 
+    /// Bytes that training may keep of every star beside its spectrum, and work with.
+    pub fn of_work(self) -> u64 {
+        self.bytes / 2
+    }
+
     /// Whether so many bytes are no more than this.
     ///
     /// # Errors
@@ -48,6 +53,23 @@ impl Memory {
         Err(format!("takes {:.2} GB of memory where device.memory = \"{self}\" is allowed", bytes / 1e9))
     }
 
+    /// Whether training that keeps so many bytes of every star beside its spectrum can keep them.
+    ///
+    /// # Errors
+    /// As [`Memory::check`], with the remedy, which may be `fewer` of something.
+    pub fn check_kept(self, n_stars: usize, bytes_of_star: usize, fewer: &str) -> Result<(), String> {
+        let share = self.bytes as f64 / self.of_work() as f64;
+        let kept = n_stars as f64 * bytes_of_star as f64;
+        let takes = self.check(share * kept);
+        takes.map_err(|takes| {
+            format!(
+                "keeps {:.2} GB of {n_stars} stars beside their spectra, which with its work {takes}: allow more where there is more, or \
+                 give fewer training stars (the experiment's max_training_stars){fewer}",
+                kept / 1e9
+            )
+        })
+    }
+
     /// Whether spectra can be learned from all at once, and what training makes of them be held beside.
     ///
     /// # Errors
@@ -55,8 +77,8 @@ impl Memory {
     pub fn check_whole(self, n_stars: usize, n_pixels: usize) -> Result<(), String> {
         /// What is held in training, as a multiple of the spectra.
         const WITH_WORK: f64 = 3.0;
-        let remedy = "allow more where there is more, give fewer training stars (the experiment's max_training_stars), or take a Cannon \
-                      in closed form without label_errors, which learns from blocks";
+        let remedy = "allow more where there is more, give fewer training stars (the experiment's max_training_stars), or take a Cannon, \
+                      which learns from blocks";
         let takes = self.check(WITH_WORK * bytes_of_spectra(n_stars, n_pixels) as f64);
         takes.map_err(|takes| format!("works on {n_stars} spectra at once, which {takes}: {remedy}"))
     }
@@ -133,6 +155,9 @@ mod tests {
         }
         assert!(Memory::default().check(1.6e10).is_ok());
         assert!(Memory::default().check(1.7e10).unwrap_err().contains("takes 17.00 GB"));
+        assert!(Memory::default().check_kept(1_000_000, 8000, "").is_ok());
+        let said = Memory::default().check_kept(1_000_000, 9000, " or spectra").unwrap_err();
+        assert!(said.contains("keeps 9.00 GB of 1000000 stars") && said.contains("takes 18.00 GB"), "{said}");
         assert!(Memory::default().check_whole(70_000, 8575).is_ok());
         assert!(Memory::default().check_whole(80_000, 8575).unwrap_err().contains("works on 80000 spectra at once"));
     }

@@ -20,13 +20,14 @@ use crate::inference::sampling::Likelihood;
 use crate::models::LabelEstimator;
 use crate::timings::Timings;
 use crate::training::anchor::Anchor;
+use crate::training::anchored;
 use crate::training::cannon_config::{CannonConfig, CannonTraining};
 use crate::training::checkpoint::{KIND, TrainedCannon};
 use crate::training::closed_form::TrainingReport as CannonReport;
 use crate::training::departures::{Departure, departures};
 use crate::training::label_choice::LabelUse;
 use crate::training::model_spectra::expect_inputs;
-use crate::training::nuisance_choice::NuisanceChoice;
+use crate::training::nuisance_choice::{CANDIDATES, NuisanceChoice, NuisanceCount};
 
 impl Model for CannonConfig {
     fn check(&self, subject: &Subject) -> Result<(), (String, String)> {
@@ -35,10 +36,10 @@ impl Model for CannonConfig {
     }
 
     fn check_size(&self, subject: &Subject, n_training: usize) -> Result<(), (String, String)> {
-        let is_closed = self.training == CannonTraining::ClosedForm;
-        let is_by_blocks = is_closed && self.latent.is_none() && self.anchor.is_none() && !self.label_errors;
-        if !is_by_blocks {
-            subject.check_whole(n_training)?;
+        if self.acts_everywhere() {
+            let (n, fewer) = self.most_coefficients(subject);
+            // Products of what two coefficients are multiplied with are kept of every star.
+            subject.check_kept(n_training, size_of::<f32>() * n * (n + 1) / 2, fewer)?;
         }
         self.check_grid(subject)
     }
@@ -74,6 +75,24 @@ impl Model for CannonConfig {
 }
 
 impl CannonConfig {
+    /// Coefficients of a pixel, at most, and what would make them fewer.
+    fn most_coefficients(&self, subject: &Subject) -> (usize, &'static str) {
+        if let Some(anchor) = &self.anchor {
+            let n_chips = subject.grid.map_or(0, |grid| grid.chips.len());
+            let n = anchored::most_coefficients(anchor, subject.labels.len(), n_chips);
+            return (n, ", anchor.components or names in anchor.hidden");
+        }
+        let Some(latent) = &self.latent else {
+            return (self.vectorizer(subject.labels, 0).n_terms(), ", or lower the order");
+        };
+        let n_spectra = match latent.spectra {
+            NuisanceCount::Fixed(count) => count,
+            NuisanceCount::HeldOut => CANDIDATES.into_iter().max().unwrap_or_default(),
+        };
+        let n_terms = self.vectorizer(subject.labels, latent.labels).n_terms();
+        (n_terms + n_spectra, ", latent.labels or latent.spectra")
+    }
+
     /// Whether every label acts in some pixel of the grid, and the emulator it starts from knows grid and labels.
     fn check_grid(&self, subject: &Subject) -> Result<(), (String, String)> {
         let Some(grid) = subject.grid else { return Ok(()) };

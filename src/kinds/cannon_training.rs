@@ -128,18 +128,18 @@ pub(super) fn settle_labels(
     let partial = if anchor.is_some() { LabelUse::PartialErrors } else { LabelUse::Partial };
     candidates.extend(is_partial.then_some(partial));
     if has_errors {
-        candidates.extend((!stars.catalogue.doubtful().is_empty()).then_some(LabelUse::WithoutDoubtful));
+        candidates.extend((stars.catalogue.n_doubtful() > 0).then_some(LabelUse::WithoutDoubtful));
         candidates.push(LabelUse::Errors);
         candidates.extend(is_partial.then_some(LabelUse::PartialErrors));
     }
     let Context { set, compute, .. } = job.context;
-    let (flux, ivar) = context.whole(&stars.rows)?;
     let vectorizer = config.vectorizer(&set.label_names, 0);
     let learner = match (&config.anchor, anchor) {
         (Some(settings), Some(anchor)) => Learner::Anchored(settings, anchor),
         _ => Learner::Cannon(config, &vectorizer),
     };
-    let choice = try_labels(&stars.catalogue, &candidates, (flux.view(), ivar.view()), &learner, compute)?;
+    let choice =
+        try_labels(&stars.catalogue, &candidates, SpectraOf::Rows(&set.spectra, &stars.rows), &learner, compute)?;
     match &choice {
         Some(choice) => tracing::info!("{}: {}", job.name, choice.words()),
         None => tracing::warn!(
@@ -157,9 +157,8 @@ pub(super) fn train_anchored(
     anchor: &Anchor,
     labels: LabelUse,
 ) -> Result<(TrainedCannon, TrainingReport)> {
-    let Context { compute, progress, .. } = job.context;
+    let Context { set, compute, progress, .. } = job.context;
     let stars = LabelledStars::of(job, Some(anchor))?.taught_by(labels);
-    let (flux, ivar) = job.context.whole(&stars.rows)?;
     let believed = stars.catalogue.believed(labels);
     if stars.rows.len() < FEWEST_FOR_AN_ANCHOR && job.place.is_some() {
         tracing::warn!(
@@ -169,7 +168,7 @@ pub(super) fn train_anchored(
             FEWEST_FOR_AN_ANCHOR
         );
     }
-    let mut trained = anchored::train(settings, anchor, &believed, (flux.view(), ivar.view()), compute, progress);
+    let mut trained = anchored::train(settings, anchor, &believed, (&set.spectra, &stars.rows), compute, progress)?;
     trained.report.left_out = stars.left_out(job, &trained.kept);
     let (training_labels, kept) = stars.complete(job, &trained.kept);
     let (scaler, above) = on_zero_points(stars.scaler, &trained.zero_points);
@@ -272,8 +271,7 @@ pub(super) fn train_cannon(
     let to_find = (labels.is_partial() || labels.has_errors()).then(plain);
     if let Some(latent) = config.latent.clone().or(to_find) {
         let believed = stars.catalogue.believed(labels);
-        let (flux, ivar) = job.context.whole(&stars.rows)?;
-        let found = LatentStars { labels: believed, flux: flux.view(), ivar: ivar.view(), barred: &[] };
+        let found = LatentStars { labels: believed, spectra: &set.spectra, rows: &stars.rows, barred: &[] };
         let mut trained = latent::train_terms(&config, &latent, &layout.vectorizer, found, compute, progress)?;
         trained.report.left_out = stars.left_out(job, &trained.kept);
         // Stars that were left out say nothing of where the model holds.
@@ -290,14 +288,12 @@ pub(super) fn train_cannon(
             closed_form::train_terms(&config, &layout, scaled, spectra, compute)?
         }
         CannonTraining::Descent(descent) => {
-            let (flux, ivar) = job.context.whole(&stars.rows)?;
             let stars = CannonStars {
                 label_names: &set.label_names,
                 wavelength: &set.grid.wavelength,
                 scaled_labels: scaled,
                 scaled_label_errors: stars.catalogue.errors.view(),
-                flux: flux.view(),
-                ivar: ivar.view(),
+                spectra: SpectraOf::Rows(&set.spectra, &stars.rows),
             };
             cannon_descent::train(&config, descent, &stars, settings.seed, compute, progress)?
         }
@@ -325,7 +321,52 @@ fn with_windows(
 
 #[cfg(test)]
 mod tests {
+    use super::super::fold::run_fold;
+    use super::super::held_out::tests::set;
     use super::*;
+    use crate::device::Precision;
+    use crate::experiment::config::ExperimentConfig;
+    use crate::memory::Memory;
+    use crate::progress::Silent;
+    use crate::spectra::prepared::PreparedSet;
+    use crate::spectra::stored::tests::in_file;
+    use crate::timings::Timings;
+
+    #[test]
+    fn spectra_in_their_file_train_every_cannon_as_those_in_memory_do() {
+        let mut set = set();
+        // Doubtful labels, and missing ones.
+        (0..40).for_each(|star| set.label_errors[[3 * star, 0]] = 0.3);
+        (0..20).for_each(|star| set.labels[[5 * star, 1]] = f64::NAN);
+        let folder = tempfile::tempdir().unwrap();
+        let on_disk = PreparedSet { spectra: in_file(&set.spectra, folder.path()), ..set.clone() };
+        let config: ExperimentConfig = toml::from_str(
+            "labels = ['a', 'b']\ncalibration.folds = 2\n[models.errors.cannon]\norder = 1\nlabel_errors = true\n\
+             [models.latent.cannon]\norder = 1\nlatent = {}\n\
+             [models.descent.cannon]\norder = 1\nlabel_errors = true\nblock_pixels = 8\ntraining.descent = { epochs = 5 }\n",
+        )
+        .unwrap();
+        let settings = config.shared();
+        let fold = config.split.folds(&set.ids, config.seed).remove(0);
+        let usual = Compute::flex(Precision::F64);
+        // Seven pixels of 120 stars at once, of the 40; the descent takes eight.
+        let little = usual.clone().with_memory(Memory { bytes: 8 * 7 * 120 * 8 * 8 });
+        for (name, model) in &config.models {
+            let run = |set: &PreparedSet, compute: &Compute| {
+                let context = Context { set, settings: &settings, compute, progress: &Silent };
+                let job = Job { name, context, fold: &fold, earlier: &BTreeMap::new(), place: None };
+                run_fold(&**model, &job, &mut Timings::default()).unwrap()
+            };
+            let (here, there) = (run(&set, &usual), run(&on_disk, &little));
+            for (a, b) in here.estimates.labels.iter().zip(&there.estimates.labels) {
+                assert!((a - b).abs() < 1e-6, "{name}: {a} {b}");
+            }
+            let errors = [here, there].map(|result| result.calibrated.unwrap().errors);
+            for (a, b) in errors[0].iter().zip(&errors[1]) {
+                assert!((a / b - 1.0).abs() < 1e-4, "{name}: {a} {b}");
+            }
+        }
+    }
 
     #[test]
     fn few_stars_for_a_cubic_are_told_and_the_ordinary_quadratic_is_not_scolded() {

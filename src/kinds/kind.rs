@@ -287,6 +287,14 @@ impl Subject<'_> {
         self.memory.check_whole(n_training, n_pixels).map_err(|problem| (self.key.into(), problem))
     }
 
+    /// Whether memory is allowed for what training keeps of every star beside its spectrum, which `fewer` of something would lessen.
+    ///
+    /// # Errors
+    /// As [`Model::check`].
+    pub fn check_kept(&self, n_training: usize, bytes: usize, fewer: &str) -> Result<(), (String, String)> {
+        self.memory.check_kept(n_training, bytes, fewer).map_err(|problem| (self.key.into(), problem))
+    }
+
     /// Whether a model's estimates can be made to follow their labels, where it asks for it.
     ///
     /// # Errors

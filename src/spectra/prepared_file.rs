@@ -280,6 +280,17 @@ mod tests {
                 let last = spectra.rows(&[1]);
                 let held = SpectraOf::Rows(&last, &[0, 0]).hold(&[1, 3]).unwrap();
                 assert_eq!(held.columns(&[3, 1]), [[0.7, 1.0, 0.7, 1.0], [0.0, 2.0, 0.0, 2.0]].map(|row| row.to_vec()));
+                for most_bytes in [0, 64] {
+                    let some = SpectraOf::Rows(spectra, &[1, 0]).select(&[0, 2], most_bytes).unwrap();
+                    let picked = |matrix: &Array2<f32>| matrix.select(Axis(0), &[1, 0]).select(Axis(1), &[0, 2]);
+                    assert_eq!(some.of(&[0, 1]).unwrap(), (picked(&flux), picked(&ivar)));
+                    let held = SpectraOf::Rows(&some, &[1]).hold(&[1]).unwrap();
+                    assert_eq!(held.columns(&[1]), [vec![0.8], vec![1.0]]);
+                    assert_eq!(
+                        (some.seen(), some.is_in_memory()),
+                        (&[true; 2][..], most_bytes > 0 || spectra.is_in_memory())
+                    );
+                }
                 assert_eq!((spectra.seen(), spectra.bytes()), (&[true; 4][..], 64));
             }
             assert_eq!(format!("{:?}", without_spectra(read)), format!("{:?}", without_spectra(set.clone())));

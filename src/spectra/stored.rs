@@ -31,8 +31,8 @@ pub struct Spectra {
 enum Place {
     /// Flux and inverse variance, [n_stars, n_pixels].
     Memory(Array2<f32>, Array2<f32>),
-    /// Rows of the images of a file.
-    Disk(Arc<Images>, Vec<usize>),
+    /// Rows and columns, the latter in ascending order, of the images of a file.
+    Disk(Arc<Images>, Vec<usize>, Arc<Vec<usize>>),
 }
 
 impl Spectra {
@@ -76,15 +76,15 @@ impl Spectra {
 
     /// Of the images of a file, and the pixels that some star has measured.
     pub(super) fn on_disk(images: Images, seen: Vec<bool>) -> Self {
-        let rows = all(images.shape.0);
-        Self::new(Place::Disk(Arc::new(images), rows), seen)
+        let (rows, pixels) = (all(images.shape.0), Arc::new(all(images.shape.1)));
+        Self::new(Place::Disk(Arc::new(images), rows, pixels), seen)
     }
 
     /// Number of stars.
     pub fn n_stars(&self) -> usize {
         match &self.place {
             Place::Memory(flux, _) => flux.nrows(),
-            Place::Disk(_, rows) => rows.len(),
+            Place::Disk(_, rows, _) => rows.len(),
         }
     }
 
@@ -115,7 +115,7 @@ impl Spectra {
     pub fn of(&self, rows: &[usize]) -> Result<(Array2<f32>, Array2<f32>)> {
         match &self.place {
             Place::Memory(flux, ivar) => Ok((flux.select(Axis(0), rows), ivar.select(Axis(0), rows))),
-            Place::Disk(images, own) => images.read(&own_rows(own, rows), &all(self.n_pixels)),
+            Place::Disk(images, own, pixels) => images.read(&own_rows(own, rows), pixels),
         }
     }
 
@@ -149,7 +149,7 @@ impl Spectra {
     pub fn rows(&self, rows: &[usize]) -> Self {
         let place = match &self.place {
             Place::Memory(flux, ivar) => Place::Memory(flux.select(Axis(0), rows), ivar.select(Axis(0), rows)),
-            Place::Disk(images, own) => Place::Disk(images.clone(), own_rows(own, rows)),
+            Place::Disk(images, own, pixels) => Place::Disk(images.clone(), own_rows(own, rows), pixels.clone()),
         };
         Self { place, n_pixels: self.n_pixels, seen: self.seen.clone(), conditions: OnceLock::new() }
     }
@@ -157,6 +157,10 @@ impl Spectra {
 
 fn own_rows(own: &[usize], rows: &[usize]) -> Vec<usize> {
     rows.iter().map(|row| own[*row]).collect()
+}
+
+fn own_pixels(own: &[usize], pixels: &[usize]) -> Vec<usize> {
+    pixels.iter().map(|pixel| own[*pixel]).collect()
 }
 
 fn all(n: usize) -> Vec<usize> {
@@ -184,6 +188,28 @@ impl<'a> SpectraOf<'a> {
         match self {
             Self::Arrays(flux, _) => flux.ncols(),
             Self::Rows(spectra, _) => spectra.n_pixels,
+        }
+    }
+
+    /// Some pixels, in ascending order, of all the stars: in memory where these are, or where they take no more than `most_bytes`.
+    ///
+    /// # Errors
+    /// As [`Spectra::of`].
+    pub fn select(&self, pixels: &[usize], most_bytes: u64) -> Result<Spectra> {
+        match self {
+            Self::Rows(Spectra { place: Place::Disk(images, own, columns), seen, .. }, rows)
+                if bytes_of_spectra(rows.len(), pixels.len()) > most_bytes =>
+            {
+                let place = Place::Disk(images.clone(), own_rows(own, rows), Arc::new(own_pixels(columns, pixels)));
+                Ok(Spectra::new(place, pixels.iter().map(|pixel| seen[*pixel]).collect()))
+            }
+            _ => {
+                let [flux, ivar] = self.hold(pixels)?.columns(pixels).map(|values| {
+                    let n_stars = values.len() / pixels.len().max(1);
+                    Array2::from_shape_vec((n_stars, pixels.len()), values).expect("a number for each pixel")
+                });
+                Ok(Spectra::in_memory(flux, ivar))
+            }
         }
     }
 
@@ -221,10 +247,7 @@ impl<'a> SpectraOf<'a> {
     ///
     /// # Errors
     /// As [`Spectra::of`].
-    pub fn hold<'b>(&self, pixels: &'b [usize]) -> Result<HeldPixels<'b>>
-    where
-        'a: 'b,
-    {
+    pub fn hold(&self, pixels: &[usize]) -> Result<HeldPixels<'a>> {
         Ok(match self {
             Self::Arrays(flux, ivar) => {
                 HeldPixels { spectra: [(*flux).into(), (*ivar).into()], rows: None, pixels: None }
@@ -232,9 +255,9 @@ impl<'a> SpectraOf<'a> {
             Self::Rows(Spectra { place: Place::Memory(flux, ivar), .. }, rows) => {
                 HeldPixels { spectra: [flux.view().into(), ivar.view().into()], rows: Some(rows), pixels: None }
             }
-            Self::Rows(Spectra { place: Place::Disk(images, own), .. }, rows) => {
-                let (flux, ivar) = images.read(&own_rows(own, rows), pixels)?;
-                HeldPixels { spectra: [flux.into(), ivar.into()], rows: None, pixels: Some(pixels) }
+            Self::Rows(Spectra { place: Place::Disk(images, own, columns), .. }, rows) => {
+                let (flux, ivar) = images.read(&own_rows(own, rows), &own_pixels(columns, pixels))?;
+                HeldPixels { spectra: [flux.into(), ivar.into()], rows: None, pixels: Some(pixels.to_vec()) }
             }
         })
     }
@@ -248,7 +271,7 @@ pub struct HeldPixels<'a> {
     /// The rows of the stars; none for all.
     rows: Option<&'a [usize]>,
     /// The pixels of the columns; none for all.
-    pixels: Option<&'a [usize]>,
+    pixels: Option<Vec<usize>>,
 }
 
 impl HeldPixels<'_> {
@@ -257,18 +280,25 @@ impl HeldPixels<'_> {
     /// # Panics
     /// For pixels that are not held.
     pub fn columns(&self, pixels: &[usize]) -> [Vec<f32>; 2] {
-        let column = |pixel: &usize| match self.pixels {
+        let column = |pixel: &usize| match &self.pixels {
             Some(held) => held.binary_search(pixel).expect("the pixel is held"),
             None => *pixel,
         };
         let columns: Vec<usize> = pixels.iter().map(column).collect();
+        let span = columns.first().map_or(0..0, |first| *first..first + columns.len());
+        let is_span = columns.iter().copied().eq(span.clone());
         [0, 1].map(|which| {
             let matrix = &self.spectra[which];
-            let pick = |row: usize| columns.iter().map(move |column| matrix[[row, *column]]);
-            match self.rows {
-                Some(rows) => rows.iter().flat_map(|row| pick(*row)).collect(),
-                None => (0..matrix.nrows()).flat_map(pick).collect(),
+            let n_rows = self.rows.map_or(matrix.nrows(), <[usize]>::len);
+            let mut picked = Vec::with_capacity(n_rows * columns.len());
+            for place in 0..n_rows {
+                let row = matrix.row(self.rows.map_or(place, |rows| rows[place]));
+                match row.to_slice() {
+                    Some(row) if is_span => picked.extend_from_slice(&row[span.clone()]),
+                    _ => picked.extend(columns.iter().map(|column| row[*column])),
+                }
             }
+            picked
         })
     }
 }
@@ -326,5 +356,20 @@ impl Images {
             .try_for_each_init(Vec::new, read_row)
             .map_err(Error::io(&self.path, "read (delete it, and it is made anew)"))?;
         Ok(Array2::from_shape_vec((rows.len(), columns.len()), values).expect("a number for each pixel"))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The same spectra, in a file of a folder.
+    pub fn in_file(spectra: &Spectra, folder: &Path) -> Spectra {
+        let (flux, ivar) = spectra.of(&all(spectra.n_stars())).unwrap();
+        let path = folder.join("spectra");
+        let bytes: Vec<u8> = flux.iter().chain(&ivar).flat_map(|value| value.to_be_bytes()).collect();
+        std::fs::write(&path, bytes).unwrap();
+        let images = Images::open(&path, &path, [0, (flux.len() * NUMBER) as u64], flux.dim()).unwrap();
+        Spectra::on_disk(images, spectra.seen().to_vec())
     }
 }

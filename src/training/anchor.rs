@@ -77,10 +77,7 @@ impl Anchor {
         let flux = observed(&emulator, &library, preparation, compute)?.mapv(f64::from);
         let scaler = LabelScaler::fit(label_names, library.labels.view())?;
         let inputs = concatenate![Axis(1), scaler.scale(library.labels.view()), library.hidden];
-        // How hidden labels bend the flux among themselves is left to the nuisance spectra: it is little, and half of all terms.
-        let entries =
-            [vec![Entry::Polynomial; label_names.len()], vec![Entry::Linear; library.hidden.ncols()]].concat();
-        let vectorizer = Vectorizer::of_entries(&entries, 2);
+        let vectorizer = polynomial(label_names.len(), library.hidden.ncols());
         let exact = Compute::small_systems();
         let design = vectorizer.design_matrix(exact.matrix(inputs.view()));
         let spectra = exact.matrix(flux.view());
@@ -111,6 +108,19 @@ impl Anchor {
             hidden: library.hidden,
         })
     }
+}
+
+/// Terms of some labels and hidden ones.
+///
+/// How hidden labels bend the flux among themselves is left to the nuisance spectra: it is little, and half of all terms.
+fn polynomial(n_labels: usize, n_hidden: usize) -> Vectorizer {
+    Vectorizer::of_entries(&[vec![Entry::Polynomial; n_labels], vec![Entry::Linear; n_hidden]].concat(), 2)
+}
+
+/// Coefficients of a pixel that physics gives a Cannon on so many chips, nuisances included, at most.
+pub(super) fn most_coefficients(settings: &AnchorSettings, n_labels: usize, n_chips: usize) -> usize {
+    let of_instrument = n_chips * (2 + CONTINUUM_ORDERS);
+    polynomial(n_labels, settings.hidden.len()).n_terms() + settings.components + of_instrument
 }
 
 /// Spectra of a library as the survey would have seen them without noise, [n_spectra, n_pixels].

@@ -9,23 +9,25 @@
 //! hundredths, where it is wrong they rise. Hidden labels and nuisances of each star are found by expectation and maximization as
 //! in `latent.rs`; where there are enough stars, components of what is still left join the nuisances.
 
-use std::convert::Infallible;
+use ndarray::{Array2, Axis, concatenate, s};
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
-
-use super::anchor::Anchor;
+use super::anchor::{self, Anchor};
 use super::anchor_groups::{Groups, LEAST_STRENGTH, MOST_STRENGTH, at_first};
+use super::anchor_limit::tightest_of_the_best;
 use super::anchor_report::AnchorReport;
 use super::believed_labels::BelievedLabels;
 use super::cannon_config::AnchorSettings;
 use super::closed_form::TrainingReport;
 use super::coefficient_prior::{CoefficientPrior, PriorInPixels};
+use super::latent_blocks::PixelBlocks;
 use super::latent_em::{Em, PARTS, TrainedLatent, held_out_in_turn};
-use super::latent_pixels::{Design, Moments, Pixels};
+use super::latent_expectation::Moments;
+use super::latent_pixels::Design;
 use crate::device::Compute;
+use crate::error::Result;
 use crate::models::cannon::NO_INFORMATION;
 use crate::progress::{Progress, Silent};
-use crate::stats::robust::robust_scatter;
+use crate::spectra::stored::{Spectra, SpectraOf};
 
 /// The evidence is taken from some so many pixels.
 const SAMPLED: usize = 500;
@@ -47,35 +49,38 @@ const ASK_EVERY: usize = 4;
 const MANY_STARS: usize = 200;
 const ASK_AT_LEAST: usize = 16;
 
-/// Trains on stars whose labels the anchor's scaler has scaled; flux and ivar, [n_stars, n_pixels].
+/// Trains on stars, some rows of a set, whose labels the anchor's scaler has scaled.
+///
+/// # Errors
+/// Those of reading.
 pub fn train(
     settings: &AnchorSettings,
     anchor: &Anchor,
     labels: &BelievedLabels,
-    (flux, ivar): (ArrayView2<f32>, ArrayView2<f32>),
+    (spectra, rows): (&Spectra, &[usize]),
     compute: &Compute,
     progress: &dyn Progress,
-) -> TrainedLatent {
-    let n_stars = flux.nrows();
+) -> Result<TrainedLatent> {
+    let n_stars = rows.len();
     let is_asked = settings.rounds > 0 && settings.limit.is_none() && n_stars >= PARTS;
     let trials = if is_asked { parts_asked(labels.complete().len()) * LIMITS.len() } else { 0 };
     progress.start("training on physics and stars", settings.rounds + 1 + trials);
     let stars = Stars { anchor, labels, compute, settings };
+    let all: Vec<usize> = (0..spectra.n_pixels()).collect();
     let limit = match settings.limit {
         Some(limit) => limit,
         None if is_asked => {
             let every = (ASK_EVERY * n_stars.div_ceil(MANY_STARS)).min(ASK_AT_LEAST);
-            let asked: Vec<usize> = (0..flux.ncols()).step_by(every).collect();
-            let (some_flux, some_ivar) = (flux.select(Axis(1), &asked), ivar.select(Axis(1), &asked));
-            stars.choose_limit((some_flux.view(), some_ivar.view()), &asked, progress)
+            let asked: Vec<usize> = all.iter().copied().step_by(every).collect();
+            let some = SpectraOf::Rows(spectra, rows).select(&asked, compute.memory().of_block())?;
+            stars.choose_limit(&some, &asked, progress)?
         }
         None => MOST_STRENGTH,
     };
-    let all: Vec<usize> = (0..flux.ncols()).collect();
-    let (mut em, groups) = stars.learn((flux, ivar), &all, limit, &[], &|| progress.advance(1));
+    let (mut em, groups) = stars.learn((spectra, rows), &all, limit, &[], &|| progress.advance(1))?;
     progress.finish();
     if settings.rounds > 0 {
-        em.expect();
+        em.expect()?;
     }
     let report = AnchorReport {
         n_spectra: anchor.labels.nrows(),
@@ -84,7 +89,12 @@ pub fn train(
         limit,
         n_components: em.coefficients.nrows() - anchor.vectorizer.n_terms() - anchor.spectra.nrows(),
     };
-    em.finish(&TrainingReport { anchor: Some(report), ..TrainingReport::default() })
+    Ok(em.finish(&TrainingReport { anchor: Some(report), ..TrainingReport::default() }))
+}
+
+/// Coefficients of a pixel, at most, where spectra have so many chips.
+pub fn most_coefficients(settings: &AnchorSettings, n_labels: usize, n_chips: usize) -> usize {
+    anchor::most_coefficients(settings, n_labels, n_chips) + MOST_COMPONENTS
 }
 
 /// Parts of so many stars that are held out in turn.
@@ -93,31 +103,40 @@ fn parts_asked(n_stars: usize) -> usize {
 }
 
 /// The settings with the limit that stars held out choose in some of the anchor's pixels, where they have none.
+///
+/// # Errors
+/// Those of reading.
 pub(super) fn with_limit(
     settings: &AnchorSettings,
     anchor: &Anchor,
     labels: &BelievedLabels,
-    spectra: (ArrayView2<f32>, ArrayView2<f32>),
+    spectra: &Spectra,
     pixels: &[usize],
     compute: &Compute,
-) -> AnchorSettings {
+) -> Result<AnchorSettings> {
     let stars = Stars { anchor, labels, compute, settings };
-    let limit = settings.limit.unwrap_or_else(|| stars.choose_limit(spectra, pixels, &Silent));
-    AnchorSettings { limit: Some(limit), ..settings.clone() }
+    let limit = match settings.limit {
+        Some(limit) => limit,
+        None => stars.choose_limit(spectra, pixels, &Silent)?,
+    };
+    Ok(AnchorSettings { limit: Some(limit), ..settings.clone() })
 }
 
 /// What is learned from all stars but some, in some of the anchor's pixels, within the limit of the settings.
+///
+/// # Errors
+/// Those of reading.
 pub(super) fn learn<'a>(
     settings: &'a AnchorSettings,
     anchor: &'a Anchor,
     labels: &'a BelievedLabels,
-    spectra: (ArrayView2<'a, f32>, ArrayView2<'a, f32>),
+    spectra: (&'a Spectra, &'a [usize]),
     pixels: &[usize],
     barred: &[usize],
     compute: &'a Compute,
-) -> Em<'a> {
+) -> Result<Em<'a>> {
     let stars = Stars { anchor, labels, compute, settings };
-    stars.learn(spectra, pixels, settings.limit.unwrap_or(MOST_STRENGTH), barred, &|| ()).0
+    Ok(stars.learn(spectra, pixels, settings.limit.unwrap_or(MOST_STRENGTH), barred, &|| ())?.0)
 }
 
 /// The stars of a training, their spectra aside.
@@ -133,15 +152,15 @@ impl<'a> Stars<'a> {
     /// what the catalogue says of their labels counts for nothing.
     fn learn(
         &self,
-        (flux, ivar): (ArrayView2<'a, f32>, ArrayView2<'a, f32>),
+        (spectra, rows): (&'a Spectra, &'a [usize]),
         pixels: &[usize],
         limit: f64,
         held_out: &[usize],
         advance: &dyn Fn(),
-    ) -> (Em<'a>, Groups) {
+    ) -> Result<(Em<'a>, Groups)> {
         let &Self { anchor, settings, compute, .. } = self;
-        let is_seen: Vec<bool> =
-            ivar.columns().into_iter().map(|column| column.iter().any(|ivar| *ivar > 0.0)).collect();
+        let blocks = PixelBlocks::new(spectra, rows, compute)?;
+        let is_seen = blocks.is_seen.clone();
         let of_library: Vec<f64> = pixels.iter().map(|pixel| anchor.s2[*pixel]).collect();
         let of_pixel = |(s2, seen): (&f64, &bool)| if *seen { *s2 } else { NO_INFORMATION };
         let scatter: Vec<f64> = of_library.iter().zip(&is_seen).map(of_pixel).collect();
@@ -150,92 +169,61 @@ impl<'a> Stars<'a> {
         let prior = CoefficientPrior::about(coefficients.clone(), groups.variances(), of_library);
         let model = (anchor.vectorizer.clone(), coefficients, scatter);
         let labels = self.labels.clone().withheld(held_out);
-        let mut em = Em::new(model, prior, labels, (flux, ivar), compute);
+        let mut em = Em::new(model, prior, labels, blocks, compute);
         em.bar(held_out);
-        let n_stars = flux.nrows() - held_out.len();
+        let n_stars = rows.len() - held_out.len();
         if settings.rounds == 0 {
-            return (em, groups);
+            return Ok((em, groups));
         }
         let sampled: Vec<usize> =
             (0..pixels.len()).filter(|pixel| is_seen[*pixel]).step_by((pixels.len() / SAMPLED).max(1)).collect();
-        let (some_flux, some_ivar) = (flux.select(Axis(1), &sampled), ivar.select(Axis(1), &sampled));
-        let some = Pixels::new(some_flux.view(), some_ivar.view(), 0..sampled.len(), compute).all_sampled();
+        let some = SpectraOf::Rows(spectra, rows).select(&sampled, compute.memory().of_block())?;
+        let all: Vec<usize> = (0..rows.len()).collect();
+        let some = PixelBlocks::new(&some, &all, compute)?;
         let mut anchored = Anchored { groups, sampled, some };
-        anchored.scatter_about_physics(&mut em);
+        anchored.scatter_about_physics(&mut em)?;
         advance();
         for round in 1..=settings.rounds {
-            let mut moments = em.expect();
+            let mut moments = em.expect()?;
             if round == 2 && settings.clip > 0.0 {
                 em.clip(settings.clip, settings.clip_most);
             }
             // Stars that are held out judge the model that all will teach: with components if that has some.
-            if round == 2 && flux.nrows() >= FEWEST_STARS {
-                anchored.add_components(&mut em, (n_stars / STARS_PER_COMPONENT).min(MOST_COMPONENTS));
-                anchored.maximize(&mut em, None);
-                moments = em.expect();
+            if round == 2 && rows.len() >= FEWEST_STARS {
+                drop(moments);
+                anchored.add_components(&mut em, (n_stars / STARS_PER_COMPONENT).min(MOST_COMPONENTS))?;
+                anchored.maximize(&mut em, None)?;
+                moments = em.expect()?;
             }
-            let moments = anchored.rescale(&mut em, &moments);
-            anchored.maximize(&mut em, Some(&moments));
+            let moments = anchored.rescale(&mut em, moments);
+            anchored.maximize(&mut em, Some(&moments))?;
             advance();
         }
         let groups = anchored.groups;
-        (em, groups)
+        Ok((em, groups))
     }
 
     /// The tightest limit under which labels of stars that are held out come out as near to the catalogue's as under any.
     ///
     /// The evidence takes pixels for independent. Stars are wrong in many pixels at once, and it then lets coefficients follow them.
-    fn choose_limit(
-        &self,
-        spectra: (ArrayView2<f32>, ArrayView2<f32>),
-        pixels: &[usize],
-        progress: &dyn Progress,
-    ) -> f64 {
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn choose_limit(&self, spectra: &Spectra, pixels: &[usize], progress: &dyn Progress) -> Result<f64> {
         let complete = self.labels.complete();
-        let deviations = LIMITS.map(|limit| {
-            let (n_parts, n_labels) = (parts_asked(complete.len()), self.labels.expected.ncols());
-            let Ok(deviations) = held_out_in_turn(&complete, n_parts, n_labels, |held_out| {
+        let (n_parts, n_labels) = (parts_asked(complete.len()), self.labels.expected.ncols());
+        let rows: Vec<usize> = (0..spectra.n_stars()).collect();
+        let of_limit = |limit: f64| {
+            held_out_in_turn(&complete, n_parts, n_labels, |held_out| {
                 let stars: Stars = Stars { ..*self };
-                let (mut em, _) = stars.learn(spectra, pixels, limit, held_out, &|| ());
+                let (mut em, _) = stars.learn((spectra, &rows), pixels, limit, held_out, &|| ())?;
                 progress.advance(1);
-                Ok::<_, Infallible>(em.settled_deviations())
-            });
-            deviations
-        });
-        LIMITS[tightest_of_the_best(&deviations)]
+                em.settled_deviations()
+            })
+        };
+        let deviations = LIMITS.into_iter().map(of_limit).collect::<Result<Vec<_>>>()?;
+        Ok(LIMITS[tightest_of_the_best(&deviations)])
     }
-}
-
-/// Of some sets of labels' deviations, [n_stars, n_labels] each, the last whose loss is within a standard error of the least (Breiman et
-/// al. 1984, Classification and Regression Trees, section 3.4.3).
-///
-/// A star's loss is the sum over its labels of the squared deviation in units of the mean square of the best set; what is beyond three
-/// robust widths of all sets together counts as that.
-fn tightest_of_the_best(deviations: &[Array2<f64>]) -> usize {
-    let (n_stars, n_labels) = deviations[0].dim();
-    let widths: Vec<f64> = (0..n_labels)
-        .map(|label| {
-            let all: Vec<f64> = deviations.iter().flat_map(|set| set.column(label).to_vec()).collect();
-            3.0 * robust_scatter(&all).max(f64::MIN_POSITIVE)
-        })
-        .collect();
-    let squares = |set: &Array2<f64>| {
-        Array2::from_shape_fn((n_stars, n_labels), |(star, label)| {
-            // What is not a number is as far as can be, too.
-            set[[star, label]].abs().min(widths[label]).powi(2)
-        })
-    };
-    let squares: Vec<Array2<f64>> = deviations.iter().map(squares).collect();
-    let means: Vec<Array1<f64>> = squares.iter().map(|set| set.mean_axis(Axis(0)).expect("there are stars")).collect();
-    let total = |set: &usize| means[*set].mapv(f64::ln).sum();
-    let best = (0..squares.len()).min_by(|a, b| total(a).total_cmp(&total(b))).expect("there are sets");
-    let is_as_good = |set: &usize| {
-        let loss = (&squares[*set] - &squares[best]) / &means[best];
-        let of_stars = loss.sum_axis(Axis(1));
-        let (mean, n) = (of_stars.mean().expect("there are stars"), n_stars as f64);
-        mean <= (of_stars.mapv(|loss| (loss - mean).powi(2)).sum() / (n * (n - 1.0))).sqrt()
-    };
-    (0..squares.len()).rev().find(is_as_good).unwrap_or(best)
 }
 
 /// What training keeps beside its state.
@@ -243,41 +231,51 @@ struct Anchored<'a> {
     groups: Groups,
     /// Pixels that the evidence is taken from.
     sampled: Vec<usize>,
-    some: Pixels<'a>,
+    some: PixelBlocks<'a>,
 }
 
 impl Anchored<'_> {
     /// Scatter of every pixel about physics, at what is usual for the labels: which pixels physics describes.
-    fn scatter_about_physics(&mut self, em: &mut Em) {
+    fn scatter_about_physics(&mut self, em: &mut Em) -> Result<()> {
         let strengths = std::mem::replace(&mut self.groups.strength, at_first(LEAST_STRENGTH));
         em.prior.variance = self.groups.variances();
-        em.maximize(None);
+        em.maximize(None)?;
         self.groups.strength = strengths;
+        Ok(())
     }
 
     /// Strengths from the sampled pixels, then coefficients and scatter of all.
-    fn maximize(&mut self, em: &mut Em, moments: Option<&Moments>) {
+    fn maximize(&mut self, em: &mut Em, moments: Option<&Moments>) -> Result<()> {
         let design = em.design();
         let terms = em.terms();
         let exact = || terms.design(&Compute::small_systems());
+        let parts = em.parts();
+        let stars = Design { design: &design, exact: &exact, moments, parts: &parts, kept: &em.kept };
         let mean = em.prior.mean.as_ref().map(|mean| mean.select(Axis(1), &self.sampled));
         let known: Option<Vec<f64>> =
             em.prior.s2.as_ref().map(|s2| self.sampled.iter().map(|pixel| s2[*pixel]).collect());
         let mut s2: Vec<f64> = self.sampled.iter().map(|pixel| em.s2[*pixel]).collect();
         for _ in 0..EVIDENCE_STEPS {
-            let precision = self.groups.variances().iter().map(|variance| 1.0 / variance).collect();
-            let prior = PriorInPixels { mean: mean.as_ref().map(|mean| mean.view()), precision, s2: known.as_deref() };
-            let stars = Design { design: &design, exact: &exact, moments, kept: &em.kept };
-            let fit = self.some.fit(&stars, &prior, &s2);
-            s2 = fit.s2;
-            self.groups.learn(&fit.samples);
+            let mut samples = Vec::new();
+            self.some.each(|block| {
+                let range = block.range();
+                let prior = PriorInPixels {
+                    mean: mean.as_ref().map(|mean| mean.slice(s![.., range.clone()])),
+                    precision: self.groups.variances().iter().map(|variance| 1.0 / variance).collect(),
+                    s2: known.as_ref().map(|s2| &s2[range.clone()]),
+                };
+                let fit = block.all_sampled().fit(&stars, &prior, &s2[range.clone()]);
+                s2[range].copy_from_slice(&fit.s2);
+                samples.extend(fit.samples);
+            })?;
+            self.groups.learn(&samples);
         }
         em.prior.variance = self.groups.variances();
-        em.maximize(moments);
+        em.maximize(moments)
     }
 
     /// Gives nuisances the size that the stars have them in, so that amplitudes are standard normal; returns the moments after.
-    fn rescale(&mut self, em: &mut Em, moments: &Moments) -> Moments {
+    fn rescale(&mut self, em: &mut Em, moments: Moments) -> Moments {
         let n_terms = em.vectorizer.n_terms();
         let mut factors = vec![1.0; em.coefficients.nrows()];
         for additive in 0..em.latent.ncols() - em.n_bent {
@@ -295,14 +293,15 @@ impl Anchored<'_> {
     }
 
     /// Leading components of what is left of the stars' spectra as further nuisances, about nil, each of a strength of its own.
-    fn add_components(&mut self, em: &mut Em, count: usize) {
-        let amplitudes = em.leading_residuals(count);
+    fn add_components(&mut self, em: &mut Em, count: usize) -> Result<()> {
+        let amplitudes = em.leading_residuals(count)?;
         em.latent = concatenate![Axis(1), em.latent, amplitudes];
         em.latent_power.extend(vec![1.0; count]);
         let more = Array2::zeros((count, em.coefficients.ncols()));
         em.coefficients = concatenate![Axis(0), em.coefficients, more];
         em.prior.mean = em.prior.mean.take().map(|mean| concatenate![Axis(0), mean, more]);
         (0..count).for_each(|_| self.groups.add());
+        Ok(())
     }
 }
 
@@ -310,8 +309,10 @@ impl Anchored<'_> {
 mod tests {
     use super::*;
     use crate::device::{Precision, to_f64};
+    use crate::memory::Memory;
     use crate::models::vectorizer::Vectorizer;
     use crate::spectra::labels::LabelScaler;
+    use crate::spectra::stored::tests::in_file;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -373,16 +374,24 @@ mod tests {
         (catalogue, errors, flux)
     }
 
+    fn trained_on(
+        settings: &AnchorSettings,
+        anchor: &Anchor,
+        labels: &BelievedLabels,
+        spectra: Spectra,
+    ) -> TrainedLatent {
+        let rows: Vec<usize> = (0..spectra.n_stars()).collect();
+        train(settings, anchor, labels, (&spectra, &rows), &Compute::flex(Precision::F64), &Silent).unwrap()
+    }
+
     /// What training on 25 stars makes of physics when the truth is `theta`: linear strength, and root mean square error of its
     /// flux and of physics' own.
     fn trained(anchor: &Anchor, theta: &Array2<f64>, rounds: usize, random: &mut ChaCha8Rng) -> (f64, [f64; 2]) {
         let (catalogue, errors, flux) = observed(anchor, theta, 25, random);
         let ivar = Array2::from_elem(flux.dim(), (1.0 / (NOISE * NOISE)) as f32);
         let settings = AnchorSettings { rounds, clip: 0.0, limit: Some(MOST_STRENGTH), ..AnchorSettings::default() };
-        let compute = Compute::flex(Precision::F64);
-        let spectra = (flux.view(), ivar.view());
-        let found =
-            train(&settings, anchor, &BelievedLabels::new(catalogue.view(), errors.view()), spectra, &compute, &Silent);
+        let believed = BelievedLabels::new(catalogue.view(), errors.view());
+        let found = trained_on(&settings, anchor, &believed, Spectra::in_memory(flux, ivar));
         assert_eq!(found.kept, vec![true; 25]);
         let learned = Array2::from_shape_vec(theta.dim(), to_f64(found.cannon.theta.val())).unwrap();
         let others = Array2::from_shape_simple_fn((50, N_LABELS + 1), || normal(random));
@@ -414,18 +423,34 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_limit_is_taken_whose_labels_are_not_clearly_worse() {
-        let mut random = ChaCha8Rng::seed_from_u64(9);
-        let best = Array2::from_shape_simple_fn((40, N_LABELS), || normal(&mut random));
-        let alike = &best + &Array2::from_shape_simple_fn((40, N_LABELS), || 0.05 * normal(&mut random));
-        let (wide, worse) = (&best * 1.1, &best * 1.4);
-        assert_eq!(tightest_of_the_best(&[wide.clone(), best.clone(), alike.clone(), worse.clone()]), 2);
-        assert_eq!(tightest_of_the_best(&[best.clone(), worse.clone()]), 0);
-        // One star decides nothing, nor does what is not a number.
-        let mut outlier = best.clone();
-        outlier[[3, 0]] = 1e3;
-        outlier[[4, 1]] = f64::NAN;
-        assert_eq!(tightest_of_the_best(&[worse, outlier]), 1);
+    fn spectra_in_a_file_teach_what_they_teach_in_memory() {
+        let mut random = ChaCha8Rng::seed_from_u64(11);
+        let anchor = physics(&mut random);
+        let (labels, errors, flux) = observed(&anchor, &anchor.theta, 120, &mut random);
+        let ivar = Array2::from_shape_fn(flux.dim(), |(n, j)| if (n + 7 * j) % 31 == 0 { 0.0 } else { 1e4_f32 });
+        let believed = BelievedLabels::new(labels.view(), errors.view());
+        let folder = tempfile::tempdir().unwrap();
+        let in_memory = Spectra::in_memory(flux, ivar);
+        let on_disk = in_file(&in_memory, folder.path());
+        let rows: Vec<usize> = (0..120).rev().collect();
+        let settings = AnchorSettings::default();
+        let train = |spectra: &Spectra, compute: &Compute| {
+            train(&settings, &anchor, &believed, (spectra, &rows), compute, &Silent).unwrap()
+        };
+        let usual = Compute::flex(Precision::F64);
+        // 24 pixels of all stars at once, or 37 stars.
+        let little = usual.clone().with_memory(Memory { bytes: 8 * 24 * 120 * 64 });
+        let (here, there) = (train(&in_memory, &usual), train(&on_disk, &little));
+        let report = |found: &TrainedLatent| found.report.anchor.clone().unwrap();
+        assert_eq!((report(&here).limit, report(&here).n_components), (report(&there).limit, 24));
+        assert_eq!(here.kept, there.kept);
+        let theta = |found: &TrainedLatent| to_f64(found.cannon.theta.val());
+        for (a, b) in theta(&here).iter().zip(theta(&there)) {
+            assert!((a - b).abs() < 1e-7, "{a} {b}");
+        }
+        for (a, b) in here.latent_labels.iter().zip(&there.latent_labels) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
     }
 
     #[test]
@@ -435,15 +460,8 @@ mod tests {
         let (labels, errors, flux) = observed(&anchor, &anchor.theta, 24, &mut random);
         let ivar = Array2::from_elem(flux.dim(), 1e4_f32);
         let settings = AnchorSettings { clip: 0.0, ..AnchorSettings::default() };
-        let compute = Compute::flex(Precision::F64);
-        let found = train(
-            &settings,
-            &anchor,
-            &BelievedLabels::new(labels.view(), errors.view()),
-            (flux.view(), ivar.view()),
-            &compute,
-            &Silent,
-        );
+        let believed = BelievedLabels::new(labels.view(), errors.view());
+        let found = trained_on(&settings, &anchor, &believed, Spectra::in_memory(flux, ivar));
         let report = found.report.anchor.unwrap();
         assert!(LIMITS.contains(&report.limit));
         assert!(report.strengths.unwrap().linear <= report.limit, "{report:?}");

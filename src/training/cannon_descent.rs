@@ -17,11 +17,9 @@
 //! Unlike the closed form, which brackets the highest maximum in s2 first, a descent ends on the hill it starts on. That
 //! matters in pixels that hardly more stars know than there are terms.
 
-use std::ops::Range;
-
 use burn::tensor::Tensor;
 use nalgebra::{DMatrix, DVector};
-use ndarray::{ArrayView2, s};
+use ndarray::ArrayView2;
 
 use super::cannon_config::{CannonConfig, CannonDescent};
 use super::cannon_objective::{Basis, BlockObjective, Finished, Penalty, PixelUnits};
@@ -35,6 +33,7 @@ use crate::error::Result;
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::pairs::products_of_columns;
 use crate::progress::Progress;
+use crate::spectra::stored::SpectraOf;
 
 /// A pixel has converged when its ln L of all stars could gain less than this.
 const ENOUGH: f64 = 0.01;
@@ -54,10 +53,8 @@ pub struct CannonStars<'a> {
     pub scaled_labels: ArrayView2<'a, f64>,
     /// Errors of the scaled labels, [n_stars, n_labels]; NaN where unknown, which counts as none.
     pub scaled_label_errors: ArrayView2<'a, f64>,
-    /// Normalized flux, [n_stars, n_pixels], finite.
-    pub flux: ArrayView2<'a, f32>,
-    /// Inverse variance, [n_stars, n_pixels]; 0 = no information.
-    pub ivar: ArrayView2<'a, f32>,
+    /// Their spectra.
+    pub spectra: SpectraOf<'a>,
 }
 
 /// Trains a Cannon by descent; pixels without enough informative stars are left without information.
@@ -72,27 +69,20 @@ pub fn train(
     compute: &Compute,
     progress: &dyn Progress,
 ) -> Result<(Cannon, TrainingReport)> {
-    let (n_stars, n_pixels) = stars.flux.dim();
+    let (n_stars, n_pixels) = (stars.scaled_labels.nrows(), stars.spectra.n_pixels());
     let layout = TermLayout::new(config, stars.label_names, stars.wavelength);
     let vectorizer = layout.vectorizer.clone();
     let n_terms = vectorizer.n_terms();
     enough_stars(n_stars, n_terms)?;
     let trainer = Trainer::new(config, descent, stars, layout, seed, compute, progress);
-    let blocks: Vec<Range<usize>> = (0..n_pixels)
-        .step_by(config.block_pixels)
-        .map(|start| start..(start + config.block_pixels).min(n_pixels))
-        .collect();
-    progress.start("training by descent", blocks.len() * descent.epochs);
-    // As in the closed form, blocks fit a core's cache, and each thread takes one at a time.
-    let trained = compute.each_on_its_own_thread(&blocks, |pixels| trainer.block(pixels.clone()));
+    let trained = trainer.train();
     progress.finish();
 
     let mut theta = vec![0.0; n_terms * n_pixels];
     let mut s2 = vec![NO_INFORMATION; n_pixels];
     let mut report = TrainingReport { n_stars, ..TrainingReport::default() };
     let (mut log_likelihood, mut n_informative, mut n_zero_coefficients) = (0.0, 0.0, 0);
-    for block in trained {
-        let block = block?;
+    for block in trained? {
         for (column, &pixel) in block.pixels.iter().enumerate() {
             s2[pixel] = block.s2[column];
             for term in 0..n_terms {
@@ -199,16 +189,50 @@ impl<'a, 's> Trainer<'a, 's> {
         }
     }
 
-    fn block(&self, pixels: Range<usize>) -> Result<TrainedBlock> {
-        let columns = |matrix: &ArrayView2<f32>| {
-            let values = matrix.slice(s![.., pixels.clone()]).iter().copied().collect();
-            self.compute.tensor_f32(values, [matrix.nrows(), pixels.len()])
-        };
-        let (flux, ivar) = (columns(&self.stars.flux), columns(&self.stars.ivar));
+    /// All pixels, a block at a time on every thread.
+    fn train(&self) -> Result<Vec<TrainedBlock>> {
+        let (spectra, compute) = (&self.stars.spectra, self.compute);
+        let most_pixels = spectra.most_pixels(compute.memory().of_block());
+        let (block_pixels, n_together) = self.at_once();
+        let block_pixels = block_pixels.min(most_pixels);
+        let all: Vec<usize> = (0..spectra.n_pixels()).collect();
+        self.progress.start("training by descent", all.len().div_ceil(block_pixels) * self.descent.epochs);
+        let mut trained = Vec::new();
+        for held_pixels in all.chunks((most_pixels / block_pixels) * block_pixels) {
+            let held = spectra.hold(held_pixels)?;
+            let blocks: Vec<&[usize]> = held_pixels.chunks(block_pixels).collect();
+            for blocks in blocks.chunks(n_together) {
+                // As in the closed form, blocks fit a core's cache, and each thread takes one at a time.
+                let train = |pixels: &&[usize]| self.block(pixels[0], pixels.len(), held.columns(pixels));
+                for block in compute.each_on_its_own_thread(blocks, train) {
+                    trained.push(block?);
+                }
+            }
+        }
+        Ok(trained)
+    }
+
+    /// Pixels that are trained together, as the settings have it, and such blocks that are trained at a time; fewer where their matrices
+    /// would take more than may be worked with. A block of other pixels comes to the same optimum another way.
+    fn at_once(&self) -> (usize, usize) {
+        /// Matrices of stars and pixels that a block records at a time, without labels that have errors and for each that has.
+        const MATRICES: usize = 24;
+        const MATRICES_OF_LABEL: usize = 3;
+        let matrices = MATRICES + MATRICES_OF_LABEL * self.label_noise.len();
+        let of_pixel = matrices * self.host_design.nrows().max(1) * self.compute.dtype().size();
+        let most = (self.compute.memory().of_work() as usize / of_pixel).max(1);
+        let block_pixels = self.config.block_pixels.min(most);
+        (block_pixels, most / block_pixels)
+    }
+
+    /// Some pixels from `first` on, of which flux and inverse variance are given row by row.
+    fn block(&self, first: usize, n_pixels: usize, spectra: [Vec<f32>; 2]) -> Result<TrainedBlock> {
+        let shape = [self.host_design.nrows(), n_pixels];
+        let [flux, ivar] = spectra.map(|values| self.compute.tensor_f32(values, shape));
         let n_terms = self.host_design.ncols();
-        let start = self.start(&flux, &ivar, pixels.start);
+        let start = self.start(&flux, &ivar, first);
         let mut trained = TrainedBlock {
-            pixels: start.columns.iter().map(|column| pixels.start + column).collect(),
+            pixels: start.columns.iter().map(|column| first + column).collect(),
             theta: DMatrix::zeros(n_terms, start.columns.len()),
             s2: Vec::new(),
             n_unconverged: 0,

@@ -4,7 +4,7 @@
 //! labels can also drift away from what they mean, and then labels new stars worse than one that had left such labels out. So every way
 //! is tried, and taken only where it is the best.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 
 use super::anchor::Anchor;
 use super::anchored;
@@ -18,6 +18,7 @@ use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::models::vectorizer::Vectorizer;
 use crate::progress::Silent;
+use crate::spectra::stored::{Spectra, SpectraOf};
 use crate::stats::robust::median;
 
 /// Stars held out are asked in one pixel of so many.
@@ -47,10 +48,10 @@ impl CatalogueLabels {
 
     /// The stars that train, of all.
     pub fn teachers(&self, labels: LabelUse) -> Vec<usize> {
-        let doubtful = if labels == LabelUse::WithoutDoubtful { self.doubtful() } else { Vec::new() };
+        let is_doubtful = self.are_doubtful();
         (0..self.labels.nrows())
             .filter(|star| labels.is_partial() || self.is_complete(*star))
-            .filter(|star| !doubtful.contains(star))
+            .filter(|star| labels != LabelUse::WithoutDoubtful || !is_doubtful[*star])
             .collect()
     }
 
@@ -68,8 +69,13 @@ impl CatalogueLabels {
         (0..self.labels.nrows()).filter(|star| !self.is_complete(*star)).count()
     }
 
-    /// Stars of a label whose error is far beyond the usual.
-    pub fn doubtful(&self) -> Vec<usize> {
+    /// Number of stars of a label whose error is far beyond the usual.
+    pub fn n_doubtful(&self) -> usize {
+        self.are_doubtful().into_iter().filter(|is_doubtful| *is_doubtful).count()
+    }
+
+    /// Which stars have such a label.
+    fn are_doubtful(&self) -> Vec<bool> {
         let limits: Vec<f64> = self
             .errors
             .columns()
@@ -81,8 +87,8 @@ impl CatalogueLabels {
                 DOUBTFUL * median(&known[..known.len().div_ceil(2)])
             })
             .collect();
-        let is_doubtful = |star: &usize| self.errors.row(*star).iter().zip(&limits).any(|(error, limit)| error > limit);
-        (0..self.errors.nrows()).filter(is_doubtful).collect()
+        let rows = self.errors.rows().into_iter();
+        rows.map(|errors| errors.iter().zip(&limits).any(|(error, limit)| error > limit)).collect()
     }
 }
 
@@ -104,34 +110,30 @@ pub fn plain() -> LatentSettings {
 /// Tries ways of using labels on stars held out; the first is the one that is taken where no other is better. None where too few stars
 /// can judge.
 ///
-/// # Shapes
-/// - flux, ivar: `[n_stars, n_pixels]`
-///
 /// # Errors
 /// Those of training, but for too few stars.
 pub fn try_labels(
     stars: &CatalogueLabels,
     candidates: &[LabelUse],
-    (flux, ivar): (ArrayView2<f32>, ArrayView2<f32>),
+    spectra: SpectraOf,
     learner: &Learner,
     compute: &Compute,
 ) -> Result<Option<LabelChoice>> {
-    let doubtful = stars.doubtful();
+    let is_doubtful = stars.are_doubtful();
     let judges: Vec<usize> =
-        (0..flux.nrows()).filter(|star| stars.is_complete(*star) && !doubtful.contains(star)).collect();
+        (0..is_doubtful.len()).filter(|star| stars.is_complete(*star) && !is_doubtful[*star]).collect();
     if judges.len() < FEWEST_JUDGES {
         return Ok(None);
     }
-    let pixels: Vec<usize> = (0..flux.ncols()).step_by(ASK_EVERY).collect();
-    let (flux, ivar) = (flux.select(Axis(1), &pixels), ivar.select(Axis(1), &pixels));
+    let pixels: Vec<usize> = (0..spectra.n_pixels()).step_by(ASK_EVERY).collect();
+    let spectra = spectra.select(&pixels, compute.memory().of_block())?;
     // Of an anchored Cannon the first way settles how far from physics all of them may go.
     let limited = match *learner {
         Learner::Anchored(settings, anchor) => {
             let teachers = stars.teachers(candidates[0]);
             let labels = stars.select(&teachers).believed(candidates[0]);
-            let (flux, ivar) = (flux.select(Axis(0), &teachers), ivar.select(Axis(0), &teachers));
-            let spectra = (flux.view(), ivar.view());
-            Some((anchored::with_limit(settings, anchor, &labels, spectra, &pixels, compute), anchor))
+            let spectra = spectra.rows(&teachers);
+            Some((anchored::with_limit(settings, anchor, &labels, &spectra, &pixels, compute)?, anchor))
         }
         Learner::Cannon(..) => None,
     };
@@ -141,9 +143,8 @@ pub fn try_labels(
     };
     let mut tried = Vec::with_capacity(candidates.len());
     for &labels in candidates {
-        let spectra = (flux.view(), ivar.view());
         let deviations = match held_out_in_turn(&judges, PARTS, stars.labels.ncols(), |held_out| {
-            held_out_labels(stars, labels, held_out, spectra, &pixels, learner, compute)
+            held_out_labels(stars, labels, held_out, &spectra, &pixels, learner, compute)
         }) {
             Ok(deviations) => deviations,
             Err(Error::TooFewStars { .. }) => return Ok(None),
@@ -152,7 +153,7 @@ pub fn try_labels(
         tried.push((labels, deviations));
     }
     let errors = stars.errors.select(Axis(0), &judges);
-    Ok(Some(LabelChoice::new(&tried, &errors, stars.n_partial(), doubtful.len())))
+    Ok(Some(LabelChoice::new(&tried, &errors, stars.n_partial(), stars.n_doubtful())))
 }
 
 /// What labels are found to be above the catalogue's where they were withheld, [n_stars, n_labels].
@@ -160,26 +161,28 @@ fn held_out_labels(
     stars: &CatalogueLabels,
     labels: LabelUse,
     held_out: &[usize],
-    (flux, ivar): (ArrayView2<f32>, ArrayView2<f32>),
+    spectra: &Spectra,
     pixels: &[usize],
     learner: &Learner,
     compute: &Compute,
 ) -> Result<Array2<f64>> {
-    let teachers = stars.teachers(labels);
-    let barred: Vec<usize> =
-        (0..flux.nrows()).filter(|star| held_out.contains(star) || !teachers.contains(star)).collect();
+    let rows: Vec<usize> = (0..spectra.n_stars()).collect();
+    let mut teaches = vec![false; rows.len()];
+    stars.teachers(labels).into_iter().for_each(|star| teaches[star] = true);
+    held_out.iter().for_each(|star| teaches[*star] = false);
+    let barred: Vec<usize> = rows.iter().copied().filter(|star| !teaches[*star]).collect();
     let believed = stars.believed(labels).withheld(held_out);
     let mut em = match *learner {
         Learner::Cannon(config, vectorizer) => {
             let latent = config.latent.clone().unwrap_or_else(plain);
-            let stars = LatentStars { labels: believed, flux, ivar, barred: &barred };
+            let stars = LatentStars { labels: believed, spectra, rows: &rows, barred: &barred };
             latent::learn(config, &latent, vectorizer, stars, compute, &Silent)?.0
         }
         Learner::Anchored(settings, anchor) => {
-            anchored::learn(settings, anchor, &believed, (flux, ivar), pixels, &barred, compute)
+            anchored::learn(settings, anchor, &believed, (spectra, &rows), pixels, &barred, compute)?
         }
     };
-    Ok(em.settled_deviations())
+    em.settled_deviations()
 }
 
 #[cfg(test)]
@@ -213,7 +216,7 @@ mod tests {
         let ivar = Array2::from_elem(flux.dim(), (NOISE * NOISE).recip() as f32);
         let learner = Learner::Cannon(&config, &vectorizer);
         let compute = Compute::flex(Precision::F64);
-        try_labels(stars, candidates, (flux.view(), ivar.view()), &learner, &compute).unwrap().unwrap()
+        try_labels(stars, candidates, (flux.view(), ivar.view()).into(), &learner, &compute).unwrap().unwrap()
     }
 
     #[test]

@@ -10,12 +10,15 @@
 //! their covariance: one compression of all spectra) and maximization (theta, B and s^2 of every pixel), from the
 //! principal components of the plain Cannon's residuals on.
 
+use std::collections::HashSet;
+
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
 use super::believed_labels::BelievedLabels;
 use super::cannon_config::{CannonConfig, LatentSettings};
 use super::closed_form::{self, TrainingReport};
 use super::coefficient_prior::CoefficientPrior;
+use super::latent_blocks::PixelBlocks;
 use super::latent_em::{Em, TrainedLatent};
 use super::nuisance_choice::NuisanceCount;
 use super::term_layout::TermLayout;
@@ -24,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::vectorizer::{Entry, Vectorizer};
 use crate::progress::Progress;
+use crate::spectra::stored::{Spectra, SpectraOf};
 use crate::stats::robust::median;
 
 /// Rounds in which latent labels only add, before they enter the polynomial: by then they have found their directions.
@@ -49,7 +53,10 @@ pub fn train(
     progress: &dyn Progress,
 ) -> Result<TrainedLatent> {
     let vectorizer = Vectorizer::new(scaled_labels.ncols(), config.order);
-    let stars = LatentStars { labels: BelievedLabels::exact(scaled_labels), flux, ivar, barred: &[] };
+    let spectra = Spectra::in_memory(flux.to_owned(), ivar.to_owned());
+    let rows: Vec<usize> = (0..flux.nrows()).collect();
+    let stars =
+        LatentStars { labels: BelievedLabels::exact(scaled_labels), spectra: &spectra, rows: &rows, barred: &[] };
     train_terms(config, latent, &vectorizer, stars, compute, progress)
 }
 
@@ -57,7 +64,7 @@ pub fn train(
 ///
 /// # Errors
 /// [`Error::TooFewStars`] if there are not more stars, whose labels are all given, than coefficients per pixel; [`Error::Config`] if
-/// the number of nuisance spectra is still to be chosen, for which stars must be held out.
+/// the number of nuisance spectra is still to be chosen, for which stars must be held out; errors of reading.
 pub fn train_terms<'a>(
     config: &CannonConfig,
     latent: &LatentSettings,
@@ -74,10 +81,10 @@ pub fn train_terms<'a>(
 pub struct LatentStars<'a> {
     /// Their labels.
     pub labels: BelievedLabels,
-    /// [n_stars, n_pixels], finite
-    pub flux: ArrayView2<'a, f32>,
-    /// [n_stars, n_pixels]
-    pub ivar: ArrayView2<'a, f32>,
+    /// The set they are in.
+    pub spectra: &'a Spectra,
+    /// Their rows of it.
+    pub rows: &'a [usize],
     /// Stars that teach nothing.
     pub barred: &'a [usize],
 }
@@ -95,7 +102,8 @@ pub(super) fn learn<'a>(
         return Err(Error::Config("latent.spectra = \"held-out\" must become a number before training".into()));
     };
     let mut first = stars.labels.complete();
-    first.retain(|star| !stars.barred.contains(star));
+    let barred: HashSet<&usize> = stars.barred.iter().collect();
+    first.retain(|star| !barred.contains(star));
     let n_coefficients = with_latent_labels(vectorizer, latent.labels).n_terms() + n_spectra;
     if first.len() <= n_coefficients {
         return Err(Error::TooFewStars {
@@ -108,24 +116,21 @@ pub(super) fn learn<'a>(
     progress.start("training latent labels", latent.rounds + 2);
     let layout = TermLayout::everywhere(vectorizer.clone());
     let labels = stars.labels.expected.select(Axis(0), &first);
-    let (plain, plain_report) = if first.len() == stars.flux.nrows() {
-        closed_form::train_terms(config, &layout, labels.view(), (stars.flux, stars.ivar).into(), compute)?
-    } else {
-        let spectra = (stars.flux.select(Axis(0), &first), stars.ivar.select(Axis(0), &first));
-        closed_form::train_terms(config, &layout, labels.view(), (spectra.0.view(), spectra.1.view()).into(), compute)?
-    };
+    let rows: Vec<usize> = first.iter().map(|star| stars.rows[*star]).collect();
+    let spectra = SpectraOf::Rows(stars.spectra, &rows);
+    let (plain, plain_report) = closed_form::train_terms(config, &layout, labels.view(), spectra, compute)?;
     progress.advance(1);
-    let mut em = start(latent, n_spectra, &plain, stars, compute);
+    let mut em = start(latent, n_spectra, &plain, stars, compute)?;
     progress.advance(1);
     for round in 1..=latent.rounds {
         if round == ROUNDS_BEFORE_BENDING + 1 {
             em.bend(latent.labels);
         }
-        let moments = em.expect();
+        let moments = em.expect()?;
         if latent.clip > 0.0 && ROUNDS_OF_CLIPPING.contains(&round) {
             em.clip(latent.clip, latent.clip_most);
         }
-        em.maximize(Some(&moments));
+        em.maximize(Some(&moments))?;
         progress.advance(1);
     }
     progress.finish();
@@ -146,23 +151,23 @@ fn start<'a>(
     latent: &LatentSettings,
     n_spectra: usize,
     plain: &Cannon,
-    LatentStars { labels, flux, ivar, barred }: LatentStars<'a>,
+    LatentStars { labels, spectra, rows, barred }: LatentStars<'a>,
     compute: &'a Compute,
-) -> Em<'a> {
+) -> Result<Em<'a>> {
     let vectorizer = plain.vectorizer().clone();
-    let (n_terms, n_pixels) = (vectorizer.n_terms(), flux.ncols());
+    let (n_terms, n_pixels) = (vectorizer.n_terms(), spectra.n_pixels());
     let q = latent.labels + n_spectra;
     let theta = Array2::from_shape_vec((n_terms, n_pixels), to_f64(plain.theta.val())).expect("theta has its shape");
     let coefficients = concatenate![Axis(0), theta, Array2::zeros((q, n_pixels))];
     let model = (vectorizer, coefficients, to_f64(plain.s2.val()));
     let prior = CoefficientPrior::about_nil(n_terms + q, latent.shrinkage);
-    let mut em = Em::new(model, prior, labels, (flux, ivar), compute);
+    let mut em = Em::new(model, prior, labels, PixelBlocks::new(spectra, rows, compute)?, compute);
     em.bar(barred);
     // What stars lack is found before it could pass for something the labels do not say.
-    em.settle_labels();
-    em.latent = em.leading_residuals(q);
-    em.maximize(None);
-    em
+    em.settle_labels()?;
+    em.latent = em.leading_residuals(q)?;
+    em.maximize(None)?;
+    Ok(em)
 }
 
 impl Em<'_> {

@@ -3,17 +3,19 @@
 use std::ops::Range;
 
 use burn::tensor::Tensor;
-use nalgebra::{DMatrix, DVector};
+use nalgebra::DVector;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
 
 use super::believed_labels::BelievedLabels;
 use super::closed_form::TrainingReport;
 use super::coefficient_prior::{CoefficientPrior, Sample};
-use super::latent_pixels::{Design, Moments, PixelFit, Pixels};
-use super::normal_matrix::{pack, unpack};
-use super::principal_components::principal_components;
-use crate::device::{Compute, to_f64};
+use super::latent_blocks::PixelBlocks;
+use super::latent_expectation::{Expected, Moments, StarSums, Step};
+use super::latent_pixels::{Design, PixelFit, Pixels};
+use super::principal_components::{RowBlocks, principal_components_of};
+use crate::device::{Compute, to_array, to_f64};
+use crate::error::Result;
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::vectorizer::Vectorizer;
 use crate::stats::robust::{mean, median, robust_scatter};
@@ -77,20 +79,33 @@ impl Terms {
     }
 }
 
-/// What a star's spectrum says of its latent labels and nuisances, and before them of labels that the catalogue does not know exactly.
-struct Expected {
-    latent: Vec<f64>,
-    /// Expected squares.
-    square: Vec<f64>,
-    /// Covariance of the design vector, packed.
-    covariance: Vec<f32>,
-    /// chi^2 before.
-    chi2: f64,
+/// Residuals in units of their errors, [n_stars, n_pixels].
+struct Pulls<'e, 'a> {
+    em: &'e Em<'a>,
+    design: Tensor<2>,
+}
+
+impl RowBlocks for Pulls<'_, '_> {
+    fn shape(&self) -> [usize; 2] {
+        [self.em.kept.len(), self.em.s2.len()]
+    }
+
+    fn each(&self, work: &mut dyn FnMut(Range<usize>, Tensor<2>)) -> Result<()> {
+        for stars in self.em.parts() {
+            let design = self.design.clone().narrow(0, stars.start, stars.len());
+            let mut pulls = Vec::new();
+            self.em.blocks.each_of(stars.clone(), |block| {
+                pulls.push(block.pulls(&design, self.em.of(block), self.em.s2_of(block)));
+            })?;
+            work(stars, Tensor::cat(pulls, 1));
+        }
+        Ok(())
+    }
 }
 
 /// State of training. Coefficients count from each pixel's mean flux.
 pub(super) struct Em<'a> {
-    pixels: Vec<Pixels<'a>>,
+    pub blocks: PixelBlocks<'a>,
     /// What the catalogue says of the labels, where stars are in units of its errors, [n_stars, n_free], and so the labels that are
     /// believed at present, [n_stars, n_labels].
     believed: BelievedLabels,
@@ -126,15 +141,9 @@ impl<'a> Em<'a> {
         (vectorizer, coefficients, s2): (Vectorizer, Array2<f64>, Vec<f64>),
         prior: CoefficientPrior,
         believed: BelievedLabels,
-        (flux, ivar): (ArrayView2<'a, f32>, ArrayView2<'a, f32>),
+        blocks: PixelBlocks<'a>,
         compute: &'a Compute,
     ) -> Self {
-        /// Pixels whose products of coefficients are in memory together.
-        const BLOCK_PIXELS: usize = 1024;
-        let n_pixels = flux.ncols();
-        let blocks: Vec<Range<usize>> =
-            (0..n_pixels).step_by(BLOCK_PIXELS).map(|start| start..(start + BLOCK_PIXELS).min(n_pixels)).collect();
-        let pixels: Vec<Pixels> = blocks.into_iter().map(|range| Pixels::new(flux, ivar, range, compute)).collect();
         let (n_stars, n_labels) = believed.expected.dim();
         let n_bent = vectorizer.n_labels() - n_labels;
         let n_additive = coefficients.nrows() - vectorizer.n_terms();
@@ -152,12 +161,12 @@ impl<'a> Em<'a> {
             chi2: vec![f64::NAN; n_stars],
             n_unconverged: 0,
             vectorizer,
-            pixels,
+            blocks,
             coefficients,
             s2,
             compute,
         };
-        let mean = em.mean_flux();
+        let mean = em.mean_flux().to_owned();
         let mut constant = em.coefficients.row_mut(0);
         constant -= &mean;
         if let Some(prior) = &mut em.prior.mean {
@@ -174,27 +183,29 @@ impl<'a> Em<'a> {
     }
 
     /// Mean flux of every pixel, from which coefficients count.
-    pub fn mean_flux(&self) -> Array1<f64> {
-        self.pixels.iter().flat_map(|block| block.mean_flux().iter().copied()).collect()
+    fn mean_flux(&self) -> ArrayView1<'_, f64> {
+        ArrayView1::from(&self.blocks.mean_flux)
     }
 
     /// Amplitudes of the leading principal components of the residuals in units of their errors, each of mean square 1.
-    pub fn leading_residuals(&self, count: usize) -> Array2<f64> {
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn leading_residuals(&self, count: usize) -> Result<Array2<f64>> {
         let n_stars = self.labels.nrows();
         if count == 0 {
-            return Array2::zeros((n_stars, 0));
+            return Ok(Array2::zeros((n_stars, 0)));
         }
-        let design = self.design();
-        let pulls = self.pixels.iter().map(|block| block.pulls(&design, self.of(block), self.s2_of(block)));
-        let pulls = Tensor::cat(pulls.collect(), 1);
-        let components = principal_components(&pulls, count, SEED, self.compute);
-        let amplitudes = to_f64(pulls.matmul(components.transpose()));
-        let mut amplitudes = Array2::from_shape_vec((n_stars, count), amplitudes).expect("one amplitude each");
+        let pulls = Pulls { em: self, design: self.design() };
+        let transposed = principal_components_of(&pulls, count, SEED, self.compute)?.transpose();
+        let mut amplitudes = Vec::new();
+        pulls.each(&mut |_, pulls| amplitudes.push(pulls.matmul(transposed.clone())))?;
+        let mut amplitudes = to_array(Tensor::cat(amplitudes, 0));
         for mut column in amplitudes.columns_mut() {
             let norm = (column.dot(&column) / n_stars as f64).sqrt().max(f64::MIN_POSITIVE);
             column /= norm;
         }
-        amplitudes
+        Ok(amplitudes)
     }
 
     /// Coefficients in a block of pixels.
@@ -206,9 +217,15 @@ impl<'a> Em<'a> {
         &self.s2[block.range()]
     }
 
-    /// Inputs of the polynomial: labels, and latent labels that are bent in.
-    fn inputs(&self) -> Array2<f64> {
-        concatenate![Axis(1), self.labels, self.latent.slice(s![.., ..self.n_bent])]
+    /// Inputs of the polynomial, of some stars: labels, and latent labels that are bent in.
+    fn inputs(&self, stars: Range<usize>) -> Array2<f64> {
+        let latent = self.latent.slice(s![stars.clone(), ..self.n_bent]);
+        concatenate![Axis(1), self.labels.slice(s![stars, ..]), latent]
+    }
+
+    /// The stars in parts that are worked on together.
+    pub fn parts(&self) -> Vec<Range<usize>> {
+        self.blocks.parts(self.coefficients.nrows())
     }
 
     /// The design matrix with the additive nuisances behind it, [n_stars, n_coefficients]; where [`Compute`] is.
@@ -218,125 +235,77 @@ impl<'a> Em<'a> {
 
     pub fn terms(&self) -> Terms {
         let additive = self.latent.slice(s![.., self.n_bent..]).to_owned();
-        Terms { vectorizer: self.vectorizer.clone(), inputs: self.inputs(), additive }
+        Terms { vectorizer: self.vectorizer.clone(), inputs: self.inputs(0..self.kept.len()), additive }
     }
 
     /// Expectation: y and z of every star, one Gauss-Newton step from where they were, with their covariance; and so labels that have
     /// errors.
     ///
-    /// With the sums M, v over the star's pixels, and D the derivative of the design with respect to y and z (1 where nuisances only
-    /// add):
-    ///
-    /// ```text
-    /// K = (1 + D^T M D)^-1,   (y, z) <- K (D^T (v - M x) + D^T M D (y, z)),   covariance of x: D K D^T
-    /// ```
-    pub fn expect(&mut self) -> Moments {
-        let n_coefficients = self.coefficients.nrows();
-        let (n_stars, q) = self.latent.dim();
-        let small = Compute::small_systems();
-        let design = self.vectorizer.design_matrix(small.matrix(self.inputs().view()));
-        let n_terms = self.vectorizer.n_terms();
-        let n_inputs = self.vectorizer.n_labels();
-        let derivative = to_f64(self.vectorizer.derivative(design.clone()));
-        let design = to_f64(design);
-        let (m, v, c) = self.sums();
-        let n_pairs = n_coefficients * (n_coefficients + 1) / 2;
-        let n_bent = self.n_bent;
-        let n_labels = self.labels.ncols();
-        // Labels that the catalogue does not know exactly come before the latent ones, in units of its errors.
-        let n_free = self.believed.n_free();
-        // What the terms depend on; nuisances behind them only add, and are their own elements of the design.
-        let (n_curved, n_additive) = (n_free + n_bent, q - n_bent);
-        let star = |star: usize| -> Expected {
-            let m = unpack(&m[star * n_pairs..(star + 1) * n_pairs], n_coefficients);
-            let v = DVector::from_column_slice(&v[star * n_coefficients..(star + 1) * n_coefficients]);
-            let old = self.departures.row(star).into_iter().chain(self.latent.row(star)).copied();
-            let old = DVector::from_iterator(n_free + q, old);
-            let mut x = DVector::zeros(n_coefficients);
-            x.rows_mut(0, n_terms).copy_from_slice(&design[star * n_terms..(star + 1) * n_terms]);
-            x.rows_mut(n_terms, n_additive).copy_from(&old.rows(n_curved, n_additive));
-            let mut d = DMatrix::zeros(n_terms, n_curved);
-            let slope = |term: usize, input: usize| derivative[(star * n_terms + term) * n_inputs + input];
-            for term in 0..n_terms {
-                for free in 0..n_free {
-                    d[(term, free)] =
-                        (0..n_labels).map(|label| self.believed.factor(star, label, free) * slope(term, label)).sum();
-                }
-                for latent in 0..n_bent {
-                    d[(term, n_free + latent)] = slope(term, n_labels + latent);
-                }
-            }
-            let below = m.view((0, n_terms), (n_terms, n_additive));
-            let mut curvature = DMatrix::zeros(n_free + q, n_free + q);
-            let bent = d.tr_mul(&(m.view((0, 0), (n_terms, n_terms)) * &d));
-            curvature.view_mut((0, 0), (n_curved, n_curved)).copy_from(&bent);
-            let mixed = d.tr_mul(&below);
-            curvature.view_mut((0, n_curved), (n_curved, n_additive)).copy_from(&mixed);
-            curvature.view_mut((n_curved, 0), (n_additive, n_curved)).copy_from(&mixed.transpose());
-            let added = m.view((n_terms, n_terms), (n_additive, n_additive));
-            curvature.view_mut((n_curved, n_curved), (n_additive, n_additive)).copy_from(&added);
-            let m_x = &m * &x;
-            let chi2 = c[star] - 2.0 * v.dot(&x) + x.dot(&m_x);
-            let left = v - m_x;
-            let mut right = &curvature * &old;
-            right.rows_mut(0, n_curved).gemv_tr(1.0, &d, &left.rows(0, n_terms), 1.0);
-            right.rows_mut(n_curved, n_additive).axpy(1.0, &left.rows(n_terms, n_additive), 1.0);
-            let precision = curvature + DMatrix::identity(n_free + q, n_free + q);
-            // 1 + a positive matrix: always positive definite, unless numbers are not finite.
-            let Some(factor) = precision.cholesky() else {
-                return Expected {
-                    latent: vec![0.0; n_free + q],
-                    square: vec![0.0; n_free + q],
-                    covariance: vec![0.0; n_pairs],
-                    chi2: f64::INFINITY,
-                };
-            };
-            let (latent, own) = (factor.solve(&right), factor.inverse());
-            let mut covariance = DMatrix::zeros(n_coefficients, n_coefficients);
-            let of_terms = &d * own.view((0, 0), (n_curved, n_curved)) * d.transpose();
-            covariance.view_mut((0, 0), (n_terms, n_terms)).copy_from(&of_terms);
-            let mixed = &d * own.view((0, n_curved), (n_curved, n_additive));
-            covariance.view_mut((0, n_terms), (n_terms, n_additive)).copy_from(&mixed);
-            let added = own.view((n_curved, n_curved), (n_additive, n_additive));
-            covariance.view_mut((n_terms, n_terms), (n_additive, n_additive)).copy_from(&added);
-            Expected {
-                square: (0..n_free + q).map(|k| latent[k] * latent[k] + own[(k, k)]).collect(),
-                latent: latent.as_slice().to_vec(),
-                covariance: pack(&covariance).map(|value| value as f32).collect(),
-                chi2,
-            }
-        };
-        let results: Vec<_> = (0..n_stars).into_par_iter().map(star).collect();
-        let mut covariance = Vec::with_capacity(n_stars * n_pairs);
+    /// # Errors
+    /// Those of reading.
+    pub fn expect(&mut self) -> Result<Moments> {
+        self.expect_in_steps(1)
+    }
+
+    fn expect_in_steps(&mut self, n_steps: usize) -> Result<Moments> {
+        let (n_free, q) = (self.believed.n_free(), self.latent.ncols());
+        let mut moments = Moments::none(self.coefficients.nrows());
         let mut power = vec![0.0; q];
-        for (row, found) in results.into_iter().enumerate() {
-            self.latent.row_mut(row).iter_mut().zip(&found.latent[n_free..]).for_each(|(to, from)| *to = *from);
-            self.departures.row_mut(row).assign(&ArrayView1::from(&found.latent[..n_free]));
-            self.labels.row_mut(row).assign(&self.believed.at(row, &found.latent[..n_free]));
-            covariance.extend(found.covariance);
-            self.chi2[row] = found.chi2;
-            if self.kept[row] {
+        for stars in self.parts() {
+            let sums = self.sums(stars.clone())?;
+            let mut found = Vec::new();
+            for _ in 0..n_steps {
+                found = self.step(&stars, &sums);
+                for (star, found) in stars.clone().zip(&found) {
+                    let (free, latent) = found.latent.split_at(n_free);
+                    self.latent.row_mut(star).assign(&ArrayView1::from(latent));
+                    self.departures.row_mut(star).assign(&ArrayView1::from(free));
+                    self.labels.row_mut(star).assign(&self.believed.at(star, free));
+                    self.chi2[star] = found.chi2;
+                }
+            }
+            for (_, found) in stars.clone().zip(&found).filter(|(star, _)| self.kept[*star]) {
                 power.iter_mut().zip(&found.square[n_free..]).for_each(|(sum, square)| *sum += *square);
             }
+            let covariance = found.iter().flat_map(|found| &found.covariance).copied().collect();
+            moments.push(covariance, stars.len(), self.compute);
         }
         let n_kept = self.kept.iter().filter(|kept| **kept).count().max(1) as f64;
         self.latent_power = power.into_iter().map(|sum| sum / n_kept).collect();
-        Moments::new(covariance, [n_stars, n_pairs], self.compute)
+        Ok(moments)
     }
 
-    /// Sums over the pixels of every star, each row-major: M packed, v, c.
-    fn sums(&self) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-        let sums = self.pixels.iter().map(|block| block.sums(self.of(block), self.s2_of(block)));
-        let total = sums.reduce(|[m, v, c], [more_m, more_v, more_c]| [m + more_m, v + more_v, c + more_c]);
-        let [m, v, c] = total.expect("spectra have pixels");
-        (to_f64(m), to_f64(v), to_f64(c))
+    /// What is expected of some stars, one step from where they are.
+    fn step(&self, stars: &Range<usize>, sums: &StarSums) -> Vec<Expected> {
+        let numbers = (self.n_bent, self.latent.ncols() - self.n_bent);
+        let inputs = self.inputs(stars.clone());
+        let step = Step::new(&self.vectorizer, &self.believed, stars.start, inputs.view(), numbers);
+        let star = |place: usize| {
+            let old = self.departures.row(stars.start + place).into_iter().chain(self.latent.row(stars.start + place));
+            step.star(place, &DVector::from_iterator(old.clone().count(), old.copied()), sums)
+        };
+        (0..stars.len()).into_par_iter().map(star).collect()
+    }
+
+    /// Sums over the pixels of some stars.
+    fn sums(&self, stars: Range<usize>) -> Result<StarSums> {
+        let mut total: Option<[Tensor<2>; 3]> = None;
+        self.blocks.each_of(stars, |block| {
+            let [m, v, c] = block.sums(self.of(block), self.s2_of(block));
+            total = Some(match total.take() {
+                Some([sum_m, sum_v, sum_c]) => [sum_m + m, sum_v + v, sum_c + c],
+                None => [m, v, c],
+            });
+        })?;
+        let [m, v, c] = total.expect("spectra have pixels").map(to_f64);
+        Ok(StarSums { m, v, c })
     }
 
     /// Leaves out stars that the model does not describe, by the distributions of chi^2 and of the size of the nuisances that
     /// it finds, and no larger share than `most`.
     pub fn clip(&mut self, widths: f64, most: f64) {
-        let counts = self.informative_pixels();
-        let per_pixel = self.chi2.iter().zip(&counts).map(|(chi2, n)| (chi2 / n.max(1.0)).ln()).collect::<Vec<f64>>();
+        let per_pixel =
+            self.chi2.iter().zip(&self.blocks.counts).map(|(chi2, n)| (chi2 / n.max(1.0)).ln()).collect::<Vec<f64>>();
         let sizes = self.latent.rows().into_iter().map(|row| row.dot(&row).ln()).collect::<Vec<f64>>();
         let strangeness = |values: &[f64]| -> Vec<f64> {
             let usual: Vec<f64> = values.iter().zip(&self.kept).filter(|(_, kept)| **kept).map(|(v, _)| *v).collect();
@@ -357,45 +326,53 @@ impl<'a> Em<'a> {
         beyond.iter().chain(&self.barred).for_each(|star| self.kept[*star] = false);
     }
 
-    fn informative_pixels(&self) -> Vec<f64> {
-        let counts = self.pixels.iter().map(Pixels::count).reduce(|sum, more| sum + more);
-        to_f64(counts.expect("spectra have pixels"))
-    }
-
     /// Maximization: coefficients and scatter of every pixel, at the expected design and its covariance.
-    pub fn maximize(&mut self, moments: Option<&Moments>) {
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn maximize(&mut self, moments: Option<&Moments>) -> Result<()> {
         let design = self.design();
         let terms = self.terms();
         let exact = || terms.design(&Compute::small_systems());
+        let parts = self.parts();
         let mut samples: Vec<Sample> = Vec::new();
         let mut n_unconverged = 0;
-        for block in &self.pixels {
+        let Self { blocks, coefficients, s2, prior, kept, .. } = self;
+        let stars = Design { design: &design, exact: &exact, moments, parts: &parts, kept };
+        blocks.each(|block| {
             let range = block.range();
-            let stars = Design { design: &design, exact: &exact, moments, kept: &self.kept };
-            let PixelFit { coefficients, s2, samples: sampled, n_failed } =
-                block.fit(&stars, &self.prior.of(&range), &self.s2[range.clone()]);
-            self.coefficients.slice_mut(s![.., range.clone()]).assign(&coefficients);
-            self.s2[range].copy_from_slice(&s2);
+            let PixelFit { coefficients: found, s2: scatter, samples: sampled, n_failed } =
+                block.fit(&stars, &prior.of(&range), &s2[range.clone()]);
+            coefficients.slice_mut(s![.., range.clone()]).assign(&found);
+            s2[range].copy_from_slice(&scatter);
             samples.extend(sampled);
             n_unconverged += n_failed;
-        }
+        })?;
         self.n_unconverged = n_unconverged;
         self.prior.learn(&samples);
+        Ok(())
     }
 
     /// Expects until labels that are to be found stand still.
-    pub fn settle_labels(&mut self) {
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn settle_labels(&mut self) -> Result<()> {
         const EXPECTATIONS: usize = 3;
         if self.believed.n_free() > 0 {
-            (0..EXPECTATIONS).for_each(|_| drop(self.expect()));
+            self.expect_in_steps(EXPECTATIONS)?;
         }
+        Ok(())
     }
 
     /// By how much labels, once those that were withheld stand still, are above what the catalogue says, [n_stars, n_labels], but for
     /// its zero points.
-    pub fn settled_deviations(&mut self) -> Array2<f64> {
-        self.settle_labels();
-        &self.labels - &self.believed.expected - &self.zero_points()
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn settled_deviations(&mut self) -> Result<Array2<f64>> {
+        self.settle_labels()?;
+        Ok(&self.labels - &self.believed.expected - &self.zero_points())
     }
 
     /// By how much given labels are above the catalogue's in the mean over the stars that are kept, `[n_labels]`.
@@ -412,9 +389,8 @@ impl<'a> Em<'a> {
     /// The trained layer, and a report that counts pixels and stars.
     pub fn finish(mut self, report: &TrainingReport) -> TrainedLatent {
         let n_terms = self.vectorizer.n_terms();
-        let mean = self.mean_flux();
         let mut constant = self.coefficients.row_mut(0);
-        constant += &mean;
+        constant += &ArrayView1::from(&self.blocks.mean_flux);
         let flat = |rows: ArrayView2<f64>| rows.iter().copied().collect::<Vec<f64>>();
         let theta = flat(self.coefficients.slice(s![..n_terms, ..]));
         let spectra = flat(self.coefficients.slice(s![n_terms.., ..]));

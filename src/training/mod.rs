@@ -3,6 +3,7 @@
 pub mod anchor;
 mod anchor_groups;
 mod anchor_library;
+mod anchor_limit;
 pub mod anchor_report;
 pub mod anchored;
 pub mod augment;
@@ -27,7 +28,9 @@ pub mod label_choice;
 pub mod label_regression;
 pub mod label_trial;
 pub mod latent;
+mod latent_blocks;
 pub mod latent_em;
+mod latent_expectation;
 mod latent_pixels;
 pub mod line_windows;
 pub mod loss;

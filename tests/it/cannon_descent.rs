@@ -41,8 +41,7 @@ fn with_errors(
         wavelength: &wavelength,
         scaled_labels: truth.labels.view(),
         scaled_label_errors: errors.view(),
-        flux: truth.flux.view(),
-        ivar: truth.ivar.view(),
+        spectra: (truth.flux.view(), truth.ivar.view()).into(),
     };
     train(config, descent, &stars, 1, &Compute::flex(Precision::F64), &Silent).unwrap()
 }

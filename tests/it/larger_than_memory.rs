@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::support::{latest, numbers, refused, save, succeeded, truth};
+use crate::support::{Normal, latest, numbers, refused, save, succeeded, truth};
 
 const EXPERIMENT: &str = "\
 labels = [\"teff\", \"logg\"]
@@ -68,6 +68,52 @@ fn a_set_that_stays_in_its_file_gives_the_labels_that_it_gives_in_memory() {
 }
 
 #[test]
+fn every_cannon_learns_from_a_file_what_it_learns_from_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut truth = truth(600, 2, 1000, 5);
+    // Something beside the labels, in which stars differ.
+    let mut normal = Normal::new(8);
+    for mut spectrum in truth.flux.rows_mut() {
+        let amount = normal.draw();
+        let beside = |pixel: usize| (0.02 * amount * (pixel as f64 * 0.37).cos()) as f32;
+        spectrum.iter_mut().enumerate().for_each(|(pixel, flux)| *flux += beside(pixel));
+    }
+    truth.save(folder);
+    save(folder, "error.npy", &truth.error());
+    const MODELS: &str = "\
+label_errors = true
+[models.latent.cannon]
+order = 1
+latent = { spectra = 1, rounds = 4 }
+[models.descent.cannon]
+order = 1
+training.descent = { epochs = 3 }
+";
+    let run = |name: &str, memory: &str| {
+        let file = experiment(folder, name, memory, MODELS);
+        succeeded(folder, &["run", &file]);
+        latest(folder, name)
+    };
+    let (whole, small) = (run("whole", "16GB"), run("small", "10MB"));
+    for model in ["cannon", "latent", "descent"] {
+        for label in ["teff", "logg"] {
+            let of = |run: &Path, column: &str| {
+                let predictions = run.join(format!("predictions-{model}.csv"));
+                numbers(&predictions, &format!("{label}_{column}")).into_iter().collect::<HashMap<String, f64>>()
+            };
+            let (expected, errors) = (of(&whole, "estimate"), of(&whole, "error"));
+            let found = of(&small, "estimate");
+            assert_eq!(found.len(), 300);
+            for (id, estimate) in found {
+                let (expected, error) = (expected[&id], errors[&id]);
+                assert!((estimate - expected).abs() < 0.01 * error, "{model} {id}: {estimate} {expected} +- {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_learns_from_all_spectra_at_once_is_refused_before_the_run_where_they_do_not_fit() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -76,7 +122,6 @@ fn what_learns_from_all_spectra_at_once_is_refused_before_the_run_where_they_do_
     save(folder, "error.npy", &truth.error());
     // 500 training spectra of a thousand pixels are 4 MB, 12 with what is made of them.
     for (name, model) in [
-        ("latent", "[models.latent.cannon.latent]\n"),
         ("ridge", "[models.ridge.ridge]\nmasked = \"mean\"\n"),
         ("network", "[models.network.network]\ninput.masked = \"mean\"\narchitecture.mlp = {}\n"),
     ] {
@@ -84,4 +129,7 @@ fn what_learns_from_all_spectra_at_once_is_refused_before_the_run_where_they_do_
         let words = [&format!("models.{name}")[..], "GB of memory where device.memory = \"10MB\" is allowed"];
         refused(folder, &["run", &file], 2, &words);
     }
+    // Of 206 coefficients a star leaves 21321 products behind.
+    let file = experiment(folder, "latent", "10MB", "[models.latent.cannon.latent]\nspectra = 200\n");
+    refused(folder, &["run", &file], 2, &["models.latent", "keeps 0.04 GB of 500 stars", "or latent.spectra"]);
 }
