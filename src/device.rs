@@ -74,8 +74,8 @@ pub struct DeviceSettings {
     #[schemars(range(max = MOST_THREADS))]
     pub threads: usize,
     /// Memory that may be taken by what grows with the stars. A set whose spectra take more than a quarter of it stays in its file: a
-    /// Cannon in closed form then learns from blocks of pixels, and every model labels batches of stars. Models that learn from all
-    /// spectra at once are refused where these do not fit.
+    /// Cannon in closed form then learns from blocks of pixels, networks and ridges learn from batches of stars, and every model labels
+    /// those. Models that learn from all spectra at once are refused where these do not fit.
     pub memory: Memory,
 }
 
