@@ -10,7 +10,8 @@ use maury::error::Result;
 use maury::progress::Silent;
 use maury::spectra::grid::WavelengthGrid;
 use maury::spectra::labels::LabelScaler;
-use maury::training::label_regression::{LabelledSpectra, Training, train};
+use maury::training::label_regression::{Training, train};
+use maury::training::labelled_spectra::LabelledSpectra;
 use maury::training::network_config::NetworkConfig;
 use maury::training::observer::{EpochReport, Observer};
 use ndarray::Array2;
@@ -38,10 +39,11 @@ fn epochs(criterion: &mut Criterion) {
     let compute = Compute::flex(Precision::F32);
     let grid = WavelengthGrid::apogee();
     let mut random = ChaCha8Rng::seed_from_u64(1);
+    let flux = Array2::from_shape_simple_fn((N_STARS, N_PIXELS), || random.random_range(0.8..1.0));
+    let ivar = Array2::from_elem((N_STARS, N_PIXELS), 1e4);
     let stars = LabelledSpectra {
         grid: &grid,
-        flux: Array2::from_shape_simple_fn((N_STARS, N_PIXELS), || random.random_range(0.8..1.0)),
-        ivar: Array2::from_elem((N_STARS, N_PIXELS), 1e4),
+        spectra: (flux.view(), ivar.view()).into(),
         fill: None,
         labels: Array2::from_shape_fn((N_STARS, N_LABELS), |(n, k)| ((n * (k + 3)) % 17) as f64 / 8.0 - 1.0),
         label_errors: Array2::from_elem((N_STARS, N_LABELS), f64::NAN),

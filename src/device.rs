@@ -73,9 +73,9 @@ pub struct DeviceSettings {
     /// CPU threads; 0 means all cores.
     #[schemars(range(max = MOST_THREADS))]
     pub threads: usize,
-    /// Memory that may be taken by what grows with the stars. A set whose spectra take more than a quarter of it stays in its file:
-    /// Cannons then learn from blocks of pixels, and every model labels batches of stars. Models that learn from all spectra at once, or
-    /// keep too much of every star beside them, are refused where these do not fit.
+    /// Memory that may be taken by what grows with the stars. A set whose spectra take more than a quarter of it stays in its file: Cannons
+    /// then learn from blocks of pixels, networks and ridges from batches of stars, and every model labels batches of stars. Models that
+    /// learn from all spectra at once, or keep too much of every star beside them, are refused where these do not fit.
     pub memory: Memory,
 }
 

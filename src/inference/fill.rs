@@ -1,12 +1,13 @@
 //! Masked pixels filled by the Cannon's best fit to the pixels that are left.
 
 use burn::tensor::Tensor;
+use ndarray::Array2;
 
 use super::fit::FitSettings;
 use super::fitted::FittedCannon;
 use crate::device::Compute;
 use crate::error::Result;
-use crate::models::{LabelEstimator, SpectralModel};
+use crate::models::LabelEstimator;
 use crate::spectra::batch::SpectraBatch;
 use crate::training::checkpoint::TrainedCannon;
 
@@ -29,14 +30,16 @@ impl CannonFill {
     /// # Errors
     /// Those of the fit.
     pub fn spectra(&self, spectra: &SpectraBatch) -> Result<Tensor<2>> {
+        Ok(self.trained.spectra_at(&self.scaled_labels(spectra)?, &self.compute))
+    }
+
+    /// The scaled labels of these, [n_stars, n_labels].
+    ///
+    /// # Errors
+    /// Those of the fit.
+    pub fn scaled_labels(&self, spectra: &SpectraBatch) -> Result<Array2<f64>> {
         let labels = self.fitted.estimate_labels(spectra)?.labels;
-        let scaled = self.trained.scaler.scale(labels.view()).mapv(|label| if label.is_finite() { label } else { 0.0 });
-        let (n_stars, n_labels) = scaled.dim();
-        let scaled = self.compute.tensor(&scaled.into_iter().collect::<Vec<f64>>(), [n_stars, n_labels]);
-        let flux = self.trained.cannon.predict_flux(scaled).mean;
-        let valid = self.trained.cannon.valid_pixels();
-        let valid: Vec<f64> = valid.into_iter().map(|valid| f64::from(u8::from(valid))).collect();
-        let valid = self.compute.tensor(&valid, [1, valid.len()]);
-        Ok(flux * valid.clone() + (valid.neg() + 1.0))
+        let scaled = self.trained.scaler.scale(labels.view());
+        Ok(scaled.mapv(|label| if label.is_finite() { label } else { 0.0 }))
     }
 }

@@ -7,6 +7,7 @@ use crate::inference::judged::Recognizer;
 use crate::models::LabelEstimates;
 use crate::models::misfit::Misfit;
 use crate::models::usual_spectra::UsualSpectra;
+use crate::spectra::split::evenly;
 use crate::training::usual_spectra;
 
 /// Flags the test stars of a fold that its model does not describe, and keeps beside the model how that is told.
@@ -33,13 +34,15 @@ pub(super) fn flag_bad_fits(
 }
 
 /// The same for a model that does not describe spectra: the test stars whose spectra are unlike those of the training
-/// stars. How far from these one may be is told by every third of them, examined by what the others look like.
+/// stars. How far from these one may be is told by every third of them, examined by what the others look like. Where they are more
+/// than may be held, as many of them as may, evenly among all, say what is usual.
 ///
 /// # Errors
 /// [`crate::error::Error::Io`].
 pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelEstimates) -> Result<usize> {
     const PARTS: usize = 3;
     let (context, bad_fit) = (&job.context, job.context.settings.bad_fit);
+    let training = &evenly(training, context.compute.memory().most_whole(context.set.n_pixels()))[..];
     // As many components in the end as in the parts: more would take up more of a spectrum than is usual by these.
     let most_components = usual_spectra::components_of(training.len() * (PARTS - 1) / PARTS);
     let learn = |rows: &[usize]| {

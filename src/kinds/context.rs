@@ -176,6 +176,15 @@ impl Context<'_> {
         self.set.spectra.of(rows)
     }
 
+    /// The same, or none where they would take more memory than is allowed: they are to be read as they are needed.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn held(&self, rows: &[usize]) -> Result<Option<(Array2<f32>, Array2<f32>)>> {
+        let fits = self.compute.memory().check_whole(rows.len(), self.set.n_pixels()).is_ok();
+        fits.then(|| self.set.spectra.of(rows)).transpose()
+    }
+
     /// How good the spectra of some rows are; a chip that no star has is no loss.
     ///
     /// # Errors

@@ -21,16 +21,17 @@ use crate::inference::network_estimator::NetworkEstimator;
 use crate::models::LabelEstimator;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
-use crate::spectra::split::hold_out;
+use crate::spectra::split::{evenly, hold_out};
+use crate::spectra::stored::SpectraOf;
 use crate::stats::robust_covariance::limited_covariance;
 use crate::timings::Timings;
-use crate::training::label_regression::{
-    LabelledSpectra, Member, MemberReport, Training as MemberTraining, enough_stars, train,
-};
+use crate::training::label_regression::{Member, MemberReport, Training as MemberTraining, enough_stars, train};
+use crate::training::labelled_spectra::{LabelledSpectra, stars_of_block};
 use crate::training::model_spectra::{ModelStars, expect_inputs};
 use crate::training::network_checkpoint::{KIND, TrainedNetwork};
 use crate::training::network_config::NetworkConfig;
 use crate::training::observer::{Observer, Unwatched};
+use crate::training::optimizer::OptimizerSettings;
 use crate::training::pretrain::{Pretraining, pretrain};
 use crate::training::pretrain_settings::PretrainSettings;
 use crate::training::tensorboard::TensorBoard;
@@ -58,10 +59,26 @@ impl Model for NetworkConfig {
         let n_labels = subject.labels.len();
         let n_pixels = subject.grid.map_or(0, WavelengthGrid::n_pixels);
         self.size(n_pixels, n_labels).map_err(|problem| architecture(format!("cannot be built: {problem}")))?;
-        let bytes = self.memory(n_pixels, n_labels, n_training);
-        let fits = bytes.map_or(Ok(()), |bytes| subject.memory.check(bytes));
-        fits.map_err(|takes| architecture(format!("{takes}: make it smaller, or lower its descent.batch_rows")))?;
-        subject.check_whole(n_training)?;
+        let whole = subject.memory.check_whole(n_training, n_pixels);
+        let sees_all = matches!(self.descent.optimizer, OptimizerSettings::Lbfgs { .. });
+        if let (true, Err(takes)) = (sees_all, &whole) {
+            return Err(
+                subject.problem("descent.optimizer", format!("lbfgs {takes}; others learn from batches of stars"))
+            );
+        }
+        let (at_once, kept) = match whole {
+            Ok(()) => (n_training, 0.0),
+            Err(_) => {
+                let block = stars_of_block(n_pixels, subject.memory).max(self.descent.batch_rows);
+                (n_training.min(block), self.kept_of_a_star(n_labels) * n_training as f64)
+            }
+        };
+        let bytes = self.memory(n_pixels, n_labels, at_once);
+        let fits = bytes.map_or(Ok(()), |bytes| subject.memory.check(bytes + kept));
+        fits.map_err(|takes| {
+            let remedy = "make it smaller, or lower its descent.batch_rows or input.components.count";
+            architecture(format!("{takes}: {remedy}"))
+        })?;
         self.check_pretraining(subject)
     }
 
@@ -124,11 +141,13 @@ impl NetworksOfStars {
         let trainable = job.context.labelled(&job.fold.training);
         let labels = set.labels.select(Axis(0), &trainable);
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
-        let (flux, ivar) = job.context.whole(&trainable)?;
+        let held = job.context.held(&trainable)?;
         let fill = timings.measure("fill", || fill(job, config.input.masked))?;
-        let filled = fill.as_ref().map(|whole| filled_by_others(job, whole, &trainable, timings)).transpose()?;
+        let stars = (&trainable[..], held.is_some());
+        let filled = fill.as_ref().map(|whole| filled_by_others(job, whole, stars, timings)).transpose()?;
+        let spectra = SpectraOf::held_or_rows(held.as_ref(), &set.spectra, &trainable);
         let label_errors = set.label_errors.select(Axis(0), &trainable);
-        let stars = LabelledSpectra { grid: &set.grid, flux, ivar, fill: filled, labels, label_errors };
+        let stars = LabelledSpectra { grid: &set.grid, spectra, fill: filled, labels, label_errors };
         let physics = physics(job, config, &stars)?;
         let ids: Vec<&str> = trainable.iter().map(|row| set.ids[*row].as_str()).collect();
 
@@ -290,8 +309,11 @@ fn physics<'a>(
     let Some(settings) = &config.pretrain else { return Ok(None) };
     let Context { set, compute, .. } = job.context;
     let (emulator, preparation) = (settings.emulator.as_deref(), job.context.preparation());
-    let models =
-        ModelStars::new(emulator, &set.label_names, stars.labels.view(), stars.ivar.clone(), &preparation, compute)?;
+    // The noise of all, or, where they are not held, of as many as a block has, evenly among them.
+    let all: Vec<usize> = (0..stars.spectra.n_stars()).collect();
+    let most = if stars.spectra.is_held() { all.len() } else { stars_of_block(set.n_pixels(), compute.memory()) };
+    let (_, ivar) = stars.spectra.of(&evenly(&all, most))?;
+    let models = ModelStars::new(emulator, &set.label_names, stars.labels.view(), ivar, &preparation, compute)?;
     Ok(Some((settings, models)))
 }
 

@@ -15,14 +15,17 @@ use crate::error::Result;
 use crate::inference::judged::Recognizing;
 use crate::inference::ridge_estimator::RidgeEstimator;
 use crate::models::LabelEstimator;
-use crate::models::ridge::{Kernel, RidgeConfig};
+use crate::models::ridge::RidgeConfig;
 use crate::spectra::batch::SpectraBatch;
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
+use crate::spectra::stored::SpectraOf;
 use crate::stats::robust::median;
 use crate::stats::robust_covariance::limited_covariance;
 use crate::timings::Timings;
-use crate::training::label_regression::LabelledSpectra;
-use crate::training::ridge::{RidgeReport, TrainedByClosedForm, train};
+use crate::training::labelled_spectra::LabelledSpectra;
+use crate::training::landmarks::{bytes_of_landmarks, n_landmarks};
+use crate::training::ridge::{FEWEST_STARS, RidgeReport, TrainedByClosedForm, train};
 use crate::training::ridge_checkpoint::{KIND, TrainedRidge};
 
 impl Model for RidgeConfig {
@@ -32,17 +35,18 @@ impl Model for RidgeConfig {
     }
 
     fn check_size(&self, subject: &Subject, n_training: usize) -> Result<(), (String, String)> {
-        // Each kernel of stars and stars with its eigenvectors and their squares, and what all kernels are made of.
-        let n_kernels = if self.kernel == Kernel::Linear { 1 } else { self.widths.len() };
-        let bytes = (3 * n_kernels + 2) as f64 * size_of::<f64>() as f64 * (n_training as f64).powi(2);
-        let takes = subject.memory.check(bytes);
-        let problem = |takes| {
-            format!(
-                "compares {n_training} training stars with each other, which {takes}: give fewer (max_training_stars)"
-            )
-        };
-        takes.map_err(|takes| (subject.key.into(), problem(takes)))?;
-        subject.check_whole(n_training)
+        let n_pixels = subject.grid.map_or(0, WavelengthGrid::n_pixels);
+        let Some(landmarks) = n_landmarks(self, n_training, n_pixels, subject.memory) else { return Ok(()) };
+        // Where nobody asked for so many, they are as many as fit.
+        let least = landmarks.max(FEWEST_STARS);
+        let takes = subject.memory.check(bytes_of_landmarks(self, least, n_training, n_pixels));
+        takes.map_err(|takes| {
+            let remedy =
+                "give fewer landmarks or training stars (max_training_stars), or allow more where there is more";
+            let problem =
+                format!("compares {n_training} training stars with {least} landmarks, which {takes}: {remedy}");
+            (subject.key.into(), problem)
+        })
     }
 
     fn train_and_label(&self, job: &Job, timings: &mut Timings) -> Result<FoldResult> {
@@ -85,10 +89,12 @@ impl RidgeOfStars {
         let labels = set.labels.select(Axis(0), &rows);
         let label_errors = set.label_errors.select(Axis(0), &rows);
         let scaler = LabelScaler::fit(&set.label_names, labels.view())?;
-        let (flux, ivar) = job.context.whole(&rows)?;
+        let held = job.context.held(&rows)?;
         let fill = timings.measure("fill", || fill(job, config.masked))?;
-        let filled = fill.as_ref().map(|whole| filled_by_others(job, whole, &rows, timings)).transpose()?;
-        let stars = LabelledSpectra { grid: &set.grid, flux, ivar, fill: filled, labels, label_errors };
+        let stars = (&rows[..], held.is_some());
+        let filled = fill.as_ref().map(|whole| filled_by_others(job, whole, stars, timings)).transpose()?;
+        let spectra = SpectraOf::held_or_rows(held.as_ref(), &set.spectra, &rows);
+        let stars = LabelledSpectra { grid: &set.grid, spectra, fill: filled, labels, label_errors };
         let TrainedByClosedForm { ridge, leave_one_out, report } =
             timings.measure("train", || train(config, &stars, &scaler, settings.seed, compute, progress))?;
         let residuals = &leave_one_out - &scaler.scale(stars.labels.view());
@@ -103,12 +109,23 @@ impl RidgeOfStars {
             fill,
         };
         let estimator = RidgeEstimator::new(&trained, &settings.fit, compute);
-        let spectra = SpectraBatch::new(stars.flux.view(), stars.ivar.view(), compute);
-        let variance = timings.measure("train", || estimator.variance(&spectra))?;
+        let variance = timings.measure("train", || match &held {
+            Some((flux, ivar)) => estimator.variance(&SpectraBatch::new(flux.view(), ivar.view(), compute)),
+            None => {
+                let mut variance = Array2::zeros((0, trained.scaler.n_labels()));
+                job.context.in_batches(&rows, |batch| {
+                    let own = estimator.variance(batch)?;
+                    variance.append(Axis(0), own.view()).expect("all stars have the same labels");
+                    Ok(())
+                })?;
+                Ok(variance)
+            }
+        })?;
         trained.usual_variance = variance.columns().into_iter().map(|column| median(&column.to_vec())).collect();
         let freedom: Vec<String> = report.degrees_of_freedom.iter().map(|freedom| format!("{freedom:.0}")).collect();
+        let by = report.n_landmarks.map(|n| format!(" by {n} landmarks among them (Nystroem)")).unwrap_or_default();
         tracing::info!(
-            "{}: trained on {} stars, {} parameters, of which {} are free (by label)",
+            "{}: trained on {} stars{by}, {} parameters, of which {} are free (by label)",
             job.name,
             rows.len(),
             trained.n_parameters(),

@@ -21,6 +21,11 @@ pub struct RidgeConfig {
     /// Widths of an `rbf` kernel to choose from, in units of the median distance between two training spectra.
     #[schemars(length(min = 1, max = 20), inner(range(min = 1e-9, max = 1e9)))]
     pub widths: Vec<f64>,
+    /// Training stars, drawn at random, with which spectra are compared (the approximation of Nystroem: Williams & Seeger 2001). Where it
+    /// is not given, spectra are compared with all of them, or, where that takes more than `device.memory`, with some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 100_000))]
+    pub landmarks: Option<usize>,
     /// Whether estimates are made to follow their labels in full, as held-out training stars tell.
     pub correct_slopes: bool,
 }
@@ -33,6 +38,7 @@ impl Default for RidgeConfig {
             masked: Masked::Cannon,
             pixels: PixelWeights::Response,
             widths: vec![1.0, 2.0, 4.0, 8.0],
+            landmarks: None,
             correct_slopes: false,
         }
     }
@@ -81,9 +87,9 @@ pub struct Ridge {
     pub mean: Param<Tensor<2>>,
     /// What deviations from it are multiplied with, [1, n_pixels].
     pub pixel_weights: Param<Tensor<2>>,
-    /// Weighted deviations of the training stars, [n_training, n_pixels], where the kernel is not linear.
+    /// Weighted deviations of the training stars, or of landmarks among them, [n_anchors, n_pixels], where the kernel is not linear.
     pub anchors: Option<Param<Tensor<2>>>,
-    /// Of weighted pixels, [n_pixels, n_labels], where the kernel is linear; else of training stars, [n_training, n_labels].
+    /// Of weighted pixels, [n_pixels, n_labels], where the kernel is linear; else of anchors, [n_anchors, n_labels].
     pub weights: Param<Tensor<2>>,
     /// 1 / (2 width^2) of the kernel of each label, [1, n_labels]; 0 where it is linear.
     pub sharpness: Param<Tensor<2>>,

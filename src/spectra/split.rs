@@ -75,6 +75,12 @@ impl Fold {
     }
 }
 
+/// Some of these rows, evenly among all; all where they are no more than `most`.
+pub fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
+    let n = rows.len().min(most);
+    (0..n).map(|place| rows[place * rows.len() / n]).collect()
+}
+
 /// Rows to hold out of a training set, a part of all, drawn by seed and id, whatever their order; ascending.
 ///
 /// At least one row is held out if any is to be, and at least one is left.
@@ -205,5 +211,12 @@ mod tests {
         for row in &fold.training {
             assert!(fold.training.contains(&((row + 20) % 40)));
         }
+    }
+
+    #[test]
+    fn rows_are_taken_evenly() {
+        let rows = [3, 5, 7, 9, 11];
+        assert_eq!((evenly(&rows, 2), evenly(&rows, 4)), (vec![3, 7], vec![3, 5, 7, 9]));
+        assert_eq!((evenly(&rows, 5), evenly(&rows, 9), evenly(&[], 2)), (rows.to_vec(), rows.to_vec(), vec![]));
     }
 }

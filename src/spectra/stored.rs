@@ -183,6 +183,19 @@ impl<'a> From<(ArrayView2<'a, f32>, ArrayView2<'a, f32>)> for SpectraOf<'a> {
 }
 
 impl<'a> SpectraOf<'a> {
+    /// Arrays of some rows of a set where they are held, or else the rows themselves.
+    pub fn held_or_rows(held: Option<&'a (Array2<f32>, Array2<f32>)>, set: &'a Spectra, rows: &'a [usize]) -> Self {
+        held.map_or(Self::Rows(set, rows), |(flux, ivar)| Self::Arrays(flux.view(), ivar.view()))
+    }
+
+    /// Number of stars.
+    pub fn n_stars(&self) -> usize {
+        match self {
+            Self::Arrays(flux, _) => flux.nrows(),
+            Self::Rows(_, rows) => rows.len(),
+        }
+    }
+
     /// Number of pixels.
     pub fn n_pixels(&self) -> usize {
         match self {
@@ -210,6 +223,22 @@ impl<'a> SpectraOf<'a> {
                 });
                 Ok(Spectra::in_memory(flux, ivar))
             }
+        }
+    }
+
+    /// Whether they were brought into memory for what is to be done with them.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Arrays(..))
+    }
+
+    /// Flux and inverse variance of some of the stars, [n_rows, n_pixels] each.
+    ///
+    /// # Errors
+    /// As [`Spectra::of`].
+    pub fn of(&self, rows: &[usize]) -> Result<(Array2<f32>, Array2<f32>)> {
+        match self {
+            Self::Arrays(flux, ivar) => Ok((flux.select(Axis(0), rows), ivar.select(Axis(0), rows))),
+            Self::Rows(spectra, own) => spectra.of(&own_rows(own, rows)),
         }
     }
 

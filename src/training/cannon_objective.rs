@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::descent::Objective;
 use crate::device::{Compute, indices, to_f64};
+use crate::error::Result;
 use crate::models::FluxPrediction;
 use crate::models::likelihood::log_likelihood;
 
@@ -201,11 +202,17 @@ impl BlockObjective {
 }
 
 impl Objective<PixelUnits> for BlockObjective {
+    type Batch = Vec<usize>;
+
     fn n_rows(&self) -> usize {
         self.flux.dims()[0]
     }
 
-    fn loss(&self, module: &PixelUnits, rows: &[usize], _random: &mut ChaCha8Rng) -> Tensor<1> {
+    fn batch(&self, rows: &[usize]) -> Result<Vec<usize>> {
+        Ok(rows.to_vec())
+    }
+
+    fn loss(&self, module: &PixelUnits, rows: &Vec<usize>, _random: &mut ChaCha8Rng) -> Tensor<1> {
         self.penalized(self.likelihood(module, rows), module)
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use burn::tensor::Tensor;
 use ndarray::{Array2, Axis, concatenate};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use super::weights::{self, MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
+use crate::models::SpectralModel;
 use crate::models::cannon::{Cannon, NO_INFORMATION};
 use crate::models::network::input::Masked;
 use crate::models::vectorizer::{Entry, Vectorizer};
@@ -133,6 +135,15 @@ impl TrainedCannon {
             .filter_map(|latent| self.cannon.vectorizer().position(&[n_labels + latent]).map(row));
         let nuisances = self.cannon.nuisance_spectra.as_ref().map(|spectra| to_f64(spectra.val())).unwrap_or_default();
         latent.chain(nuisances.chunks(n_pixels).map(<[f64]>::to_vec)).collect()
+    }
+
+    /// Its spectra for scaled labels, [n_stars, n_labels]: [n_stars, n_pixels]. Pixels that it does not know have the continuum's flux,
+    /// 1.
+    pub fn spectra_at(&self, scaled_labels: &Array2<f64>, compute: &Compute) -> Tensor<2> {
+        let flux = self.cannon.predict_flux(compute.matrix(scaled_labels.view())).mean;
+        let valid: Vec<f64> = self.cannon.valid_pixels().into_iter().map(|valid| f64::from(u8::from(valid))).collect();
+        let valid = compute.tensor(&valid, [1, valid.len()]);
+        flux * valid.clone() + (valid.neg() + 1.0)
     }
 
     /// Scaling of these inputs; latent labels are standard normal as they are.

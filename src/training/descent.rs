@@ -21,15 +21,27 @@ use crate::stats::robust::robust_scatter;
 
 /// What a descent makes small.
 pub trait Objective<M> {
+    /// What a step learns from.
+    type Batch;
+
     /// Rows that train.
     fn n_rows(&self) -> usize;
 
-    /// Mean loss of some rows. Whatever is drawn at random comes from `random`, or from the device, which has been seeded.
-    fn loss(&self, module: &M, rows: &[usize], random: &mut ChaCha8Rng) -> Tensor<1>;
+    /// Some of these rows, from wherever they are.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn batch(&self, rows: &[usize]) -> Result<Self::Batch>;
+
+    /// Mean loss of a batch. Whatever is drawn at random comes from `random`, or from the device, which has been seeded.
+    fn loss(&self, module: &M, batch: &Self::Batch, random: &mut ChaCha8Rng) -> Tensor<1>;
 
     /// What the module, on a device that records nothing, makes of rows that do not train it; none if there are none.
-    fn validate(&self, _module: &M) -> Option<Validation> {
-        None
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn validate(&self, _module: &M) -> Result<Option<Validation>> {
+        Ok(None)
     }
 }
 
@@ -62,7 +74,7 @@ pub struct Descended<M> {
 ///
 /// # Errors
 /// [`Error::Training`] if the loss is no longer a number, with advice; [`Error::Interrupted`] if asked to stop, after the
-/// state was kept; errors of the state's folder.
+/// state was kept; errors of the state's folder, and of reading rows.
 pub fn descend<M: Module>(
     module: M,
     objective: &impl Objective<M>,
@@ -100,7 +112,7 @@ pub fn descend<M: Module>(
         let epoch = state.curve.len();
         let started = std::time::Instant::now();
         let Steps { module, training_loss, learning_rate, gradient_norm } =
-            take_steps(state.module, objective, &mut optimizer, &mut rate, &Epoch { number: epoch, batch_rows, seed });
+            take_steps(state.module, objective, &mut optimizer, &mut rate, &Epoch { number: epoch, batch_rows, seed })?;
         state.module = module;
         let mut candidate = state.module.valid();
         if epoch >= average_from {
@@ -108,7 +120,7 @@ pub fn descend<M: Module>(
             candidate = average.module.clone();
             state.average = Some(average);
         }
-        let validation = objective.validate(&candidate);
+        let validation = objective.validate(&candidate)?;
         let validation_loss = validation.as_ref().map(|validation| validation.loss);
         if !training_loss.is_finite() || validation_loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(Error::Training {
@@ -184,7 +196,7 @@ fn take_steps<M: Module>(
     optimizer: &mut Optimizer,
     rate: &mut Rate,
     epoch: &Epoch,
-) -> Steps<M> {
+) -> Result<Steps<M>> {
     let device = module.devices().into_iter().next().expect("a module to be trained has weights");
     let mut random = ChaCha8Rng::seed_from_u64(epoch.seed);
     random.set_stream(epoch.number as u64);
@@ -193,15 +205,16 @@ fn take_steps<M: Module>(
     let n_steps = rows.len().div_ceil(epoch.batch_rows);
     let mut losses = Losses::default();
     let (mut learning_rate, mut gradient_norm) = (0.0, 0.0);
-    for (step, batch) in rows.chunks(epoch.batch_rows).enumerate() {
+    for (step, rows) in rows.chunks(epoch.batch_rows).enumerate() {
+        let batch = objective.batch(rows)?;
         learning_rate = rate.step();
         let number = (epoch.number * n_steps + step) as u64;
         let draws = epoch.seed.wrapping_add(number.wrapping_mul(GOLDEN));
         device.seed(draws);
         module = match optimizer {
             Optimizer::Batches(optimizer) => {
-                let loss = objective.loss(&module, batch, &mut random);
-                losses.add(&loss, batch.len());
+                let loss = objective.loss(&module, &batch, &mut random);
+                losses.add(&loss, rows.len());
                 let gradients = GradientsParams::from_grads(loss.backward(), &module);
                 if step + 1 == n_steps {
                     gradient_norm = norm(&gradients, &module);
@@ -212,18 +225,18 @@ fn take_steps<M: Module>(
                 // Every evaluation of a line search must see the same random numbers.
                 let (module, loss) = optimizer.step(learning_rate, module, |module: M| {
                     device.seed(draws);
-                    let loss = objective.loss(&module, batch, &mut random.clone());
+                    let loss = objective.loss(&module, &batch, &mut random.clone());
                     let value = to_f64(loss.clone().inner())[0];
                     let gradients = GradientsParams::from_grads(loss.backward(), &module);
                     gradient_norm = norm(&gradients, &module);
                     (value, with_nil_for_the_rest(gradients, &module))
                 });
-                losses.set(loss, batch.len());
+                losses.set(loss, rows.len());
                 module
             }
         };
     }
-    Steps { module, training_loss: losses.mean(), learning_rate, gradient_norm }
+    Ok(Steps { module, training_loss: losses.mean(), learning_rate, gradient_norm })
 }
 
 /// Mean loss of the batches of an epoch, summed up where they are computed: reading each would wait for the device.
@@ -293,18 +306,24 @@ mod tests {
     }
 
     impl Objective<Point> for Nearness {
+        type Batch = Vec<usize>;
+
         fn n_rows(&self) -> usize {
             self.n_rows
         }
 
-        fn loss(&self, point: &Point, rows: &[usize], _random: &mut ChaCha8Rng) -> Tensor<1> {
+        fn batch(&self, rows: &[usize]) -> Result<Vec<usize>> {
+            Ok(rows.to_vec())
+        }
+
+        fn loss(&self, point: &Point, rows: &Vec<usize>, _random: &mut ChaCha8Rng) -> Tensor<1> {
             self.of_rows(point, rows)
         }
 
-        fn validate(&self, _point: &Point) -> Option<Validation> {
+        fn validate(&self, _point: &Point) -> Result<Option<Validation>> {
             let call = self.calls.replace(self.calls.get() + 1);
-            let loss = self.made_up.as_ref().map(|losses| losses[call])?;
-            Some(Validation { loss, labels: Vec::new() })
+            let loss = self.made_up.as_ref().map(|losses| losses[call]);
+            Ok(loss.map(|loss| Validation { loss, labels: Vec::new() }))
         }
     }
 

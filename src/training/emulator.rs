@@ -106,11 +106,17 @@ struct Coefficients {
 }
 
 impl Objective<Network> for Coefficients {
+    type Batch = Vec<usize>;
+
     fn n_rows(&self) -> usize {
         self.inputs.dims()[0]
     }
 
-    fn loss(&self, network: &Network, rows: &[usize], _random: &mut ChaCha8Rng) -> Tensor<1> {
+    fn batch(&self, rows: &[usize]) -> Result<Vec<usize>> {
+        Ok(rows.to_vec())
+    }
+
+    fn loss(&self, network: &Network, rows: &Vec<usize>, _random: &mut ChaCha8Rng) -> Tensor<1> {
         let rows = indices(rows, &self.inputs.device());
         let of_rows = |all: &Tensor<2>| Tensor::<2>::from_inner(all.clone().select(0, rows.clone()));
         (network.forward(of_rows(&self.inputs)) - of_rows(&self.coefficients)).powf_scalar(2.0).mean()

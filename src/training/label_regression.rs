@@ -1,10 +1,11 @@
 //! Training a network to read labels off spectra.
 
+use std::ops::Range;
 use std::path::Path;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -12,60 +13,21 @@ use serde::Serialize;
 use super::augment::{AugmentSettings, Augmentation};
 use super::descent::{Company, Descended, Objective, descend};
 use super::descent_state::{LossCurve, StatePlace};
+use super::labelled_spectra::{Filled, LabelledSpectra, Supply};
 use super::loss::{Loss, Targets};
 use super::network_config::NetworkConfig;
 use super::observer::{Observer, Validation, ValidationLabel};
-use super::principal_components::principal_components;
-use crate::device::{Compute, indices, to_f64};
+use super::principal_components::{RowBlocks, add_to, principal_components_of};
+use crate::device::{Compute, indices, to_array, to_f64};
 use crate::error::{Error, Result};
-use crate::models::network::Network;
-use crate::models::network::input::{InputConfig, SpectrumInput, deviation, mean_spectrum};
+use crate::models::network::input::{ComponentsConfig, InputConfig, SpectrumInput, deviation};
 use crate::models::network::layers::output_of;
 use crate::models::network::pass::Drops;
+use crate::models::network::{Network, NetworkOutput};
 use crate::progress::Progress;
 use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
-
-/// Stars to learn from: spectra and their labels.
-#[derive(Debug, Clone)]
-pub struct LabelledSpectra<'a> {
-    /// The grid of the spectra.
-    pub grid: &'a WavelengthGrid,
-    /// Normalized flux, [n_stars, n_pixels].
-    pub flux: Array2<f32>,
-    /// Inverse variance, [n_stars, n_pixels]; 0 = no information.
-    pub ivar: Array2<f32>,
-    /// What stands for masked flux, [n_stars, n_pixels]; the mean where there is none.
-    pub fill: Option<Array2<f32>>,
-    /// Labels, [n_stars, n_labels]; NaN where missing.
-    pub labels: Array2<f64>,
-    /// The catalogue's errors of the labels, [n_stars, n_labels]; NaN where unknown.
-    pub label_errors: Array2<f64>,
-}
-
-impl LabelledSpectra<'_> {
-    /// What tells training on these stars from that on others. What stands for masked flux follows from the rest and the settings.
-    fn fingerprint(&self, scaler: &LabelScaler, validation: &[usize]) -> String {
-        let mut hasher = blake3::Hasher::new();
-        let mut add = |values: &mut dyn Iterator<Item = f64>| {
-            // One NaN is like another, and files need not keep their bits.
-            let bytes: Vec<u8> =
-                values.flat_map(|value| if value.is_nan() { f64::NAN } else { value }.to_le_bytes()).collect();
-            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
-        };
-        add(&mut self.grid.wavelength.iter().copied());
-        add(&mut scaler.pivot.iter().chain(&scaler.scale).copied());
-        add(&mut validation.iter().map(|row| *row as f64));
-        for row in self.flux.rows().into_iter().chain(self.ivar.rows()) {
-            add(&mut row.iter().map(|value| f64::from(*value)));
-        }
-        for row in self.labels.rows().into_iter().chain(self.label_errors.rows()) {
-            add(&mut row.iter().copied());
-        }
-        hasher.finalize().to_hex()[..32].to_string()
-    }
-}
 
 /// How the training of one network went.
 #[derive(Debug, Clone, Serialize)]
@@ -150,19 +112,21 @@ pub fn enough_stars(config: &NetworkConfig, n_stars: usize) -> Result<()> {
 /// [`Error::TooFewStars`]; [`Error::Config`] if layers do not fit the grid; errors of the descent.
 pub fn train(stars: &LabelledSpectra, training: Training) -> Result<Member> {
     let Training { config, scaler, pretrained, validation, seed, compute, state, observer, progress } = training;
-    let n_stars = stars.flux.nrows();
+    let n_stars = stars.labels.nrows();
     let mut validates = vec![false; n_stars];
     validation.iter().for_each(|row| validates[*row] = true);
     let rows: Vec<usize> = (0..n_stars).filter(|row| !validates[*row]).collect();
     enough_stars(config, rows.len())?;
-    let select = |rows: &[usize]| Stars::new(stars, rows, config, scaler, compute);
+    let select = |rows: &[usize]| {
+        let labels = (stars.labels.select(Axis(0), rows), stars.label_errors.select(Axis(0), rows));
+        Ok::<_, Error>(Stars::new(Supply::new(stars, rows, compute)?, labels, config, scaler, compute))
+    };
     let mut objective = LabelRegression {
-        training: select(&rows),
-        validation: (!validation.is_empty()).then(|| select(validation)),
+        training: select(&rows)?,
+        validation: (!validation.is_empty()).then(|| select(validation)).transpose()?,
         loss: config.loss,
         augmentation: augmentation(config, stars.grid, compute),
         scaler: scaler.clone(),
-        seen: None,
     };
     let network = match pretrained {
         Some(network) => network.train(),
@@ -171,19 +135,18 @@ pub fn train(stars: &LabelledSpectra, training: Training) -> Result<Member> {
             learning.untrained(&objective.training)?
         }
     };
-    let is_fixed = objective.augmentation.is_none() && !config.input.components.as_ref().is_some_and(|c| c.trainable);
-    if is_fixed {
-        let Stars { spectra, fill, .. } = &objective.training;
-        objective.seen = Some(network.input.valid().forward(spectra, fill.clone()));
+    if !config.input.components.as_ref().is_some_and(|components| components.trainable) {
+        objective.keep_what_is_seen(&network.input.valid(), n_stars, compute)?;
     }
     let state = state.map(|folder| {
-        let data = stars.fingerprint(scaler, validation);
-        StatePlace { folder: folder.to_path_buf(), data }
+        let data = stars.fingerprint(scaler, validation)?;
+        Ok::<_, Error>(StatePlace { folder: folder.to_path_buf(), data })
     });
+    let state = state.transpose()?;
     let company = Company { observer, state, progress };
     let Descended { module: network, curve, epoch } =
         descend(network, &objective, &config.descent_on_stars(), seed, company)?;
-    let residuals = objective.validation.as_ref().map(|stars| stars.residuals(&network));
+    let residuals = objective.validation.as_ref().map(|stars| stars.residuals(&network)).transpose()?;
     let report =
         MemberReport { n_training: rows.len(), n_validation: validation.len(), epoch, curve, pretraining: None };
     Ok(Member { network, residuals: residuals.unwrap_or_else(|| Array2::zeros((0, scaler.n_labels()))), report })
@@ -213,11 +176,11 @@ impl Learning<'_> {
     /// A network with random weights that records operations; mean, unit and components of its input are those of some stars.
     ///
     /// # Errors
-    /// [`Error::Config`] if layers do not fit the grid.
+    /// [`Error::Config`] if layers do not fit the grid; those of reading.
     pub fn untrained(&self, stars: &Stars) -> Result<Network> {
         let Self { config, scaler, grid, seed, compute } = *self;
         let recording = compute.autodiff();
-        let input = stars.input(&config.input, seed, compute, &recording);
+        let input = stars.input(&config.input, seed, compute, &recording)?;
         output_of(&config.architecture.layers(), input.shape())
             .map_err(|problem| Error::Config(format!("layers of the network: {problem}")))?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -227,37 +190,30 @@ impl Learning<'_> {
     }
 }
 
-/// Some stars as tensors.
-pub(super) struct Stars {
+/// Some stars as a network learns from them.
+pub(super) struct Stars<'a, 's> {
     /// Their spectra.
-    pub spectra: SpectraBatch,
-    fill: Option<Tensor<2>>,
+    pub supply: Supply<'a, 's>,
     /// Their labels.
     pub targets: Targets,
     /// Scaled labels on the host; NaN where missing.
     scaled_labels: Array2<f64>,
+    /// What the layers get of them, [n_stars, channels, length], where it is the same in every epoch and kept.
+    seen: Option<Tensor<3>>,
 }
 
-impl Stars {
-    /// These rows of some stars.
+impl<'a, 's> Stars<'a, 's> {
+    /// Stars with labels and errors of these, [n_stars, n_labels] each.
     pub fn new(
-        stars: &LabelledSpectra,
-        rows: &[usize],
+        supply: Supply<'a, 's>,
+        (labels, errors): (Array2<f64>, Array2<f64>),
         config: &NetworkConfig,
         scaler: &LabelScaler,
         compute: &Compute,
     ) -> Self {
-        let of = |matrix: &Array2<f32>| matrix.select(Axis(0), rows);
-        let spectra = SpectraBatch::new(of(&stars.flux).view(), of(&stars.ivar).view(), compute);
-        let fill = stars.fill.as_ref().map(|fill| {
-            let fill = of(fill);
-            compute.tensor_f32(fill.iter().copied().collect(), [rows.len(), fill.ncols()])
-        });
-        let scaled_labels = scaler.scale(stars.labels.select(Axis(0), rows).view());
-        let errors = stars.label_errors.select(Axis(0), rows);
+        let scaled_labels = scaler.scale(labels.view());
         let tensor = |value: &dyn Fn(usize, usize) -> f64| {
-            let values = Array2::from_shape_fn(scaled_labels.raw_dim(), |(n, k)| value(n, k));
-            compute.tensor(&values.into_iter().collect::<Vec<f64>>(), [rows.len(), scaler.n_labels()])
+            compute.matrix(Array2::from_shape_fn(scaled_labels.raw_dim(), |(n, k)| value(n, k)).view())
         };
         let label = |n: usize, k: usize| scaled_labels[[n, k]];
         let variance = |n: usize, k: usize| {
@@ -269,41 +225,68 @@ impl Stars {
             known: tensor(&|n, k| f64::from(u8::from(label(n, k).is_finite()))),
             variance: tensor(&variance),
         };
-        Self { spectra, fill, targets, scaled_labels }
+        Self { supply, targets, scaled_labels, seen: None }
+    }
+
+    /// What a network, on a device that records nothing, makes of them, a block at a time.
+    fn read_by(&self, network: &Network, mut work: impl FnMut(Range<usize>, NetworkOutput)) -> Result<()> {
+        let Some(seen) = &self.seen else {
+            return self.supply.each(|block, Filled { spectra, fill }| {
+                work(block, network.forward(&spectra, fill, Drops::None));
+                Ok(())
+            });
+        };
+        for block in self.supply.blocks() {
+            let seen = seen.clone().narrow(0, block.start, block.len());
+            work(block, network.read(seen, Drops::None));
+        }
+        Ok(())
     }
 
     /// What a network, on a device that records nothing, makes of them.
-    pub fn validation(&self, network: &Network, loss: Loss, scaler: &LabelScaler) -> Validation {
-        let output = network.forward(&self.spectra, self.fill.clone(), Drops::None);
-        let shape = self.scaled_labels.raw_dim();
-        let estimates = Array2::from_shape_vec(shape, to_f64(output.labels.clone()));
-        let estimates = scaler.unscale(estimates.expect("one estimate per star and label").view());
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn validation(&self, network: &Network, loss: Loss, scaler: &LabelScaler) -> Result<Validation> {
+        let n_known = |labels: ArrayView2<f64>| labels.iter().filter(|label| label.is_finite()).count() as f64;
+        let all = n_known(self.scaled_labels.view()).max(1.0);
+        let mut estimates = Array2::from_elem(self.scaled_labels.raw_dim(), f64::NAN);
+        let mut mean_loss = 0.0;
+        self.read_by(network, |block, output| {
+            let rows = s![block.clone(), ..];
+            estimates.slice_mut(rows).assign(&to_array(output.labels.clone()));
+            let own = |tensor: &Tensor<2>| tensor.clone().narrow(0, block.start, block.len());
+            let Targets { labels, known, variance } = &self.targets;
+            let targets = Targets { labels: own(labels), known: own(known), variance: own(variance) };
+            mean_loss += to_f64(loss.mean(output, targets))[0] * (n_known(self.scaled_labels.slice(rows)) / all);
+        })?;
+        let estimates = scaler.unscale(estimates.view());
         let references = scaler.unscale(self.scaled_labels.view());
-        let column = |matrix: ArrayView2<f64>, k: usize| matrix.column(k).to_vec();
         let label = |(k, name): (usize, &String)| ValidationLabel {
             name: name.clone(),
-            estimate: column(estimates.view(), k),
-            reference: column(references.view(), k),
+            estimate: estimates.column(k).to_vec(),
+            reference: references.column(k).to_vec(),
         };
-        Validation {
-            loss: to_f64(loss.mean(output, self.targets.clone()))[0],
-            labels: scaler.names.iter().enumerate().map(label).collect(),
-        }
+        Ok(Validation { loss: mean_loss, labels: scaler.names.iter().enumerate().map(label).collect() })
     }
 
     /// Mean, unit and components of these stars' spectra.
-    fn input(&self, config: &InputConfig, seed: u64, compute: &Compute, recording: &Compute) -> SpectrumInput {
-        let mean = mean_spectrum(&self.spectra);
-        let filled = deviation(&self.spectra, self.fill.clone(), mean.clone());
-        let spread = to_f64(filled.clone().powf_scalar(2.0).mean())[0].sqrt().max(f64::MIN_POSITIVE);
-        let n_pixels = self.spectra.n_pixels();
-        let components = config.components.as_ref().map(|components| {
-            let directions = principal_components(&(filled.clone() / spread), components.count, seed, compute);
-            let coefficients = (filled.clone() / spread).matmul(directions.clone().transpose());
-            let [n_stars, _] = coefficients.dims();
-            let spreads: Vec<f64> = to_f64(coefficients.powf_scalar(2.0).sum_dim(0))
+    fn input(&self, config: &InputConfig, seed: u64, compute: &Compute, recording: &Compute) -> Result<SpectrumInput> {
+        let mean = self.supply.mean()?;
+        let filled = self.supply.rows(|Filled { spectra, fill }| deviation(spectra, fill.clone(), mean.clone()));
+        let spread = filled.mean_square(|rows| rows)?.sqrt().max(f64::MIN_POSITIVE);
+        let [n_stars, n_pixels] = filled.shape();
+        let find = |components: &ComponentsConfig| {
+            let in_units =
+                self.supply.rows(|Filled { spectra, fill }| deviation(spectra, fill.clone(), mean.clone()) / spread);
+            let directions = principal_components_of(&in_units, components.count, seed, compute)?;
+            let mut squares = None;
+            in_units.each(&mut |_, rows| {
+                add_to(&mut squares, rows.matmul(directions.clone().transpose()).powf_scalar(2.0).sum_dim(0));
+            })?;
+            let spreads: Vec<f64> = to_f64(squares.expect("there are stars"))
                 .into_iter()
-                .map(|square| (square / n_stars as f64).sqrt().max(f64::MIN_POSITIVE))
+                .map(|square: f64| (square / n_stars as f64).sqrt().max(f64::MIN_POSITIVE))
                 .collect();
             // All together have mean square one, so that inputs are of order one.
             let scale: Vec<f64> = spreads.iter().map(|spread| spread.powf(-components.whitening)).collect();
@@ -311,64 +294,116 @@ impl Stars {
             let scale: Vec<f64> = scale.iter().map(|scale| scale / total.sqrt()).collect();
             let scaled = directions * compute.tensor(&scale, [components.count, 1]);
             let tensor = Tensor::<2>::from_inner(scaled.transpose());
-            Param::from_tensor(recording.bring(tensor)).set_require_grad(components.trainable)
-        });
+            Ok::<_, Error>(Param::from_tensor(recording.bring(tensor)).set_require_grad(components.trainable))
+        };
+        let components = config.components.as_ref().map(find).transpose()?;
         let fixed = |tensor: Tensor<2>| Param::from_tensor(recording.bring(tensor)).set_require_grad(false);
-        SpectrumInput {
-            mean: fixed(mean),
+        Ok(SpectrumInput {
+            mean: fixed(mean.clone()),
             unit: fixed(compute.tensor(&vec![spread; n_pixels], [1, n_pixels])),
             components,
             mask_channel: config.mask_channel,
-        }
+        })
+    }
+
+    /// Keeps what the layers get of them through an input that does not learn.
+    fn keep_what_is_seen(&mut self, input: &SpectrumInput) -> Result<()> {
+        let mut seen = Vec::new();
+        self.supply.each(|_, Filled { spectra, fill }| {
+            seen.push(input.forward(&spectra, fill));
+            Ok(())
+        })?;
+        self.seen = Some(if seen.len() == 1 { seen.remove(0) } else { Tensor::cat(seen, 0) });
+        Ok(())
     }
 
     /// Estimates - labels, scaled, [n_stars, n_labels].
-    fn residuals(&self, network: &Network) -> Array2<f64> {
-        let output = network.forward(&self.spectra, self.fill.clone(), Drops::None);
-        let estimates = Array2::from_shape_vec(self.scaled_labels.raw_dim(), to_f64(output.labels));
-        estimates.expect("one estimate per star and label") - &self.scaled_labels
+    fn residuals(&self, network: &Network) -> Result<Array2<f64>> {
+        let mut estimates = Array2::zeros(self.scaled_labels.raw_dim());
+        self.read_by(network, |block, output| estimates.slice_mut(s![block, ..]).assign(&to_array(output.labels)))?;
+        Ok(estimates - &self.scaled_labels)
     }
 }
 
 /// The objective of a network.
-struct LabelRegression {
-    training: Stars,
-    validation: Option<Stars>,
+struct LabelRegression<'a, 's> {
+    training: Stars<'a, 's>,
+    validation: Option<Stars<'a, 's>>,
     loss: Loss,
     augmentation: Option<Augmentation>,
     scaler: LabelScaler,
-    /// What the layers get of the training stars, [n_stars, channels, length], where it is the same in every epoch.
-    seen: Option<Tensor<3>>,
 }
 
-impl Objective<Network> for LabelRegression {
+impl LabelRegression<'_, '_> {
+    /// Keeps what the layers get of stars, where that is always the same: of those in memory that train, which nothing varies, and of
+    /// those in a file if it takes no more than spectra in memory may.
+    fn keep_what_is_seen(&mut self, input: &SpectrumInput, n_stars: usize, compute: &Compute) -> Result<()> {
+        let bytes = n_stars as u64 * input.shape().size() as u64 * compute.dtype().size() as u64;
+        let may_be_kept = self.training.supply.is_held() || bytes <= compute.memory().of_spectra();
+        if may_be_kept && self.augmentation.is_none() {
+            self.training.keep_what_is_seen(input)?;
+        }
+        match &mut self.validation {
+            Some(stars) if may_be_kept && !stars.supply.is_held() => stars.keep_what_is_seen(input),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a network learns from in one step.
+struct LabelledBatch {
+    shown: Shown,
+    targets: Targets,
+}
+
+/// Stars as a network is shown them.
+enum Shown {
+    /// As its layers get them.
+    Seen(Tensor<3>),
+    /// As they are.
+    Spectra(Filled),
+}
+
+impl Objective<Network> for LabelRegression<'_, '_> {
+    type Batch = LabelledBatch;
+
     fn n_rows(&self) -> usize {
-        self.training.spectra.n_stars()
+        self.training.scaled_labels.nrows()
     }
 
-    fn loss(&self, network: &Network, rows: &[usize], random: &mut ChaCha8Rng) -> Tensor<1> {
-        let Stars { spectra, fill, targets, .. } = &self.training;
-        let rows = indices(rows, &spectra.flux.device());
-        let of_rows = |all: &Tensor<2>| all.clone().select(0, rows.clone());
+    fn batch(&self, rows: &[usize]) -> Result<LabelledBatch> {
+        let Stars { supply, targets, seen, .. } = &self.training;
+        let places = indices(rows, &targets.labels.device());
+        let of_rows = |all: &Tensor<2>| all.clone().select(0, places.clone());
         let targets = Targets {
             labels: of_rows(&targets.labels),
             known: of_rows(&targets.known),
             variance: of_rows(&targets.variance),
         };
-        if let Some(seen) = &self.seen {
-            let seen = Tensor::<3>::from_inner(seen.clone().select(0, rows));
-            return self.loss.mean(network.read(seen, Drops::Random), recorded(targets));
-        }
-        let mut spectra = SpectraBatch { flux: of_rows(&spectra.flux), ivar: of_rows(&spectra.ivar) };
-        if let Some(augmentation) = &self.augmentation {
-            spectra = augmentation.apply(spectra, random);
-        }
-        let fill = fill.as_ref().map(|fill| Tensor::from_inner(of_rows(fill)));
-        self.loss.mean(network.forward(&recorded_spectra(spectra), fill, Drops::Random), recorded(targets))
+        let shown = match seen {
+            Some(seen) => Shown::Seen(seen.clone().select(0, places)),
+            None => Shown::Spectra(supply.of(rows)?),
+        };
+        Ok(LabelledBatch { shown, targets })
     }
 
-    fn validate(&self, network: &Network) -> Option<Validation> {
-        self.validation.as_ref().map(|stars| stars.validation(network, self.loss, &self.scaler))
+    fn loss(&self, network: &Network, batch: &LabelledBatch, random: &mut ChaCha8Rng) -> Tensor<1> {
+        let output = match &batch.shown {
+            Shown::Seen(seen) => network.read(Tensor::<3>::from_inner(seen.clone()), Drops::Random),
+            Shown::Spectra(Filled { spectra, fill }) => {
+                let spectra = match &self.augmentation {
+                    Some(augmentation) => augmentation.apply(spectra.clone(), random),
+                    None => spectra.clone(),
+                };
+                let fill = fill.clone().map(Tensor::from_inner);
+                network.forward(&recorded_spectra(spectra), fill, Drops::Random)
+            }
+        };
+        self.loss.mean(output, recorded(batch.targets.clone()))
+    }
+
+    fn validate(&self, network: &Network) -> Result<Option<Validation>> {
+        self.validation.as_ref().map(|stars| stars.validation(network, self.loss, &self.scaler)).transpose()
     }
 }
 

@@ -8,6 +8,7 @@ use super::descent_settings::{DescentSettings, LEARNING_RATES};
 use super::loss::Loss;
 use super::optimizer::OptimizerSettings;
 use super::pretrain_settings::PretrainSettings;
+use super::principal_components::BYTES_OF_COMPONENT;
 use crate::models::network::architecture::Architecture;
 use crate::models::network::input::{InputConfig, Masked};
 use crate::models::network::layers::{attend, size_of};
@@ -141,5 +142,13 @@ impl NetworkConfig {
         };
         let stars = (3.0 * batch as f64).max(self.validation * n_stars as f64);
         Some(BYTES * (weights * (copies + self.members as f64) + values * stars))
+    }
+
+    /// Bytes that a star takes for the whole of training where its spectrum is not held: its labels, and what finds components.
+    pub fn kept_of_a_star(&self, n_labels: usize) -> f64 {
+        /// Labels, errors and weights, on the host and on the device, of stars that train or validate.
+        const LABELS: f64 = 64.0;
+        let components = self.input.components.as_ref().map_or(0.0, |found| BYTES_OF_COMPONENT * found.count as f64);
+        LABELS * n_labels as f64 + components
     }
 }

@@ -9,9 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use super::augment::Augmentation;
 use super::descent::{Company, Descended, Objective, descend};
 use super::descent_state::StatePlace;
-use super::label_regression::{
-    LabelledSpectra, Learning, PretrainReport, Stars, augmentation, recorded, recorded_spectra,
-};
+use super::label_regression::{Learning, PretrainReport, Stars, augmentation, recorded, recorded_spectra};
+use super::labelled_spectra::{Filled, Supply};
 use super::model_spectra::ModelStars;
 use super::network_config::NetworkConfig;
 use super::observer::{Observer, Validation};
@@ -21,6 +20,7 @@ use crate::error::Result;
 use crate::models::network::Network;
 use crate::models::network::pass::Drops;
 use crate::progress::Progress;
+use crate::spectra::batch::SpectraBatch;
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
 
@@ -66,7 +66,7 @@ pub fn pretrain(models: &ModelStars, pretraining: Pretraining) -> Result<(Networ
     let of_stream = |stream: u64, n_stars: usize| {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(stream);
-        drawn(models, &learning, n_stars, &mut random)
+        drawn(models, &learning, n_stars, &mut random).1
     };
     let network = learning.untrained(&of_stream(INPUT_STREAM, settings.n_shown()))?;
     let objective = ModelSpectra {
@@ -89,18 +89,18 @@ pub fn pretrain(models: &ModelStars, pretraining: Pretraining) -> Result<(Networ
 }
 
 /// New model stars, as a network learns from them.
-fn drawn(models: &ModelStars, learning: &Learning, n_stars: usize, random: &mut ChaCha8Rng) -> Stars {
-    let Learning { config, scaler, grid, compute, .. } = *learning;
+fn drawn(
+    models: &ModelStars,
+    learning: &Learning,
+    n_stars: usize,
+    random: &mut ChaCha8Rng,
+) -> (SpectraBatch, Stars<'static, 'static>) {
+    let Learning { config, scaler, compute, .. } = *learning;
     let drawn = models.draw(n_stars, random);
-    let stars = LabelledSpectra {
-        grid,
-        flux: drawn.flux,
-        ivar: drawn.ivar,
-        fill: None,
-        label_errors: Array2::from_elem(drawn.labels.raw_dim(), f64::NAN),
-        labels: drawn.labels,
-    };
-    Stars::new(&stars, &(0..n_stars).collect::<Vec<_>>(), config, scaler, compute)
+    let spectra = SpectraBatch::new(drawn.flux.view(), drawn.ivar.view(), compute);
+    let supply = Supply::Held(Filled { spectra: spectra.clone(), fill: None });
+    let unknown = Array2::from_elem(drawn.labels.raw_dim(), f64::NAN);
+    (spectra, Stars::new(supply, (drawn.labels, unknown), config, scaler, compute))
 }
 
 /// The objective: labels of model stars, other ones in every step.
@@ -108,18 +108,25 @@ struct ModelSpectra<'a> {
     models: &'a ModelStars,
     learning: Learning<'a>,
     augmentation: Option<Augmentation>,
-    validation: Stars,
+    validation: Stars<'static, 'static>,
     /// Of an epoch.
     n_spectra: usize,
 }
 
 impl Objective<Network> for ModelSpectra<'_> {
+    /// How many are to be drawn.
+    type Batch = usize;
+
     fn n_rows(&self) -> usize {
         self.n_spectra
     }
 
-    fn loss(&self, network: &Network, rows: &[usize], random: &mut ChaCha8Rng) -> Tensor<1> {
-        let Stars { mut spectra, targets, .. } = drawn(self.models, &self.learning, rows.len(), random);
+    fn batch(&self, rows: &[usize]) -> Result<usize> {
+        Ok(rows.len())
+    }
+
+    fn loss(&self, network: &Network, n_stars: &usize, random: &mut ChaCha8Rng) -> Tensor<1> {
+        let (mut spectra, Stars { targets, .. }) = drawn(self.models, &self.learning, *n_stars, random);
         if let Some(augmentation) = &self.augmentation {
             spectra = augmentation.apply(spectra, random);
         }
@@ -127,7 +134,7 @@ impl Objective<Network> for ModelSpectra<'_> {
         self.learning.config.loss.mean(output, recorded(targets))
     }
 
-    fn validate(&self, network: &Network) -> Option<Validation> {
-        Some(self.validation.validation(network, self.learning.config.loss, self.learning.scaler))
+    fn validate(&self, network: &Network) -> Result<Option<Validation>> {
+        self.validation.validation(network, self.learning.config.loss, self.learning.scaler).map(Some)
     }
 }

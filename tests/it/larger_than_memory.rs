@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::support::{Normal, latest, numbers, refused, save, succeeded, truth};
+use crate::support::{Normal, latest, numbers, refused, save, succeeded, told, truth};
 
 const EXPERIMENT: &str = "\
 labels = [\"teff\", \"logg\"]
@@ -122,8 +122,8 @@ fn what_learns_from_all_spectra_at_once_is_refused_before_the_run_where_they_do_
     save(folder, "error.npy", &truth.error());
     // 500 training spectra of a thousand pixels are 4 MB, 12 with what is made of them.
     for (name, model) in [
-        ("ridge", "[models.ridge.ridge]\nmasked = \"mean\"\n"),
-        ("network", "[models.network.network]\ninput.masked = \"mean\"\narchitecture.mlp = {}\n"),
+        ("network", "[models.network.network]\narchitecture.mlp = { hidden = [8] }\ndescent.optimizer.lbfgs = {}\n"),
+        ("ridge", "[models.ridge.ridge]\nlandmarks = 450\n"),
     ] {
         let file = experiment(folder, name, "10MB", model);
         let words = [&format!("models.{name}")[..], "GB of memory where device.memory = \"10MB\" is allowed"];
@@ -132,4 +132,55 @@ fn what_learns_from_all_spectra_at_once_is_refused_before_the_run_where_they_do_
     // Of 206 coefficients a star leaves 21321 products behind.
     let file = experiment(folder, "latent", "10MB", "[models.latent.cannon.latent]\nspectra = 200\n");
     refused(folder, &["run", &file], 2, &["models.latent", "keeps 0.04 GB of 500 stars", "or latent.spectra"]);
+}
+
+#[test]
+fn networks_and_ridges_learn_from_a_file_what_they_learn_in_memory() {
+    const MODELS: &str = "\
+[models.net.network]
+architecture.mlp = { hidden = [16] }
+descent = { epochs = 15 }
+[models.components.network]
+architecture.mlp = { hidden = [16] }
+input = { masked = \"cannon\", components = { count = 20 } }
+members = 2
+descent = { epochs = 15 }
+[models.ridge.ridge]
+landmarks = 100
+";
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let truth = truth(1000, 2, 1000, 5);
+    truth.save(folder);
+    save(folder, "error.npy", &truth.error());
+    let run = |name: &str, memory: &str| {
+        let file = experiment(folder, name, memory, MODELS);
+        told(folder, &["run", &file], &["ridge: trained on 500 stars by 100 landmarks among them"]);
+        let of = |model: &str, column: &str| {
+            let predictions = latest(folder, name).join(format!("predictions-{model}.csv"));
+            numbers(&predictions, column).into_iter().collect::<HashMap<String, f64>>()
+        };
+        let of = |model: &str| {
+            ["teff_estimate", "logg_estimate", "teff_error", "logg_error"].map(|column| of(model, column))
+        };
+        ["net", "components", "ridge"].map(of)
+    };
+    let (whole, small) = (run("whole", "16GB"), run("small", "10MB"));
+    // A component may have the other sign, and its network's first random weights mean something else.
+    for (model, (whole, small), (most, of_error)) in [
+        ("net", (&whole[0], &small[0]), (0.02, 0.02)),
+        ("components", (&whole[1], &small[1]), (4.0, 0.5)),
+        ("ridge", (&whole[2], &small[2]), (0.02, 0.02)),
+    ] {
+        for label in 0..2 {
+            assert_eq!(small[label].len(), 500);
+            for (id, estimate) in &small[label] {
+                let (expected, error) = (whole[label][id], whole[label + 2][id]);
+                assert!((estimate - expected).abs() < most * error, "{model} {id}: {estimate} {expected} {error}");
+                assert!((small[label + 2][id] / error - 1.0).abs() < of_error, "{model} {id}");
+            }
+        }
+    }
+    let page = std::fs::read_to_string(latest(folder, "small").join("report.html")).unwrap();
+    assert!(page.contains("Nystroem"));
 }

@@ -15,7 +15,8 @@ use maury::spectra::labels::LabelScaler;
 use maury::spectra::pixmask::PixmaskSettings;
 use maury::spectra::quality::star_flags;
 use maury::training::checkpoint::{Preparation, TrainedCannon};
-use maury::training::label_regression::{LabelledSpectra, Training, train};
+use maury::training::label_regression::{Training, train};
+use maury::training::labelled_spectra::LabelledSpectra;
 use maury::training::network_checkpoint::TrainedNetwork;
 use maury::training::network_config::NetworkConfig;
 use maury::training::observer::Unwatched;
@@ -72,8 +73,7 @@ fn trained(config: &NetworkConfig, truth: &Truth, compute: &Compute, missing: bo
     }
     let stars = LabelledSpectra {
         grid: &grid,
-        flux: truth.flux.slice(s![..N_TRAIN, ..]).to_owned(),
-        ivar: truth.ivar.slice(s![..N_TRAIN, ..]).to_owned(),
+        spectra: (truth.flux.slice(s![..N_TRAIN, ..]), truth.ivar.slice(s![..N_TRAIN, ..])).into(),
         fill: None,
         label_errors: Array2::from_elem(labels.raw_dim(), 0.05),
         labels,

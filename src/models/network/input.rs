@@ -109,14 +109,6 @@ pub fn masked(spectra: &SpectraBatch) -> Tensor<2, Bool> {
     spectra.ivar.clone().lower_equal_elem(0.0)
 }
 
-/// Mean spectrum of some stars, [1, n_pixels], masked pixels left out; 0 at a pixel that no star knows, which nobody will ever
-/// see.
-pub fn mean_spectrum(spectra: &SpectraBatch) -> Tensor<2> {
-    let known = spectra.ivar.clone().greater_elem(0.0).float().cast(spectra.flux.dtype());
-    let flux = spectra.flux.clone().mask_fill(masked(spectra), 0.0);
-    flux.sum_dim(0) / known.sum_dim(0).clamp_min(1.0)
-}
-
 /// Flux above a mean spectrum, [1, n_pixels]; where it is masked, that of the fill, or nil.
 pub fn deviation(spectra: &SpectraBatch, fill: Option<Tensor<2>>, mean: Tensor<2>) -> Tensor<2> {
     match fill {

@@ -74,6 +74,7 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     labels_used(page, run);
     left_out(page, run);
     anchors(page, run);
+    on_landmarks(page, run);
     pretrained(page, run);
     ends::worst(page, run);
     not_described(page, run);
@@ -192,6 +193,23 @@ fn anchors(page: &mut Page, run: &Run) {
                 of("hidden"),
             )],
         );
+    }
+}
+
+/// Regressions that compared spectra with landmarks.
+fn on_landmarks(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    for model in run.models() {
+        let path = format!("models.{model}.training.0");
+        if facts.has(&format!("{path}.n_landmarks")) {
+            page.tell(
+                &facts,
+                &[&format!(
+                    "{model} compares spectra with {{{path}.n_landmarks}} of its {{{path}.n_stars}} training stars, drawn at random, in place \
+                     of all (Nystroem's approximation); all of them taught it."
+                )],
+            );
+        }
     }
 }
 
