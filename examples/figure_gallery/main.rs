@@ -32,8 +32,9 @@ fn main() -> anyhow::Result<()> {
     figures.extend(giants::figures(&mut random)?);
     for (name, figure) in figures.into_iter().filter(|(name, _)| name.starts_with(&wanted)) {
         std::fs::write(folder.join(format!("{name}.svg")), &figure.svg)?;
-        std::fs::write(folder.join(format!("{name}.png")), &figure.png)?;
-        println!("{name}: SVG of {} kB, PNG of {} kB", figure.svg.len() / 1000, figure.png.len() / 1000);
+        let png = figure.png()?;
+        std::fs::write(folder.join(format!("{name}.png")), &png)?;
+        println!("{name}: SVG of {} kB, PNG of {} kB", figure.svg.len() / 1000, png.len() / 1000);
     }
     Ok(())
 }

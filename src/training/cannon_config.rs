@@ -81,10 +81,10 @@ impl Default for CannonConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CannonTraining {
-    /// By linear algebra, and Newton steps in the scatter; see `closed_form.rs`.
+    /// By linear algebra, and Newton steps in the scatter.
     #[default]
     ClosedForm,
-    /// By automatic differentiation and an optimizer; see `cannon_descent.rs`.
+    /// By automatic differentiation and an optimizer.
     Descent(CannonDescent),
 }
 

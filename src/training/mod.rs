@@ -1,5 +1,6 @@
 //! Weights from data: closed-form training, gradient descent, and the folders trained models are kept in.
 
+mod adam;
 pub mod anchor;
 mod anchor_groups;
 mod anchor_library;

@@ -6,14 +6,12 @@ use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{
-    AdamConfig, AdamWConfig, GradientsParams, LBFGS, LBFGSConfig, LineSearchFn, ModuleOptimizer, OptimizerRecord,
-    SgdConfig,
-};
+use burn::optim::{GradientsParams, LBFGS, LBFGSConfig, LineSearchFn, ModuleOptimizer, OptimizerRecord, SgdConfig};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::adam::OnePassAdamW;
 use crate::device::to_f64;
 use crate::error::{Error, Result};
 
@@ -179,10 +177,8 @@ pub(super) enum Optimizer {
 impl Optimizer {
     pub fn new(settings: OptimizerSettings, resumed: Option<OptimizerRecord>) -> Self {
         let optimizer = match settings {
-            OptimizerSettings::AdamW { weight_decay } => {
-                AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(weight_decay as f32).init()
-            }
-            OptimizerSettings::Adam {} => AdamConfig::new().with_epsilon(1e-8).init(),
+            OptimizerSettings::AdamW { weight_decay } => ModuleOptimizer::from(OnePassAdamW::new(weight_decay)),
+            OptimizerSettings::Adam {} => ModuleOptimizer::from(OnePassAdamW::new(0.0)),
             OptimizerSettings::Sgd { momentum } => {
                 let momentum = (momentum > 0.0).then(|| MomentumConfig::new().with_momentum(momentum));
                 SgdConfig::new().with_momentum(momentum).init()

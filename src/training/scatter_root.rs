@@ -29,6 +29,8 @@ pub(super) fn scatter_root(
 ) -> Vec<f64> {
     let mut s2 = start.to_vec();
     let (mut low, mut high) = limits;
+    // A pixel's root does not depend on those beside it: what is found stays.
+    let mut open: Vec<usize> = (0..s2.len()).collect();
     for _ in 0..NEWTON_STEPS {
         let weight = (variance.clone() + compute.tensor(&s2, [1, s2.len()])).recip();
         let square = weight.clone().square();
@@ -36,8 +38,7 @@ pub(super) fn scatter_root(
         let sum = |tensor: Tensor<2>| to_f64(tensor.sum_dim(0));
         let (sum_w2r2, sum_w3r2) = (sum(scaled_chi2.clone()), sum(scaled_chi2 * weight.clone()));
         let (sum_w, sum_w2) = (sum(weight), sum(square));
-        let mut largest_change = 0.0_f64;
-        for pixel in 0..s2.len() {
+        open.retain(|&pixel| {
             let (w, w2r2) = (sum_w[pixel], sum_w2r2[pixel]);
             if w2r2 > w {
                 low[pixel] = s2[pixel];
@@ -48,10 +49,11 @@ pub(super) fn scatter_root(
             let slope = 2.0 * w * sum_w3r2[pixel] - sum_w2[pixel] * w2r2;
             let newton = s2[pixel] - w2r2 * (w - w2r2) / slope;
             let next = safeguarded(newton, slope, low[pixel], high[pixel], smallest_variance[pixel]);
-            largest_change = largest_change.max((next - s2[pixel]).abs() / (smallest_variance[pixel] + next));
+            let change = (next - s2[pixel]).abs() / (smallest_variance[pixel] + next);
             s2[pixel] = next;
-        }
-        if largest_change < LAST_NEWTON_STEP {
+            change >= LAST_NEWTON_STEP
+        });
+        if open.is_empty() {
             break;
         }
     }

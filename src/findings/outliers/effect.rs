@@ -66,10 +66,12 @@ pub(super) fn retrain(
         let again = train_again(trained, &Context { set: &own, ..*context }, &all)?;
         context.label("fitting labels", &fold.test, &*again.estimator(context))
     };
+    let without = if faulty.is_empty() { result.estimates.clone() } else { test(false)? };
+    let none_relabelled = !faulty.iter().any(|(finding, _)| finding.verdict.is_fault_of_labels());
     Ok(Retrained {
         suspects: faulty.iter().map(|(finding, _)| (finding.star, finding.verdict)).collect(),
-        without: test(false)?,
-        relabelled: test(true)?,
+        relabelled: if none_relabelled { without.clone() } else { test(true)? },
+        without,
         training,
     })
 }
