@@ -82,8 +82,8 @@ impl Memory {
     /// # Errors
     /// As [`Memory::check`], with the remedy.
     pub fn check_whole(self, n_stars: usize, n_pixels: usize) -> Result<(), String> {
-        let remedy = "allow more where there is more, give fewer training stars (the experiment's max_training_stars), or take a Cannon, \
-                      which learns from blocks";
+        let remedy = "allow more where there is more, give fewer training stars (the experiment's max_training_stars), or take a model \
+                      that learns from blocks: a Cannon, a ridge, a network without lbfgs";
         let takes = self.check(WITH_WORK * bytes_of_spectra(n_stars, n_pixels) as f64);
         takes.map_err(|takes| format!("works on {n_stars} spectra at once, which {takes}: {remedy}"))
     }

@@ -8,6 +8,7 @@ use crate::models::LabelEstimates;
 use crate::models::misfit::Misfit;
 use crate::models::usual_spectra::UsualSpectra;
 use crate::spectra::split::evenly;
+use crate::training::labelled_spectra::stars_of_block;
 use crate::training::usual_spectra;
 
 /// Flags the test stars of a fold that its model does not describe, and keeps beside the model how that is told.
@@ -42,7 +43,11 @@ pub(super) fn flag_bad_fits(
 pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelEstimates) -> Result<usize> {
     const PARTS: usize = 3;
     let (context, bad_fit) = (&job.context, job.context.settings.bad_fit);
-    let training = &evenly(training, context.compute.memory().most_whole(context.set.n_pixels()))[..];
+    let (memory, n_pixels) = (context.compute.memory(), context.set.n_pixels());
+    // All where they are learned from at once; else half of the memory for what is made of some.
+    let all_fit = training.len() <= memory.most_whole(n_pixels);
+    let most = if all_fit { training.len() } else { 4 * stars_of_block(n_pixels, memory) };
+    let training = &evenly(training, most)[..];
     // As many components in the end as in the parts: more would take up more of a spectrum than is usual by these.
     let most_components = usual_spectra::components_of(training.len() * (PARTS - 1) / PARTS);
     let learn = |rows: &[usize]| {
