@@ -43,7 +43,7 @@ impl AnchorLibrary {
     ) -> Result<Self> {
         let models = Models::like(emulator, label_names, labels)?;
         let of_labels = &models.of_labels;
-        let of_hidden = positions(emulator, &settings.hidden)?;
+        let of_hidden = positions(&emulator.scaler.names, &settings.hidden)?;
         let of_hidden: Vec<usize> = of_hidden.into_iter().filter(|hidden| !of_labels.contains(hidden)).collect();
         let inputs = models.draw(settings.spectra, random);
         let (labels, hidden) = models.seen(&inputs, &of_hidden)?;
@@ -51,9 +51,8 @@ impl AnchorLibrary {
     }
 }
 
-/// Where some inputs of an emulator stand among all.
-pub(super) fn positions(emulator: &TrainedPayne, inputs: &[String]) -> Result<Vec<usize>> {
-    let names = &emulator.scaler.names;
+/// Where some inputs of an emulator stand among the names of all.
+pub(super) fn positions(names: &[String], inputs: &[String]) -> Result<Vec<usize>> {
     let position = |name: &String| {
         let input = emulator_input(name);
         names
@@ -84,7 +83,7 @@ impl Models {
     /// # Errors
     /// [`Error::Config`] if the emulator does not know the labels, or stars like these.
     pub fn like(emulator: &TrainedPayne, label_names: &[String], labels: ArrayView2<f64>) -> Result<Self> {
-        let of_labels = positions(emulator, label_names)?;
+        let of_labels = positions(&emulator.scaler.names, label_names)?;
         let margin = MARGIN[0] + MARGIN[1] / (labels.nrows().max(1) as f64).sqrt();
         let reach: Vec<(f64, f64)> = labels
             .columns()

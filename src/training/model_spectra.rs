@@ -32,20 +32,27 @@ pub(super) fn emulator_on_grid(
         Some(folder) => TrainedPayne::load(folder, compute)?,
         None => TrainedPayne::shipped(compute)?,
     };
-    if emulator.preparation.grid.wavelength != grid.wavelength {
-        let problem = "the emulator's spectra are on another grid than the survey's; name one of this grid";
-        return Err(Error::Config(problem.into()));
-    }
+    expect_grid(&emulator.preparation.grid, grid)?;
     Ok(emulator)
 }
 
-/// Whether the emulator of a folder, or the one that comes with maury, has spectra on a grid and some inputs.
+fn expect_grid(of_emulator: &WavelengthGrid, grid: &WavelengthGrid) -> Result<()> {
+    if of_emulator.wavelength == grid.wavelength {
+        return Ok(());
+    }
+    let problem = "the emulator's spectra are on another grid than the survey's; name one of this grid";
+    Err(Error::Config(problem.into()))
+}
+
+/// Whether the emulator of a folder, or the one that comes with maury, has spectra on a grid and some inputs. No tensor is made: what is
+/// asked before a device is opened must not settle its precision.
 ///
 /// # Errors
 /// [`Error::Checkpoint`]; [`Error::Config`] if it is of another grid or does not know an input.
 pub fn expect_inputs(folder: Option<&Path>, grid: &WavelengthGrid, inputs: &[String]) -> Result<()> {
-    let emulator = emulator_on_grid(folder, grid, &Compute::small_systems())?;
-    positions(&emulator, inputs).map(drop)
+    let (own, names) = TrainedPayne::described(folder)?;
+    expect_grid(&own, grid)?;
+    positions(&names, inputs).map(drop)
 }
 
 /// How a survey turns what it sees into normalized spectra.

@@ -15,10 +15,14 @@ use crate::device::{Compute, to_f64};
 use crate::error::{Error, Result};
 use crate::models::SpectralModel;
 use crate::models::payne::Payne;
+use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::LabelScaler;
 
 /// What `kind` says in the model file.
 pub const KIND: &str = "payne";
+/// The emulator that comes with maury, and its description.
+const SHIPPED: &str = "checkpoints/payne-hband";
+const SHIPPED_FILE: &str = include_str!("../../checkpoints/payne-hband/model.json");
 
 /// A trained emulator with the scaling of its inputs.
 #[derive(Debug, Clone)]
@@ -86,9 +90,20 @@ impl TrainedPayne {
     /// # Errors
     /// [`Error::Checkpoint`] if it was built in damaged.
     pub fn shipped(compute: &Compute) -> Result<Self> {
-        let description = include_str!("../../checkpoints/payne-hband/model.json");
         let weights = include_bytes!("../../checkpoints/payne-hband/weights.safetensors");
-        Self::from_memory(Path::new("checkpoints/payne-hband"), description, weights, compute)
+        Self::from_memory(Path::new(SHIPPED), SHIPPED_FILE, weights, compute)
+    }
+
+    /// The grid and the names of all inputs of the emulator of a folder, or of the one that comes with maury. Its weights are not read.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`].
+    pub(super) fn described(folder: Option<&Path>) -> Result<(WavelengthGrid, Vec<String>)> {
+        let file: ModelFile = match folder {
+            Some(folder) => model_file::read(folder, KIND)?,
+            None => model_file::parse(Path::new(SHIPPED), SHIPPED_FILE, KIND)?,
+        };
+        Ok((file.preparation.grid, file.scaler.names))
     }
 
     /// Normalized flux, [n_spectra, n_pixels], of inputs in their own units, [n_spectra, n_inputs].
