@@ -427,7 +427,8 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(11);
         let anchor = physics(&mut random);
         let (labels, errors, flux) = observed(&anchor, &anchor.theta, 120, &mut random);
-        let ivar = Array2::from_shape_fn(flux.dim(), |(n, j)| if (n + 7 * j) % 31 == 0 { 0.0 } else { 1e4_f32 });
+        let ivar =
+            Array2::from_shape_fn(flux.dim(), |(n, j)| if (n + 7 * j).is_multiple_of(31) { 0.0 } else { 1e4_f32 });
         let believed = BelievedLabels::new(labels.view(), errors.view());
         let folder = tempfile::tempdir().unwrap();
         let in_memory = Spectra::in_memory(flux, ivar);

@@ -460,7 +460,7 @@ mod tests {
             let stars = Design { design, exact, moments: Some(moments), parts, kept: &[true; N_STARS] };
             pixels.fit(&stars, &PriorInPixels { mean: Some(mean.view()), precision, s2: Some(&known) }, &s2)
         };
-        let whole = [0..N_STARS];
+        let whole = Vec::from_iter(std::iter::once(0..N_STARS));
         let (known, narrow, by_parts) =
             (fit(f64::INFINITY, &whole), fit(1e11, &whole), fit(f64::INFINITY, &[0..5, 5..6, 6..N_STARS]));
         for (a, b) in known.coefficients.iter().zip(&by_parts.coefficients).chain(known.s2.iter().zip(&by_parts.s2)) {

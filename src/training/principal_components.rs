@@ -57,7 +57,8 @@ pub fn principal_components(centred: &Tensor<2>, count: usize, seed: u64, comput
     principal_components_of(centred, count, seed, compute).expect("a tensor is there")
 }
 
-/// The same of rows that are shown block by block, 13 times; [`BYTES_OF_COMPONENT`] are held beside a block.
+/// The same of rows that are shown block by block, 13 times; the sign of a component is rounding's.
+/// Beside a block [`BYTES_OF_COMPONENT`] are held.
 ///
 /// A randomized subspace iteration (Halko, Martinsson & Tropp 2011, SIAM Review 53, 217, Algorithms 4.4 and 5.1): its cost
 /// is a dozen matrix products, where a full decomposition would take minutes.
@@ -123,6 +124,24 @@ mod tests {
     use super::*;
     use crate::device::Precision;
 
+    /// A matrix that is shown seven rows at a time.
+    struct Sevens(Tensor<2>);
+
+    impl RowBlocks for Sevens {
+        fn shape(&self) -> [usize; 2] {
+            self.0.dims()
+        }
+
+        fn each(&self, work: &mut dyn FnMut(Range<usize>, Tensor<2>)) -> Result<()> {
+            let n_rows = self.0.dims()[0];
+            for start in (0..n_rows).step_by(7) {
+                let rows = start..(start + 7).min(n_rows);
+                work(rows.clone(), self.0.clone().narrow(0, rows.start, rows.len()));
+            }
+            Ok(())
+        }
+    }
+
     #[test]
     fn components_are_those_of_a_full_decomposition() {
         let compute = Compute::flex(Precision::F64);
@@ -134,10 +153,13 @@ mod tests {
         let d = DMatrix::from_fn(n_rows, n_rows, |i, j| if i == j { 0.5_f64.powi(i as i32) } else { 0.0 });
         let matrix = u * d * v.transpose();
         let tensor = compute.tensor(matrix.transpose().as_slice(), [n_rows, n_columns]);
-        let found = to_f64(principal_components(&tensor, 5, 1, &compute));
-        for k in 0..5 {
-            let overlap: f64 = (0..n_columns).map(|j| found[k * n_columns + j] * v[(j, k)]).sum();
-            assert!((overlap.abs() - 1.0).abs() < 1e-9, "component {k}: {overlap}");
+        let at_once = to_f64(principal_components(&tensor, 5, 1, &compute));
+        let by_blocks = to_f64(principal_components_of(&Sevens(tensor), 5, 1, &compute).unwrap());
+        for found in [at_once, by_blocks] {
+            for k in 0..5 {
+                let overlap: f64 = (0..n_columns).map(|j| found[k * n_columns + j] * v[(j, k)]).sum();
+                assert!((overlap.abs() - 1.0).abs() < 1e-9, "component {k}: {overlap}");
+            }
         }
     }
 }
