@@ -173,8 +173,9 @@ mod tests {
             let stars = LatentStars { labels, spectra, rows: &rows, barred: &[5, 80] };
             train_terms(&config, settings, &vectorizer, stars, compute, &Silent).unwrap()
         };
-        // Covariances are kept in 32 bits; latent labels of so few stars and pixels hardly bear that everything is.
-        for (precision, tolerance) in [(Precision::F64, 1e-6), (Precision::F32, 2e-2)] {
+        // Covariances are kept in 32 bits, and which step is a pixel's last may hang on that; latent labels of so few stars and pixels
+        // hardly bear that everything is.
+        for (precision, tolerance) in [(Precision::F64, 1e-5), (Precision::F32, 2e-2)] {
             let usual = Compute::flex(precision);
             // Some seven pixels of all stars, or 19 stars.
             let little = usual.clone().with_memory(Memory { bytes: 8 * 19 * 8 * N_PIXELS as u64 * 4 });
