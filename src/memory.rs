@@ -52,7 +52,7 @@ impl Memory {
         if bytes <= self.bytes as f64 {
             return Ok(());
         }
-        Err(format!("takes {:.2} GB of memory where device.memory = \"{self}\" is allowed", bytes / 1e9))
+        Err(format!("takes {} of memory where device.memory = \"{self}\" is allowed", amount(bytes)))
     }
 
     /// Whether training that keeps so many bytes of every star beside its spectrum can keep them.
@@ -65,9 +65,9 @@ impl Memory {
         let takes = self.check(share * kept);
         takes.map_err(|takes| {
             format!(
-                "keeps {:.2} GB of {n_stars} stars beside their spectra, which with its work {takes}: allow more where there is more, or \
+                "keeps {} of {n_stars} stars beside their spectra, which with its work {takes}: allow more where there is more, or \
                  give fewer training stars (the experiment's max_training_stars){fewer}",
-                kept / 1e9
+                amount(kept)
             )
         })
     }
@@ -89,6 +89,11 @@ impl Memory {
     }
 }
 
+/// Bytes in words.
+fn amount(bytes: f64) -> String {
+    if bytes < 1e9 { format!("{:.1} MB", bytes / 1e6) } else { format!("{:.2} GB", bytes / 1e9) }
+}
+
 /// Bytes of flux and inverse variance, [n_stars, n_pixels], 32 bits each.
 pub fn bytes_of_spectra(n_stars: usize, n_pixels: usize) -> u64 {
     2 * size_of::<f32>() as u64 * n_stars as u64 * n_pixels as u64
@@ -105,7 +110,8 @@ impl FromStr for Memory {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("\"{text}\" is no amount of memory: write \"4GB\" or \"800MB\", at least 10MB");
+        let refused =
+            || format!("\"{text}\" is no amount of memory that would do: write \"4GB\" or \"800MB\", at least 10MB");
         let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(refused)?;
         let (number, unit) = text.split_at(end);
         let number: f64 = number.parse().map_err(|_| refused())?;

@@ -304,6 +304,15 @@ mod tests {
             let journal = LabelJournal::open(&stem, "model A").unwrap();
             assert_eq!((journal.len(), journal.has("apStar-2.fits")), (2, false));
         }
+        // Nobody knows what made rows whose journal lost its beginning; what never was a journal is somebody's.
+        let text = String::from_utf8(whole.clone()).unwrap();
+        for damaged in [text.replacen("model A", "model C", 1), text.replacen("labels_by", "labels\n_by", 1)] {
+            std::fs::write(&path, damaged).unwrap();
+            assert!(LabelJournal::open(&stem, "model A").unwrap().is_empty());
+        }
+        std::fs::write(&path, "{\"note\":\"mine\"}\nand more\n").unwrap();
+        assert!(LabelJournal::open(&stem, "model A").is_err());
+        std::fs::write(&path, &whole).unwrap();
         assert!(LabelJournal::open(&stem, "model B").unwrap_err().to_string().contains("another model"));
         let mut journal = LabelJournal::open(&stem, "model A").unwrap();
         journal.append(&[star(2)]).unwrap();

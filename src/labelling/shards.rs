@@ -13,6 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{self, Journal, JournalRow, Verb};
+use super::journal_lines::checksum;
 use super::label_table::TableForm;
 use super::places::key;
 use super::posterior_row::SummaryForm;
@@ -113,7 +114,18 @@ pub struct Plan {
     pub form: Form,
 }
 
+/// A plan as it is kept.
+#[derive(Serialize, Deserialize)]
+struct PlanFile {
+    plan: Plan,
+    checksum: String,
+}
+
 impl Plan {
+    fn checksum(&self) -> String {
+        checksum(&serde_json::to_string(self).expect("plain values are JSON"))
+    }
+
     /// Keeps the plan in a folder, unless one is there already, which must be the same; that one is returned.
     ///
     /// # Errors
@@ -122,7 +134,8 @@ impl Plan {
         files::create_folder(folder)?;
         let path = folder.join(PLAN);
         if !path.exists() {
-            let text = serde_json::to_string_pretty(&self).expect("plain values are JSON") + "\n";
+            let file = PlanFile { plan: self.clone(), checksum: self.checksum() };
+            let text = serde_json::to_string_pretty(&file).expect("plain values are JSON") + "\n";
             // Whole when it appears, and never in the place of another's: a link fails where something is.
             let own = folder.join(format!("{PLAN}.{}", attempt_name()));
             fs::write(&own, &text).map_err(Error::io(&own, "write"))?;
@@ -171,9 +184,10 @@ impl Plan {
                 format!("{what}; remove the file: the next shard that is started makes it anew, and rows stay"),
             )
         };
-        let plan: Self = serde_json::from_str(&files::read_text(&path)?).map_err(|err| damaged(err.to_string()))?;
-        let makes_sense = plan.batch > 0 && (1..=MOST_SHARDS).contains(&plan.shards);
-        if makes_sense { Ok(plan) } else { Err(damaged("its numbers are no plan's".into())) }
+        let PlanFile { plan, checksum }: PlanFile =
+            serde_json::from_str(&files::read_text(&path)?).map_err(|err| damaged(err.to_string()))?;
+        let makes_sense = plan.batch > 0 && (1..=MOST_SHARDS).contains(&plan.shards) && plan.checksum() == checksum;
+        if makes_sense { Ok(plan) } else { Err(damaged("it is not what was written".into())) }
     }
 
     /// The spectra of its list, which must be what it was.

@@ -175,7 +175,7 @@ mod tests {
         };
         // Covariances are kept in 32 bits, and which step is a pixel's last may hang on that; latent labels of so few stars and pixels
         // hardly bear that everything is.
-        for (precision, tolerance) in [(Precision::F64, 1e-5), (Precision::F32, 2e-2)] {
+        for (precision, tolerance) in [(Precision::F64, 1e-4), (Precision::F32, 2e-2)] {
             let usual = Compute::flex(precision);
             // Some seven pixels of all stars, or 19 stars.
             let little = usual.clone().with_memory(Memory { bytes: 8 * 19 * 8 * N_PIXELS as u64 * 4 });

@@ -421,7 +421,7 @@ mod tests {
         let said = refusal(&stars(9, 0.0, 1), &compute);
         assert!(said.contains("9 stars left, at least 10"), "{said}");
         let said = refusal(&stars(30, 0.0, 1), &compute.with_memory(Memory { bytes: 50_000 }));
-        assert!(said.contains("with 10 landmarks at least, which takes 0.00 GB of memory"), "{said}");
+        assert!(said.contains("with 10 landmarks at least, which takes"), "{said}");
     }
 
     #[test]

@@ -129,12 +129,12 @@ fn what_learns_from_all_spectra_at_once_is_refused_before_the_run_where_they_do_
         ("ridge", "[models.ridge.ridge]\nlandmarks = 450\n"),
     ] {
         let file = experiment(folder, name, "10MB", model);
-        let words = [&format!("models.{name}")[..], "GB of memory where device.memory = \"10MB\" is allowed"];
+        let words = [&format!("models.{name}")[..], "MB of memory where device.memory = \"10MB\" is allowed"];
         refused(folder, &["run", &file], 2, &words);
     }
     // Of 206 coefficients a star leaves 21321 products behind.
     let file = experiment(folder, "latent", "10MB", "[models.latent.cannon.latent]\nspectra = 200\n");
-    refused(folder, &["run", &file], 2, &["models.latent", "keeps 0.04 GB of 500 stars", "or latent.spectra"]);
+    refused(folder, &["run", &file], 2, &["models.latent", "keeps 42.6 MB of 500 stars", "or latent.spectra"]);
 }
 
 #[test]

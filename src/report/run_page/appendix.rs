@@ -69,7 +69,7 @@ pub(super) fn appendix(page: &mut Page, run: &Run) {
             "outliers.html",
             "stars that disagree with the catalogue, with all evidence",
         ),
-        file("figures/", "figures", "every figure as SVG and PNG"),
+        file("figures/", "figures", "every figure as SVG, and those of the models as PNG"),
         file("models/", "models", models),
         file("tensorboard/", "tensorboard", "training of networks, for TensorBoard"),
         file("experiment.toml, log.txt", "experiment.toml", "all settings; what was said"),
