@@ -359,9 +359,9 @@ struct LabelledBatch {
 /// Stars as a network is shown them.
 enum Shown {
     /// As its layers get them.
-    Seen(Tensor<3>),
+    Seen(Box<Tensor<3>>),
     /// As they are.
-    Spectra(Filled),
+    Spectra(Box<Filled>),
 }
 
 impl Objective<Network> for LabelRegression<'_, '_> {
@@ -381,16 +381,17 @@ impl Objective<Network> for LabelRegression<'_, '_> {
             variance: of_rows(&targets.variance),
         };
         let shown = match seen {
-            Some(seen) => Shown::Seen(seen.clone().select(0, places)),
-            None => Shown::Spectra(supply.of(rows)?),
+            Some(seen) => Shown::Seen(Box::new(seen.clone().select(0, places))),
+            None => Shown::Spectra(Box::new(supply.of(rows)?)),
         };
         Ok(LabelledBatch { shown, targets })
     }
 
     fn loss(&self, network: &Network, batch: &LabelledBatch, random: &mut ChaCha8Rng) -> Tensor<1> {
         let output = match &batch.shown {
-            Shown::Seen(seen) => network.read(Tensor::<3>::from_inner(seen.clone()), Drops::Random),
-            Shown::Spectra(Filled { spectra, fill }) => {
+            Shown::Seen(seen) => network.read(Tensor::<3>::from_inner(Tensor::clone(seen)), Drops::Random),
+            Shown::Spectra(filled) => {
+                let Filled { spectra, fill } = &**filled;
                 let spectra = match &self.augmentation {
                     Some(augmentation) => augmentation.apply(spectra.clone(), random),
                     None => spectra.clone(),

@@ -130,7 +130,7 @@ impl Filled {
 /// Where the spectra of some stars come from.
 pub(super) enum Supply<'a, 's> {
     /// From memory: they are all there.
-    Held(Filled),
+    Held(Box<Filled>),
     /// From where these rows of these stars are.
     Read(&'a LabelledSpectra<'s>, Vec<usize>, Compute),
 }
@@ -144,7 +144,7 @@ impl<'a, 's> Supply<'a, 's> {
         let read = Self::Read(stars, rows.to_vec(), compute.clone());
         if stars.spectra.is_held() {
             let all: Vec<usize> = (0..rows.len()).collect();
-            return Ok(Self::Held(read.of(&all)?));
+            return Ok(Self::Held(Box::new(read.of(&all)?)));
         }
         Ok(read)
     }
@@ -176,7 +176,8 @@ impl<'a, 's> Supply<'a, 's> {
     /// Those of reading.
     pub fn of(&self, places: &[usize]) -> Result<Filled> {
         match self {
-            Self::Held(Filled { spectra, fill }) => {
+            Self::Held(filled) => {
+                let Filled { spectra, fill } = &**filled;
                 let places = indices(places, &spectra.flux.device());
                 let of_places = |all: &Tensor<2>| all.clone().select(0, places.clone());
                 let spectra = SpectraBatch { flux: of_places(&spectra.flux), ivar: of_places(&spectra.ivar) };
@@ -208,7 +209,7 @@ impl<'a, 's> Supply<'a, 's> {
     pub fn each(&self, mut work: impl FnMut(Range<usize>, Filled) -> Result<()>) -> Result<()> {
         for block in self.blocks() {
             let filled = match self {
-                Self::Held(filled) => filled.clone(),
+                Self::Held(filled) => Filled::clone(filled),
                 Self::Read(..) => self.of(&block.clone().collect::<Vec<usize>>())?,
             };
             work(block, filled)?;

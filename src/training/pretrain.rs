@@ -98,7 +98,7 @@ fn drawn(
     let Learning { config, scaler, compute, .. } = *learning;
     let drawn = models.draw(n_stars, random);
     let spectra = SpectraBatch::new(drawn.flux.view(), drawn.ivar.view(), compute);
-    let supply = Supply::Held(Filled { spectra: spectra.clone(), fill: None });
+    let supply = Supply::Held(Box::new(Filled { spectra: spectra.clone(), fill: None }));
     let unknown = Array2::from_elem(drawn.labels.raw_dim(), f64::NAN);
     (spectra, Stars::new(supply, (drawn.labels, unknown), config, scaler, compute))
 }
