@@ -10,8 +10,6 @@ use serde::{Deserialize, Serialize};
 const UNITS: [(&str, u64); 4] = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
 /// Less than this holds no block of spectra.
 const LEAST: u64 = 10_000_000;
-/// What is held where spectra are learned from all at once, as a multiple of them.
-const WITH_WORK: f64 = 3.0;
 
 /// An amount of memory, `"4GB"` in TOML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,16 +70,13 @@ impl Memory {
         })
     }
 
-    /// Stars whose spectra can be learned from all at once, as [`Memory::check_whole`] has it.
-    pub fn most_whole(self, n_pixels: usize) -> usize {
-        (self.bytes as f64 / (WITH_WORK * bytes_of_spectra(1, n_pixels.max(1)) as f64)) as usize
-    }
-
     /// Whether spectra can be learned from all at once, and what training makes of them be held beside.
     ///
     /// # Errors
     /// As [`Memory::check`], with the remedy.
     pub fn check_whole(self, n_stars: usize, n_pixels: usize) -> Result<(), String> {
+        /// What is held in training, as a multiple of the spectra.
+        const WITH_WORK: f64 = 3.0;
         let remedy = "allow more where there is more, give fewer training stars (the experiment's max_training_stars), or take a model \
                       that learns from blocks: a Cannon, a ridge, a network without lbfgs";
         let takes = self.check(WITH_WORK * bytes_of_spectra(n_stars, n_pixels) as f64);
@@ -170,7 +165,8 @@ mod tests {
         let said = Memory::default().check_kept(1_000_000, 9000, " or spectra").unwrap_err();
         assert!(said.contains("keeps 9.00 GB of 1000000 stars") && said.contains("takes 18.00 GB"), "{said}");
         assert!(Memory::default().check_whole(70_000, 8575).is_ok());
-        let most = Memory::default().most_whole(8575);
+        // 16 GB by 24 bytes of 8575 pixels.
+        let most = 77_745;
         assert!(
             Memory::default().check_whole(most, 8575).is_ok() && Memory::default().check_whole(most + 1, 8575).is_err()
         );

@@ -45,13 +45,13 @@ pub(super) fn flag_unusual(job: &Job, training: &[usize], estimates: &mut LabelE
     let (context, bad_fit) = (&job.context, job.context.settings.bad_fit);
     let (memory, n_pixels) = (context.compute.memory(), context.set.n_pixels());
     // All where they are learned from at once; else half of the memory for what is made of some.
-    let all_fit = training.len() <= memory.most_whole(n_pixels);
+    let all_fit = memory.check_whole(training.len(), n_pixels).is_ok();
     let most = if all_fit { training.len() } else { 4 * stars_of_block(n_pixels, memory) };
     let training = &evenly(training, most)[..];
     // As many components in the end as in the parts: more would take up more of a spectrum than is usual by these.
     let most_components = usual_spectra::components_of(training.len() * (PARTS - 1) / PARTS);
     let learn = |rows: &[usize]| {
-        let (flux, ivar) = context.whole(rows)?;
+        let (flux, ivar) = context.set.spectra.of(rows)?;
         Ok::<_, Error>(usual_spectra::learn(flux.view(), ivar.view(), most_components, context.compute))
     };
     let examine = |usual: &UsualSpectra, rows: &[usize]| {

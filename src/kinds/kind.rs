@@ -278,15 +278,6 @@ pub struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Whether memory is allowed for what learns from all spectra at once.
-    ///
-    /// # Errors
-    /// As [`Model::check`].
-    pub fn check_whole(&self, n_training: usize) -> Result<(), (String, String)> {
-        let n_pixels = self.grid.map_or(0, WavelengthGrid::n_pixels);
-        self.memory.check_whole(n_training, n_pixels).map_err(|problem| (self.key.into(), problem))
-    }
-
     /// Whether memory is allowed for what training keeps of every star beside its spectrum, which `fewer` of something would lessen.
     ///
     /// # Errors
