@@ -58,9 +58,15 @@ impl Groups {
         }
     }
 
-    pub fn strengths(&self) -> Strengths {
+    /// Of the groups, beside that of the lines.
+    pub fn strengths(&self, lines: f64) -> Strengths {
         let of = |group: usize| self.strength[group];
-        Strengths { constant: of(0), linear: of(LINEAR), quadratic: of(2), hidden: of(HIDDEN) }
+        Strengths { lines, constant: of(0), linear: of(LINEAR), quadratic: of(2), hidden: of(HIDDEN) }
+    }
+
+    /// Root of the mean square by which a pixel of the pivot star may differ from physics.
+    pub fn offset(&self) -> f64 {
+        self.strength[0] * self.tau2[0].sqrt()
     }
 
     pub fn variances(&self) -> Vec<f64> {

@@ -19,8 +19,11 @@ pub struct AnchorReport {
 }
 
 /// Strengths of the groups of coefficients.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Strengths {
+    /// How much stronger or weaker than physics says the lines of a pixel are, root mean square.
+    #[serde(default)]
+    pub lines: f64,
     /// The spectrum of the pivot star.
     pub constant: f64,
     /// Terms linear in the labels.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! with tau the spread of a term over the pixels, and one strength a per group of terms, at the maximum of the evidence
-//! (MacKay 1992, Neural Computation 4, 415, Eq. 4.8) of some hundred pixels. Where physics is right the strengths fall to some
+//! (MacKay 1992, Neural Computation 4, 415, Eq. 4.8) of some hundred pixels; theta0 has the lines of the survey's own strength
+//! (`line_strengths.rs`). Where physics is right the strengths fall to some
 //! hundredths, where it is wrong they rise. Hidden labels and nuisances of each star are found by expectation and maximization as
 //! in `latent.rs`; where there are enough stars, components of what is still left join the nuisances.
 
@@ -14,7 +15,7 @@ use ndarray::{Array2, Axis, concatenate, s};
 use super::anchor::{self, Anchor};
 use super::anchor_groups::{Groups, LEAST_STRENGTH, MOST_STRENGTH, at_first};
 use super::anchor_limit::tightest_of_the_best;
-use super::anchor_report::AnchorReport;
+use super::anchor_report::{AnchorReport, Strengths};
 use super::believed_labels::BelievedLabels;
 use super::cannon_config::AnchorSettings;
 use super::closed_form::TrainingReport;
@@ -23,6 +24,7 @@ use super::latent_blocks::PixelBlocks;
 use super::latent_em::{Em, PARTS, TrainedLatent, held_out_in_turn};
 use super::latent_expectation::Moments;
 use super::latent_pixels::Design;
+use super::line_strengths::LineStrengths;
 use crate::device::Compute;
 use crate::error::Result;
 use crate::models::cannon::NO_INFORMATION;
@@ -77,7 +79,7 @@ pub fn train(
         }
         None => MOST_STRENGTH,
     };
-    let (mut em, groups) = stars.learn((spectra, rows), &all, limit, &[], &|| progress.advance(1))?;
+    let (mut em, strengths) = stars.learn((spectra, rows), &all, limit, &[], &|| progress.advance(1))?;
     progress.finish();
     if settings.rounds > 0 {
         em.expect()?;
@@ -85,7 +87,7 @@ pub fn train(
     let report = AnchorReport {
         n_spectra: anchor.labels.nrows(),
         n_hidden: anchor.hidden.ncols(),
-        strengths: (settings.rounds > 0).then(|| groups.strengths()),
+        strengths: (settings.rounds > 0).then_some(strengths),
         limit,
         n_components: em.coefficients.nrows() - anchor.vectorizer.n_terms() - anchor.spectra.nrows(),
     };
@@ -157,7 +159,7 @@ impl<'a> Stars<'a> {
         limit: f64,
         held_out: &[usize],
         advance: &dyn Fn(),
-    ) -> Result<(Em<'a>, Groups)> {
+    ) -> Result<(Em<'a>, Strengths)> {
         let &Self { anchor, settings, compute, .. } = self;
         let blocks = PixelBlocks::new(spectra, rows, compute)?;
         let is_seen = blocks.is_seen.clone();
@@ -173,14 +175,16 @@ impl<'a> Stars<'a> {
         em.bar(held_out);
         let n_stars = rows.len() - held_out.len();
         if settings.rounds == 0 {
-            return Ok((em, groups));
+            return Ok((em, groups.strengths(0.0)));
         }
         let sampled: Vec<usize> =
             (0..pixels.len()).filter(|pixel| is_seen[*pixel]).step_by((pixels.len() / SAMPLED).max(1)).collect();
         let some = SpectraOf::Rows(spectra, rows).select(&sampled, compute.memory().of_block())?;
         let all: Vec<usize> = (0..rows.len()).collect();
         let some = PixelBlocks::new(&some, &all, compute)?;
-        let mut anchored = Anchored { groups, sampled, some };
+        let n_scaled = anchor.vectorizer.n_terms() + anchor.spectra.nrows() - anchor.n_instrument;
+        let lines = LineStrengths::of_physics(&em, n_scaled);
+        let mut anchored = Anchored { groups, lines, sampled, some };
         anchored.scatter_about_physics(&mut em)?;
         advance();
         for round in 1..=settings.rounds {
@@ -199,8 +203,8 @@ impl<'a> Stars<'a> {
             anchored.maximize(&mut em, Some(&moments))?;
             advance();
         }
-        let groups = anchored.groups;
-        Ok((em, groups))
+        let strengths = anchored.groups.strengths(anchored.lines.strength);
+        Ok((em, strengths))
     }
 
     /// The tightest limit under which labels of stars that are held out come out as near to the catalogue's as under any.
@@ -229,23 +233,31 @@ impl<'a> Stars<'a> {
 /// What training keeps beside its state.
 struct Anchored<'a> {
     groups: Groups,
+    lines: LineStrengths,
     /// Pixels that the evidence is taken from.
     sampled: Vec<usize>,
     some: PixelBlocks<'a>,
 }
 
 impl Anchored<'_> {
-    /// Scatter of every pixel about physics, at what is usual for the labels: which pixels physics describes.
+    /// Scatter of every pixel about physics with lines of any strength, at what is usual for the labels: which pixels physics
+    /// describes.
     fn scatter_about_physics(&mut self, em: &mut Em) -> Result<()> {
+        let offset = self.groups.offset();
         let strengths = std::mem::replace(&mut self.groups.strength, at_first(LEAST_STRENGTH));
         em.prior.variance = self.groups.variances();
-        em.maximize(None)?;
+        // Lines first by weights that know no scatter, then by better ones.
+        for _ in 0..2 {
+            self.lines.learn(em, offset)?;
+            em.maximize(None)?;
+        }
         self.groups.strength = strengths;
         Ok(())
     }
 
-    /// Strengths from the sampled pixels, then coefficients and scatter of all.
+    /// How strong lines are; strengths from the sampled pixels; then coefficients and scatter of all.
     fn maximize(&mut self, em: &mut Em, moments: Option<&Moments>) -> Result<()> {
+        self.lines.learn(em, self.groups.offset())?;
         let design = em.design();
         let terms = em.terms();
         let exact = || terms.design(&Compute::small_systems());
@@ -384,9 +396,9 @@ mod tests {
         train(settings, anchor, labels, (&spectra, &rows), &Compute::flex(Precision::F64), &Silent).unwrap()
     }
 
-    /// What training on 25 stars makes of physics when the truth is `theta`: linear strength, and root mean square error of its
-    /// flux and of physics' own.
-    fn trained(anchor: &Anchor, theta: &Array2<f64>, rounds: usize, random: &mut ChaCha8Rng) -> (f64, [f64; 2]) {
+    /// What training on 25 stars makes of physics when the truth is `theta`: strengths, and root mean square error of its flux and of
+    /// physics' own.
+    fn trained(anchor: &Anchor, theta: &Array2<f64>, rounds: usize, random: &mut ChaCha8Rng) -> (Strengths, [f64; 2]) {
         let (catalogue, errors, flux) = observed(anchor, theta, 25, random);
         let ivar = Array2::from_elem(flux.dim(), (1.0 / (NOISE * NOISE)) as f32);
         let settings = AnchorSettings { rounds, clip: 0.0, limit: Some(MOST_STRENGTH), ..AnchorSettings::default() };
@@ -400,17 +412,16 @@ mod tests {
             let residual = flux_of(&anchor.vectorizer, theta, &others) - &truth;
             (residual.mapv(|r| r * r).mean().unwrap()).sqrt()
         };
-        let linear = found.report.anchor.unwrap().strengths.map_or(0.0, |strengths| strengths.linear);
-        (linear, [error(&learned), error(&anchor.theta)])
+        (found.report.anchor.unwrap().strengths.unwrap_or_default(), [error(&learned), error(&anchor.theta)])
     }
 
     #[test]
     fn right_physics_is_kept_and_wrong_physics_is_left() {
         let mut random = ChaCha8Rng::seed_from_u64(7);
         let anchor = physics(&mut random);
-        let (strength, [error, _]) = trained(&anchor, &anchor.theta, 3, &mut random);
+        let (right, [error, _]) = trained(&anchor, &anchor.theta, 3, &mut random);
         // Twelve coefficients from 25 stars alone would err by 0.01 sqrt(12 / 25) = 0.007 and more.
-        assert!(strength < 0.05 && error < 0.0025, "{strength} {error}");
+        assert!(right.linear < 0.05 && right.lines < 0.02 && error < 0.0025, "{right:?} {error}");
         let mut other = anchor.theta.clone();
         for mut column in other.columns_mut() {
             let factor = (0.3 * normal(&mut random)).exp();
@@ -418,8 +429,14 @@ mod tests {
                 *value = if term == 0 { 1.0 - (1.0 - *value) * factor } else { *value * factor };
             });
         }
+        // Lines of other strengths are other lines, and no worse known.
+        let (stronger, [error, of_physics]) = trained(&anchor, &other, 3, &mut random);
+        assert!((0.2..0.4).contains(&stronger.lines) && stronger.linear < 0.1, "{stronger:?}");
+        assert!(error < 0.2 * of_physics, "{error} {of_physics}");
+        let mut other = anchor.theta.clone();
+        other.slice_mut(s![1..=N_LABELS, ..]).mapv_inplace(|value| value + 0.01 * normal(&mut random));
         let (wrong, [error, of_physics]) = trained(&anchor, &other, 3, &mut random);
-        assert!(wrong > 3.0 * strength && error < 0.4 * of_physics, "{wrong} {error} {of_physics}");
+        assert!(wrong.linear > 3.0 * right.linear && error < 0.4 * of_physics, "{wrong:?} {error} {of_physics}");
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub mod latent_em;
 mod latent_expectation;
 mod latent_pixels;
 mod left_out;
+mod line_strengths;
 pub mod line_windows;
 pub mod loss;
 pub mod model_file;

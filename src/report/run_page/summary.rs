@@ -183,8 +183,9 @@ fn anchors(page: &mut Page, run: &Run) {
         page.tell(
             &facts,
             &[&format!(
-                "{begins}. Training let its coefficients go from those of physics by so large a share of their spread over the \
-                 pixels, at most {}: constant {}, linear {}, quadratic {} in the labels, {} in hidden labels. \
+                "{begins}. The stars' lines are stronger or weaker than those of physics by {{{path}.strengths.lines}} of their depth, \
+                 pixel by pixel (root mean square). From there training let coefficients go by so large a share of their spread over \
+                 the pixels, at most {}: constant {}, linear {}, quadratic {} in the labels, {} in hidden labels. \
                  {{{path}.n_components}} nuisance spectra come from the stars' own residuals.",
                 format_args!("{{{path}.limit}}"),
                 of("constant"),
