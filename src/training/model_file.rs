@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::weights::MODEL_FILE;
+use super::weights::{MODEL_FILE, WEIGHTS_FILE};
 use crate::data::files;
 use crate::error::{Error, Result};
 
@@ -19,6 +19,9 @@ struct ModelFile<D> {
     format_version: u32,
     kind: String,
     maury_version: String,
+    /// Hash of the weights beside it; none of models that have none, or were written before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weights: Option<String>,
     #[serde(flatten)]
     own: D,
 }
@@ -32,6 +35,7 @@ pub fn write(folder: &Path, kind: &str, own: &impl Serialize) -> Result<()> {
         format_version: FORMAT_VERSION,
         kind: kind.to_string(),
         maury_version: env!("CARGO_PKG_VERSION").to_string(),
+        weights: weights_hash(folder)?,
         own,
     };
     let text = serde_json::to_string(&file).map_err(|err| failed(folder, err.to_string()))?;
@@ -47,12 +51,29 @@ pub fn kind(folder: &Path) -> Result<String> {
     Ok(header(folder, &text(folder)?)?.kind)
 }
 
-/// What `model.json` of a folder says, which must be of this kind and of the format this maury reads.
+/// What `model.json` of a folder says, which must be of this kind and of the format this maury reads, beside the weights it was written
+/// with.
 ///
 /// # Errors
 /// [`Error::Checkpoint`].
 pub fn read<D: DeserializeOwned>(folder: &Path, expected: &str) -> Result<D> {
-    parse(folder, &text(folder)?, expected)
+    let file: ModelFile<D> = parse_file(folder, &text(folder)?, expected)?;
+    match (&file.weights, weights_hash(folder)?) {
+        (Some(then), Some(now)) if *then != now => {
+            let detail = format!(
+                "{WEIGHTS_FILE} is damaged, or of another model: {MODEL_FILE} was written beside another file of that name; copy both \
+                 from one folder, or train the model anew"
+            );
+            Err(failed(folder, detail))
+        }
+        _ => Ok(file.own),
+    }
+}
+
+/// The hash of the weights in a folder, if there are some.
+fn weights_hash(folder: &Path) -> Result<Option<String>> {
+    let path = folder.join(WEIGHTS_FILE);
+    path.is_file().then(|| files::content_hash(&[path])).transpose()
 }
 
 /// The same of a text in memory; messages name `origin`.
@@ -60,6 +81,10 @@ pub fn read<D: DeserializeOwned>(folder: &Path, expected: &str) -> Result<D> {
 /// # Errors
 /// [`Error::Checkpoint`].
 pub(super) fn parse<D: DeserializeOwned>(origin: &Path, text: &str, expected: &str) -> Result<D> {
+    Ok(parse_file(origin, text, expected)?.own)
+}
+
+fn parse_file<D: DeserializeOwned>(origin: &Path, text: &str, expected: &str) -> Result<ModelFile<D>> {
     let Header { kind, format_version } = header(origin, text)?;
     if kind != expected {
         return Err(failed(
@@ -73,8 +98,7 @@ pub(super) fn parse<D: DeserializeOwned>(origin: &Path, text: &str, expected: &s
         let found = format_version.map_or("unknown format".to_string(), |version| format!("format {version}"));
         return Err(failed(origin, format!("this is of {found}, this maury reads format {FORMAT_VERSION}")));
     }
-    let file: ModelFile<D> = serde_json::from_str(text).map_err(|err| unreadable(origin, &err))?;
-    Ok(file.own)
+    serde_json::from_str(text).map_err(|err| unreadable(origin, &err))
 }
 
 /// The rows of a matrix, as a file has them.
@@ -158,5 +182,23 @@ mod tests {
         assert!(refusal("own").contains("this is of format 2, this maury reads format 1"), "{}", refusal("own"));
         std::fs::write(&path, text.replace("\"size\":3", "\"size\":-3")).unwrap();
         assert!(refusal("own").contains("not readable"), "{}", refusal("own"));
+    }
+
+    #[test]
+    fn weights_are_those_that_were_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, weights) = (Own { size: 1, values: vec![0.5] }, folder.path().join(WEIGHTS_FILE));
+        std::fs::write(&weights, [1, 2, 3]).unwrap();
+        write(folder.path(), "own", &own).unwrap();
+        assert_eq!(read::<Own>(folder.path(), "own").unwrap(), own);
+        std::fs::write(&weights, [1, 2, 7]).unwrap();
+        let refusal = read::<Own>(folder.path(), "own").unwrap_err().to_string();
+        assert!(refusal.contains("weights.safetensors is damaged, or of another model"), "{refusal}");
+        // What is not there at all is told by who needs it, and models of before are believed as they were.
+        std::fs::remove_file(&weights).unwrap();
+        assert_eq!(read::<Own>(folder.path(), "own").unwrap(), own);
+        write(folder.path(), "own", &own).unwrap();
+        std::fs::write(&weights, [1, 2, 7]).unwrap();
+        assert_eq!(read::<Own>(folder.path(), "own").unwrap(), own);
     }
 }
