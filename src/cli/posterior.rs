@@ -127,6 +127,9 @@ pub fn execute(args: &PosteriorArgs, bars: &Bars) -> anyhow::Result<()> {
     let model = PosteriorSampler::load(&args.model, &FitSettings::default(), &refine, &compute)?;
     settings.check(model.label_names()).map_err(|(key, problem)| Error::Config(format!("{key} {problem}")))?;
     let form = model.form(&settings, args.sampler, args.seed, args.keep_draws.unwrap_or(0) as usize);
+    if let Some(asked) = args.keep_draws.filter(|asked| *asked as usize > form.n_kept()) {
+        tracing::warn!("--keep-draws {asked}: {} draws are all that a star has, and all are kept", form.n_kept());
+    }
     let posteriors = |each| Posteriors {
         model: &model,
         settings: &settings,

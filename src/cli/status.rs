@@ -123,6 +123,7 @@ fn words(shard: &Progress) -> String {
         (0, _) if shard.n_done == 0 => "not begun".into(),
         (0, _) => rows,
         (_, true) => format!("{rows}, nothing for {silent}: is it alive?"),
+        _ if shard.n_done == 0 => format!("{rows}, begun {silent} ago"),
         (1, _) => format!("{rows}, the last row {silent} ago"),
         (n, _) => format!("{rows} in {n} attempts, the last row {silent} ago"),
     }
