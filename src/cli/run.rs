@@ -17,7 +17,13 @@ use crate::experiment::sweep;
 use crate::experiment::sweep::outcome::Reference;
 use crate::report::model_card::model_card;
 use crate::report::run_page::{self, REPORT};
+use crate::report::summary::summary;
 use crate::report::{self, figures, run_figures, sweep_page, tables};
+
+/// All tables of a run as text, in its folder.
+pub(super) const TABLES: &str = "tables.txt";
+/// Lines of a sweep's table that the terminal shows, at most.
+const MOST_LINES: usize = 50;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n\n\
@@ -50,20 +56,25 @@ pub fn execute(args: &RunArgs, bars: &Bars) -> anyhow::Result<()> {
     let stopped = place.to_path_buf();
     signals::last_words(move || if stopped.is_dir() { left_by_stop(&stopped) } else { String::new() });
     signals::heed();
+    let runs = args.experiments.join(&experiment.slug).display().to_string();
     let answer = if experiment.config.data.library.is_some() {
         train_emulators(&experiment, place, &compute, bars)
     } else if experiment.points.is_empty() {
-        run_one(&experiment, place, &args.cache(), &compute, bars)
+        run_one(&experiment, (place, &runs), &args.cache(), &compute, bars)
     } else {
-        run_sweep(&experiment, place, &args.cache(), bars)
+        run_sweep(&experiment, (place, &runs), &args.cache(), bars)
     };
-    let (tables, files) = match answer {
+    let kept = answer.and_then(|answer| {
+        files::write_bytes(&place.join(TABLES), &answer.tables)?;
+        Ok(answer)
+    });
+    let Answer { shown, files, .. } = match kept {
         Ok(answer) => answer,
         Err(err) => return Err(broken_off(folder, err).into()),
     };
     let place = folder.finish()?;
     let files: String = files.iter().map(|file| format!("  {file}\n")).collect();
-    say_of(&format!("{tables}\n{}\n{files}", place.display()), &place)
+    say_of(&format!("{shown}\n{}\n{files}", place.display()), &place)
 }
 
 /// Keeps what training has left of a run that failed, and says so, unless the same would only happen again.
@@ -81,10 +92,23 @@ fn broken_off(folder: RunFolder, err: Error) -> Error {
     err
 }
 
-/// Tables to show, and the files to open first.
-type Answer = (String, Vec<&'static str>);
+/// What a run has to say.
+struct Answer {
+    /// In short, for the terminal.
+    shown: String,
+    /// All of it, for [`TABLES`].
+    tables: String,
+    /// Files to open first.
+    files: Vec<&'static str>,
+}
 
-fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compute, bars: &Bars) -> Result<Answer> {
+fn run_one(
+    experiment: &Experiment,
+    (folder, runs): (&Path, &str),
+    cache: &Path,
+    compute: &Compute,
+    bars: &Bars,
+) -> Result<Answer> {
     let mut outcome = run(experiment, folder, cache, compute, bars)?;
     let mut timings = std::mem::take(&mut outcome.timings);
     timings.measure("figures", || run_figures::write(experiment, &outcome, folder))?;
@@ -103,10 +127,10 @@ fn run_one(experiment: &Experiment, folder: &Path, cache: &Path, compute: &Compu
     let mut files = vec!["report.html: open this first", "metrics.json", "predictions.csv", "figures"];
     files.extend(outcome.outliers.as_ref().map(|_| "outliers.html"));
     files.extend(has_networks.then_some("tensorboard (tensorboard --logdir)"));
-    Ok((tables, files))
+    Ok(Answer { shown: summary(&outcome, runs), tables, files })
 }
 
-fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) -> Result<Answer> {
+fn run_sweep(experiment: &Experiment, (folder, runs): (&Path, &str), cache: &Path, bars: &Bars) -> Result<Answer> {
     let outcome = sweep::run::run(experiment, folder, cache, bars)?;
     let mut drawn = Vec::new();
     for reference in outcome.references() {
@@ -117,7 +141,12 @@ fn run_sweep(experiment: &Experiment, folder: &Path, cache: &Path, bars: &Bars) 
     }
     files::write_bytes(&folder.join(REPORT), sweep_page::page(&outcome, &experiment.config, &drawn)?)?;
     outcome.write(folder)?;
-    Ok((report::sweep::table(&outcome), vec!["report.html", "sweep.csv", "metrics.json", "figures", "points"]))
+    let tables = report::sweep::table(&outcome);
+    let mut shown: String = tables.split_inclusive('\n').take(MOST_LINES).collect();
+    if shown.len() < tables.len() {
+        shown += &format!("all {} lines: sweep.csv, or `maury report --text {runs}`\n", tables.lines().count());
+    }
+    Ok(Answer { shown, tables, files: vec!["report.html", "sweep.csv", "metrics.json", "figures", "points"] })
 }
 
 /// An experiment on model spectra: emulators with their cards.
@@ -132,5 +161,5 @@ fn train_emulators(experiment: &Experiment, folder: &Path, compute: &Compute, ba
         tables += &tables::emulation_table(emulation);
     }
     tables += &format!("\n{}", tables::timings_table(&timings));
-    Ok((tables, vec!["metrics.json", "figures", "models"]))
+    Ok(Answer { shown: tables.clone(), tables, files: vec!["metrics.json", "figures", "models"] })
 }

@@ -14,6 +14,7 @@ pub mod repeats;
 pub mod run_figures;
 pub mod run_page;
 pub mod saturation;
+pub mod summary;
 pub mod sweep;
 pub mod sweep_page;
 pub mod tables;

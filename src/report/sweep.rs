@@ -60,7 +60,7 @@ pub(super) fn lines(outcome: &SweepOutcome, reference: Reference) -> Vec<Vec<Str
 }
 
 /// Columns flush right, as wide as they must be; the last cell of a line that ends early runs on.
-fn aligned(lines: &[Vec<String>]) -> String {
+pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let n_columns = lines.first().map_or(0, Vec::len);
     let is_full = |line: &&Vec<String>| line.len() == n_columns;
     let widths: Vec<usize> = (0..n_columns)

@@ -87,7 +87,13 @@ fn a_chip_that_is_left_out_is_lost_by_no_star() {
 #[test]
 fn every_model_has_calibrated_errors_and_labels_single_spectra_with_them() {
     let folder = project(120, "");
-    let table = succeeded(folder.path(), &["run", "all.toml"]);
+    let short = succeeded(folder.path(), &["run", "all.toml"]);
+    // Two lines a model and what explains them, whatever the tables have.
+    assert!(
+        short.lines().count() < 30 && short.contains("calibrated") && short.contains("pull, 1 expected"),
+        "{short}"
+    );
+    let table = succeeded(folder.path(), &["report", "--text", "all"]);
     assert!(table.contains("errors of both") && table.contains("held out") && table.contains("pulls"), "{table}");
     let run = folder.path().join("experiments/all/latest");
     let metrics = json(&run.join("metrics.json"));

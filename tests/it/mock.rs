@@ -250,7 +250,9 @@ fn an_experiment_makes_its_survey_once_and_tells_the_healthy_apart() {
     let toml = "split = \"halves\"\n[data.mock]\nstars = 60\nseed = 3\n[models.linear.cannon]\norder = 1\n";
     std::fs::write(root.path().join("try.toml"), toml).unwrap();
     let first = succeeded(root.path(), &["run", "try.toml"]);
-    assert!(first.contains("healthy, - truth"), "{first}");
+    assert!(first.contains("estimate - truth, stars with which nothing is wrong"), "{first}");
+    let tables = succeeded(root.path(), &["report", "--text", "experiments/try"]);
+    assert!(tables.contains("healthy, - truth") && tables.contains("rms of - truth, by kind"), "{tables}");
     let model = &metrics(root.path(), "try")["models"]["linear"];
     let groups = model["by_pathology"].as_object().unwrap();
     let tested: u64 = groups.values().map(|group| group["n_test"].as_u64().unwrap()).sum();
