@@ -71,9 +71,8 @@ impl SpectrumBasis {
             amounts += &more;
         }
         let mut found = Vec::with_capacity(left.nrows());
-        for star in 0..left.nrows() {
+        for ((star, is_finite), mut rest) in is_finite.into_iter().enumerate().zip(left.rows_mut()) {
             let mut own = amounts.row(star).to_vec();
-            let mut rest = left.row_mut(star);
             own.resize(self.len(), 0.0);
             for vector in (n_before..self.len()).chain(n_before..self.len()) {
                 own[vector] += take_out(&mut rest.view_mut(), self.vectors.row(vector));
@@ -87,7 +86,7 @@ impl SpectrumBasis {
                 self.push(rest.view());
                 own.push(take_out(&mut rest.view_mut(), self.vectors.row(self.len() - 1)));
             }
-            found.push((is_finite[star] && is_near(rest.view())).then_some(own));
+            found.push((is_finite && is_near(rest.view())).then_some(own));
         }
         found
     }
