@@ -11,6 +11,7 @@ use crate::experiment::run_folder::{COMPARISONS, RunFolder};
 use crate::findings::comparison::across_runs::{RunComparison, compare_runs};
 use crate::findings::comparison::runs::FinishedRun;
 use crate::report::comparison_page::{Subject, page};
+use crate::report::explorer::{self, EXPLORER};
 use crate::report::{comparison, figures};
 
 /// Compare the models of finished runs, star by star: a table, figures, and one page to read.
@@ -48,7 +49,7 @@ pub fn execute(args: &CompareArgs) -> anyhow::Result<()> {
     };
     let metrics = comparison::metrics(&compared.comparison, &compared.contestants());
     let differences = comparison::table(&compared.comparison);
-    let files: String = ["comparison.html", "comparison.csv", "comparison.json", "dependence.csv", "figures"]
+    let files: String = ["comparison.html", EXPLORER, "comparison.csv", "comparison.json", "dependence.csv", "figures"]
         .map(|file| format!("  {file}\n"))
         .concat();
     say_of(&format!("{metrics}\n{differences}\n{}\n{files}", folder.display()), &folder)
@@ -61,8 +62,9 @@ fn write(compared: &RunComparison, folder: &Path) -> Result<()> {
         figures::write(&folder.join("figures"), name, figure)?;
     }
     let runs: Vec<&str> = compared.runs.iter().map(|run| run.name.as_str()).collect();
+    let title = format!("Comparison of {}", runs.join(", "));
     let subject = Subject {
-        title: &format!("Comparison of {}", runs.join(", ")),
+        title: &title,
         comparison: &compared.comparison,
         contestants: &contestants,
         figures: &drawn,
@@ -71,5 +73,6 @@ fn write(compared: &RunComparison, folder: &Path) -> Result<()> {
         seed: compared.seed,
     };
     files::write_bytes(&folder.join("comparison.html"), page(&subject))?;
+    explorer::write_comparison(compared, &title, folder)?;
     compared.write(folder)
 }

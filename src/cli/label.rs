@@ -15,11 +15,12 @@ use crate::data::files;
 use crate::error::Error;
 use crate::labelling::best_fits::BestFits;
 use crate::labelling::journal::{LabelJournal, Verb};
-use crate::labelling::label_table::TableForm;
+use crate::labelling::label_table::{TableForm, TableShape};
 use crate::labelling::labeller::{LabelledStar, Labeller};
 use crate::labelling::shards::Form;
 use crate::labelling::table_files::foreign_table;
 use crate::progress::Progress;
+use crate::report::explorer::labelled::write_labelled;
 use crate::report::{in_unit, label_title, plain};
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
@@ -148,6 +149,8 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         answer += &format!("... and {} more{remedy}\n", n_waiting - MOST_PRINTED);
     }
     let saved = stem.as_deref().map(|stem| files::with_ending(stem, "fits"));
+    // Astra's own layout names its columns otherwise.
+    let place_of_page = stem.clone().filter(|_| args.out.shape() == TableShape::Maury);
     if let (Some(journal), Some(stem)) = (journal, stem) {
         let form = args.form(&labeller);
         let (n_kept, place) = (journal.len(), journal.path().to_path_buf());
@@ -155,8 +158,17 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         let rows = finished.inspect_err(|_| args.out.tell_kept(n_kept, &place))?;
         answer += &format!("{}.fits and .csv: {rows} spectra\n", stem.display());
     }
-    if let Some(path) = best_fits.map(BestFits::finish).transpose()?.flatten() {
+    let best_fits = best_fits.map(BestFits::finish).transpose()?.flatten();
+    if let Some(path) = &best_fits {
         answer += &format!("{}: their best fits\n", path.display());
+    }
+    if let Some(stem) = place_of_page {
+        let model = args.model.file_name().unwrap_or(args.model.as_os_str()).to_string_lossy();
+        let images = best_fits.as_deref().filter(|path| path.is_file());
+        match write_labelled(&stem, &model, labeller.grid(), images) {
+            Ok(path) => answer += &format!("{}: every star, to look at\n", path.display()),
+            Err(err) => tracing::warn!("{err}; the labels are complete all the same"),
+        }
     }
     match saved {
         Some(saved) => say_of(&answer, &saved),

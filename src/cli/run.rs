@@ -18,7 +18,7 @@ use crate::experiment::sweep::outcome::Reference;
 use crate::report::model_card::model_card;
 use crate::report::run_page::{self, REPORT};
 use crate::report::summary::summary;
-use crate::report::{self, figures, run_figures, sweep_page, tables};
+use crate::report::{self, explorer, figures, run_figures, sweep_page, tables};
 
 /// All tables of a run as text, in its folder.
 pub(super) const TABLES: &str = "tables.txt";
@@ -112,6 +112,7 @@ fn run_one(
     let mut outcome = run(experiment, folder, cache, compute, bars)?;
     let mut timings = std::mem::take(&mut outcome.timings);
     timings.measure("figures", || run_figures::write(experiment, &outcome, folder))?;
+    timings.measure("explorer", || explorer::write(&outcome, folder))?;
     outcome.timings = timings;
     outcome.write(folder)?;
     run_page::write(folder)?;
@@ -124,7 +125,8 @@ fn run_one(
     let tables = [metrics, calibration, compared, posteriors, tables::timings_table(&outcome.timings)];
     let tables = tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n");
     let has_networks = folder.join("tensorboard").is_dir();
-    let mut files = vec!["report.html: open this first", "metrics.json", "predictions.csv", "figures"];
+    let mut files =
+        vec!["report.html: open this first", "explore.html: every star", "metrics.json", "predictions.csv", "figures"];
     files.extend(outcome.outliers.as_ref().map(|_| "outliers.html"));
     files.extend(has_networks.then_some("tensorboard (tensorboard --logdir)"));
     Ok(Answer { shown: summary(&outcome, runs), tables, files })

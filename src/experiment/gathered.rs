@@ -111,7 +111,7 @@ impl<'a> Gathered<'a> {
                 self.latent_spectra.insert(name.clone(), model.latent_spectra());
                 self.departures.insert(name.clone(), model.departures());
             }
-            of_model.push(FoldResult { model: None, parts: Vec::new(), ..result });
+            of_model.push(FoldResult { model: None, parts: Vec::new(), shown_fits: None, ..result });
         }
         Ok(())
     }
@@ -197,6 +197,7 @@ impl<'a> Gathered<'a> {
             outliers: found.outliers,
             elements: found.elements,
             lab: found.lab,
+            explored: found.explored,
             grid: self.source.grid.clone(),
             n_pixels_left_out: self.source.n_left_out(),
             cuts: self.source.cuts.clone(),

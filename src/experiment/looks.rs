@@ -1,9 +1,11 @@
-//! What a run looks into beside the comparison of its models, while they are there: best fits, outliers, elements, the lab.
+//! What a run looks into beside the comparison of its models, while they are there: best fits, outliers, elements, the lab, spectra for
+//! its explorer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::config::ExperimentConfig;
+use super::explored::Explored;
 use super::model_outcome::ModelOutcome;
 use super::place::Place;
 use super::run_spectra::RunSpectra;
@@ -32,6 +34,7 @@ pub(super) struct Looks<'a> {
     outliers: Option<(&'a str, Investigation<'a>)>,
     elements: Option<Look<'a>>,
     lab: Option<Lab>,
+    explored: Option<Explored>,
 }
 
 /// What was found.
@@ -40,6 +43,7 @@ pub(super) struct Found {
     pub outliers: Option<Outliers>,
     pub elements: Option<Elements>,
     pub lab: Option<Lab>,
+    pub explored: Option<Explored>,
 }
 
 impl<'a> Looks<'a> {
@@ -51,7 +55,9 @@ impl<'a> Looks<'a> {
         let outliers = examined.zip(outliers);
         let n_test = folds.iter().map(|fold| fold.test.len()).sum();
         let elements = config.elements.as_ref().filter(|_| !place.is_point).map(Look::new);
-        Self { config, source, place, n_folds: folds.len(), n_test, spectra: None, outliers, elements, lab: None }
+        let explored = (!place.is_point).then(|| Explored::new(n_test));
+        let n_folds = folds.len();
+        Self { config, source, place, n_folds, n_test, spectra: None, outliers, elements, lab: None, explored }
     }
 
     /// Looks into what the models made of a fold, counted from 1.
@@ -73,6 +79,10 @@ impl<'a> Looks<'a> {
             let spectra =
                 self.spectra.get_or_insert_with(|| RunSpectra::new(self.config, &context.set.grid, run, self.n_test));
             timings.measure("spectra", || spectra.add_fold(context, self.source, fold, results))?;
+        }
+        if let Some(explored) = &mut self.explored {
+            let files = (self.source, self.place.folder);
+            timings.measure("explorer", || explored.add_fold(context, files, fold, results))?;
         }
         if let Some((examined, outliers)) = &mut self.outliers
             && let Some(result) = results.get(*examined)
@@ -133,7 +143,7 @@ impl<'a> Looks<'a> {
         {
             timings.measure("lab", || lab.finish(predictions, settings))?;
         }
-        Ok(Found { outliers, elements, lab })
+        Ok(Found { outliers, elements, lab, explored: self.explored })
     }
 
     /// Where each model that predicts flux was kept in the first fold, by name.

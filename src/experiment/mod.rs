@@ -4,6 +4,8 @@ mod advice;
 pub mod clean;
 pub mod config;
 pub mod emulate;
+pub mod explored;
+mod explored_file;
 pub mod feasibility;
 pub mod folds;
 mod gathered;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::config::ExperimentConfig;
+use super::explored::Explored;
 use super::model_outcome::ModelOutcome;
 use crate::data::files;
 use crate::data::selection::Cut;
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub elements: Option<Elements>,
     /// What the lab asks for; `None` where it was not asked.
     pub lab: Option<Lab>,
+    /// What its explorer shows of spectra; `None` of a point of a sweep.
+    pub explored: Option<Explored>,
     /// The grid of all spectra.
     pub grid: WavelengthGrid,
     /// Pixels of it that the settings leave out.

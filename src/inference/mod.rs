@@ -39,6 +39,7 @@ pub mod refine;
 pub mod residuals;
 pub mod ridge_estimator;
 pub mod sampling;
+pub mod shown_fits;
 pub mod slopes;
 pub mod solve;
 pub mod stack;

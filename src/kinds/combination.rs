@@ -108,6 +108,7 @@ impl Model for CombinationConfig {
             n_parameters: results.iter().map(|(_, result)| result.n_parameters).sum(),
             training: Training::new(report),
             estimates: combined.estimates,
+            shown_fits: None,
             posteriors: None,
             held_out: Some(held_out),
             slopes: None,

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::inference::fit::FitSettings;
 use crate::inference::fit_quality::BadFitSettings;
 use crate::inference::sampling::PosteriorSettings;
+use crate::inference::shown_fits::ShownFits;
 use crate::models::misfit::Misfit;
 use crate::models::{LabelEstimates, LabelEstimator, Wanted};
 use crate::progress::Progress;
@@ -118,7 +119,7 @@ impl Context<'_> {
     /// # Errors
     /// Those of the model.
     pub fn label(&self, task: &str, rows: &[usize], estimator: &dyn LabelEstimator) -> Result<LabelEstimates> {
-        Ok(self.estimate(task, rows, estimator, Wanted::default())?.0)
+        Ok(self.estimate(task, rows, estimator, Wanted::default(), None)?.0)
     }
 
     /// Labels of some rows, and how well the model describes their spectra.
@@ -131,7 +132,21 @@ impl Context<'_> {
         rows: &[usize],
         estimator: &dyn LabelEstimator,
     ) -> Result<(LabelEstimates, Misfit)> {
-        self.estimate(task, rows, estimator, Wanted { misfit: true, ..Wanted::default() })
+        self.estimate(task, rows, estimator, Wanted { misfit: true, ..Wanted::default() }, None)
+    }
+
+    /// The same, the best fits kept for a page that shows them.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn examine_and_show(
+        &self,
+        task: &str,
+        rows: &[usize],
+        estimator: &dyn LabelEstimator,
+        shown: &mut ShownFits,
+    ) -> Result<(LabelEstimates, Misfit)> {
+        self.estimate(task, rows, estimator, Wanted { misfit: true, best_fit: true }, Some(shown))
     }
 
     fn estimate(
@@ -140,11 +155,15 @@ impl Context<'_> {
         rows: &[usize],
         estimator: &dyn LabelEstimator,
         wanted: Wanted,
+        mut shown: Option<&mut ShownFits>,
     ) -> Result<(LabelEstimates, Misfit)> {
         let (mut estimates, mut misfit) = (LabelEstimates::empty(estimator.n_labels()), Misfit::none(0));
         self.progress.start(task, rows.len());
         let estimated = self.in_batches(rows, |batch| {
             let found = estimator.estimate(batch, wanted)?;
+            if let Some(shown) = &mut shown {
+                shown.add(&found, &batch.ivar);
+            }
             estimates.append(found.labels);
             misfit.append(found.misfit);
             self.progress.advance(batch.n_stars());

@@ -12,6 +12,7 @@ use super::kind::{Calibrated, FoldResult, Job, Model, Strangers, Trained};
 use crate::error::Result;
 use crate::inference::calibration::ErrorCalibration;
 use crate::inference::posteriors::Posteriors;
+use crate::inference::shown_fits::ShownFits;
 use crate::inference::slopes::Slopes;
 use crate::memory::bytes_of_spectra;
 use crate::timings::Timings;
@@ -41,7 +42,12 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
         Strangers::ByFit => ("fit", "fitting labels"),
         Strangers::BySpectra(_) => ("estimate", "estimating labels"),
     };
-    let (mut estimates, misfit) = timings.measure(step, || context.examine(task, &fold.test, &*estimator))?;
+    // What is not kept is not shown either: points of sweeps, models trained for a side question.
+    let mut shown_fits = job.place.map(|_| ShownFits::new(context.set.n_pixels()));
+    let (mut estimates, misfit) = timings.measure(step, || match &mut shown_fits {
+        Some(shown) => context.examine_and_show(task, &fold.test, &*estimator, shown),
+        None => context.examine(task, &fold.test, &*estimator),
+    })?;
     let posteriors = posteriors(&*trained, job, timings)?;
     let ByParts { held_out, slopes, unseen, parts } =
         timings.measure("calibrate", || held_out(&*trained, &*estimator, job))?;
@@ -66,6 +72,7 @@ pub fn label_test_stars(trained: Box<dyn Trained>, job: &Job, timings: &mut Timi
         training: trained.report(),
         model: Some(trained),
         estimates,
+        shown_fits: shown_fits.filter(|shown| !shown.basis.is_empty()),
         posteriors,
         held_out,
         parts,

@@ -18,6 +18,7 @@ use crate::inference::fit::FitSettings;
 use crate::inference::posteriors::Posteriors;
 use crate::inference::refine::RefineSettings;
 use crate::inference::sampling::Likelihood;
+use crate::inference::shown_fits::ShownFits;
 use crate::inference::slopes::Slopes;
 use crate::memory::Memory;
 use crate::models::{LabelEstimates, LabelEstimator};
@@ -338,6 +339,8 @@ pub struct FoldResult {
     pub training: Training,
     /// Estimates for the fold's test rows, in their order.
     pub estimates: LabelEstimates,
+    /// Their best fits, in their order, for a page that shows them; none of a model that predicts no flux.
+    pub shown_fits: Option<ShownFits>,
     /// Posteriors of the fold's test rows, in their order, where they are asked for and the model has a likelihood.
     pub posteriors: Option<Posteriors>,
     /// Estimates of training stars by models that had not seen them; none where there are too few stars for that.

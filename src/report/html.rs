@@ -100,6 +100,12 @@ impl Page {
         let _ = writeln!(self.body, "<p>{}</p>", escaped(words));
     }
 
+    /// A paragraph that begins with a link to a file beside the page.
+    pub fn lead_to(&mut self, address: &str, link: &str, words: &str) {
+        let [address, link, words] = [address, link, words].map(escaped);
+        let _ = writeln!(self.body, "<p><a href=\"{address}\">{link}</a>{words}</p>");
+    }
+
     /// What a reader must not overlook; nothing without lines.
     pub fn warnings(&mut self, lines: &[String]) {
         if !lines.is_empty() {
@@ -167,7 +173,7 @@ impl Page {
         }
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-             content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+             content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{COLORS}{STYLE}</style>\n</head>\n\
              <body>\n<main>\n{body}</main>\n</body>\n</html>\n",
             escaped(&title)
         )
@@ -177,21 +183,27 @@ impl Page {
 /// Where the table of contents will stand.
 const CONTENTS: &str = "<!--contents-->\n";
 
-const STYLE: &str = "\
+/// Colours and letters of every page, in light and in dark.
+pub(super) const COLORS: &str = "\
 :root { color-scheme: light dark; --ink: #1b1b1b; --page: #ffffff; --faint: #6b6b6b; --line: #d8d8d8; --best: #e5f3ea; \
 --warn: #fdf1e2; }
 @media (prefers-color-scheme: dark) {
 :root { --ink: #e4e4e4; --page: #191a1c; --faint: #a0a0a0; --line: #3c3e42; --best: #1d3a2a; --warn: #41321c; }
-figure svg { filter: invert(0.9) hue-rotate(180deg); }
 }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+";
+
+const STYLE: &str = "\
+@media (prefers-color-scheme: dark) {
+figure svg { filter: invert(0.9) hue-rotate(180deg); }
+}
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; }
 h2 { font-size: 1.2rem; margin-top: 2.4rem; border-bottom: 1px solid var(--line); padding-bottom: 0.2rem; }
 h3 { font-size: 1.02rem; margin-top: 1.6rem; }
 p, li, figcaption { max-width: 46rem; }
 nav ol { columns: 2 18rem; padding-left: 1.4rem; font-size: 0.92rem; }
-nav a { color: inherit; }
+a { color: inherit; }
 data { font-variant-numeric: tabular-nums; white-space: nowrap; }
 data.words { white-space: inherit; }
 .wide { overflow-x: auto; }

@@ -4,6 +4,7 @@ pub mod calibration;
 pub mod comparison;
 pub mod comparison_page;
 mod escape;
+pub mod explorer;
 pub mod facts;
 pub mod figures;
 pub mod html;

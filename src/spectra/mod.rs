@@ -14,6 +14,8 @@ pub mod pixmask;
 pub mod prepared;
 pub mod prepared_file;
 pub mod quality;
+pub mod quantized;
+pub mod spectrum_basis;
 pub mod split;
 pub mod star_table;
 pub mod stored;

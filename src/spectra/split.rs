@@ -97,7 +97,7 @@ pub fn hold_out(ids: &[&str], part: f64, seed: u64) -> Vec<usize> {
 }
 
 /// Brings rows into an order drawn by purpose, seed and star id.
-fn draw<'a>(rows: &mut [usize], purpose: &str, seed: u64, id: impl Fn(usize) -> &'a str) {
+pub fn draw<'a>(rows: &mut [usize], purpose: &str, seed: u64, id: impl Fn(usize) -> &'a str) {
     rows.sort_by_cached_key(|row| {
         let hasher = &mut blake3::Hasher::new_derive_key(purpose);
         (*hasher.update(&seed.to_le_bytes()).update(id(*row).as_bytes()).finalize().as_bytes(), *row)

@@ -40,8 +40,8 @@ input.components.count = 20
 descent.epochs = 3
 "#;
 
-/// The run's folder, made once for all tests of this file.
-fn run() -> &'static Path {
+/// The run's folder, made once for all tests that look at it.
+pub fn run() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();

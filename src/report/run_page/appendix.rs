@@ -51,6 +51,11 @@ pub(super) fn appendix(page: &mut Page, run: &Run) {
     let mut files = vec![
         file("metrics.json", "metrics.json", "every number of this page"),
         file(
+            "explore.html",
+            "explore.html",
+            "every test star to look at: diagrams, a table, spectra beside their models",
+        ),
+        file(
             "predictions.fits, .csv",
             "predictions.fits",
             "estimates, errors and flags of every test star; one more for each model",

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::explorer::EXPLORER;
 use super::facts::Facts;
 use super::html::Page;
 use super::label_title;
@@ -162,6 +163,13 @@ pub fn page(run: &Run) -> String {
     let name = facts.words("name").unwrap_or("run");
     let mut page = Page::new(name);
     summary::summary(&mut page, run);
+    if run.has_file(EXPLORER) {
+        page.lead_to(
+            EXPLORER,
+            "Every star, to explore",
+            ": diagrams to brush, a table to sort, spectra beside their models.",
+        );
+    }
     page.contents();
     stars::selection(&mut page, run);
     if facts.has("lab") {
