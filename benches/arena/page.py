@@ -137,9 +137,11 @@ def cost(found, names):
     """The table of times, memory, settings and what was cut or failed."""
     heads = ["CPU seconds", "tuning", "training", "labelling", "peak MB", "settings taken", "remarks"]
     rows = []
-    for key, one in found["costs"].items():
+    for key in names:
+        one = found["costs"].get(key, {})
         if "train_cpu_s" not in one:
-            why = f"did not run: {one['error']}" if "error" in one else f"does not enter: {one['refusal']}"
+            why = f"did not run: {one['error']}" if "error" in one else "not measured in this run"
+            why = f"does not enter: {one['refusal']}" if "refusal" in one else why
             rows.append((kind_of(key), [escape(names[key]), "-", "-", "-", "-", "", f'<td class="words">{escape(why)}</td>']))
             continue
         settings = []

@@ -176,7 +176,10 @@ def table(results):
     sets = {name: found for name, found in sets.items() if found["views"]}
     first = {name: next(iter(found["views"].values())) for name, found in sets.items()}
     best = {name: view["verdicts"][MEASURES[0]] for name, view in first.items()}
-    lines = ["| | " + " | ".join(found["title"] for found in sets.values()) + " | CPU s |", "|---|" + "---|" * (len(sets) + 1)]
+    if not sets:
+        return "Nothing was measured."
+    last = list(sets.values())[-1]["title"]
+    lines = ["| | " + " | ".join(found["title"] for found in sets.values()) + f" | CPU s, {last} |", "|---|" + "---|" * (len(sets) + 1)]
     heads = [f"{found['n_train']} train, {view['n_stars']} tested" for found, view in zip(sets.values(), first.values())]
     lines.append("| | " + " | ".join(heads) + " | train + label |")
     for key, name in names.items():
@@ -184,7 +187,7 @@ def table(results):
         for set_name, found in sets.items():
             cost, one = found["costs"].get(key), first[set_name]["contenders"].get(key)
             if one is None:
-                cells.append("" if cost is None else "failed" if "error" in cost else "-")
+                cells.append("not run" if cost is None else "failed" if "error" in cost else "-")
                 continue
             cell = f"{one[MEASURES[0]]:.3f} ({one[MEASURES[1]]:.3f})"
             if one["n_without_labels"]:
@@ -193,9 +196,9 @@ def table(results):
             cells.append(f"**{cell}**" if key == verdict["best"] or key in verdict["not_told_apart"] else cell)
             if set_name == list(sets)[-1]:
                 seconds = [f"{cost['train_cpu_s']:.1f} + {cost['label_cpu_s']:.1f}"]
-        if any(cells):
-            lines.append(f"| {name} | " + " | ".join(cells) + f" | {''.join(seconds)} |")
-    return "\n".join(lines)
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {''.join(seconds)} |")
+    without = [found["title"] for found in results["sets"].values() if not found["views"]]
+    return "\n".join(lines) + (f"\n\nNot run: {', '.join(without)}." if without else "")
 
 
 def write(path, out, readme=None):

@@ -5,7 +5,7 @@
 
 Every contender meets every set of stars in a process of its own, on one thread. What was measured is kept in the scratch folder
 and taken again as long as the contender's file and the stars are the same, so that a run that was broken off goes on, and a new
-contender costs its own time. Needs Python 3.12 for pollux, and maury's module (README, "The tests").
+contender costs its own time; page and tables show all that is kept. Needs Python 3.12 for pollux, and maury's module (README, "The tests").
 """
 
 import argparse
@@ -65,36 +65,48 @@ def digest(*paths):
     return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()
 
 
-def measured(options, python, environment, name, stars, key):
-    """What became of one contender on one set: kept from an earlier run, or measured now."""
+def files(options, name, key):
+    """Where the outcome of one contender on one set is kept, and what its process writes: times and estimates."""
     folder = options.work / "results" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    kept, out = folder / f"{key}.json", folder / f"{key}.measured.json"
-    own = HERE / "contenders" / f"{key.split('.')[0]}.py"
-    mark = digest(stars, own, HERE / "contest.py", HERE / "contender.py")
-    if kept.exists() and not options.again:
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        if found["digest"] == mark:
-            return found
-    command = [python, HERE / "contest.py", "--set", stars, "--contender", key, "--out", out, "--save", folder / f"{key}.npz"]
-    found = {"digest": mark, "load": os.getloadavg()[0]}
+    return folder / f"{key}.json", folder / f"{key}.measured.json", folder / f"{key}.npz"
+
+
+def mark_of(stars, key):
+    """Tells the contender's file, the stars and the rules of the contest."""
+    return digest(stars, HERE / "contenders" / f"{key.split('.')[0]}.py", HERE / "contest.py", HERE / "contender.py")
+
+
+def kept(options, name, stars, key):
+    """What an earlier run found of one contender on one set; None if it has not met it as both are now."""
+    path = files(options, name, key)[0]
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found if found.get("digest") == mark_of(stars, key) else None
+
+
+def measure(options, python, environment, name, stars, key):
+    """Lets one contender meet one set, and keeps what became of it."""
+    path, out, estimates = files(options, name, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = [python, HERE / "contest.py", "--set", stars, "--contender", key, "--out", out, "--save", estimates]
+    found = {"digest": mark_of(stars, key), "load": os.getloadavg()[0]}
     try:
         process = children.run(command, limit_s=options.limit, env=environment)
         found |= {**json.loads(out.read_text(encoding="utf-8")), "process": process}
     except RuntimeError as err:
         # What is kept of it may be published; where the project lies on this machine is not.
         found["error"] = str(err).replace(str(options.work), "target/arena").replace(str(PROJECT), ".")
-    kept.write_text(json.dumps(found), encoding="utf-8")
-    return found
+    path.write_text(json.dumps(found), encoding="utf-8")
+    said = found.get("error") or found["facts"].get("refusal") or f"{found['process']['cpu_s']:.1f} CPU-s"
+    print(f"{name} {key}: {said}", file=sys.stderr, flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET", help=f"of {', '.join(SETS)}")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="only contenders with one of these words in their key")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="measure only contenders with one of these words in their key")
     parser.add_argument("--stars", type=int, default=800, help="of a mock survey; half of them train")
     parser.add_argument("--limit", type=int, default=400, metavar="SECONDS", help="CPU time that one contender may take on one set")
-    parser.add_argument("--again", action="store_true", help="measure again what was measured")
+    parser.add_argument("--again", action="store_true", help="measure again what was measured, or failed")
     parser.add_argument("--tables", action="store_true", help="measure nothing: judge what was measured, and write")
     parser.add_argument("--show", action="store_true", help="leave the tables in the scratch folder, not in the repository")
     path = lambda text: pathlib.Path(text).resolve()
@@ -114,19 +126,15 @@ def main():
     paths = [str(PROJECT / "python"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**children.environment(1), "PYTHONPATH": os.pathsep.join(paths), "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     sets = make_sets(options, python, environment)
-    names = {key: name for key, name in contenders() if not options.only or any(word in key for word in options.only)}
-    results = {name: {} for name in sets}
+    names = dict(contenders())
     for key in names:
+        if options.tables or options.only and not any(word in key for word in options.only):
+            continue
         for name, stars in sets.items():
-            kept = options.work / "results" / name / f"{key}.json"
-            if options.tables:
-                if kept.exists():
-                    results[name][key] = json.loads(kept.read_text(encoding="utf-8"))
-                continue
-            found = measured(options, others.get(key.split(".")[0], python), environment, name, stars, key)
-            results[name][key] = found
-            said = found.get("error") or found["facts"].get("refusal") or f"{found['process']['cpu_s']:.1f} CPU-s"
-            print(f"{name} {key}: {said}", file=sys.stderr, flush=True)
+            if options.again or kept(options, name, stars, key) is None:
+                measure(options, others.get(key.split(".")[0], python), environment, name, stars, key)
+    met = {name: {key: kept(options, name, stars, key) for key in names} for name, stars in sets.items()}
+    results = {name: {key: found for key, found in part.items() if found} for name, part in met.items()}
     about = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",

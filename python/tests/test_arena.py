@@ -149,4 +149,4 @@ def test_the_contender_of_the_guide_is_judged_beside_another(synthetic, tmp_path
     assert "No module named &#x27;torch&#x27;" in page and "http" not in page
     table = readme.read_text(encoding="utf-8")
     assert table.startswith("before\n") and table.endswith("after\n") and "\nold\n" not in table
-    assert f"**{judged['neighbours.Neighbours']['relative_scatter']:.3f}" in table and "| PyTorch | failed |" in table
+    assert f"**{judged['neighbours.Neighbours']['relative_scatter']:.3f}" in table and "| PyTorch | failed |" in table and "| CPU s, lines |" in table
