@@ -15,8 +15,10 @@ th, td { padding: .2rem .6rem; text-align: right; white-space: nowrap; border-bo
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper) }
 th:first-child, td:first-child { white-space: normal; min-width: 9rem }
 td.words { text-align: left; white-space: normal; min-width: 16rem } tr.ours td:first-child { color: var(--ours); font-weight: 600 }
-svg { width: 100%; max-width: 44rem; height: auto } svg text { fill: var(--ink); font: 11px system-ui, sans-serif }
-.axis { stroke: var(--line) } .ours { stroke: var(--ours); color: var(--ours) } .theirs { stroke: var(--theirs); color: var(--theirs) }
+svg { width: 100%; max-width: 30rem; height: auto } svg text { fill: var(--ink); font: 12px system-ui, sans-serif }
+.axis { stroke: var(--line) }
+svg .ours { stroke: var(--ours); color: var(--ours) }
+svg .theirs { stroke: var(--theirs); color: var(--theirs) }
 summary { cursor: pointer; padding: .4rem 0 }
 """
 
@@ -76,9 +78,10 @@ def figure(view, names, title):
     """Relative scatter with its interval, and robust scatter, of all contenders; SVG by hand."""
     order = sorted(view["contenders"], key=lambda key: view["contenders"][key]["relative_scatter"])
     intervals = [view["contenders"][key]["relative_scatter_interval"] for key in order]
-    # The worst may be beyond all measure; marks at the edge are arrows.
+    # The worst may be beyond all measure; those say how far with an arrow.
     most = min(max(high for _, high in intervals), 2.5 * sorted(high for _, high in intervals)[len(order) // 2])
-    left, width, step = 270, 320, 20
+    # Names stand above their marks, so that both are legible on a phone.
+    left, width, step = 10, 320, 34
     height = step * len(order) + 40
     x = lambda value: left + width * min(value, most) / most
     marks = [f'<svg viewBox="0 0 {left + width + 30} {height}" role="img" aria-label="{escape(title)}">']
@@ -88,14 +91,14 @@ def figure(view, names, title):
         marks.append(f'<text x="{x(value):.1f}" y="{height - 20}" text-anchor="middle">{value:.2f}</text>')
     marks.append(f'<text x="{left + width / 2}" y="{height - 4}" text-anchor="middle">scatter / spread of the labels</text>')
     for row, (key, (low, high)) in enumerate(zip(order, intervals)):
-        y, one = step * row + 14, view["contenders"][key]
+        y, one = step * row + 28, view["contenders"][key]
         value, robust = one["relative_scatter"], one["relative_robust_scatter"]
         told = f"{names[key]}: {with_interval(value, (low, high))}, robust {digits(robust)}"
         marks.append(f'<g class="{kind_of(key)}"><title>{escape(told)}</title>')
-        marks.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end" stroke="none">{escape(names[key])}</text>')
+        marks.append(f'<text x="{left}" y="{y - 9}" stroke="none">{escape(names[key])}</text>')
         marks.append(f'<line x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y}" y2="{y}" stroke-width="2"/>')
         if value > most:
-            marks.append(f'<text x="{x(most) + 4:.1f}" y="{y + 4}" stroke="none">&#8594; {digits(value)}</text>')
+            marks.append(f'<text x="{x(most):.1f}" y="{y - 9}" text-anchor="end" stroke="none">{digits(value)} &#8594;</text>')
         else:
             marks.append(f'<circle cx="{x(value):.1f}" cy="{y}" r="4" fill="currentColor"/>')
         marks.append(f'<circle cx="{x(robust):.1f}" cy="{y}" r="4" fill="var(--paper)" stroke-width="1.5"/></g>')
@@ -171,7 +174,7 @@ def html(results):
             parts.append(f"<details><summary>Bias, slope, and errors</summary>{trust(view, found['labels'], names)}</details>")
         parts.append(f"<details><summary>Cost and settings</summary>{cost(found, names)}</details>")
     intro = (
-        "<p>Every contender gets the same prepared spectra of the same stars, learns from the same training stars, and labels stars that it "
+        "<p>Every contender gets the same prepared spectra of the same stars, learns from the same training stars, and labels stars it "
         "has not seen. Filled marks are the scatter with its 95% interval, open ones the robust scatter; blue is maury.</p>"
         "<p>Settings are those of each one's own documentation and one round of tuning: of those it lists, the ones with the least robust "
         "scatter on a quarter of the training stars, which then all train; test stars choose nothing. The best of many is the best partly "

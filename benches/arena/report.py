@@ -182,6 +182,7 @@ def table(results):
     lines = ["| | " + " | ".join(found["title"] for found in sets.values()) + f" | CPU s, {last} |", "|---|" + "---|" * (len(sets) + 1)]
     heads = [f"{found['n_train']} train, {view['n_stars']} tested" for found, view in zip(sets.values(), first.values())]
     lines.append("| | " + " | ".join(heads) + " | train + label |")
+    without = [found["title"] for found in results["sets"].values() if not found["views"]]
     for key, name in names.items():
         cells, seconds = [], []
         for set_name, found in sets.items():
@@ -196,9 +197,11 @@ def table(results):
             cells.append(f"**{cell}**" if key == verdict["best"] or key in verdict["not_told_apart"] else cell)
             if set_name == list(sets)[-1]:
                 seconds = [f"{cost['train_cpu_s']:.1f} + {cost['label_cpu_s']:.1f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {''.join(seconds)} |")
-    without = [found["title"] for found in results["sets"].values() if not found["views"]]
-    return "\n".join(lines) + (f"\n\nNot run: {', '.join(without)}." if without else "")
+        if set(cells) == {"not run"}:
+            without.append(name)
+        else:
+            lines.append(f"| {name} | " + " | ".join(cells) + f" | {''.join(seconds)} |")
+    return "\n".join(lines) + (f"\n\nNot run: {'; '.join(without)}." if without else "")
 
 
 def write(path, out, readme=None):
