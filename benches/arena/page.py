@@ -49,13 +49,13 @@ def with_interval(value, interval):
 def about(results):
     """How it was measured, in a paragraph that goes with every table."""
     told = results["about"]
-    versions = ", ".join(f"{name} {number}" for name, number in sorted(told["versions"].items()))
-    commit = f" (commit {told['maury_commit']})" if told["maury_commit"] else ""
+    commit = {"maury": f" (commit {told['maury_commit']})"} if told["maury_commit"] else {}
+    versions = ", ".join(f"{name} {number}{commit.get(name, '')}" for name, number in sorted(told["versions"].items()))
     return (
         f"Scatter, in brackets robust scatter (1.4826 MAD), of estimates on stars that did not train, each label in units of its own "
         f"standard deviation among these stars, mean over labels: 1 is knowing nothing. In bold the least scatter and what is not told "
         f"apart from it (95%, paired bootstrap of the stars). "
-        f"{told['date']}; {told['machine']}; {versions}{commit}. Times are CPU seconds of processes on one thread, all folds together, "
+        f"{told['date']}; {told['machine']}; {versions}. Times are CPU seconds of processes on one thread, all folds together, "
         f"on a machine that others used (median load {told['median_load']:.1f}); maury's hold what its calibrated errors cost. "
         f"All processes together took {told['cpu_s'] / 60:.0f} CPU minutes."
     )

@@ -141,6 +141,8 @@ def words(view, found, names):
     """What a view of a set says, in sentences, every number of this run."""
     label, contenders = found["labels"], view["contenders"]
     number = lambda key, measure: page.with_interval(contenders[key][measure], contenders[key][f"{measure}_interval"])
+    # A best of a part is called that.
+    part = " of those run" if any(is_ours(key) and key not in found["costs"] for key in names) else ""
     said = []
     for measure, how in zip(MEASURES, ("scatter", "robust scatter")):
         verdict = view["verdicts"][measure]
@@ -151,8 +153,8 @@ def words(view, found, names):
         if "ours" in verdict and best != verdict["ours"]:
             gap = verdict["ours_behind"]
             word = "loses" if gap[0] > 0 else "is behind by less than its interval"
-            text += f" maury {word}: its best, {names[verdict['ours']]}, has {number(verdict['ours'], measure)}, more by "
-            text += f"{page.between(gap)}."
+            text += f" maury {word}: its best{part}, {names[verdict['ours']]}, has {number(verdict['ours'], measure)}, "
+            text += f"more by {page.between(gap)}."
         elif "theirs" in verdict:
             gap = [-verdict["ours_behind"][1], -verdict["ours_behind"][0]]
             text += f" The best of the others, {names[verdict['theirs']]}, has {number(verdict['theirs'], measure)}, more by "
@@ -166,7 +168,7 @@ def words(view, found, names):
             f"{page.digits(contenders[one['ours']][measure][one['label']])})"
             for one in lost
         ]
-        said.append(f"Label by label, maury's best loses in {how} beyond the interval of the difference in: {'; '.join(parts) or 'none'}.")
+        said.append(f"Label by label, maury's best{part} loses in {how} beyond the interval of the difference in: {'; '.join(parts) or 'none'}.")
     return said
 
 
