@@ -40,7 +40,7 @@ def solve_at(stars, s2, pivot, scale):
 class Casey:
     """annieslasso. It is a function of the same terms; s2 is defined by a median chi^2 of 1, not by the likelihood."""
 
-    def __init__(self, training):
+    def __init__(self, training, names=spectra.LABELS, order=2):
         import thecannon
         import thecannon.fitting
 
@@ -53,7 +53,7 @@ class Casey:
             return theta, float(np.squeeze(s2)), meta
 
         thecannon.fitting.fit_pixel_fixed_scatter = mended
-        vectorizer = thecannon.vectorizer.PolynomialVectorizer(spectra.LABELS, 2)
+        vectorizer = thecannon.vectorizer.PolynomialVectorizer(names, order)
         flux, ivar = training.flux.astype(float), training.ivar.astype(float)
         self.model = thecannon.CannonModel(training.labels, flux, ivar, vectorizer)
         # It writes to all handlers there are, a line per star.
@@ -78,12 +78,13 @@ class Casey:
 class Ho:
     """TheCannon. s2 comes from 19 values of its logarithm and a parabola through the best three."""
 
-    def __init__(self, training):
+    def __init__(self, training, names=spectra.LABELS):
         import TheCannon.dataset
         import TheCannon.model
 
         self.modules = []
         self.training = training
+        self.names = names
         self.new_set = TheCannon.dataset.Dataset
         self.model = TheCannon.model.CannonModel(2, useErrors=False)
         self.dataset = self.set_of(training)
@@ -91,12 +92,12 @@ class Ho:
     def set_of(self, test):
         wavelength = np.arange(test.flux.shape[1], dtype=float)
         training = self.training
-        names = lambda stars: np.arange(len(stars.labels))
+        names = lambda stars: np.arange(len(stars.flux))
         arrays = (array.astype(float) for array in (training.flux, training.ivar))
         dataset = self.new_set(
             wavelength, names(training), *arrays, training.labels, names(test), *(a.astype(float) for a in (test.flux, test.ivar))
         )
-        dataset.set_label_names(list(spectra.LABELS))
+        dataset.set_label_names(list(self.names))
         return dataset
 
     def train(self):
@@ -113,7 +114,7 @@ class Ho:
 
     def fit(self, test):
         dataset = self.set_of(test)
-        errors, _ = self.model.infer_labels(dataset, starting_guess=np.zeros(len(spectra.LABELS)))
+        errors, _ = self.model.infer_labels(dataset, starting_guess=np.zeros(len(self.names)))
         return dataset.test_label_vals, errors * self.model.scales
 
 

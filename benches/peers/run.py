@@ -19,9 +19,8 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
 
-# No NumPy here: a child's peak memory, as the system counts it, starts at its parent's.
+import children
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
@@ -127,35 +126,18 @@ def maury_on_arrays(options, experiments, raw=None):
     return [*command, "--set", LABELS, *(["--set", "continuum.method=chebyshev"] if raw else [])]
 
 
-def environment(threads):
-    """The variables by which BLAS and maury's pool are told their threads."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, str(threads))}
-
-
 def measure(task):
     """Runs a process; its steps with wall_s, cpu_s, share, and `process` for all of it."""
     if task.experiments:
         shutil.rmtree(task.experiments, ignore_errors=True)
-    start = time.perf_counter()
-    with open(os.devnull, "wb") as nowhere:
-        child = subprocess.Popen(
-            [str(word) for word in task.command], stdout=nowhere, stderr=subprocess.PIPE, env=environment(task.threads)
-        )
-        complaints = child.stderr.read().decode(errors="replace")
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - start
-    if child.returncode:
-        raise RuntimeError(complaints.strip().splitlines()[-1] if complaints.strip() else f"exit {child.returncode}")
-    process = {"wall_s": wall, "cpu_s": usage.ru_utime + usage.ru_stime, "share": 1.0}
-    result = {"steps": {}, "facts": {}, "versions": {}, "peak_memory_mb": usage.ru_maxrss * 1024 / 1e6}
+    process = children.run(task.command, task.threads)
+    result = {"steps": {}, "facts": {}, "versions": {}, "peak_memory_mb": process["peak_memory_mb"]}
     if task.out:
         result = json.loads(task.out.read_text(encoding="utf-8"))
     elif "run" in task.command:
         metrics = json.loads((task.experiments / "arrays" / "latest" / "metrics.json").read_text(encoding="utf-8"))
         result["steps"] = {step: {**times, "share": 1.0} for step, times in metrics["timings"].items()}
-    result["steps"]["process"] = process
+    result["steps"]["process"] = {"wall_s": process["wall_s"], "cpu_s": process["cpu_s"], "share": 1.0}
     return result
 
 
@@ -217,15 +199,6 @@ def difference(key, result, agreement):
     return ""
 
 
-def own_environment(work):
-    """The Python of a virtual environment with the peers, made if it is not there."""
-    python = work / "venv" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", work / "venv"], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", "-r", HERE / "requirements.txt"], check=True)
-    return python
-
-
 def prepare_data(options, python, work):
     """Makes what is not there: arrays, raw arrays, a survey of copies; returns the run that peers are compared with."""
     if not (options.arrays / "flux.npy").exists():
@@ -250,14 +223,6 @@ def prepare_data(options, python, work):
     shutil.rmtree(experiments, ignore_errors=True)
     subprocess.run([*map(str, maury_on_arrays(options, experiments))], check=True, stdout=subprocess.DEVNULL)
     return (experiments / "arrays" / "latest").resolve()
-
-
-def write_readme(text):
-    """Puts the table between its marks in README.md."""
-    readme = HERE / "README.md"
-    begin, end = "<!-- results -->", "<!-- end of results -->"
-    before, rest = readme.read_text(encoding="utf-8").split(begin)
-    readme.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def main():
@@ -287,7 +252,7 @@ def main():
     # Somebody may build while this runs; all repeats must be of one program.
     options.maury = pathlib.Path(shutil.copy2(options.maury, work / "maury"))
     digest = hashlib.sha256(options.maury.read_bytes()).hexdigest()
-    python = sys.executable if options.here else own_environment(work)
+    python = sys.executable if options.here else children.own_environment(work / "venv", HERE / "requirements.txt")
     reference = prepare_data(options, python, work)
     tasks = all_tasks(options, python, work, reference)
     runs, errors, loads = {task.key: [] for task in tasks}, {}, []
@@ -333,7 +298,7 @@ def main():
     target = HERE if options.readme else work
     (target / "results.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     if options.readme:
-        write_readme(text)
+        children.write_between(HERE / "README.md", "results", text)
 
 
 if __name__ == "__main__":

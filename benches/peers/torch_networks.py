@@ -16,20 +16,20 @@ N_STARS, N_PIXELS, N_LABELS = 943, 8575, 5
 NETWORKS = ("linear", "mlp", "cnn")
 
 
-def build(network):
+def build(network, n_pixels=N_PIXELS, n_labels=N_LABELS):
     """A network and the shape of one star's input."""
     from torch import nn
 
     if network == "linear":
-        return nn.Linear(N_PIXELS, N_LABELS), (N_PIXELS,)
+        return nn.Linear(n_pixels, n_labels), (n_pixels,)
     if network == "mlp":
-        layers = [nn.Linear(N_PIXELS, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, N_LABELS)]
-        return nn.Sequential(*layers), (N_PIXELS,)
+        layers = [nn.Linear(n_pixels, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, n_labels)]
+        return nn.Sequential(*layers), (n_pixels,)
     # StarNet (Fabbro et al. 2018), convolutions without padding: 8575 -> 8568 -> 8561 -> 2140 pixels of 16 channels.
-    width = 16 * ((N_PIXELS - 7 - 7) // 4)
+    width = 16 * ((n_pixels - 7 - 7) // 4)
     layers = [nn.Conv1d(1, 4, 8), nn.ReLU(), nn.Conv1d(4, 16, 8), nn.ReLU(), nn.MaxPool1d(4), nn.Flatten()]
-    layers += [nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, N_LABELS)]
-    return nn.Sequential(*layers), (1, N_PIXELS)
+    layers += [nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, n_labels)]
+    return nn.Sequential(*layers), (1, n_pixels)
 
 
 def main():
