@@ -74,11 +74,16 @@ pub fn priors(words: &[String]) -> String {
     words.iter().map(|words| format!("  prior: {words}\n")).collect()
 }
 
-/// What the posteriors of a run come to, for one model.
+/// What the posteriors of a run come to, for one model, and under which priors.
 pub fn model_lines(name: &str, metrics: &PosteriorMetrics) -> String {
+    format!("{}{}", model_line(name, metrics), priors(&metrics.priors))
+}
+
+/// The same in one line, without priors.
+pub(super) fn model_line(name: &str, metrics: &PosteriorMetrics) -> String {
     format!(
         "{name}: posteriors of {} stars ({} without), {} with R-hat < 1.01, worst {}; bulk ESS at least {}, median {}, tail at \
-         least {}; {} divergences; {} s, {} effective draws a second\n{}",
+         least {}; {} divergences; {} s, {} effective draws a second\n",
         metrics.n_sampled,
         metrics.n_without,
         percent(metrics.fraction_mixed),
@@ -88,8 +93,7 @@ pub fn model_lines(name: &str, metrics: &PosteriorMetrics) -> String {
         plain(metrics.ess_tail_min, 0),
         metrics.divergences,
         plain(metrics.wall_s, 1),
-        plain(metrics.ess_per_s, 0),
-        priors(&metrics.priors)
+        plain(metrics.ess_per_s, 0)
     )
 }
 

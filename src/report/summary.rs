@@ -1,7 +1,7 @@
 //! What a run found, short: a table of scatters, one of errors, and where the rest stands.
 
 use super::sweep::aligned;
-use super::{counted, in_unit, label_title, percent, plain, title_with_unit};
+use super::{counted, in_unit, label_title, percent, plain, posterior, title_with_unit};
 use crate::experiment::model_outcome::ModelOutcome;
 use crate::experiment::outcome::Outcome;
 use crate::findings::error_check::{CATALOGUE, HEALTHY_CATALOGUE, HEALTHY_TRUTH, TRUTH};
@@ -102,6 +102,8 @@ pub fn summary(outcome: &Outcome, place: &str) -> String {
             comparison.best
         );
     }
+    let sampled = models.iter().filter_map(|model| Some((&model.name, model.posteriors.as_ref()?.metrics())));
+    text.extend(sampled.map(|(name, found)| posterior::model_line(name, &found)));
     text + &times(outcome)
         + &format!("intervals, differences, flags and all else: report.html, or `maury report --text {place}`\n")
 }

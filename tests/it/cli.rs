@@ -28,8 +28,10 @@ fn arrays(folder: &Path) -> Vec<String> {
 #[test]
 fn a_run_from_raw_files_leaves_what_the_readme_promises() {
     let folder = survey(100);
-    let table = succeeded(folder.path(), &["run", "lab.toml"]);
-    assert!(table.contains("Teff [K]") && table.contains("tested on 50"), "{table}");
+    let short = succeeded(folder.path(), &["run", "lab.toml"]);
+    assert!(short.contains("Teff [K]") && short.contains("tested on") && short.lines().count() < 25, "{short}");
+    let tables = succeeded(folder.path(), &["report", "--text", "lab"]);
+    assert!(tables.contains("95% interval") && tables.contains("tested on 50"), "{tables}");
     let run = folder.path().join("experiments/lab/latest");
     for file in [
         "experiment.toml",
@@ -37,6 +39,8 @@ fn a_run_from_raw_files_leaves_what_the_readme_promises() {
         "metrics.json",
         "predictions.fits",
         "predictions.csv",
+        "tables.txt",
+        "explore.html",
         "models/cannon/model.json",
         "models/cannon/weights.safetensors",
         "figures/one_to_one-cannon.svg",

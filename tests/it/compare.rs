@@ -24,7 +24,9 @@ const ORDERS: [&str; 2] = ["models.linear.cannon.order=1", "models.quadratic.can
 fn a_run_of_two_models_says_which_is_better_and_where() {
     let folder = survey(100);
     let truth = "data.truth=allStar.fits";
-    let table = succeeded(folder.path(), &["run", "lab.toml", "--set", ORDERS[0], "--set", ORDERS[1], "--set", truth]);
+    let short = succeeded(folder.path(), &["run", "lab.toml", "--set", ORDERS[0], "--set", ORDERS[1], "--set", truth]);
+    assert!(short.contains("smallest of the label") && short.lines().count() < 30, "{short}");
+    let table = succeeded(folder.path(), &["report", "--text", "lab"]);
     for words in
         ["has the smallest robust scatter", "- catalogue", "- truth", "better", "error correlation", "within 1"]
     {

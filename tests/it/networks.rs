@@ -350,7 +350,8 @@ fn ctrl_c_keeps_the_epoch_and_says_how_to_go_on() {
     let said = ["the kept state is not readable (module.bpk", "remove the folder to train from the start"];
     refused(folder.path(), &["run", "net.toml", "--resume"], 1, &said);
     std::fs::rename(folder.path().join("aside"), &module).unwrap();
-    let table = succeeded(folder.path(), &["run", "net.toml", "--resume"]);
+    succeeded(folder.path(), &["run", "net.toml", "--resume"]);
+    let table = succeeded(folder.path(), &["report", "--text", "net"]);
     assert!(table.contains("NO_DATA") && table.contains("LABEL_MISSING"), "{table}");
 }
 

@@ -148,7 +148,8 @@ fn an_experiment_leaves_the_posterior_of_every_test_star() {
         &["run", "lab.toml", "--set", posterior, "--set", "posterior.prior.joint=\"training\""],
     );
     assert!(said.contains("posteriors of 30 stars (0 without)"), "{said}");
-    assert!(said.contains("the Gaussian of the labels of 30 training stars"), "{said}");
+    let tables = succeeded(folder.path(), &["report", "--text", "lab"]);
+    assert!(tables.contains("the Gaussian of the labels of 30 training stars"), "{tables}");
     let run = folder.path().join("experiments/lab/latest");
     let metrics = json(&run.join("metrics.json"));
     let found = &metrics["models"]["cannon"]["posterior"];
