@@ -106,7 +106,7 @@ pub fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
 /// Writes the page of a comparison of runs into its folder.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_comparison(compared: &RunComparison, title: &str, folder: &Path) -> Result<()> {
     let of_run = |run: &ComparedRun| {
         let address = relative_path(folder, &Path::new(&run.folder).join(EXPLORER))?;
