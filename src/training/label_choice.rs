@@ -1,6 +1,6 @@
 //! Which of a catalogue's labels train a Cannon, and how that was chosen.
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis};
 use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
@@ -72,15 +72,26 @@ pub struct LabelCandidate {
     pub labels: LabelUse,
     /// Root mean square of estimate - catalogue of every label over that of the first candidate, of the stars held out.
     pub ratio: Vec<f64>,
+    /// Standard errors of their logarithms, by the stars.
+    #[serde(default)]
+    pub ratio_error: Vec<f64>,
     /// Mean logarithm of these: below 0 is better.
     pub score: f64,
     /// Standard error of that, by the stars.
     pub score_error: f64,
 }
 
+impl LabelCandidate {
+    /// Whether it is worse than the first in any label, by more than twice the standard error.
+    fn loses(&self) -> bool {
+        self.ratio.iter().zip(&self.ratio_error).any(|(ratio, error)| ratio.ln() > 2.0 * error)
+    }
+}
+
 impl LabelChoice {
     /// The best of some ways to use labels by what was found of the labels of stars held out, [n_stars, n_labels] each: by how much they
-    /// are above the catalogue's, whose errors are `errors`. The first wins where no other is better by more than twice its standard error.
+    /// are above the catalogue's, whose errors are `errors`. The first wins where no other is better by more than twice its standard error,
+    /// and worse in no label by so much.
     pub(super) fn new(
         tried: &[(LabelUse, Array2<f64>)],
         errors: &Array2<f64>,
@@ -88,7 +99,7 @@ impl LabelChoice {
         n_doubtful: usize,
     ) -> Self {
         let candidates = judged(tried, errors);
-        let better = candidates.iter().filter(|one| one.score + 2.0 * one.score_error < 0.0);
+        let better = candidates.iter().filter(|one| one.score + 2.0 * one.score_error < 0.0 && !one.loses());
         let best = better.min_by(|a, b| a.score.total_cmp(&b.score)).unwrap_or(&candidates[0]);
         Self { chosen: best.labels, n_held_out: errors.nrows(), n_partial, n_doubtful, candidates }
     }
@@ -98,7 +109,10 @@ impl LabelChoice {
         let first = &self.candidates[0];
         let others: Vec<String> = self.candidates[1..]
             .iter()
-            .map(|one| format!("{} {:+.1}%", one.labels.words(), 100.0 * (one.score.exp() - 1.0)))
+            .map(|one| {
+                let but = if one.loses() { " in the mean, but one label is clearly worse" } else { "" };
+                format!("{} {:+.1}%{but}", one.labels.words(), 100.0 * (one.score.exp() - 1.0))
+            })
             .collect();
         format!(
             "trained {}; residuals of {} stars held out changed against training {}: {} ({} training stars lack a label, {} have \
@@ -140,13 +154,44 @@ fn judged(tried: &[(LabelUse, Array2<f64>)], errors: &Array2<f64>) -> Vec<LabelC
         let of_own = means(&own);
         let ratio = (&of_own / &of_first).mapv(f64::sqrt);
         // The logarithm of a mean square moves by what each star adds to it, over that.
-        let moved = (own / of_own - &first / &of_first).mean_axis(Axis(1)).expect("there are labels") / 2.0;
+        let moved = (own / of_own - &first / &of_first) / 2.0;
+        let error = |moved: ArrayView1<f64>| standard_deviation(&moved.to_vec()) / (n_stars as f64).sqrt();
         LabelCandidate {
             labels: *labels,
             score: ratio.mapv(f64::ln).mean().expect("there are labels"),
-            score_error: standard_deviation(&moved.to_vec()) / (n_stars as f64).sqrt(),
+            score_error: error(moved.mean_axis(Axis(1)).expect("there are labels").view()),
+            ratio_error: moved.columns().into_iter().map(error).collect(),
             ratio: ratio.to_vec(),
         }
     };
     tried.iter().map(candidate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::stats::normal::draw as normal;
+
+    #[test]
+    fn what_is_better_in_the_mean_and_clearly_worse_in_a_label_is_refused() {
+        let mut random = ChaCha8Rng::seed_from_u64(4);
+        let first = Array2::from_shape_simple_fn((150, 3), || normal(&mut random));
+        let mut scaled = |factors: [f64; 3]| {
+            let noise = Array2::from_shape_simple_fn((150, 3), || 0.1 * normal(&mut random));
+            (&first + &noise) * &ndarray::arr1(&factors)
+        };
+        let (better, mixed) = (scaled([0.8, 0.85, 0.99]), scaled([0.7, 0.8, 1.15]));
+        let choice = |other: &Array2<f64>| {
+            let tried = [(LabelUse::AtTheirWord, first.clone()), (LabelUse::Partial, other.clone())];
+            LabelChoice::new(&tried, &Array2::zeros((150, 3)), 40, 0)
+        };
+        assert_eq!(choice(&better).chosen, LabelUse::Partial);
+        let found = choice(&mixed);
+        assert!(found.chosen == LabelUse::AtTheirWord && found.candidates[1].score < -0.1, "{found:?}");
+        assert!(found.words().contains("but one label is clearly worse"), "{}", found.words());
+        assert_eq!(choice(&first).chosen, LabelUse::AtTheirWord);
+    }
 }

@@ -124,7 +124,7 @@ fn labels_used(page: &mut Page, run: &Run) {
         });
         let mut sentence = format!(
             "{model} was trained {}. Beside {}, {{{path}.n_held_out}} training stars held out tried {}; the change of their \
-             residuals is in brackets, and counts beyond twice its standard error.",
+             residuals is in brackets, and counts beyond twice its standard error and where no label is worse by so much.",
             words(chosen),
             way(0),
             listed(&changed.collect::<Vec<String>>())
