@@ -73,13 +73,13 @@ function describeErrors() {
 function spectraWords() {
   const n = data.spectra.observed.filter(Boolean).length;
   if (n === nStars) return `Spectra of all ${n} stars are here.`;
-  return `Spectra of ${n} of ${nStars} stars are here: ${data.spectra.rule}.`;
+  return `Spectra of ${n} of ${nStars} stars are here. A star without a good pixel has none; of the others ${data.spectra.rule}.`;
 }
 
 function setUpWords() {
   document.title = `${data.title}: every star`;
   byId("title").textContent = data.title;
-  const shown = nStars < data.n_all ? `${nStars} of ${data.n_all} stars` : `${nStars} stars`;
+  const shown = nStars < data.n_all ? `${nStars} of ${data.n_all} stars, as many as a page bears (all are in the table beside it)` : `${nStars} stars`;
   const models = data.models.length === 1 ? `labelled by ${data.models[0]}` : `labelled by ${data.models.length} models`;
   byId("summary").textContent = `${shown}, ${models}. ${data.spectra ? spectraWords() : ""}`;
   data.links.forEach(([words, address], i) => {
@@ -189,9 +189,18 @@ function setUpPanels() {
   });
 }
 
+// The star that the address names; -1 for none.
+function addressed() {
+  try {
+    return data.ids.indexOf(decodeURIComponent(location.hash.slice(1)));
+  } catch {
+    return -1;
+  }
+}
+
 // The star that the address names, or else the one farthest from its catalogue.
 async function openFirst() {
-  const named = data.ids.indexOf(decodeURIComponent(location.hash.slice(1)));
+  const named = addressed();
   if (named >= 0) return openStar(named, true);
   const known = data.spectra ? data.spectra.observed.map(Boolean) : data.ids.map(() => false);
   const of = differences(state.label) ?? column(`chi2.${state.model}`) ?? [];
@@ -214,7 +223,7 @@ async function begin() {
   setUpTable();
   setUpStar();
   addEventListener("hashchange", () => {
-    const star = data.ids.indexOf(decodeURIComponent(location.hash.slice(1)));
+    const star = addressed();
     if (star >= 0 && star !== state.star) openStar(star, true);
   });
   await openFirst();

@@ -1,7 +1,7 @@
 //! What a run found, short: a table of scatters, one of errors, and where the rest stands.
 
 use super::sweep::aligned;
-use super::{counted, in_unit, label_title, percent, plain, posterior, title_with_unit};
+use super::{counted, in_unit, label_title, plain, posterior, title_with_unit};
 use crate::experiment::model_outcome::ModelOutcome;
 use crate::experiment::outcome::Outcome;
 use crate::findings::error_check::{CATALOGUE, HEALTHY_CATALOGUE, HEALTHY_TRUTH, TRUTH};
@@ -76,8 +76,9 @@ pub fn summary(outcome: &Outcome, place: &str) -> String {
     } else {
         ""
     };
+    let mark = if models.len() > 1 { format!(", {BEST} smallest of the label") } else { String::new() };
     let mut text = format!(
-        "scatter of estimate - {} (robust scatter in brackets), {BEST} smallest of the label{check}\n{}",
+        "scatter of estimate - {}{mark}; robust scatter in brackets{check}\n{}",
         against.words(),
         aligned(&scatters(models, labels, against))
     );
@@ -119,20 +120,17 @@ fn scatters(models: &[ModelOutcome], labels: &[String], against: Against) -> Vec
     let mut lines = vec![head.chain(["flagged".to_string()]).collect::<Vec<String>>()];
     for model in models {
         let metrics = &model.metrics;
-        let n_tested = labels.iter().filter_map(|label| against.metrics(model, label)).map(|of| of.n_stars).max();
+        let counts = labels.iter().filter_map(|label| against.metrics(model, label)).map(|of| of.n_stars);
+        let (fewest, most) = counts.fold((usize::MAX, 0), |(fewest, most), n| (fewest.min(n), most.max(n)));
+        let n_tested = if fewest < most { format!("{fewest} to {most}") } else { most.to_string() };
+        let n_flagged = format!("{} of {}", metrics.n_flagged_any, metrics.n_test);
         let cells = labels.iter().zip(&least).map(|(label, least)| {
             let robust = against.metrics(model, label).map_or(f64::NAN, |metrics| metrics.robust_scatter);
             let mark = if models.len() > 1 && of(model, label) == *least { BEST } else { ' ' };
-            format!("{} ({}){mark}", in_unit(of(model, label), unit(label)), in_unit(robust, unit(label)))
+            format!("{}{mark} ({})", in_unit(of(model, label), unit(label)), in_unit(robust, unit(label)))
         });
-        let begin = [model.name.clone(), metrics.n_train.to_string(), n_tested.unwrap_or(0).to_string()];
-        lines.push(
-            begin
-                .into_iter()
-                .chain(cells)
-                .chain([percent(metrics.n_flagged_any as f64 / metrics.n_test as f64)])
-                .collect(),
-        );
+        let begin = [model.name.clone(), metrics.n_train.to_string(), n_tested].into_iter();
+        lines.push(begin.chain(cells).chain([n_flagged]).collect());
     }
     lines
 }
