@@ -15,7 +15,7 @@ use crate::data::fits::{Column, FitsReader, UnfinishedFits};
 use crate::error::{Error, Result};
 
 /// Layout version of the file; a cache of another version is rebuilt.
-pub const FORMAT_VERSION: &str = "6";
+pub const FORMAT_VERSION: &str = "7";
 
 /// A prepared set's file on its way; it has its name when everything is in it.
 pub struct PreparedFile {
@@ -102,7 +102,8 @@ impl PreparedFile {
 fn star_columns(set: &PreparedSet) -> Vec<Column> {
     let quality = &set.quality;
     let count = |value: fn(&Quality) -> usize| quality.iter().map(|q| value(q) as i64).collect::<Vec<_>>();
-    let mut columns = vec![Column::text("id", set.ids.clone()), Column::f64("snr", "", set.snr.clone())];
+    let ids = set.ids.iter().map(|id| escaped(id)).collect();
+    let mut columns = vec![Column::text("id", ids), Column::f64("snr", "", set.snr.clone())];
     for (k, name) in set.label_names.iter().enumerate() {
         let unit = labels::unit(name);
         columns.push(Column::f64(format!("label_{name}"), unit, set.labels.column(k).to_vec()));
@@ -186,7 +187,7 @@ pub fn read(path: &Path, key: &str, most_bytes: u64) -> Result<Option<PreparedSe
     let residual = fits.numbers(4, "continuum_residual", stars.clone())?;
     quality.iter_mut().zip(residual).for_each(|(quality, value)| quality.continuum_residual = value);
     let snr = fits.numbers(4, "snr", stars.clone())?;
-    let ids = fits.texts(4, "id", stars)?;
+    let ids = fits.texts(4, "id", stars)?.iter().map(|id| unescaped(id)).collect();
     let mut hash = SetHash::default();
     let images = Images::open(path, path, [flux, ivar], shape)?;
     let spectra = Spectra::of_images(images, most_bytes, |flux, ivar| hash.add(flux, ivar))?;
@@ -195,6 +196,34 @@ pub fn read(path: &Path, key: &str, most_bytes: u64) -> Result<Option<PreparedSe
         return Err(not_a_set("its content is damaged"));
     }
     Ok(Some(set))
+}
+
+/// A name in letters that FITS has: bytes of others, of `%` and of spaces at its ends as `%` and two hexadecimal digits.
+fn escaped(name: &str) -> String {
+    let last = name.len().saturating_sub(1);
+    let is_plain = |place: usize, byte: u8| match byte {
+        b'%' => false,
+        b' ' => place > 0 && place < last,
+        _ => byte.is_ascii_graphic(),
+    };
+    let letters = name.bytes().enumerate();
+    letters.map(|(n, byte)| if is_plain(n, byte) { char::from(byte).into() } else { format!("%{byte:02x}") }).collect()
+}
+
+/// The name that was escaped.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        let (byte, after) = match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => (byte, &after[2..]),
+            None => (*first, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A hash of everything in a set, whose spectra come bit by bit: a disk may turn one.
@@ -225,10 +254,7 @@ impl SetHash {
                 (q.unreadable, q.n_inside, q.n_good, lost, q.n_per_bit)
             })
             .collect();
-        // Texts as the file has them: without what FITS has no letters for.
-        let ids = set.ids.iter().map(|id| id.chars().filter(char::is_ascii_alphanumeric).collect::<String>());
-        let ids: Vec<String> = ids.collect();
-        let rest = (&set.grid.chips, &set.continuum_pixels, ids, set.label_names.len(), counts);
+        let rest = (&set.grid.chips, &set.continuum_pixels, &set.ids, set.label_names.len(), counts);
         hasher.update(format!("{rest:?}").as_bytes());
         hasher.finalize().to_hex()[..32].to_string()
     }
@@ -252,7 +278,7 @@ mod tests {
         let set = PreparedSet {
             grid,
             continuum_pixels: vec![true, false, false, true],
-            ids: vec!["2M1".into(), "a star".into()],
+            ids: vec![" \u{3b1} 100%41".into(), "a star".into()],
             label_names: vec!["teff".into(), "fe_h".into()],
             labels: array![[4500.0, -0.25], [4600.0, 0.1]],
             label_errors: array![[12.0, 0.01], [15.0, 0.02]],
@@ -312,6 +338,28 @@ mod tests {
         assert_eq!((set.chips_without_data(), without_chip.chips_without_data()), (0, 1));
         assert_eq!(set.bit_fractions(), [(12, "SIG_SKYLINE", 0.25)]);
         assert_eq!(set.rows(&[1]).ids, ["a star"]);
+    }
+
+    #[test]
+    fn names_of_any_letters_come_back() {
+        for name in [
+            "2M03514146+2428096",
+            "HD 1234",
+            " a ",
+            "%",
+            "%41",
+            "100 %",
+            "\u{e9}\u{2605} '\"",
+            "",
+            " ",
+            "\n\t",
+            "\u{1f31f}",
+        ] {
+            let text = escaped(name);
+            assert!(text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && text.trim() == text, "{text}");
+            assert_eq!(unescaped(&text), name);
+        }
+        assert_eq!((escaped("HD 1234").as_str(), unescaped("50%zz %").as_str()), ("HD 1234", "50%zz %"));
     }
 
     fn without_spectra(set: PreparedSet) -> PreparedSet {
