@@ -79,7 +79,7 @@ impl LineStrengths {
         Ok(())
     }
 
-    /// Of every pixel the sums over stars of w d (f - g) and w d^2: d is what the prior's means say of the lines, g the continuum with
+    /// Of every pixel the sums over stars of w d (f - c) and w d^2: d is what the prior's means say of the lines, c the continuum with
     /// what the instrument does.
     fn least_squares(&self, em: &Em) -> Result<[Vec<f64>; 2]> {
         let design = em.design();
