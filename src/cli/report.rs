@@ -30,12 +30,9 @@ pub struct ReportArgs {
 
 pub fn execute(args: &ReportArgs) -> anyhow::Result<()> {
     for run in &args.runs {
-        if args.text {
-            say(&tables(&run_folder(run, &args.experiments)?)?)?;
-            continue;
-        }
-        let page = run_page::write(&run_folder(run, &args.experiments)?)?;
-        say(&format!("{}\n", page.display()))?;
+        let folder = run_folder(run, &args.experiments)?;
+        let told = if args.text { tables(&folder)? } else { format!("{}\n", run_page::write(&folder)?.display()) };
+        say(&told)?;
     }
     Ok(())
 }

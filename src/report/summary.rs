@@ -1,6 +1,6 @@
 //! What a run found, short: a table of scatters, one of errors, and where the rest stands.
 
-use super::sweep::aligned;
+use super::sweep::{BEST, aligned};
 use super::{counted, in_unit, label_title, plain, posterior, title_with_unit};
 use crate::experiment::model_outcome::ModelOutcome;
 use crate::experiment::outcome::Outcome;
@@ -16,8 +16,6 @@ const MOST_LABELS: usize = 6;
 const MOST_MODELS: usize = 16;
 /// Steps whose time is told.
 const STEPS: usize = 3;
-/// What follows the smallest scatter of each label.
-const BEST: char = '*';
 
 /// What estimates are held against.
 #[derive(Clone, Copy, PartialEq)]
@@ -30,11 +28,10 @@ enum Against {
 impl Against {
     /// The nearest to the truth that all models have.
     fn of(models: &[ModelOutcome]) -> Self {
-        let all = |against: Self| {
-            models
-                .iter()
-                .all(|model| !model.predictions.label_names.iter().all(|label| against.metrics(model, label).is_none()))
+        let has = |against: Self, model: &ModelOutcome| {
+            model.predictions.label_names.iter().any(|label| against.metrics(model, label).is_some())
         };
+        let all = |against: Self| models.iter().all(|model| has(against, model));
         [Self::HealthyTruth, Self::Truth].into_iter().find(|against| all(*against)).unwrap_or(Self::Catalogue)
     }
 

@@ -8,7 +8,7 @@ use crate::experiment::sweep::value_text;
 use crate::spectra::labels::unit;
 
 /// What follows the smallest scatter of each label.
-const BEST: char = '*';
+pub(super) const BEST: char = '*';
 
 /// One line per point and model: its values, stars, robust scatter per label, seconds of training and fitting.
 pub fn table(outcome: &SweepOutcome) -> String {

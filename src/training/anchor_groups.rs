@@ -9,7 +9,7 @@ use super::anchor_report::Strengths;
 use super::coefficient_prior::Sample;
 
 /// Share of the pixels that the evidence is taken from, those farthest from physics, that do not count.
-const TRIMMED: f64 = 0.01;
+pub(super) const TRIMMED: f64 = 0.01;
 /// Groups of coefficients before the survey's own components; of them, those of labels alone come first.
 const N_GROUPS: usize = 7;
 /// Terms linear in the labels, and in hidden labels.

@@ -11,6 +11,7 @@
 use burn::tensor::Tensor;
 use ndarray::{Array2, s};
 
+use super::anchor_groups::TRIMMED;
 use super::latent_em::Em;
 use crate::device::to_f64;
 use crate::error::Result;
@@ -20,8 +21,6 @@ const FIRST: f64 = 0.1;
 const LEAST: f64 = 1e-4;
 /// Steps towards the maximum of the evidence.
 const STEPS: usize = 30;
-/// Share of the pixels, those farthest from physics, that do not count.
-const TRIMMED: f64 = 0.01;
 /// The least and the largest factor on the depth of a pixel.
 const FACTORS: [f64; 2] = [0.1, 10.0];
 
