@@ -125,7 +125,7 @@ fn sequences(mock: &MockSpectra) -> Result<Vec<(&'static str, Figure)>> {
     let draw = |title: &str, label, unit, remark, fluxes: &[(f64, Vec<f64>)]| {
         let spectra: Vec<SequenceSpectrum> = fluxes
             .iter()
-            .map(|(value, flux)| SequenceSpectrum { value: *value, flux, is_extrapolated: *value > 0.4 })
+            .map(|(value, flux)| SequenceSpectrum { value: *value, note: "", flux, is_extrapolated: *value > 0.4 })
             .collect();
         let window = (16_000.0, 16_200.0);
         sequence(

@@ -1,4 +1,4 @@
-//! Lines of red giants in the H band: the strongest atomic ones, and the heads of carbon monoxide's bands.
+//! Lines of red giants in the H band: the strongest atomic ones, hydrogen's, and the heads of carbon monoxide's bands.
 
 use crate::error::{Error, Result};
 
@@ -33,6 +33,27 @@ pub fn atomic_lines() -> Result<Vec<AtomicLine>> {
         })
     };
     ATOMIC.lines().skip(1).map(|line| parse(line).ok_or_else(|| damaged(line))).collect()
+}
+
+/// A line of hydrogen's Brackett series, from the fourth level up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrackettLine {
+    /// The upper level.
+    pub upper: u32,
+    /// Vacuum wavelength in Angstrom.
+    pub wavelength: f64,
+}
+
+/// Rydberg's constant of hydrogen [1/cm]: CODATA's of infinite mass, with the mass of the proton.
+const RYDBERG: f64 = 109_677.583_4;
+
+/// Brackett 11 to 20, in ascending wavelength: 1 / wavelength = R (1 / 4^2 - 1 / n^2).
+pub fn brackett_lines() -> Vec<BrackettLine> {
+    let line = |upper: u32| {
+        let wavenumber = RYDBERG * (1.0 / 16.0 - 1.0 / f64::from(upper * upper));
+        BrackettLine { upper, wavelength: 1e8 / wavenumber }
+    };
+    (11..=20).rev().map(line).collect()
 }
 
 /// The head of a band of carbon monoxide.
@@ -85,6 +106,16 @@ mod tests {
         assert_eq!((count("Fe I"), count("Si I"), count("Mg I")), (140, 21, 10));
         // Mg I 15740.716 in air.
         assert!(lines.iter().any(|line| line.species == "Mg I" && (line.wavelength - 15_745.017).abs() < 0.01));
+    }
+
+    #[test]
+    fn hydrogen_is_where_the_laboratory_has_it() {
+        let lines = brackett_lines();
+        let of = |upper: u32| lines.iter().find(|line| line.upper == upper).unwrap().wavelength;
+        // Brackett 11 and 14, 1.6811 and 1.5885 micrometre.
+        assert!((of(11) - 16_811.1).abs() < 0.2 && (of(14) - 15_884.9).abs() < 0.2, "{} {}", of(11), of(14));
+        assert!(lines.windows(2).all(|pair| pair[0].wavelength < pair[1].wavelength));
+        assert!(lines.iter().all(|line| (15_150.0..16_960.0).contains(&line.wavelength)));
     }
 
     #[test]

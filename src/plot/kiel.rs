@@ -139,7 +139,7 @@ fn entries<'a>(data: &KielData<'a>, map: &Colormap, thinned: &'a str) -> Vec<Ent
 
 fn stroke(curve: &Isochrone, map: &Colormap) -> Stroke {
     let color = map.color(curve.color);
-    Stroke { dash: curve.is_broken.then_some((5.0, 3.0)), ..Stroke::solid(color, 1.3) }
+    Stroke { dash: curve.is_broken.then_some((5.0, 3.0)), ..Stroke::solid(color, 0.8) }
 }
 
 /// Ranges of temperature and gravity, from the left and from the lower edge: nearly all stars, and the named places; those of

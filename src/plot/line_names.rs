@@ -4,7 +4,7 @@ use super::axes::Axes;
 use super::canvas::Canvas;
 use super::legend::Entry;
 use super::marks::{Lettering, Level, Rect, Stroke};
-use super::palette::{BLACK, Color, SLATE, VERMILLION, WINE};
+use super::palette::{BLACK, BLUE, Color, GREEN, GREY, ORANGE, PURPLE, SKY, SLATE, VERMILLION, WHITE, WINE};
 
 /// A spectral line or the head of a band.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,27 @@ const NAMES: Lettering = Lettering::new(7.0);
 const NAME_SPACING: f64 = 7.6;
 const LINE: Stroke = Stroke::solid(Color::new(205, 205, 205), 0.6);
 const BAND_HEAD: Stroke = Stroke::solid(Color::new(240, 184, 150), 1.0);
-const HIGHLIGHTED: Stroke = Stroke::solid(Color::new(229, 184, 209), 2.4);
+const HIGHLIGHTED: f64 = 2.4;
+
+/// The colour of an element wherever its lines are named; those of few lines share one.
+fn color_of(species: &str) -> Color {
+    match species.split(' ').next().unwrap_or_default() {
+        "Fe" => SLATE,
+        "Si" => GREEN,
+        "Mg" => BLUE,
+        "Ca" => PURPLE,
+        "Ni" => SKY,
+        "Al" => ORANGE,
+        "H" => WINE,
+        "CO" => VERMILLION,
+        _ => GREY,
+    }
+}
+
+/// How lines of a species are emphasised.
+fn highlighted(species: &str) -> Stroke {
+    Stroke::solid(color_of(species).towards(WHITE, 0.6), HIGHLIGHTED)
+}
 
 /// The room that the names of lines in these ranges need above a panel: none without lines.
 pub(super) fn room_for_names(lines: &[MarkedLine], spans: &[(f64, f64)]) -> f64 {
@@ -78,11 +98,8 @@ pub(super) fn draw_names(
         let x = axes.place((line.wavelength, 0.0)).0;
         let stroke = if line.is_band { BAND_HEAD } else { LINE };
         canvas.line(&[(x, whole.top - 3.0), (x, whole.bottom())], stroke);
-        let (color, bold) = match (line.is_band, preferred.contains(&line.species)) {
-            (true, _) => (VERMILLION.towards(BLACK, 0.2), true),
-            (_, true) => (WINE, true),
-            _ => (SLATE, false),
-        };
+        let (color, bold) =
+            (color_of(&line.species).towards(BLACK, 0.2), line.is_band || preferred.contains(&line.species));
         let letters = Lettering { turned: true, level: Level::Middle, color, bold, ..NAMES };
         canvas.text(
             (x, whole.top - NAME_GAP),
@@ -95,7 +112,7 @@ pub(super) fn draw_names(
 /// Emphasises all lines of these species in one panel; the spectrum is drawn over them.
 pub(super) fn highlight(canvas: &mut Canvas, axes: &Axes, lines: &[MarkedLine], species: &[String]) {
     for line in lines.iter().filter(|line| species.contains(&line.species)) {
-        axes.line(canvas, &[(line.wavelength, axes.y.0), (line.wavelength, axes.y.1)], HIGHLIGHTED);
+        axes.line(canvas, &[(line.wavelength, axes.y.0), (line.wavelength, axes.y.1)], highlighted(&line.species));
     }
 }
 
@@ -108,7 +125,9 @@ pub(super) fn entries<'t>(
     let thick = |stroke: Stroke| Stroke { width: 1.4, ..stroke };
     let has = |is_such: &dyn Fn(&MarkedLine) -> bool| shown(lines, spans).any(is_such);
     let atoms = has(&|line| !line.is_band).then_some(Entry::Line(thick(LINE), "strongest atomic lines"));
-    let emphasised = has(&|line| species.contains(&line.species)).then_some(Entry::Line(HIGHLIGHTED, highlighted));
+    let own = lines.iter().find(|line| species.contains(&line.species)).map(|line| self::highlighted(&line.species));
+    let emphasised =
+        own.filter(|_| has(&|line| species.contains(&line.species))).map(|own| Entry::Line(own, highlighted));
     let heads = has(&|line| line.is_band).then_some(Entry::Line(thick(BAND_HEAD), "band heads"));
     [atoms, emphasised, heads].into_iter().flatten().collect()
 }

@@ -2,10 +2,12 @@
 
 use super::draws::{ascending, quantile};
 use super::ticks::padded_range;
-use crate::stats::robust::standard_deviation;
+use crate::stats::robust::{median, robust_scatter, standard_deviation};
 
 /// Larger values than this are drawn at the edge like it.
 const LARGEST_VALUE: f64 = 1e100;
+/// Residuals are shown as far as so many robust scatters.
+const MOST_SPREADS: f64 = 5.0;
 
 /// One label of every star, estimated and from the catalogue.
 #[derive(Debug, Clone)]
@@ -69,9 +71,12 @@ impl<'a> Sample<'a> {
         let fence = 0.5 * (high - low);
         let range = padded_range(values.into_iter().filter(|v| (low - fence..=high + fence).contains(v)), 0.05);
         let sizes = ascending(stars.iter().map(|star| star.residual().abs()));
-        let typical = 1.2 * quantile(&sizes, 0.995);
-        let residual_range = if typical > 1e-12 * (range.1 - range.0) { typical } else { 0.1 * (range.1 - range.0) };
         let residuals: Vec<f64> = stars.iter().map(Star::residual).collect();
+        // The scatter is what is looked at; stars far beyond it are marked at the edge.
+        let (widest, spread) = (1.2 * quantile(&sizes, 0.995), robust_scatter(&residuals));
+        let near = median(&residuals).abs() + MOST_SPREADS * spread;
+        let typical = if spread > 0.0 { widest.min(near) } else { widest };
+        let residual_range = if typical > 1e-12 * (range.1 - range.0) { typical } else { 0.1 * (range.1 - range.0) };
         let cell = (stars.len() > budget).then_some(cell);
         Self { panel, range, residual_range, scatter: deviation(&residuals), cell, stars }
     }

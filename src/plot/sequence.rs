@@ -38,6 +38,8 @@ pub struct SequenceData<'a> {
 pub struct SequenceSpectrum<'a> {
     /// The value of the label.
     pub value: f64,
+    /// Words below the value, where values are written; may be empty.
+    pub note: &'a str,
     /// Normalized flux, `[n_pixels]`; NaN where there is none.
     pub flux: &'a [f64],
     /// Whether the label lies where the model only extrapolates: drawn broken.
@@ -52,6 +54,7 @@ const MOST_HEIGHT: f64 = 420.0;
 /// From one spectrum to the next as a fraction of the depth of the strong lines.
 const STEP: f64 = 0.6;
 const SPECTRUM_WIDTH: f64 = 0.9;
+const NOTE_SIZE: f64 = 7.0;
 const EXTRAPOLATED_DASH: Option<(f64, f64)> = Some((3.0, 1.6));
 const EXTRAPOLATED: &str = "broken: beyond the training labels, where the model extrapolates";
 const CONTINUUM: Stroke = Stroke::solid(Color::new(215, 215, 215), 0.5);
@@ -163,6 +166,8 @@ fn draw_panel(
             let text = format!("{:.decimals$}", spectrum.value + 0.0).replace('-', "\u{2212}");
             let letters = Lettering { color: color.towards(BLACK, 0.35), bold: true, ..letters };
             canvas.text(at, &text, letters.fitted(&text, BAR_MARGIN - 12.0));
+            let small = Lettering { level: Level::Middle, ..Lettering::new(NOTE_SIZE) };
+            canvas.text((at.0, at.1 + 10.0), spectrum.note, small.fitted(spectrum.note, BAR_MARGIN - 12.0));
         }
     }
     if is_written {
@@ -214,6 +219,7 @@ mod tests {
             .enumerate()
             .map(|(index, flux)| SequenceSpectrum {
                 value: -1.0 + 0.25 * index as f64,
+                note: "4800 K",
                 flux,
                 is_extrapolated: extrapolated.contains(&index),
             })
@@ -236,6 +242,7 @@ mod tests {
             "[Fe/H] [dex]",
             "Si I",
             "Teff 4500 K",
+            "4800 K",
             "above the one",
         ] {
             assert!(svg.contains(words), "{words:?}");
@@ -261,7 +268,7 @@ mod tests {
         assert_eq!(steps, [0.15, 0.2, 0.25, 0.75, 4e-5]);
         assert_eq!((round_step(0.0), round_step(f64::NAN)), (0.1, 0.1));
         let decimals_of = |values: &[f64]| {
-            let spectrum = |&value: &f64| SequenceSpectrum { value, flux: &[], is_extrapolated: false };
+            let spectrum = |&value: &f64| SequenceSpectrum { value, note: "", flux: &[], is_extrapolated: false };
             decimals(&values.iter().map(spectrum).collect::<Vec<_>>())
         };
         let told = [&[4500.0, -5.0][..], &[0.5, 1.0], &[0.25, f64::NAN], &[1.0 / 3.0]].map(decimals_of);

@@ -10,8 +10,17 @@ use super::facts::Facts;
 pub struct Page {
     title: String,
     body: String,
-    /// Headings with the names of their anchors, for a table of contents; none where the page has none.
-    contents: Option<Vec<(String, String)>>,
+    /// Sections that are listed in a table of contents; none where the page has none.
+    contents: Option<Vec<Section>>,
+}
+
+/// A section in the table of contents, as HTML.
+#[derive(Debug, Clone)]
+struct Section {
+    anchor: String,
+    words: String,
+    /// What it answers, e.g. "problem 3"; may be empty.
+    answers: String,
 }
 
 /// A cell of a table.
@@ -60,7 +69,7 @@ impl Page {
         Self { title: title.to_string(), body: format!("<h1>{}</h1>\n", escaped(title)), contents: None }
     }
 
-    /// From here on headings are listed in a table of contents, which stands here.
+    /// From here on headings are listed in a table of contents, which stands here, and what follows one is shut until it is asked for.
     pub fn contents(&mut self) {
         self.body += CONTENTS;
         self.contents = Some(Vec::new());
@@ -68,16 +77,27 @@ impl Page {
 
     /// A heading.
     pub fn heading(&mut self, words: &str) {
-        let words = escaped(words);
-        let anchor = match &mut self.contents {
-            Some(headings) => {
-                let anchor = format!("section-{}", headings.len() + 1);
-                headings.push((words.clone(), anchor.clone()));
-                format!(" id=\"{anchor}\"")
-            }
-            None => String::new(),
+        self.heading_of(words, "");
+    }
+
+    /// A heading of a section that answers something, e.g. "problem 3".
+    pub fn heading_of(&mut self, words: &str, answers: &str) {
+        let (words, answers) = (escaped(words), escaped(answers));
+        let Some(sections) = &mut self.contents else {
+            let _ = writeln!(self.body, "<h2>{words}</h2>");
+            return;
         };
-        let _ = writeln!(self.body, "<h2{anchor}>{words}</h2>");
+        if !sections.is_empty() {
+            self.body += SECTION_END;
+        }
+        let anchor = format!("section-{}", sections.len() + 1);
+        let aside = if answers.is_empty() { String::new() } else { format!(" <small>{answers}</small>") };
+        // A link to what a shut part holds opens it.
+        let _ = writeln!(
+            self.body,
+            "<details class=\"section\"><summary><h2>{words}{aside}</h2></summary>\n<div id=\"{anchor}\">"
+        );
+        sections.push(Section { anchor, words, answers });
     }
 
     /// A heading within a section.
@@ -136,11 +156,13 @@ impl Page {
         self.captioned(svg, caption, &escaped(caption));
     }
 
-    /// A figure whose caption is made of sentences with numbers that are looked up, as in [`Page::tell`].
-    pub fn figure_told(&mut self, svg: &str, facts: &Facts, sentences: &[&str]) {
+    /// A figure whose caption is made of sentences with numbers that are looked up, as in [`Page::tell`]; it leads to the file beside
+    /// the page that holds the figure.
+    pub fn figure_told(&mut self, svg: &str, address: &str, facts: &Facts, sentences: &[&str]) {
         let plain: Vec<String> = sentences.iter().filter_map(|sentence| facts.plain(sentence)).collect();
         let told: Vec<String> = sentences.iter().filter_map(|sentence| facts.tell(sentence)).collect();
-        self.captioned(svg, &plain.join(" "), &told.join(" "));
+        let link = format!("<a class=\"file\" href=\"{}\">SVG</a>", escaped(address));
+        self.captioned(svg, &plain.join(" "), &format!("{} {link}", told.join(" ")));
     }
 
     fn captioned(&mut self, svg: &str, plain: &str, caption: &str) {
@@ -166,9 +188,15 @@ impl Page {
     /// The document.
     pub fn finish(self) -> String {
         let Self { title, mut body, contents } = self;
-        if let Some(headings) = contents {
-            let item = |(words, anchor): &(String, String)| format!("<li><a href=\"#{anchor}\">{words}</a></li>\n");
-            let items: String = headings.iter().map(item).collect();
+        if let Some(sections) = contents {
+            if !sections.is_empty() {
+                body += SECTION_END;
+            }
+            let item = |Section { anchor, words, answers }: &Section| {
+                let aside = if answers.is_empty() { String::new() } else { format!(" <small>{answers}</small>") };
+                format!("<li><a href=\"#{anchor}\">{words}</a>{aside}</li>\n")
+            };
+            let items: String = sections.iter().map(item).collect();
             body = body.replacen(CONTENTS, &format!("<nav><ol>\n{items}</ol></nav>\n"), 1);
         }
         format!(
@@ -182,6 +210,8 @@ impl Page {
 
 /// Where the table of contents will stand.
 const CONTENTS: &str = "<!--contents-->\n";
+/// Where a section that is listed there ends.
+const SECTION_END: &str = "</div></details>\n";
 
 /// Colours and letters of every page, in light and in dark.
 pub(super) const COLORS: &str = "\
@@ -215,7 +245,11 @@ figure { margin: 1.2rem 0 1.8rem; }
 figure svg { width: 100%; max-width: 50rem; height: auto; display: block; }
 figcaption { color: var(--faint); font-size: 0.9rem; margin-top: 0.4rem; }
 summary { cursor: pointer; margin: 0.6rem 0; }
-pre { overflow-x: auto; font-size: 0.8rem; border: 1px solid var(--line); padding: 0.6rem; }
+.section > summary { border-bottom: 1px solid var(--line); margin: 0; padding: 0.5rem 0 0.2rem; }
+.section > summary h2 { display: inline; border: 0; margin: 0; }
+.section > div { padding-bottom: 1.6rem; scroll-margin-top: 3rem; }
+small { color: var(--faint); font-weight: 400; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.8rem; border: 1px solid var(--line); padding: 0.6rem; }
 .warn { background: var(--warn); padding: 0.6rem 1rem; border-radius: 4px; }
 .warn ul { margin: 0.3rem 0 0; padding-left: 1.2rem; }
 @media (max-width: 42rem) {
@@ -225,14 +259,22 @@ figure svg { min-width: 34rem; }
 figcaption { position: sticky; left: 0; }
 }
 @media print {
-:root { --ink: #000; --page: #fff; --faint: #444; --line: #ccc; }
-body { font-size: 10.5pt; }
+@page { size: A4; margin: 12mm; }
+:root { --ink: #000; --page: #fff; --faint: #444; --line: #ccc; font-size: 11.5px; }
+body { font-size: 9pt; line-height: 1.4; }
 main { max-width: none; padding: 0; }
-figure svg { filter: none; min-width: 0; }
-details::details-content { content-visibility: visible; height: auto; }
+p, li, figcaption { max-width: none; }
+p { margin: 0.3rem 0; }
+.section::details-content { content-visibility: visible; height: auto; }
+.section > summary { break-after: avoid; list-style: none; }
+.section > div { padding-bottom: 0.4rem; }
+details:not(.section), .file { display: none; }
+figure { margin: 0.4rem 0; }
+figure svg { filter: none; min-width: 0; max-width: 13cm; max-height: 10cm; }
+figcaption { margin-top: 0.1rem; }
 .wide { overflow: visible; }
-table { font-size: 7pt; }
-th, td { padding: 0.1rem 0.25rem; white-space: normal; }
+table { font-size: 6.5pt; }
+th, td { padding: 0.04rem 0.25rem; white-space: normal; }
 figure, tr { break-inside: avoid; }
 h2, h3 { break-after: avoid; }
 }
@@ -268,9 +310,17 @@ mod tests {
         page.heading("First & last");
         page.tell(&facts, &["{n} stars.", "{m} unknown."]);
         page.table(&["n"], &[vec![Cell::told(&facts, "{n}"), Cell::told(&facts, "{m}")]]);
-        page.figure_told("<svg></svg>", &facts, &["{n} dots."]);
+        page.figure_told("<svg></svg>", "figures/dots.svg", &facts, &["{n} dots."]);
+        page.heading_of("Dots & all", "problem 2");
         let html = page.finish();
-        assert!(html.contains("<a href=\"#section-1\">First &amp; last</a>") && html.contains("<h2 id=\"section-1\">"));
+        assert!(
+            html.contains("<a href=\"#section-1\">First &amp; last</a></li>")
+                && html.contains("<div id=\"section-1\">")
+        );
+        assert!(html.contains("<a href=\"#section-2\">Dots &amp; all</a> <small>problem 2</small></li>"));
+        assert!(html.contains("<h2>Dots &amp; all <small>problem 2</small></h2>"));
+        assert_eq!((html.matches("<details").count(), html.matches("</div></details>").count()), (2, 2));
+        assert!(html.contains("dots. <a class=\"file\" href=\"figures/dots.svg\">SVG</a></figcaption>"));
         assert!(html.contains("<p><data value=\"3\" title=\"n\">3</data> stars.</p>") && !html.contains("unknown"));
         assert!(html.contains("<td class=\"n\">\u{2013}</td>") && html.contains("aria-label=\"3 dots.\""));
     }

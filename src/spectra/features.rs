@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::grid::WavelengthGrid;
-use crate::data::linelist::{AtomicLine, BandHead};
+use crate::data::linelist::{AtomicLine, BandHead, BrackettLine, atomic_lines, brackett_lines, co_band_heads};
+use crate::error::Result;
 use crate::stats::binomial::upper_tail;
 
 /// A peak or trough.
@@ -35,6 +36,25 @@ impl From<&AtomicLine> for KnownLine {
 impl From<&BandHead> for KnownLine {
     fn from(head: &BandHead) -> Self {
         Self { name: format!("CO {}-{}", head.transition.0, head.transition.1), wavelength: head.wavelength }
+    }
+}
+
+impl From<&BrackettLine> for KnownLine {
+    fn from(line: &BrackettLine) -> Self {
+        Self { name: format!("H Br {}", line.upper), wavelength: line.wavelength }
+    }
+}
+
+impl KnownLine {
+    /// All that are known in the H band: of atoms, hydrogen among them, and heads of carbon monoxide's bands.
+    ///
+    /// # Errors
+    /// Those of [`atomic_lines`].
+    pub fn all() -> Result<Vec<Self>> {
+        let mut lines: Vec<Self> = atomic_lines()?.iter().map(Self::from).collect();
+        lines.extend(brackett_lines().iter().map(Self::from));
+        lines.extend(co_band_heads().iter().map(Self::from));
+        Ok(lines)
     }
 }
 

@@ -26,6 +26,27 @@ pub const MASK_BIT_NAMES: [&str; N_MASK_BITS] = [
     "FERRE_MASK",
 ];
 
+/// What the bits mean, by bit (SDSS DR17, bitmask APOGEE_PIXMASK).
+pub const MASK_BIT_MEANINGS: [&str; N_MASK_BITS] = [
+    "known bad pixel of the detector, or a strong jump by persistence",
+    "cosmic ray",
+    "saturated",
+    "could not be repaired",
+    "bad in the dark frame",
+    "bad in the flat field",
+    "very large error; not in use",
+    "no sky from the sky fibres",
+    "ghost of the spectrograph's grating (Littrow)",
+    "detector that remembers earlier exposures: strongly",
+    "the same: moderately",
+    "the same: weakly",
+    "beside a line of the night sky that is bright against the star",
+    "beside a strong line of the Earth's atmosphere",
+    "less than half of the light fell on good pixels",
+    "",
+    "masked in ASPCAP's fit",
+];
+
 /// Bits of the `flags` column of every prediction; 0 is a star without remark.
 pub mod star_flags {
     /// No usable pixel: no labels could be estimated.

@@ -56,6 +56,7 @@ pub mod principal_components;
 pub mod ridge;
 pub mod ridge_checkpoint;
 mod scatter_bracket;
+pub mod scatter_profile;
 mod scatter_root;
 pub mod tensorboard;
 pub mod term_layout;

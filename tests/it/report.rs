@@ -100,7 +100,8 @@ fn every_number_on_the_page_stands_in_the_json() {
 }
 
 /// Digits that are no results: names of methods, papers and units, and what words of the page define themselves by.
-const NO_RESULTS: [&str; 21] = [
+const NO_RESULTS: [&str; 22] = [
+    "Eq. 1",
     "1.4826",
     "2015",
     "2019",
@@ -151,6 +152,7 @@ fn every_section_of_the_lab_is_filled() {
         "Masked pixels",
         "The pseudo-continuum",
         "The Cannon",
+        "A star beside its model",
         "What each label does to a spectrum",
         "Where the model falls short: the scatter s",
         "What the labels do not tell",
@@ -164,11 +166,16 @@ fn every_section_of_the_lab_is_filled() {
         "How this was made",
     ];
     let body = page.split("</nav>").nth(1).unwrap();
-    let found: Vec<(String, &str)> = body
-        .split("<h2 id=")
-        .skip(1)
-        .map(|part| (unescaped(part.split_once('>').unwrap().1.split("</h2>").next().unwrap()), part))
-        .collect();
+    let title =
+        |part: &str| unescaped(between(part, "<h2>", "</h2>").next().unwrap().split(" <small>").next().unwrap());
+    let found: Vec<(String, &str)> =
+        body.split("<details class=\"section\">").skip(1).map(|part| (title(part), part)).collect();
+    let answered: Vec<&str> = between(body, " <small>problem", "</small>").collect();
+    for problem in 1..=15 {
+        let is_it =
+            |words: &&&str| words.split(|c: char| !c.is_ascii_digit()).any(|number| number == problem.to_string());
+        assert!(answered.iter().filter(is_it).count() > 0, "problem {problem} of the lab: {answered:?}");
+    }
     for section in sections {
         let (_, part) =
             found.iter().find(|(title, _)| title == section).unwrap_or_else(|| panic!("no section {section}"));

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayView1, s};
 use serde::Serialize;
 
+use super::molecules::{Molecules, NamedFeature, named};
 use super::subject::Subject;
-use crate::data::linelist::{atomic_lines, co_band_heads};
 use crate::device::to_f64;
 use crate::error::Result;
-use crate::spectra::features::{self, Coincidence, Feature, FeatureMatch, KnownLine};
+use crate::spectra::features::{self, Coincidence, Feature, KnownLine};
 use crate::spectra::grid::WavelengthGrid;
 use crate::spectra::labels::unit_step;
 use crate::stats::correlation::pearson;
@@ -18,6 +18,9 @@ use crate::stats::correlation::pearson;
 pub(in crate::findings) const SEPARATION_PIXELS: f64 = 5.0;
 /// Rows of the table of features, for each label.
 const MOST_LISTED: usize = 10;
+/// Width of the windows in which a label's gradient spectrum is shown (Angstrom), and how many there are.
+const WINDOW: f64 = 120.0;
+const MOST_WINDOWS: usize = 3;
 
 /// A gradient spectrum.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +59,9 @@ pub struct LabelGradient {
     /// Root mean square change of flux.
     pub rms: f64,
     /// The strongest features, each with the known line it lies on; changes of flux are for the label's step.
-    pub features: Vec<FeatureMatch>,
+    pub features: Vec<NamedFeature>,
+    /// Windows that hold most of the features looked at, vacuum Angstrom, the fullest first.
+    pub windows: Vec<(f64, f64)>,
     /// Of the features, how many lie at a known line, of any atom or at the head of a band of CO; and what chance would do.
     pub any_line: Coincidence,
     /// The same for lines of the element the label measures, where it is one: its species, and what was found.
@@ -99,10 +104,9 @@ pub(super) fn find(subject: &Subject, valid: &[bool]) -> Result<(Gradients, Vec<
             GradientSpectrum { label: name.clone(), values: (0..n_pixels).map(known).collect() }
         })
         .collect();
-    let mut lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
-    lines.extend(co_band_heads().iter().map(KnownLine::from));
-    let labels = spectra.iter().map(|spectrum| (spectrum.label.clone(), of_label(spectrum, subject, valid, &lines)));
-    let labels = labels.collect();
+    let (lines, molecules) = (KnownLine::all()?, Molecules::of_grid(grid)?);
+    let of = |spectrum: &GradientSpectrum| of_label(spectrum, subject, valid, &lines, molecules.as_ref());
+    let labels = spectra.iter().map(|spectrum| (spectrum.label.clone(), of(spectrum))).collect();
     let usable: Vec<usize> = (0..n_pixels).filter(|pixel| valid[*pixel]).collect();
     let at_usable = |k: usize| -> Vec<f64> { usable.iter().map(|pixel| spectra[k].values[*pixel]).collect() };
     let mut likeness = BTreeMap::new();
@@ -125,21 +129,44 @@ pub(super) fn find(subject: &Subject, valid: &[bool]) -> Result<(Gradients, Vec<
     Ok((gradients, spectra))
 }
 
-fn of_label(spectrum: &GradientSpectrum, subject: &Subject, valid: &[bool], lines: &[KnownLine]) -> LabelGradient {
+fn of_label(
+    spectrum: &GradientSpectrum,
+    subject: &Subject,
+    valid: &[bool],
+    lines: &[KnownLine],
+    molecules: Option<&Molecules>,
+) -> LabelGradient {
     let (settings, grid) = (subject.settings, &subject.context.set.grid);
     let tolerance = settings.line_tolerance_pixels;
     let found = features::strongest_features(&spectrum.values, valid, grid, settings.features, SEPARATION_PIXELS);
-    let mut listed = features::matches(&found, lines, grid, tolerance);
-    listed.truncate(MOST_LISTED);
+    let listed = &found[..found.len().min(MOST_LISTED)];
     let known: Vec<f64> = spectrum.values.iter().copied().filter(|value| value.is_finite()).collect();
     LabelGradient {
         step: unit_step(&spectrum.label),
         largest: known.iter().fold(0.0, |largest, value| value.abs().max(largest)),
         rms: (known.iter().map(|value| value * value).sum::<f64>() / known.len().max(1) as f64).sqrt(),
-        features: listed,
+        features: named(features::matches(listed, lines, grid, tolerance), molecules),
+        windows: windows(&found),
         any_line: features::coincidence(&found, lines, valid, grid, tolerance),
         own: own_lines(&spectrum.label, &found, lines, valid, grid, tolerance),
     }
+}
+
+/// The windows that hold most of some features, by the sum of their sizes; none overlaps another.
+fn windows(found: &[Feature]) -> Vec<(f64, f64)> {
+    let around = |middle: f64| (middle - 0.5 * WINDOW, middle + 0.5 * WINDOW);
+    let fullness = |(low, high): (f64, f64)| -> f64 {
+        found.iter().filter(|one| (low..=high).contains(&one.wavelength)).map(|one| one.value.abs()).sum()
+    };
+    let mut candidates: Vec<(f64, f64)> = found.iter().map(|one| around(one.wavelength)).collect();
+    candidates.sort_by(|a, b| fullness(*b).total_cmp(&fullness(*a)));
+    let mut taken: Vec<(f64, f64)> = Vec::new();
+    for (low, high) in candidates {
+        if taken.len() < MOST_WINDOWS && taken.iter().all(|other| high <= other.0 || low >= other.1) {
+            taken.push((low, high));
+        }
+    }
+    taken
 }
 
 /// Features of a label's gradient spectrum at lines of the element that it measures; none where it measures none, or the list has no
@@ -194,6 +221,16 @@ fn check(subject: &Subject, spectra: &[GradientSpectrum]) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_hold_the_most_and_do_not_overlap() {
+        let feature = |wavelength: f64, value: f64| Feature { pixel: 0.0, wavelength, value };
+        let found =
+            [feature(16_000.0, -0.1), feature(15_200.0, 0.08), feature(15_230.0, 0.08), feature(15_300.0, 0.02)];
+        // Two features together are more than the largest alone; the fourth's window would overlap theirs.
+        assert_eq!(windows(&found), [(15_140.0, 15_260.0), (15_940.0, 16_060.0)]);
+        assert!(windows(&[]).is_empty());
+    }
 
     #[test]
     fn labels_name_the_species_they_measure() {

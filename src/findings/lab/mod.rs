@@ -3,8 +3,11 @@
 //! [`Lab::look`] does all that needs a fold's spectra and its Cannon, [`Lab::finish`] what needs the estimates of all stars.
 //! Numbers are serialised with the run's metrics; [`Pictures`] is what figures are drawn from.
 
+mod distinction;
 pub(in crate::findings) mod gradients;
 mod kiel;
+mod likelihood;
+mod molecules;
 mod mystery;
 mod scatter;
 mod sequences;
@@ -19,13 +22,16 @@ use serde::Serialize;
 
 use self::subject::Subject;
 
+pub use distinction::Distinction;
 pub use gradients::{GradientSpectrum, Gradients};
 pub use kiel::{IsochroneAgreement, Kiel, KielDiagram, MetallicityTrend};
+pub use likelihood::PixelLikelihood;
+pub use molecules::NamedFeature;
 pub use mystery::{Mystery, MysteryPosterior, NamedPosterior};
 pub use scatter::Scatter;
 pub use sequences::{LineChanges, Sequence, SequenceSpectra, Sequences};
 pub use settings::LabSettings;
-pub use stars::{FittedStar, LookAlikePair, ShownStar};
+pub use stars::{FittedSpectra, FittedStar, LookAlikePair, ShownStar, ShownVisit};
 
 use super::predictions::Predictions;
 use crate::data::spectrum_file::{self, Part};
@@ -67,6 +73,15 @@ pub struct LabelRange {
     pub max: f64,
 }
 
+/// How a label is scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Scaling {
+    /// Taken off the label.
+    pub pivot: f64,
+    /// What is left is divided by this.
+    pub scale: f64,
+}
+
 /// The numbers of the lab, `lab` in `metrics.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Lab {
@@ -80,6 +95,10 @@ pub struct Lab {
     pub n_pixels: usize,
     /// Pixels that at least half of the training stars have: only these are looked at for features and scatter.
     pub n_well_measured: usize,
+    /// Its terms, products of the scaled labels.
+    pub terms: Vec<String>,
+    /// How a label enters them: its value minus `pivot`, over `scale`.
+    pub scaling: BTreeMap<String, Scaling>,
     /// Stars that trained it, and were tested with it, in the fold that is shown.
     pub n_train: usize,
     /// See `n_train`.
@@ -96,10 +115,15 @@ pub struct Lab {
     pub fitted_star: FittedStar,
     /// How flux answers to each label.
     pub gradients: Gradients,
+    /// The likelihood at single pixels; none of a model whose training chose among stars or labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub likelihood: Vec<PixelLikelihood>,
     /// Where stars scatter about the model.
     pub scatter: Scatter,
     /// Spectra along the labels.
     pub sequences: Sequences,
+    /// Whether spectra tell a cool giant of low gravity from a warmer one with more metals.
+    pub distinction: Option<Distinction>,
     /// The stars beside isochrones.
     pub kiel: Option<Kiel>,
     /// The star whose labels nobody told.
@@ -122,8 +146,8 @@ pub struct Pictures {
     pub star: StarSpectrum,
     /// The look-alikes.
     pub look_alikes: Option<[stars::Observed; 2]>,
-    /// The star of [`Lab::fitted_star`], its model, and the model's scatter s; NaN where the model knows nothing.
-    pub fitted_star: (stars::Observed, Vec<f64>, Vec<f64>),
+    /// The star of [`Lab::fitted_star`] and its model.
+    pub fitted_star: (stars::Observed, FittedSpectra),
     /// One for each label.
     pub gradients: Vec<GradientSpectrum>,
     /// The scatter s of the model, `[n_pixels]`; NaN where fewer than half of the training stars have the pixel.
@@ -163,11 +187,14 @@ impl Lab {
             let logg = sun_like_logg(radius_rsun);
             Gravity { radius_rsun, logg, is_kept: cut.map(|range| range.holds(logg)) }
         });
+        let scalings =
+            scaler.pivot.iter().zip(&scaler.scale).map(|(pivot, scale)| Scaling { pivot: *pivot, scale: *scale });
         let (star, star_spectrum) = stars::shown(subject)?;
         let look_alikes = stars::look_alikes(subject)?;
         let s = scatter::of_model(cannon, &cannon.cannon.valid_pixels());
-        let (fitted_star, observed, model) = stars::fitted(subject, &s)?;
+        let (fitted_star, observed, spectra) = stars::fitted(subject, &s)?;
         let (gradients, gradient_spectra) = gradients::find(subject, &well_measured)?;
+        let likelihood = likelihood::of_pixels(subject, &s, &well_measured, &gradient_spectra)?;
         let (sequences, metallicity, giant_branch) = sequences::make(subject)?;
         let (mystery, posteriors) = mystery::sample(subject, models)?;
         Ok(Self {
@@ -175,6 +202,8 @@ impl Lab {
             n_labels: scaler.n_labels(),
             n_terms: cannon.cannon.vectorizer().n_terms(),
             n_pixels: cannon.cannon.n_pixels(),
+            terms: cannon.cannon.vectorizer().term_names(&scaler.names),
+            scaling: scaler.names.iter().cloned().zip(scalings).collect(),
             n_train: result.n_train,
             n_test: fold.test.len(),
             gravity: gravity.to_vec(),
@@ -186,6 +215,8 @@ impl Lab {
             n_well_measured: well_measured.iter().filter(|is| **is).count(),
             scatter: scatter::find(subject, &s, &well_measured)?,
             sequences,
+            likelihood,
+            distinction: distinction::find(subject, &well_measured)?,
             kiel: None,
             mystery,
             pictures: Pictures {
@@ -194,7 +225,7 @@ impl Lab {
                 labels: complete,
                 star: star_spectrum,
                 look_alikes: look_alikes.map(|(_, observed)| observed),
-                fitted_star: (observed, model, s.clone()),
+                fitted_star: (observed, spectra),
                 gradients: gradient_spectra,
                 scatter: s.iter().zip(&well_measured).map(|(s, is)| if *is { *s } else { f64::NAN }).collect(),
                 window: settings.window,

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::molecules::{Molecules, NamedFeature, named};
 use super::subject::Subject;
-use crate::data::linelist::{atomic_lines, co_band_heads};
+use crate::data::linelist::atomic_lines;
 use crate::device::to_f64;
 use crate::error::Result;
 use crate::mock::emulator::Emulator;
-use crate::spectra::features::{self, FeatureMatch, KnownLine};
+use crate::spectra::features::{self, KnownLine};
 use crate::stats::correlation::spearman;
 use crate::stats::robust::{median, quantile};
 use crate::training::checkpoint::TrainedCannon;
@@ -49,7 +50,7 @@ pub struct Scatter {
     /// See `largest_at_atomic_lines`.
     pub all_at_atomic_lines: f64,
     /// The highest peaks, each with the known line it lies on.
-    pub peaks: Vec<FeatureMatch>,
+    pub peaks: Vec<NamedFeature>,
     /// Rank correlation of s with the size of the flux's answer to causes that are no labels, by cause.
     pub likeness: BTreeMap<String, f64>,
 }
@@ -70,15 +71,14 @@ pub(super) fn find(subject: &Subject, s: &[f64], well_measured: &[bool]) -> Resu
     };
     let all = of(&|_| true);
     let limit = quantile(&all, 1.0 - LARGEST);
-    let mut lines: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
+    let atoms: Vec<KnownLine> = atomic_lines()?.iter().map(KnownLine::from).collect();
     let tolerance = subject.settings.line_tolerance_pixels;
-    let is_at_line = features::pixels_near(&lines, grid, tolerance);
+    let is_at_line = features::pixels_near(&atoms, grid, tolerance);
     let share = |holds: &dyn Fn(usize) -> bool| {
         let pixels: Vec<usize> = (0..s.len()).filter(|pixel| usable[*pixel] && holds(*pixel)).collect();
         pixels.iter().filter(|pixel| is_at_line[**pixel]).count() as f64 / pixels.len().max(1) as f64
     };
     let peaks = features::strongest_features(s, usable, grid, MOST_LISTED, SEPARATION_PIXELS);
-    lines.extend(co_band_heads().iter().map(KnownLine::from));
     let mut likeness = BTreeMap::new();
     if grid.is_apogee() {
         let emulator = Emulator::shipped()?;
@@ -98,7 +98,10 @@ pub(super) fn find(subject: &Subject, s: &[f64], well_measured: &[bool]) -> Resu
         largest_share: LARGEST,
         largest_at_atomic_lines: share(&|pixel| s[pixel] >= limit),
         all_at_atomic_lines: share(&|_| true),
-        peaks: features::matches(&peaks, &lines, grid, tolerance),
+        peaks: named(
+            features::matches(&peaks, &KnownLine::all()?, grid, tolerance),
+            Molecules::of_grid(grid)?.as_ref(),
+        ),
         likeness,
     })
 }

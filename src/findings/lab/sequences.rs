@@ -25,6 +25,8 @@ pub struct SequenceSpectra {
     pub label: String,
     /// Its values.
     pub values: Vec<f64>,
+    /// Teff of each (K).
+    pub teff: Vec<f64>,
     /// Model spectra, `[n_values][n_pixels]`; NaN where the model knows nothing.
     pub flux: Vec<Vec<f64>>,
     /// Whether the labels lie outside those of the training stars.
@@ -196,12 +198,14 @@ pub(super) fn make(subject: &Subject) -> Result<(Sequences, SequenceSpectra, Seq
     let metals = SequenceSpectra {
         label: "fe_h".into(),
         values: METALLICITIES.to_vec(),
+        teff: metallicity.iter().map(|labels| labels[teff]).collect(),
         flux: metal_flux,
         is_outside: metals_outside,
     };
     let branch = SequenceSpectra {
         label: "logg".into(),
         values: giants.iter().map(|(gravity, _)| *gravity).collect(),
+        teff: giants.iter().map(|(_, warm)| *warm).collect(),
         flux: branch_flux,
         is_outside: branch_outside,
     };

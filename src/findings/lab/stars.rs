@@ -1,10 +1,13 @@
 //! Single stars: from raw to normalized flux, two alike, and one beside its model.
 
+use std::path::Path;
+
 use ndarray::Array2;
 use serde::Serialize;
 
 use super::subject::{Subject, no_star};
 use crate::data::linelist::atomic_lines;
+use crate::data::spectrum_file::{self, Part};
 use crate::device::to_f64;
 use crate::error::Result;
 use crate::findings::look_alikes;
@@ -37,6 +40,13 @@ pub struct ShownStar {
     pub n_visits: usize,
     /// Barycentric radial velocity that was taken out of its spectrum (km/s).
     pub velocity_kms: Option<f64>,
+    /// Its visits one by one, where its file has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub visits: Vec<ShownVisit>,
+    /// log10 of the first vacuum wavelength in Angstrom, and its step from pixel to pixel, as its file's header has them.
+    pub log_wavelength: Option<(f64, f64)>,
+    /// First and last vacuum wavelength in Angstrom.
+    pub wavelengths: (f64, f64),
     /// What this velocity does to the middle of the spectrum (Angstrom).
     pub velocity_shift_angstrom: Option<f64>,
     /// The same in pixels.
@@ -63,6 +73,19 @@ pub struct ShownStar {
     pub continuum_scatter: f64,
     /// Median normalized flux of all good pixels.
     pub normalized_median: f64,
+}
+
+/// A visit of a star, in km/s.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ShownVisit {
+    /// Modified Julian date of the night.
+    pub mjd: Option<i64>,
+    /// Velocity of the star as the telescope saw it.
+    pub observed_kms: f64,
+    /// What the telescope's own motion adds to it: barycentric minus observed.
+    pub barycentric_correction_kms: f64,
+    /// Velocity of the star beside the barycentre of the solar system, the same at every visit of a star without a companion.
+    pub barycentric_kms: f64,
 }
 
 /// A star's normalized spectrum.
@@ -121,10 +144,23 @@ pub struct FittedStar {
     pub residual_in_window: f64,
     /// What noise and the model's scatter make one expect there.
     pub expected_in_window: f64,
+    /// The same of the model at the catalogue's labels; none where it has not all of them.
+    pub residual_at_catalogue: Option<f64>,
     /// Share of the window's pixels within two standard deviations.
     pub within_2_sigma: f64,
     /// Usable pixels of the window.
     pub n_pixels_in_window: usize,
+}
+
+/// What the figure of that star is drawn from, `[n_pixels]` each; NaN where the model knows nothing.
+#[derive(Debug, Clone)]
+pub struct FittedSpectra {
+    /// The model at the fitted labels.
+    pub model: Vec<f64>,
+    /// The model at the catalogue's, where it has them all.
+    pub at_catalogue: Option<Vec<f64>>,
+    /// The model's scatter s.
+    pub scatter: Vec<f64>,
 }
 
 /// A label of the star that is shown beside its model.
@@ -168,6 +204,9 @@ pub(super) fn shown(subject: &Subject) -> Result<(ShownStar, StarSpectrum)> {
         snr: set.snr[star],
         n_visits: raw.as_ref().map_or(0, |raw| raw.n_visits),
         velocity_kms,
+        visits: visits(subject.source.file(star)),
+        log_wavelength: raw.as_ref().and_then(|raw| raw.log_wavelength),
+        wavelengths: (grid.wavelength[0], grid.wavelength[grid.n_pixels() - 1]),
         velocity_shift_angstrom: velocity_kms.map(|velocity| middle * velocity / LIGHT_KMS),
         velocity_shift_pixels: velocity_kms.map(|velocity| velocity / pixel_kms),
         pixel_kms,
@@ -206,7 +245,7 @@ pub(super) fn look_alikes(subject: &Subject) -> Result<Option<(LookAlikePair, [O
 
 /// The star that was asked for, or else the test star without flags whose chi^2 is the median: typical, not flattering. `s` is the
 /// model's scatter, `[n_pixels]`.
-pub(super) fn fitted(subject: &Subject, s: &[f64]) -> Result<(FittedStar, Observed, Vec<f64>)> {
+pub(super) fn fitted(subject: &Subject, s: &[f64]) -> Result<(FittedStar, Observed, FittedSpectra)> {
     let Subject { context, fold, result, settings, cannon, .. } = subject;
     let set = context.set;
     let asked = set.ids.iter().position(|id| *id == settings.fitted_star);
@@ -219,6 +258,11 @@ pub(super) fn fitted(subject: &Subject, s: &[f64]) -> Result<(FittedStar, Observ
     let observed = observed(set, star)?;
     let labels: Vec<f64> = estimates.labels.row(0).to_vec();
     let model = flux_at(cannon, subject, &[labels])?.remove(0);
+    let catalogue: Vec<f64> = set.labels.row(star).to_vec();
+    let at_catalogue = match catalogue.iter().all(|label| label.is_finite()) {
+        true => Some(flux_at(cannon, subject, &[catalogue])?.remove(0)),
+        false => None,
+    };
     let inside = |pixel: &usize| {
         let wavelength = set.grid.wavelength[*pixel];
         wavelength >= settings.window.0 && wavelength <= settings.window.1
@@ -244,11 +288,38 @@ pub(super) fn fitted(subject: &Subject, s: &[f64]) -> Result<(FittedStar, Observ
         labels: set.label_names.iter().enumerate().map(label).collect(),
         chi2_reduced: estimates.chi2_reduced(0),
         residual_in_window: mean(&|pixel| residual(pixel).powi(2)).sqrt(),
+        residual_at_catalogue: at_catalogue
+            .as_ref()
+            .map(|flux| mean(&|pixel| (observed.flux[pixel] - flux[pixel]).powi(2)).sqrt()),
         expected_in_window: mean(&variance).sqrt(),
         within_2_sigma: mean(&|pixel| f64::from(residual(pixel).abs() <= 2.0 * variance(pixel).sqrt())),
         n_pixels_in_window: usable.len(),
     };
-    Ok((found, observed, model))
+    Ok((found, observed, FittedSpectra { model, at_catalogue, scatter: s.to_vec() }))
+}
+
+/// The visits of a star whose spectrum lies in a file of its own; none of others.
+fn visits(path: Option<&Path>) -> Vec<ShownVisit> {
+    let names = ["vrad", "bc"].map(String::from);
+    let shown = |path: &Path, part: &Part| -> Option<ShownVisit> {
+        let (visit, values) = spectrum_file::read_with(path, part, &names).ok()?;
+        let barycentric_kms = visit.velocity_kms;
+        let [vrad, correction] = [0, 1].map(|index: usize| values[index].as_f64());
+        // Whoever gives no correction gives the observed velocity, or both are one.
+        let correction = if correction.is_finite() { correction } else { barycentric_kms - vrad };
+        let observed_kms = barycentric_kms - correction;
+        observed_kms.is_finite().then_some(ShownVisit {
+            mjd: visit.mjd,
+            observed_kms,
+            barycentric_correction_kms: correction,
+            barycentric_kms,
+        })
+    };
+    let of = |path: &Path| {
+        let parts = spectrum_file::visits(path).unwrap_or_default();
+        parts.iter().filter_map(|part| shown(path, part)).collect()
+    };
+    path.map(of).unwrap_or_default()
 }
 
 /// Positions of the fold's test stars without flags; where all have some, of those with labels.

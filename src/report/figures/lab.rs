@@ -3,11 +3,12 @@
 use crate::data::isochrone::Isochrone;
 use crate::error::Result;
 use crate::findings::gathering::Gathering;
-use crate::findings::lab::{Lab, Pictures, SequenceSpectra};
+use crate::findings::lab::{GradientSpectrum, Lab, Pictures, PixelLikelihood, SequenceSpectra};
 use crate::plot::Figure;
 use crate::plot::corner::{CornerData, DrawSet, Population, corner};
 use crate::plot::kiel::{self, KielData, KielFeature, KielPanel, KielStar, kiel};
 use crate::plot::line_names::MarkedLine;
+use crate::plot::lines::{Curve, LineFigure, LinePanel, Measured, line_panels};
 use crate::plot::sequence::{SequenceData, SequenceSpectrum, sequence};
 use crate::plot::spectrum::{Differences, NamedSpectrum, SpectrumData, spectrum};
 use crate::plot::spectrum_rows::{SpectrumRow, SpectrumRows, spectrum_rows};
@@ -38,10 +39,15 @@ pub fn draw(lab: &Lab) -> Result<Vec<NamedFigure>> {
     if !pictures.giant_branch.flux.is_empty() {
         figures.push(("sequence-logg", sequence_of(pictures, &pictures.giant_branch, &lines)?));
     }
+    figures.extend(likelihood(lab)?.map(|figure| ("likelihood", figure)));
     figures.extend(look_alikes(pictures, &lines)?.map(|figure| ("look_alikes", figure)));
     figures.extend(stars_and_isochrones(lab)?.map(|figure| ("kiel", figure)));
     figures.extend(mystery(lab)?.map(|figure| ("mystery", figure)));
-    Ok(figures.into_iter().map(|(name, figure)| (name.to_string(), figure)).collect())
+    let mut figures: Vec<NamedFigure> = figures.into_iter().map(|(name, figure)| (name.to_string(), figure)).collect();
+    for gradient in &pictures.gradients {
+        figures.push((format!("gradient-{}", gradient.label), one_gradient(lab, gradient, &lines)?));
+    }
+    Ok(figures)
 }
 
 /// Labels of the selected stars, pair by pair.
@@ -111,9 +117,13 @@ fn look_alikes(pictures: &Pictures, lines: &[MarkedLine]) -> Result<Option<Figur
 
 /// A test star beside its model in the window of the lab.
 fn observed_and_model(lab: &Lab, lines: &[MarkedLine]) -> Result<Figure> {
-    let (observed, model, scatter) = &lab.pictures.fitted_star;
-    let error: Vec<f64> = observed.error.iter().zip(scatter).map(|(error, s)| error.hypot(*s)).collect();
-    let title_lines = [observed.id.clone(), format!("{} at the labels fitted to all pixels", lab.model)];
+    let (observed, spectra) = &lab.pictures.fitted_star;
+    let error: Vec<f64> = observed.error.iter().zip(&spectra.scatter).map(|(error, s)| error.hypot(*s)).collect();
+    let title_lines = [observed.id.clone(), format!("{} in one window, fitted to all pixels", lab.model)];
+    let mut models = vec![NamedSpectrum { name: "model at the fitted labels", flux: &spectra.model }];
+    models.extend(
+        spectra.at_catalogue.iter().map(|flux| NamedSpectrum { name: "model at the catalogue's labels", flux }),
+    );
     star_and_model(&StarAndModel {
         title_lines: &title_lines,
         wavelength: &lab.pictures.grid.wavelength,
@@ -123,42 +133,83 @@ fn observed_and_model(lab: &Lab, lines: &[MarkedLine]) -> Result<Figure> {
         masked: &observed.masked,
         windows: &[lab.pictures.window],
         lines,
-        models: &[NamedSpectrum { name: "model", flux: model }],
+        models: &models,
     })
 }
 
 /// Gradient spectra of all labels, lines of a label's own element emphasised.
 fn gradient_spectra(lab: &Lab, lines: &[MarkedLine]) -> Result<Figure> {
-    let row = |gradient: &crate::findings::lab::GradientSpectrum| {
-        let found = &lab.gradients.labels[&gradient.label];
-        SpectrumRow {
-            title: label_title(&gradient.label),
-            unit: format!("per {} {}", found.step, unit(&gradient.label)),
-            values: gradient.values.clone(),
-            highlighted: found.own.iter().map(|own| own.species.clone()).collect(),
-            ..SpectrumRow::default()
-        }
-    };
-    let rows: Vec<SpectrumRow> = lab.pictures.gradients.iter().map(row).collect();
+    let rows: Vec<SpectrumRow> = lab.pictures.gradients.iter().map(|gradient| gradient_row(lab, gradient)).collect();
+    gradient_rows("gradient spectra", lab, &rows, &[], lines)
+}
+
+/// The gradient spectrum of one label where most of its strongest features are.
+fn one_gradient(lab: &Lab, gradient: &GradientSpectrum, lines: &[MarkedLine]) -> Result<Figure> {
+    let mut windows = lab.gradients.labels[&gradient.label].windows.clone();
+    windows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let title = format!("gradient of {}", label_title(&gradient.label));
+    gradient_rows(&title, lab, &[gradient_row(lab, gradient)], &windows, lines)
+}
+
+fn gradient_row(lab: &Lab, gradient: &GradientSpectrum) -> SpectrumRow {
+    let found = &lab.gradients.labels[&gradient.label];
+    SpectrumRow {
+        title: label_title(&gradient.label),
+        unit: format!("per {} {}", found.step, unit(&gradient.label)),
+        values: gradient.values.clone(),
+        highlighted: found.own.iter().map(|own| own.species.clone()).collect(),
+        ..SpectrumRow::default()
+    }
+}
+
+fn gradient_rows(
+    title: &str,
+    lab: &Lab,
+    rows: &[SpectrumRow],
+    windows: &[(f64, f64)],
+    lines: &[MarkedLine],
+) -> Result<Figure> {
     let data = SpectrumRows {
         wavelength: &lab.pictures.grid.wavelength,
         chips: &lab.pictures.grid.chips,
-        windows: &[],
-        rows: &rows,
+        windows,
+        rows,
         meaning: "change of normalized flux with each label, at the mean training star",
         reference_meaning: "",
         lines,
         highlighted_meaning: "lines of the label's own element",
         remark: "",
     };
-    spectrum_rows("gradient spectra", &data)
+    spectrum_rows(title, &data)
+}
+
+/// The likelihood against s at single pixels.
+fn likelihood(lab: &Lab) -> Result<Option<Figure>> {
+    let panel = |pixel: &PixelLikelihood| {
+        let point = |(s, below): &(f64, f64)| Measured { x: *s, value: *below, interval: (f64::NAN, f64::NAN) };
+        LinePanel {
+            title: format!("ln L \u{2212} its maximum, {:.1} \u{c5}", pixel.wavelength),
+            curves: vec![Curve { kind: 0, is_second: false, points: pixel.curve.iter().map(point).collect() }],
+        }
+    };
+    let panels: Vec<LinePanel> = lab.likelihood.iter().map(panel).collect();
+    let figure = LineFigure {
+        title: "the likelihood of three pixels",
+        x_title: "scatter s, normalized flux",
+        categories: &[],
+        kinds: &[String::new()],
+        ticks_at_values: false,
+        styles: ["", ""],
+        remark: "at every s the coefficients are those of the largest likelihood",
+    };
+    (!panels.is_empty()).then(|| line_panels(&figure, &panels)).transpose()
 }
 
 /// The scatter of every pixel.
 fn scatter_spectrum(pictures: &Pictures, lines: &[MarkedLine]) -> Result<Figure> {
     let rows = [SpectrumRow {
-        title: "scatter s".into(),
-        values: pictures.scatter.clone(),
+        title: "s\u{b2}".into(),
+        values: pictures.scatter.iter().map(|s| s * s).collect(),
         is_positive: true,
         ..SpectrumRow::default()
     }];
@@ -167,7 +218,7 @@ fn scatter_spectrum(pictures: &Pictures, lines: &[MarkedLine]) -> Result<Figure>
         chips: &pictures.grid.chips,
         windows: &[],
         rows: &rows,
-        meaning: "scatter of stars about the model beyond their noise, normalized flux",
+        meaning: "s\u{b2}, variance of stars about the model beyond their noise, of normalized flux",
         reference_meaning: "",
         lines,
         highlighted_meaning: "",
@@ -178,8 +229,17 @@ fn scatter_spectrum(pictures: &Pictures, lines: &[MarkedLine]) -> Result<Figure>
 
 /// Model spectra along a label.
 fn sequence_of(pictures: &Pictures, of: &SequenceSpectra, lines: &[MarkedLine]) -> Result<Figure> {
-    let spectra: Vec<SequenceSpectrum> = (of.values.iter().zip(&of.flux).zip(&of.is_outside))
-        .map(|((value, flux), is_outside)| SequenceSpectrum { value: *value, flux, is_extrapolated: *is_outside })
+    // Along metallicity all have one Teff, which the caption has.
+    let is_branch = of.label != "fe_h";
+    let note = |teff: &f64| if is_branch { format!("{teff:.0} K") } else { String::new() };
+    let notes: Vec<String> = of.teff.iter().map(note).collect();
+    let spectra: Vec<SequenceSpectrum> = (of.values.iter().zip(&notes).zip(&of.flux).zip(&of.is_outside))
+        .map(|(((value, note), flux), is_outside)| SequenceSpectrum {
+            value: *value,
+            note,
+            flux,
+            is_extrapolated: *is_outside,
+        })
         .collect();
     let data = SequenceData {
         wavelength: &pictures.grid.wavelength,
@@ -190,7 +250,7 @@ fn sequence_of(pictures: &Pictures, of: &SequenceSpectra, lines: &[MarkedLine]) 
         lines,
         remark: "",
     };
-    let title = if of.label == "fe_h" { "along metallicity" } else { "up the giant branch" };
+    let title = if is_branch { "up the giant branch" } else { "along metallicity" };
     sequence(title, &data)
 }
 

@@ -1,6 +1,6 @@
 //! The latent nuisance spectra of a correlated Cannon beside what is known to change spectra: carbon, nitrogen, oxygen, broadening.
 
-use crate::data::linelist::{atomic_lines, co_band_heads};
+use crate::data::linelist::{atomic_lines, brackett_lines, co_band_heads};
 use crate::error::{Error, Result};
 use crate::mock::emulator::Emulator;
 use crate::plot::Figure;
@@ -165,13 +165,19 @@ pub fn marked_lines() -> Result<Vec<MarkedLine>> {
         strength: line.strength,
         is_band: false,
     });
+    let hydrogen = brackett_lines().into_iter().map(|line| MarkedLine {
+        species: format!("H Br {}", line.upper),
+        wavelength: line.wavelength,
+        strength: f64::INFINITY,
+        is_band: false,
+    });
     let heads = co_band_heads().into_iter().map(|head| MarkedLine {
         species: format!("CO {}\u{2212}{}", head.transition.0, head.transition.1),
         wavelength: head.wavelength,
         strength: f64::INFINITY,
         is_band: true,
     });
-    Ok(atoms.chain(heads).collect())
+    Ok(atoms.chain(hydrogen).chain(heads).collect())
 }
 
 #[cfg(test)]

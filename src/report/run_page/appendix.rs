@@ -1,6 +1,6 @@
 //! The end of a run's page: how it was made, and what lies beside it.
 
-use super::Run;
+use super::{Run, summary};
 use crate::report::html::{Cell, Page};
 
 /// Versions, seeds, times, settings, files.
@@ -17,6 +17,7 @@ pub(super) fn appendix(page: &mut Page, run: &Run) {
              again from the run's folder without computing anything.",
         ],
     );
+    summary::training(page, run);
     let row = |step: &&str| {
         vec![
             Cell::words(step),

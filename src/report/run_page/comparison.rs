@@ -13,7 +13,7 @@ pub(super) fn models(page: &mut Page, run: &Run) {
     }
     let generative = run.models_of("cannon");
     let has_both = !generative.is_empty() && generative.len() < run.models().len();
-    page.heading(if has_both { "Two opposite ways" } else { "Models beside each other" });
+    page.heading_of(if has_both { "Two opposite ways" } else { "Models beside each other" }, &run.problems("15"));
     let ways = if has_both {
         "A generative model, The Cannon, predicts flux from labels and is turned around by fitting; a discriminative \
          one, a network or a regression, reads labels straight off the spectrum."
@@ -28,6 +28,7 @@ pub(super) fn models(page: &mut Page, run: &Run) {
             "By robust scatter against the catalogue over all labels, {comparison.best} comes out best.",
         ],
     );
+    median_errors(page, run);
     training_curves(page, run);
     let knows_truth = run.reference().0 != "labels";
     if knows_truth {
@@ -43,6 +44,30 @@ pub(super) fn models(page: &mut Page, run: &Run) {
     if !networks.is_empty() {
         strengths(page, run, &networks);
     }
+}
+
+/// Half of the stars are nearer than this.
+fn median_errors(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let (place, words) = run.reference();
+    page.tell(
+        &facts,
+        &[&format!("Median error, the size of estimate minus {words} that half of the stars stay below:")],
+    );
+    let row = |model: &&str| {
+        let of = |label: &&str| {
+            let path = |model: &str| format!("models.{model}.{place}.{label}.median_abs_error");
+            let own = facts.number(&path(model));
+            let least =
+                run.models().iter().filter_map(|model| facts.number(&path(model))).fold(f64::INFINITY, f64::min);
+            Cell::told(&facts, &in_table(&path(model), label)).best_if(own == Some(least))
+        };
+        std::iter::once(Cell::words(model)).chain(run.labels().iter().map(of)).collect()
+    };
+    let rows: Vec<Vec<Cell>> = run.models().iter().map(row).collect();
+    let titles: Vec<String> = run.labels().into_iter().map(title).collect();
+    let head: Vec<&str> = std::iter::once("model").chain(titles.iter().map(String::as_str)).collect();
+    page.table(&head, &rows);
 }
 
 /// How networks learned.
@@ -204,8 +229,10 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     page.tell(
         &facts,
         &[
-            "A Cannon explains: a spectrum comes with a model and a chi^2, missing pixels simply do not count, and \
-             what it learned can be looked at pixel by pixel, as above.",
+            &format!(
+                "{cannon} explains: a spectrum comes with a model and a chi^2, missing pixels simply do not count, and what it \
+                 learned can be looked at pixel by pixel."
+            ),
             &dead_chips,
             &format!(
                 "{cannon} was trained in {{{}:.0}} CPU seconds, {network} in {{{}:.0}}.",
@@ -217,16 +244,17 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     page.tell(
         &facts,
         &[
-            "But what its labels do not describe goes into labels all the same, and formal errors do not know.",
             &format!(
                 "Against {words}, residuals of {cannon} in Teff are {{{}:.1}} times as wide as its formal errors say, those \
                  of {network} {{{}:.1}} times as wide as it says.",
                 pull(&cannon),
                 pull(&network)
             ),
-            "A network learns which pixels to trust for which label and need not describe the rest; a spectrum unlike those \
-             it learned from gets labels like any other, and only the flag BAD_FIT tells. What it does with missing pixels \
-             has to be taught.",
+            &format!(
+                "{network} need not describe a whole spectrum; one unlike those it learned from gets labels like any other, and \
+                 the flag BAD_FIT alone tells: it stands at {{models.{network}.n_flagged.BAD_FIT}} of its \
+                 {{models.{network}.n_test}} test stars, and at {{models.{cannon}.n_flagged.BAD_FIT}} of {cannon}'s."
+            ),
         ],
     );
     let plain = facts.words("lab.model").unwrap_or_default();

@@ -1,73 +1,14 @@
 //! Sections on the Cannon from inside: its parameters, a star beside its model, gradient spectra, scatter, latent causes.
 
-use super::{Run, in_table, listed, quantity};
+use super::{Run, listed, quantity};
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
 use crate::spectra::labels::unit;
 
-/// How many parameters, and whether they describe a star.
-pub(super) fn cannon(page: &mut Page, run: &Run) {
-    let facts = run.facts();
-    page.heading("The Cannon");
-    let model = facts.words("lab.model").unwrap_or_default();
-    page.tell(
-        &facts,
-        &[
-            if facts.has("settings.split.folds") {
-                "This and what follows looks into the model of the first fold."
-            } else {
-                ""
-            },
-            "At each pixel on its own, flux is a polynomial of the labels plus scatter (Ness et al. 2015). With \
-             {lab.n_labels} labels it has {lab.n_terms} terms; with one scatter for each of {lab.n_pixels} pixels the \
-             model has",
-            &format!(
-                "{{models.{model}.n_parameters}} free parameters, learned from {{lab.n_train}} stars with \
-                 {{lab.n_pixels}} pixels each."
-            ),
-            "So many parameters are no danger of their own, since each pixel has only its own few, and as many \
-             measurements as there are stars.",
-            &format!(
-                "In the step after that, labels of stars it had not seen are fitted: {{models.{model}.n_test}} in all, \
-                 their median chi^2 per degree of freedom is {{models.{model}.chi2_reduced_median:.2}}."
-            ),
-        ],
-    );
-    let trained = facts.yes("lab.fitted_star.is_training") == Some(true);
-    let kind = if trained { "one of the stars that it learned from" } else { "a test star" };
-    run.show(
-        page,
-        "observed_vs_model",
-        &[
-            &format!(
-                "{{lab.fitted_star.id}}, {kind} (SNR {{lab.fitted_star.snr:.0}}), and the model at the labels fitted to \
-                 all its pixels."
-            ),
-            "Between {settings.lab.window.0:.0} and {settings.lab.window.1:.0} \u{c5} they differ by \
-             {lab.fitted_star.residual_in_window:.4} (root mean square of {lab.fitted_star.n_pixels_in_window} pixels), \
-             where noise and scatter make one expect {lab.fitted_star.expected_in_window:.4}; \
-             {lab.fitted_star.within_2_sigma:%0} of the pixels lie within two standard deviations.",
-        ],
-    );
-    page.tell(
-        &facts,
-        &["The star that was asked for, {lab.fitted_star.asked_for}, was not selected; this one has the median \
-           chi^2 of the test stars without flags, {lab.fitted_star.chi2_reduced:.2} per degree of freedom."],
-    );
-    let row = |k: usize| {
-        let path = |field: &str| format!("lab.fitted_star.labels.{k}.{field}");
-        let name = facts.words(&path("name")).unwrap_or_default();
-        let told = |field: &str| Cell::told(&facts, &in_table(&path(field), name));
-        vec![Cell::words(label_title(name)), told("estimate"), told("error"), told("catalogue")]
-    };
-    let rows: Vec<Vec<Cell>> = (0..facts.count("lab.fitted_star.labels")).map(row).collect();
-    page.table(&["label", "estimate", "formal error", "catalogue"], &rows);
-}
-
 /// Do strong gradients match known lines?
 pub(super) fn gradients(page: &mut Page, run: &Run) {
     let facts = run.facts();
-    page.heading("What each label does to a spectrum");
+    page.heading_of("What each label does to a spectrum", &run.problems("8"));
     let label = |name: &str| format!("lab.gradients.labels.{name}");
     let labels = run.labels();
     let steps: Vec<String> = labels.iter().map(|name| format!("{} by {}", label_title(name), step(name))).collect();
@@ -81,10 +22,30 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
             ),
             "They are exact derivatives of the model; differences of model spectra agree with them to \
              {lab.gradients.check:e} of the largest.",
-            "Marked are known atomic lines and heads of bands of carbon monoxide, those of a label's own element in its \
-             colour.",
+            "Marked are known lines of atoms, hydrogen's Brackett series among them, and heads of bands of carbon monoxide; each \
+             element has a colour of its own.",
         ],
     );
+    for name in &labels {
+        let strongest = format!("{}.features.0", label(name));
+        run.show(
+            page,
+            &format!("gradient-{name}"),
+            &[
+                &format!(
+                    "{}, where most of its strongest features are: change of flux for {}.",
+                    label_title(name),
+                    step(name)
+                ),
+                &format!(
+                    "The largest is {{{strongest}.feature.value:+.4}} at {{{strongest}.feature.wavelength:.2}} \u{c5}."
+                ),
+                &format!(
+                    "It lies on a known line, {{{strongest}.nearest.line.name}} {{{strongest}.nearest.line.wavelength:.2}}."
+                ),
+            ],
+        );
+    }
     let own: Vec<&str> = labels.iter().copied().filter(|name| facts.has(&format!("{}.own", label(name)))).collect();
     page.tell(
         &facts,
@@ -94,33 +55,17 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
            {lab.gradients.tolerance_pixels} pixels of it. Chance is the share of all pixels that do."],
     );
     coincidences(page, run);
-    for name in &own {
-        let of = |field: &str| format!("{}.own.{field}", label(name));
-        page.tell(
-            &facts,
-            &[&format!(
-                "{}: {{{}:%0}} of the features are at lines of {{{}}}, where chance gives {{{}:%1}}; a score as high by \
-                 chance has probability {{{}:e}}. Of the {{{}}} lines of this species in the list, {{{}}} are among the \
-                 features.",
-                label_title(name),
-                of("fraction"),
-                of("species"),
-                of("chance"),
-                of("p_value"),
-                of("n_lines"),
-                of("n_lines_found")
-            )],
-        );
-    }
     let by_chance: Vec<&str> = own.iter().copied().filter(|name| is_by_chance(run, name)).collect();
     for name in &by_chance {
         page.tell(
             &facts,
             &[&format!(
-                "{}: no more features at lines of {{{}}} than chance gives. The model does not read the label off this \
-                 element's lines, but off what goes along with it among the training stars; of a star in which the two part, \
-                 it would not know.",
+                "{}: {{{}}} of {{{}}} features are at lines of {{{}}}, no more than chance gives. With {{lab.n_train}} training \
+                 stars this label and what goes along with it cannot be told apart: the model does not read it off this element's \
+                 lines, and of a star in which the two part, it would not know.",
                 label_title(name),
+                format_args!("{}.own.n_coincident", label(name)),
+                format_args!("{}.own.n_features", label(name)),
                 format_args!("{}.own.species", label(name))
             )],
         );
@@ -133,18 +78,14 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
                element are of that kind, and which are mistakes, was not looked into."],
         );
     }
-    for name in &own {
+    page.open_details("The strongest features of each label");
+    for name in &labels {
         page.subheading(&format!("Strongest features of {}", label_title(name)));
-        page.table(
-            &[
-                "wavelength, \u{c5} (vacuum)",
-                &format!("change of flux for {}", facts.plain(&step(name)).unwrap_or_default()),
-                "known line",
-                "offset, pixels",
-            ],
-            &features(run, &format!("{}.features", label(name)), "+.4"),
-        );
+        let change = format!("change of flux for {}", facts.plain(&step(name)).unwrap_or_default());
+        features(page, run, &format!("{}.features", label(name)), (&change, "+.4"));
     }
+    page.paragraph(MOLECULES);
+    page.close_details();
     if facts.count("lab.gradients.likeness") > 0 {
         page.subheading("Fingerprints and errors");
         let pair = |place: &str, a: &str, b: &str| format!("{{lab.gradients.{place}.{a}-{b}:+.2}}");
@@ -202,33 +143,38 @@ fn step(label: &str) -> String {
     format!("{{lab.gradients.labels.{label}.step}} {}", unit(label)).trim_end().to_string()
 }
 
-/// Rows of a table of features.
-fn features(run: &Run, path: &str, format: &str) -> Vec<Vec<Cell>> {
+/// What the column of molecules means.
+const MOLECULES: &str = "A molecule is named where maury's emulator of model spectra answers to carbon, nitrogen and oxygen as that \
+                         molecule would: flux falls with more of its two elements, and rises with what takes one of them away.";
+
+/// A table of features; `value` is what stands in its second column, and its format.
+pub(super) fn features(page: &mut Page, run: &Run, path: &str, value: (&str, &str)) {
     let facts = run.facts();
-    (0..facts.count(path))
-        .map(|index| {
-            let of = |field: &str, format: &str| format!("{{{path}.{index}.{field}{format}}}");
-            vec![
-                Cell::told(&facts, &of("feature.wavelength", ":.2")),
-                Cell::told(&facts, &of("feature.value", &format!(":{format}"))),
-                Cell::told_words(
-                    &facts,
-                    &format!("{} {}", of("nearest.line.name", ""), of("nearest.line.wavelength", ":.2")),
-                ),
-                Cell::told(&facts, &of("nearest.offset", ":+.2")),
-            ]
-        })
-        .collect()
+    let row = |index: usize| {
+        let of = |field: &str, format: &str| format!("{{{path}.{index}.{field}{format}}}");
+        vec![
+            Cell::told(&facts, &of("feature.wavelength", ":.2")),
+            Cell::told(&facts, &of("feature.value", &format!(":{}", value.1))),
+            Cell::told_words(
+                &facts,
+                &format!("{} {}", of("nearest.line.name", ""), of("nearest.line.wavelength", ":.2")),
+            ),
+            Cell::told(&facts, &of("nearest.offset", ":+.2")),
+            Cell::told_words(&facts, &of("molecule", "")),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = (0..facts.count(path)).map(row).collect();
+    page.table(&["wavelength, \u{c5} (vacuum)", value.0, "known line", "offset, pixels", "molecule"], &rows);
 }
 
 /// Where stars scatter about the model.
 pub(super) fn scatter(page: &mut Page, run: &Run) {
     let facts = run.facts();
-    page.heading("Where the model falls short: the scatter s");
+    page.heading_of("Where the model falls short: the scatter s", &run.problems("8"));
     run.show(
         page,
         "scatter_spectrum",
-        &["The scatter s of each pixel: how far stars lie from the model beyond their noise. Its median is \
+        &["s\u{b2} of each pixel: the variance of stars about the model beyond their noise. The median of s is \
            {lab.scatter.median:.4}, {lab.scatter.median_at_continuum:.4} at the continuum pixels, and one pixel in a \
            hundred has more than {lab.scatter.q99:.4}."],
     );
@@ -246,10 +192,8 @@ pub(super) fn scatter(page: &mut Page, run: &Run) {
              emulator of model spectra).",
         ],
     );
-    page.table(
-        &["wavelength, \u{c5} (vacuum)", "s", "known line", "offset, pixels"],
-        &features(run, "lab.scatter.peaks", ".4"),
-    );
+    features(page, run, "lab.scatter.peaks", ("s", ".4"));
+    page.paragraph(MOLECULES);
 }
 
 /// What correlated Cannons learned beside their labels.
@@ -308,11 +252,10 @@ mod tests {
 
     #[test]
     fn features_at_no_line_of_the_element_are_not_excused() {
-        let own =
-            |p_value: f64| json!({ "own": { "species": "Si I", "p_value": p_value, "fraction": 0.0, "chance": 0.03 } });
+        let own = |p_value: f64| json!({ "own": { "species": "Si I", "p_value": p_value, "n_coincident": 0, "n_features": 30, "chance": 0.03 } });
         let run = |p_value: f64| Run {
             folder: PathBuf::new(),
-            metrics: json!({ "settings": { "labels": ["si_fe"] }, "lab": { "gradients": { "labels": { "si_fe": own(p_value) } } } }),
+            metrics: json!({ "settings": { "labels": ["si_fe"] }, "lab": { "n_train": 100, "gradients": { "labels": { "si_fe": own(p_value) } } } }),
             settings: String::new(),
         };
         let told = |p_value: f64| {
@@ -320,7 +263,7 @@ mod tests {
             gradients(&mut page, &run(p_value));
             page.finish()
         };
-        assert!(told(1.0).contains("no more features at lines of") && !told(1.0).contains("mistake"));
-        assert!(!told(1e-9).contains("no more features") && told(1e-9).contains("was not looked into"));
+        assert!(told(1.0).contains("no more than chance gives") && !told(1.0).contains("mistake"));
+        assert!(!told(1e-9).contains("no more than chance") && told(1e-9).contains("was not looked into"));
     }
 }

@@ -8,12 +8,15 @@ mod comparison;
 mod elements;
 mod ends;
 mod inside;
+mod mystery;
 mod outliers;
 mod physics;
 mod posteriors;
+mod sequences;
 mod spectra;
 mod stars;
 mod summary;
+mod trained;
 mod unseen;
 
 use std::path::{Path, PathBuf};
@@ -87,6 +90,15 @@ impl Run {
         self.facts().words("comparison.best").unwrap_or(alone)
     }
 
+    /// Which problems of the classic lab a section answers, where the run has the lab.
+    fn problems(&self, numbers: &str) -> String {
+        match (self.facts().has("lab"), numbers.contains("and")) {
+            (false, _) => String::new(),
+            (true, false) => format!("problem {numbers}"),
+            (true, true) => format!("problems {numbers}"),
+        }
+    }
+
     /// Whether the run's folder has a file or folder of this name.
     fn has_file(&self, name: &str) -> bool {
         self.folder.join(name).exists()
@@ -109,7 +121,7 @@ impl Run {
     /// Sets a figure on the page, with a caption of sentences whose numbers are looked up; nothing where there is no such figure.
     fn show(&self, page: &mut Page, name: &str, sentences: &[&str]) {
         if let Some(svg) = self.figure(name) {
-            page.figure_told(&svg, &self.facts(), sentences);
+            page.figure_told(&svg, &format!("figures/{name}.svg"), &self.facts(), sentences);
         }
     }
 
@@ -178,7 +190,8 @@ pub fn page(run: &Run) -> String {
     spectra::masks(&mut page, run);
     spectra::continuum(&mut page, run);
     if facts.has("lab") {
-        inside::cannon(&mut page, run);
+        trained::cannon(&mut page, run);
+        trained::fitted_star(&mut page, run);
         inside::gradients(&mut page, run);
         inside::scatter(&mut page, run);
     }
@@ -191,8 +204,8 @@ pub fn page(run: &Run) -> String {
     outliers::outliers(&mut page, run);
     if facts.has("lab") {
         stars::kiel(&mut page, run);
-        stars::sequences(&mut page, run);
-        stars::mystery(&mut page, run);
+        mystery::mystery(&mut page, run);
+        sequences::sequences(&mut page, run);
     }
     comparison::models(&mut page, run);
     appendix::appendix(&mut page, run);

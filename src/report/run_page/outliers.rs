@@ -16,7 +16,7 @@ pub(super) fn outliers(page: &mut Page, run: &Run) {
     if n_stars == 0 {
         return;
     }
-    page.heading("Stars that disagree with the catalogue");
+    page.heading_of("Stars that disagree with the catalogue", &run.problems("10"));
     page.tell(
         &facts,
         &[

@@ -3,11 +3,12 @@
 use super::Run;
 use crate::report::html::{Cell, Page};
 use crate::report::label_title;
+use crate::spectra::quality::MASK_BIT_MEANINGS;
 
 /// What a file holds: units, frame, wavelengths.
 pub(super) fn raw(page: &mut Page, run: &Run) {
     let facts = run.facts();
-    page.heading("A raw spectrum");
+    page.heading_of("A raw spectrum", &run.problems("2"));
     run.show(
         page,
         "raw-spectrum",
@@ -39,6 +40,44 @@ pub(super) fn raw(page: &mut Page, run: &Run) {
              {lab.star.air_offset_pixels:+.1} pixels.",
         ],
     );
+    page.subheading("Its wavelengths");
+    page.tell(
+        &facts,
+        &["The file holds no array of wavelengths but two numbers of its header: pixel i, counted from zero, lies at log\u{2081}\u{2080} \
+           \u{3bb} = {lab.star.log_wavelength.0:.3} + {lab.star.log_wavelength.1:e} i, which runs from {lab.star.wavelengths.0:.2} to \
+           {lab.star.wavelengths.1:.2} \u{c5} in vacuum. Equal steps of the logarithm are equal steps of velocity, \
+           {lab.star.pixel_kms:.2} km/s each, so that a star's motion shifts all its lines by the same number of pixels."],
+    );
+    visits(page, run);
+}
+
+/// Why a star's velocity is another one at each visit.
+fn visits(page: &mut Page, run: &Run) {
+    let facts = run.facts();
+    let n_visits = facts.count("lab.star.visits");
+    if n_visits == 0 {
+        return;
+    }
+    page.subheading("Its visits");
+    page.tell(
+        &facts,
+        &["The Earth carries the telescope around the Sun and around its own axis: what the telescope saw of the star's velocity \
+           changes from night to night, and with the Earth's part added (the barycentric correction of that hour) it is the \
+           star's own. Visits are shifted by what was seen, each by its own, before they are combined."],
+    );
+    let row = |visit: usize| {
+        let of =
+            |field: &str, format: &str| Cell::told(&facts, &format!("{{lab.star.visits.{visit}.{field}{format}}}"));
+        vec![
+            Cell::number((visit + 1).to_string()),
+            of("mjd", ":.0"),
+            of("observed_kms", ":+.2"),
+            of("barycentric_correction_kms", ":+.2"),
+            of("barycentric_kms", ":+.2"),
+        ]
+    };
+    let head = ["visit", "night, MJD", "seen, km/s", "the Earth's part, km/s", "barycentric, km/s"];
+    page.table(&head, &(0..n_visits).map(row).collect::<Vec<_>>());
 }
 
 /// What is masked.
@@ -49,7 +88,7 @@ pub(super) fn masks(page: &mut Page, run: &Run) {
     if !facts.has("fraction_masked") || (bits.is_empty() && !leaves_out) {
         return;
     }
-    page.heading("Masked pixels");
+    page.heading_of("Masked pixels", &run.problems("3"));
     page.tell(
         &facts,
         &[
@@ -87,6 +126,7 @@ pub(super) fn masks(page: &mut Page, run: &Run) {
     let row = |(bit, name): &(u64, &str)| {
         vec![
             Cell::words(name),
+            Cell::words(MASK_BIT_MEANINGS.get(*bit as usize).copied().unwrap_or_default()),
             Cell::told(&facts, &format!("{{fraction_per_mask_bit.{name}:%3}}")),
             Cell::words(if masked.contains(bit) { "masked" } else { "kept" }),
         ]
@@ -95,7 +135,7 @@ pub(super) fn masks(page: &mut Page, run: &Run) {
     if rows.is_empty() {
         return;
     }
-    page.table(&["bit", "share of pixels inside the chips", ""], &rows);
+    page.table(&["bit", "meaning", "share of pixels inside the chips", ""], &rows);
 }
 
 /// Why a pseudo-continuum, and whether it is the same for stars that are alike.
@@ -104,7 +144,7 @@ pub(super) fn continuum(page: &mut Page, run: &Run) {
     if !facts.has("lab") && !facts.has("look_alikes") {
         return;
     }
-    page.heading("The pseudo-continuum");
+    page.heading_of("The pseudo-continuum", &run.problems("4"));
     run.show(
         page,
         "normalization",

@@ -70,12 +70,6 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
     let mut head = vec!["model".to_string()];
     head.extend(labels.iter().map(|label| title(label)));
     page.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
-    nuisances(page, run);
-    labels_used(page, run);
-    left_out(page, run);
-    anchors(page, run);
-    on_landmarks(page, run);
-    pretrained(page, run);
     ends::worst(page, run);
     not_described(page, run);
     if run.facts().has("settings.data.mock") {
@@ -86,6 +80,16 @@ pub(super) fn summary(page: &mut Page, run: &Run) {
                holds for such spectra; of the Galaxy it says nothing."],
         );
     }
+}
+
+/// What was chosen in training, and from what.
+pub(super) fn training(page: &mut Page, run: &Run) {
+    nuisances(page, run);
+    labels_used(page, run);
+    left_out(page, run);
+    anchors(page, run);
+    on_landmarks(page, run);
+    pretrained(page, run);
 }
 
 /// How many nuisance spectra correlated Cannons learned, where training stars held out chose.

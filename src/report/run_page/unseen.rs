@@ -13,7 +13,7 @@ pub(super) fn test_stars(page: &mut Page, run: &Run) {
     let models = run.models();
     let Some(first) = models.first() else { return };
     let is_check = facts.words("settings.split") == Some("all");
-    page.heading(if is_check { "The stars it learned from" } else { "Stars it had not seen" });
+    page.heading_of(if is_check { "The stars it learned from" } else { "Stars it had not seen" }, &run.problems("9"));
     let unseen = if is_check {
         format!("The {{models.{first}.n_test}} stars that are tested here trained as well: a check, and no result.")
     } else {
