@@ -1,6 +1,6 @@
-"""Judges what run.py measured: results.json, arena.html, and the table for the README.
+"""Judges what run.py measured: results.json, arena.html, and the table for docs/peers.md.
 
-    python report.py --measured target/arena/measured.json --out FOLDER [--readme README.md]
+    python report.py --measured target/arena/measured.json --out FOLDER [--chapter docs/peers.md]
 """
 
 import argparse
@@ -16,7 +16,7 @@ import page
 import scores
 from stars import StarSet
 
-#: What one contender is told from another by; the first is that of the README.
+#: What one contender is told from another by; the first is that of docs/peers.md.
 MEASURES = ("relative_scatter", "relative_robust_scatter")
 STEPS = ("tune", "train", "label")
 #: Share of the stars that the best of all may have left without labels.
@@ -173,7 +173,7 @@ def words(view, found, names):
 
 
 def table(results):
-    """The README's table: scatter, and robust scatter in brackets, of all labels in units of their spread; Markdown."""
+    """The table of docs/peers.md: scatter, and robust scatter in brackets, of all labels in units of their spread; Markdown."""
     sets, names = results["sets"], results["contenders"]
     sets = {name: found for name, found in sets.items() if found["views"]}
     first = {name: next(iter(found["views"].values())) for name, found in sets.items()}
@@ -206,8 +206,8 @@ def table(results):
     return "\n".join(lines) + (f"\n\nNot run: {'; '.join(without)}." if without else "")
 
 
-def write(path, out, readme=None):
-    """Judges what stands in a file of run.py's, and writes results.json, arena.html and, between its marks in a README, the table."""
+def write(path, out, chapter=None):
+    """Judges what stands in a file of run.py's, and writes results.json, arena.html and, between its marks in a chapter, the table."""
     measured = json.loads(path.read_text(encoding="utf-8"))
     names, sets, versions = measured["names"], {}, {}
     for name, stars in measured["sets"].items():
@@ -228,17 +228,17 @@ def write(path, out, readme=None):
     verdicts = [f"- {found['title']}: {next(iter(found['views'].values()))['words'][0]}" for found in sets.values() if found["views"]]
     text += "\n\n" + "\n".join(verdicts)
     print(text)
-    if readme:
-        children.write_between(readme, "arena", text)
+    if chapter:
+        children.write_between(chapter, "arena", text)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measured", required=True, type=pathlib.Path, help="what run.py gathered")
     parser.add_argument("--out", required=True, type=pathlib.Path, help="folder for results.json and arena.html")
-    parser.add_argument("--readme", type=pathlib.Path, help="file in which the table stands between its marks")
+    parser.add_argument("--chapter", type=pathlib.Path, help="file in which the table stands between its marks")
     arguments = parser.parse_args()
-    write(arguments.measured, arguments.out, arguments.readme)
+    write(arguments.measured, arguments.out, arguments.chapter)
 
 
 if __name__ == "__main__":

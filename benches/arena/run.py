@@ -5,7 +5,7 @@
 
 Every contender meets every set of stars in a process of its own, on one thread. What was measured is kept in the scratch folder
 and taken again as long as the contender's file and the stars are the same, so that a run that was broken off goes on, and a new
-contender costs its own time; page and tables show all that is kept. Needs Python 3.12 for pollux, and maury's module (README, "The tests").
+contender costs its own time; page and tables show all that is kept. Needs Python 3.12 for pollux, and maury's module (README, "Tests").
 """
 
 import argparse
@@ -119,7 +119,7 @@ def main():
     options = parser.parse_args()
     module = PROJECT / "python" / "maury" / "_maury.abi3.so"
     if not module.exists():
-        sys.exit(f"maury's module is not built: {module} is missing; README, \"The tests\", has the line that makes it")
+        sys.exit(f"maury's module is not built: {module} is missing; README, \"Tests\", has the line that makes it")
     options.work.mkdir(parents=True, exist_ok=True)
     python = options.python if options.here else children.own_environment(options.work / "venv", HERE / "requirements.txt", options.python)
     others = dict(word.split("=", 1) for word in options.others)
@@ -147,7 +147,7 @@ def main():
     gathered.write_text(json.dumps(parts), encoding="utf-8")
     command = [python, HERE / "report.py", "--measured", gathered, "--out", options.work if options.show else HERE]
     if not options.show:
-        command += ["--readme", PROJECT / "README.md"]
+        command += ["--chapter", PROJECT / "docs" / "peers.md"]
     subprocess.run([str(word) for word in command], check=True, env=environment)
 
 

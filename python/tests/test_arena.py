@@ -134,9 +134,9 @@ def test_the_contender_of_the_guide_is_judged_beside_another(synthetic, tmp_path
     about = {"date": "2020-01-01", "machine": "a machine", "maury_commit": ""}
     measured = {"about": about, "names": names, "results": {"lines": results}, "sets": {"lines": str(tmp_path / "sets" / "lines.npz")}}
     (tmp_path / "measured.json").write_text(json.dumps(measured), encoding="utf-8")
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- arena -->\nold\n<!-- end of arena -->\nafter\n", encoding="utf-8")
-    report.write(tmp_path / "measured.json", tmp_path, readme)
+    chapter = tmp_path / "peers.md"
+    chapter.write_text("before\n<!-- arena -->\nold\n<!-- end of arena -->\nafter\n", encoding="utf-8")
+    report.write(tmp_path / "measured.json", tmp_path, chapter)
     found = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     (view,) = found["sets"]["lines"]["views"].values()
     judged = view["contenders"]
@@ -147,6 +147,6 @@ def test_the_contender_of_the_guide_is_judged_beside_another(synthetic, tmp_path
     assert "maury loses: its best, off," in view["words"][0] and [lost["label"] for lost in view["lost"]["scatter"]] == [0, 1]
     page = (tmp_path / "arena.html").read_text(encoding="utf-8")
     assert "No module named &#x27;torch&#x27;" in page and "http" not in page
-    table = readme.read_text(encoding="utf-8")
+    table = chapter.read_text(encoding="utf-8")
     assert table.startswith("before\n") and table.endswith("after\n") and "\nold\n" not in table
     assert f"**{judged['neighbours.Neighbours']['relative_scatter']:.3f}" in table and "| PyTorch | failed |" in table and "| CPU s, lines |" in table

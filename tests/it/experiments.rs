@@ -1,4 +1,4 @@
-//! Every experiment file that comes with maury is a valid experiment.
+//! Every experiment file that comes with maury, and every one in its README and its book, is a valid experiment.
 
 use std::path::Path;
 
@@ -7,17 +7,24 @@ use maury::models::network::layers::output_of;
 use maury::models::network::shape::Shape;
 use maury::training::network_config::NetworkConfig;
 
-/// The README's blocks of TOML.
-fn blocks() -> Vec<String> {
-    let readme = include_str!("../../README.md");
-    readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_string()).collect()
+use crate::support::pages;
+
+/// The blocks of TOML of a page.
+fn blocks(page: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(page).unwrap();
+    text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_string()).collect()
+}
+
+/// The first block of TOML of a chapter.
+fn first_block(chapter: &str) -> String {
+    blocks(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(chapter)).swap_remove(0)
 }
 
 /// An experiment in a folder that has the presets.
 fn experiment(text: &str) -> Experiment {
     let (root, folder) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
     std::fs::create_dir(folder.path().join("configs")).unwrap();
-    for preset in ["configs/mock.toml", "configs/apogee.toml"] {
+    for preset in ["configs/mock.toml", "configs/apogee.toml", "configs/arrays.toml"] {
         std::fs::copy(root.join(preset), folder.path().join(preset)).unwrap();
     }
     let path = folder.path().join("block.toml");
@@ -26,16 +33,18 @@ fn experiment(text: &str) -> Experiment {
 }
 
 #[test]
-fn the_experiment_in_the_readme_is_valid_and_compares_two_models() {
-    let experiment = experiment(&blocks()[0]);
+fn the_first_experiment_of_the_book_is_valid_and_compares_two_models() {
+    let experiment = experiment(&first_block("experiments.md"));
     assert_eq!(experiment.config.models.keys().collect::<Vec<_>>(), ["cubic", "quadratic"]);
 }
 
 /// Those that are only a part are a part of one that extends the mock lab.
 #[test]
-fn every_toml_in_the_readme_is_a_valid_experiment() {
-    let blocks = blocks();
-    assert!(blocks.len() > 5, "{blocks:?}");
+fn every_toml_in_the_readme_and_the_book_is_a_valid_experiment() {
+    let readme = blocks(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    assert!(!readme.is_empty());
+    let blocks: Vec<String> = pages().into_iter().flat_map(|page| blocks(&page)).chain(readme).collect();
+    assert!(blocks.len() > 12, "{blocks:?}");
     for block in blocks {
         let whole = block.contains("extends = ");
         experiment(&if whole { block } else { format!("extends = \"configs/mock.toml\"\n{block}") });
@@ -43,8 +52,8 @@ fn every_toml_in_the_readme_is_a_valid_experiment() {
 }
 
 #[test]
-fn the_network_in_the_readme_is_valid() {
-    let experiment = experiment(blocks().iter().find(|text| text.contains(".network]")).unwrap());
+fn the_network_of_the_book_is_valid() {
+    let experiment = experiment(&first_block("networks.md"));
     let settings = serde_json::to_value(&experiment.config.models["mine"]).unwrap();
     let network: NetworkConfig = serde_json::from_value(settings["network"].clone()).unwrap();
     let spectrum = Shape::Sequence { channels: 2, length: 8575 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{json, metrics, python_has};
+use crate::support::{json, metrics, pages, python_has};
 
 /// A fenced block of a guide.
 struct Block {
@@ -87,11 +87,8 @@ fn names_taken(guide: &str) -> Vec<String> {
 fn no_two_guides_call_their_runs_or_folders_the_same() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut guides = vec![root.join("README.md")];
-    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    // Keys and notebooks are no guides to follow in a shell.
-    guides.extend(
-        docs.filter(|path| path.extension().is_some_and(|ending| ending == "md") && !path.ends_with("keys.md")),
-    );
+    // Keys are nothing to follow in a shell.
+    guides.extend(pages().into_iter().filter(|path| !path.ends_with("keys.md")));
     let mut owners: BTreeMap<String, &Path> = BTreeMap::new();
     for guide in &guides {
         for name in names_taken(&std::fs::read_to_string(guide).unwrap()) {

@@ -14,6 +14,7 @@ mod chromium;
 mod cli;
 mod closed_form;
 mod compare;
+mod docs;
 mod elements;
 mod emulator;
 mod experiments;

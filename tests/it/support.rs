@@ -24,6 +24,15 @@ pub fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").unwrap();
 }
 
+/// The pages of the book: every Markdown file in `docs`, its table of contents among them.
+pub fn pages() -> Vec<PathBuf> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let paths = std::fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect();
+    pages.sort();
+    pages
+}
+
 /// Where the real data lie beside the project; `None`, with a message, where they do not.
 pub fn real_data(relative: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(relative);
