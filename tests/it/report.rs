@@ -143,6 +143,32 @@ fn no_number_on_the_page_was_written_by_hand() {
     }
 }
 
+/// Words that judge, and sentences that only say what such a word means or that nothing was judged.
+const JUDGING: [&str; 10] =
+    ["better", "worse", "honest", "mistake", "superior", "reliabl", "accurate", "perfect", "excellent", "robustly"];
+const NO_VERDICTS: [&str; 3] = [
+    "What is right of zero beyond its bar is worse.",
+    "if the model were perfect",
+    "which are mistakes, was not looked into",
+];
+
+#[test]
+fn no_paragraph_judges_without_a_number_of_the_run() {
+    let page = read("report.html");
+    let body = page.split("</style>").nth(1).unwrap();
+    let mut n_judging = 0;
+    for tag in ["p", "figcaption", "li"] {
+        for paragraph in between(body, &format!("<{tag}>"), &format!("</{tag}>")) {
+            let mut words = paragraph.to_string();
+            NO_VERDICTS.iter().for_each(|known| words = words.replace(known, ""));
+            let judges = JUDGING.iter().any(|word| words.contains(word));
+            n_judging += usize::from(judges);
+            assert!(!judges || words.contains("<data "), "a verdict without a number: {words}");
+        }
+    }
+    assert!(n_judging > 0, "the page judges nothing, or in other words");
+}
+
 #[test]
 fn every_section_of_the_lab_is_filled() {
     let page = read("report.html");

@@ -114,7 +114,7 @@ mod tests {
             ["CO", "CN", "OH"].map(of)
         };
         let ([behind, ..], [before, ..]) = (shares(0, 12), shares(-20, -4));
-        println!("{:?} {:?}", shares(0, 12), shares(-20, -4));
-        assert!(behind > 0.8 && before < 0.2, "{behind} {before}");
+        // Lines of CN lie everywhere.
+        assert!(behind > 0.6 && before < 0.05, "{behind} {before}");
     }
 }
