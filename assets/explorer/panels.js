@@ -62,6 +62,17 @@ class Panel {
       this.pressed = [event.clientX, event.clientY];
       this.place.focus({ preventScroll: true });
     });
+    // A finger scrolls the page until the diagram was touched; then it drags as a pointer does.
+    const asMouse = { pointerdown: "mousedown", pointermove: "mousemove", pointerup: "mouseup", pointercancel: "mouseup" };
+    for (const [kind, mouse] of Object.entries(asMouse)) {
+      over.addEventListener(kind, (event) => {
+        if (event.pointerType !== "touch" || document.activeElement !== this.place) return;
+        const { clientX, clientY } = event;
+        // Without a movement uPlot takes a drag for a click.
+        const how = { bubbles: true, cancelable: true, clientX, clientY, movementX: 1, buttons: mouse === "mouseup" ? 0 : 1 };
+        over.dispatchEvent(new MouseEvent(mouse, how));
+      });
+    }
     over.addEventListener("click", (event) => {
       const [x, y] = this.pressed ?? [event.clientX, event.clientY];
       if (Math.hypot(event.clientX - x, event.clientY - y) > 4) return;

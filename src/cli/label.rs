@@ -7,7 +7,7 @@ use clap::Args;
 use super::bars::Bars;
 use super::job::make_all;
 use super::label_job::{FitArgs, Labels};
-use super::label_out::OutArgs;
+use super::label_out::{OutArgs, page_of};
 use super::shard::{self, ShardArgs, ShardWork};
 use super::spectra::{SpectraArgs, none_read};
 use super::{say, say_of, signals};
@@ -20,7 +20,6 @@ use crate::labelling::labeller::{LabelledStar, Labeller};
 use crate::labelling::shards::Form;
 use crate::labelling::table_files::foreign_table;
 use crate::progress::Progress;
-use crate::report::explorer::labelled::write_labelled;
 use crate::report::{in_unit, label_title, plain};
 use crate::spectra::labels::unit;
 use crate::spectra::quality::star_flags;
@@ -163,12 +162,8 @@ pub fn execute(args: &LabelArgs, bars: &Bars) -> anyhow::Result<()> {
         answer += &format!("{}: their best fits\n", path.display());
     }
     if let Some(stem) = place_of_page {
-        let model = args.model.file_name().unwrap_or(args.model.as_os_str()).to_string_lossy();
-        let images = best_fits.as_deref().filter(|path| path.is_file());
-        match write_labelled(&stem, &model, labeller.grid(), images) {
-            Ok(path) => answer += &format!("{}: every star, to look at\n", path.display()),
-            Err(err) => tracing::warn!("{err}; the labels are complete all the same"),
-        }
+        let images = best_fits.as_deref().filter(|path| path.is_file()).map(|path| (path, labeller.grid()));
+        answer += &page_of(&stem, &args.model, images);
     }
     match saved {
         Some(saved) => say_of(&answer, &saved),

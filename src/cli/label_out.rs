@@ -13,6 +13,8 @@ use crate::labelling::labeller::Labeller;
 use crate::labelling::spectra_arrays::SpectraArrays;
 use crate::labelling::spectra_folder;
 use crate::labelling::star_spectra::StarSpectra;
+use crate::report::explorer::labelled::write_labelled;
+use crate::spectra::grid::WavelengthGrid;
 use crate::stars::spectra::{HandedOn, SpectrumSource};
 
 /// How best fits are written.
@@ -64,6 +66,18 @@ pub(super) struct OutArgs {
     /// Replace a finished table of that name, whatever model and files made it.
     #[arg(long, requires = "out")]
     overwrite: bool,
+}
+
+/// Writes the page to explore of a table of labels, by this model; what is told of it. Labels are complete without it.
+pub(super) fn page_of(stem: &Path, model: &Path, best_fits: Option<(&Path, &WavelengthGrid)>) -> String {
+    let name = model.file_name().unwrap_or(model.as_os_str()).to_string_lossy();
+    match write_labelled(stem, &name, best_fits) {
+        Ok(path) => format!("{}: every star, to look at\n", path.display()),
+        Err(err) => {
+            tracing::warn!("{err}; the labels are complete all the same");
+            String::new()
+        }
+    }
 }
 
 impl OutArgs {

@@ -5,16 +5,21 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bars::Bars;
+use super::label_out::page_of;
 use super::say_of;
 use super::shard::{array_of, parts_of};
 use crate::data::{files, leftovers};
 use crate::error::Error;
+use crate::labelling::label_table::TableShape;
 use crate::labelling::merge::missing_file;
 use crate::labelling::posterior_draws;
 use crate::labelling::shards::{Form, Plan, clean};
 use crate::labelling::table_files::foreign_table;
 use crate::labelling::{posterior_folder, posterior_table, table_files};
 use crate::stars::spectra::SpectrumSource;
+
+/// Of longer tables there is no page to explore: it would show one star in hundreds, and take longer to read than to merge.
+const MOST_ROWS_OF_PAGE: usize = 1_000_000;
 
 /// Make one table of the rows that `maury label --shard` or `maury posterior --shard` left: every spectrum of the list once, in the list's
 /// order. Of posteriors it is the summary in the folder; draws that were kept come beside it, in one file.
@@ -47,7 +52,8 @@ pub fn execute(args: &MergeArgs, bars: &Bars) -> anyhow::Result<()> {
                 let remedy = "a table of another model or of other files is there; --overwrite replaces it";
                 return Err(Error::Config(format!("{}: {remedy}", table.display())).into());
             }
-            (table_files::merge(&out, &folder, (&plan, form), &listed, bars)?, out.clone(), String::new())
+            let merged = table_files::merge(&out, &folder, (&plan, form), &listed, bars)?;
+            (merged, out.clone(), String::new())
         }
         Form::Posterior(form) => {
             let merged = posterior_table::merge(&out, &folder, (&plan, form), &listed, args.overwrite, bars)?;
@@ -97,5 +103,12 @@ pub fn execute(args: &MergeArgs, bars: &Bars) -> anyhow::Result<()> {
     if merged.n_twins > 0 {
         answer += &format!("; {} rows came twice, the same", merged.n_twins);
     }
-    say_of(&(answer + &beside + "\n"), &files::with_ending(&table, "fits"))
+    answer += &(beside + "\n");
+    if let Form::Label(form) = &plan.form
+        && form.shape == TableShape::Maury
+        && listed.n_spectra <= MOST_ROWS_OF_PAGE
+    {
+        answer += &page_of(&table, &form.model, None);
+    }
+    say_of(&answer, &files::with_ending(&table, "fits"))
 }

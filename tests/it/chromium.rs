@@ -187,6 +187,20 @@ impl Page {
         self.mouse("mouseReleased", to, false);
     }
 
+    /// Draws a finger from one place to another.
+    pub fn swipe(&mut self, from: [f64; 2], to: [f64; 2]) {
+        let mut touch = |kind: &str, points: Value| {
+            self.call("Input.dispatchTouchEvent", json!({ "type": kind, "touchPoints": points }))
+        };
+        let at = |[x, y]: [f64; 2]| json!([{ "x": x, "y": y }]);
+        touch("touchStart", at(from));
+        for step in 1..=4 {
+            let part = f64::from(step) / 4.0;
+            touch("touchMove", at([0, 1].map(|axis| from[axis] + part * (to[axis] - from[axis]))));
+        }
+        touch("touchEnd", json!([]));
+    }
+
     /// Presses keys by their names.
     pub fn press(&mut self, keys: &[&str]) {
         for key in keys {

@@ -166,6 +166,17 @@ fn keys_alone_do_it_in_the_dark_and_on_a_phone() {
     page.wait(&format!("document.getElementById('star-id').textContent === {}", json!(id)));
     page.press(&["Escape"]);
     page.wait("document.getElementById('star').hidden");
+    // A finger scrolls the page, and brushes stars in the diagram that is in use.
+    let [left, top, width, height] = page.place(FIRST_PANEL);
+    let corners = [[left + 0.2 * width, top + 0.2 * height], [left + 0.6 * width, top + 0.7 * height]];
+    page.value("document.activeElement.blur()");
+    page.swipe(corners[0], corners[1]);
+    assert_eq!(page.value(IS_BRUSHED), json!(false));
+    page.value("document.querySelector('#panels .plot').focus()");
+    let [left, top, width, height] = page.place(FIRST_PANEL);
+    page.swipe([left + 0.2 * width, top + 0.2 * height], [left + 0.6 * width, top + 0.7 * height]);
+    page.wait(IS_BRUSHED);
+    page.press(&["Escape"]);
     // From the search to the table and down its rows.
     page.press(&["/"]);
     assert_eq!(page.value("document.activeElement.id"), json!("search"));
@@ -185,7 +196,7 @@ fn hostile(folder: &Path) -> Vec<String> {
     let name = |n: usize| match n % 3 {
         0 => format!("</script><script>document.title='broken{n}'</script>"),
         1 => format!("<img src=x onerror=alert({n})>"),
-        _ => format!("a/b '{n}' & \\"),
+        _ => format!("a/b '\u{c5}{n}' & \\"),
     };
     let names: Vec<String> = (0..60).map(name).collect();
     let label = |n: usize| if n == 11 { String::new() } else { stars.labels[[n, 0]].to_string() };
@@ -227,11 +238,16 @@ fn names_are_names_whatever_they_look_like_and_flux_is_that_of_the_arrays() {
     assert!(page.text("#summary").starts_with("60 stars, labelled by cannon."), "{}", page.text("#summary"));
     search(&mut page, id, id);
     expect_flux(&mut page, star);
+    // Letters that FITS does not have.
+    search(&mut page, &names[5], &names[5]);
+    search(&mut page, id, id);
     assert!(page.text("#curves").contains("cannon") && !page.text("#curves").contains("no best fit"));
 
     // A comparison leads on to the pages of its runs, at the same star.
     succeeded(folder.path(), &["-q", "compare", "hostile", "--out", "compared"]);
     page.load(&folder.path().join("compared/explore.html"));
+    let tested = rows.iter().map(|row| &row[0]).find(|id| id.contains('\u{c5}')).unwrap();
+    search(&mut page, tested, tested);
     search(&mut page, id, id);
     page.click_on("#no-spectrum a");
     page.wait("document.title === 'hostile: every star' && 'ready' in document.documentElement.dataset");

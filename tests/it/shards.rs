@@ -69,6 +69,8 @@ fn any_number_of_shards_makes_the_same_bytes_as_one_job() {
         let answer = succeeded(here, &["merge", stem]);
         assert!(answer.contains("1100 spectra"), "{answer}");
         assert!(tables(here, stem) == whole, "{of} shards");
+        let page = here.join(format!("{stem}-explore.html"));
+        assert!(answer.contains("explore.html: every star") && page.is_file(), "{answer}");
     }
     // Once done, done; the number of shards may change on the way.
     let again = succeeded(here, &shard("1/2", "two"));

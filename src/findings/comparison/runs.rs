@@ -179,7 +179,17 @@ pub fn read_metrics(folder: &Path) -> Result<Value> {
 fn read_predictions(folder: &Path, stem: &str) -> Result<Predictions> {
     let files = ["fits", "csv"].map(|ending| folder.join(format!("{stem}.{ending}")));
     match files.iter().find(|path| path.is_file()) {
-        Some(path) => Predictions::read(path),
+        Some(path) => {
+            let mut predictions = Predictions::read(path)?;
+            // FITS has no letters beyond ASCII: two names may be one there, and are two in the text beside it.
+            if predictions.ids.iter().any(|id| id.contains('?')) && files[1].is_file() {
+                let written = Predictions::read(&files[1])?.ids;
+                if written.len() == predictions.ids.len() {
+                    predictions.ids = written;
+                }
+            }
+            Ok(predictions)
+        }
         None => Err(Error::format(folder, format!("no {stem}.fits or .csv; a run that labels stars leaves one"))),
     }
 }

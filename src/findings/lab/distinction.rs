@@ -21,8 +21,10 @@ const MOST_LISTED: usize = 6;
 /// A cool giant of low gravity beside a warmer one, with as many metals as make the two most alike.
 #[derive(Debug, Clone, Serialize)]
 pub struct Distinction {
-    /// Teff (K) and log g (dex) of the cool giant, whose [Fe/H] is 0.
+    /// Teff (K) and log g (dex) of the cool giant.
     pub cool: (f64, f64),
+    /// Its [Fe/H], and the isochrone's (dex).
+    pub cool_fe_h: f64,
     /// The same of the warm one.
     pub warm: (f64, f64),
     /// [Fe/H] of the warm one that brings its spectrum nearest to the cool one's (dex).
@@ -76,6 +78,7 @@ pub(super) fn find(subject: &Subject, well_measured: &[bool]) -> Result<Option<D
     let difference = squares(&flux[nearest + 2]);
     Ok(Some(Distinction {
         cool,
+        cool_fe_h: 0.0,
         warm,
         fe_h: tried[nearest],
         is_at_end: nearest == 0 || nearest + 1 == tried.len(),

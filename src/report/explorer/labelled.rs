@@ -24,34 +24,39 @@ const REMEDY: &str = "is this a table that `maury label` wrote?";
 ///
 /// # Errors
 /// Those of reading the table and of writing the page.
-pub fn write_labelled(stem: &Path, model: &str, grid: &WavelengthGrid, best_fits: Option<&Path>) -> Result<PathBuf> {
+pub fn write_labelled(stem: &Path, model: &str, best_fits: Option<(&Path, &WavelengthGrid)>) -> Result<PathBuf> {
     let mut table = Table::open(&files::with_ending(stem, "fits"))?;
     let n_all = table.n_rows();
     let rows = evenly(&(0..n_all).collect::<Vec<_>>(), MOST_STARS);
-    let predictions = read(&mut table, &rows)?;
+    let mut predictions = read(&mut table, &rows)?;
+    let csv = files::with_ending(stem, "csv");
+    // FITS has no letters beyond ASCII; the text beside it has.
+    let mut written = if csv.is_file() { Some(Table::open(&csv)?) } else { None };
+    let mut whole =
+        |name: &str, known: Vec<String>| match written.as_mut().filter(|_| known.iter().any(|text| text.contains('?')))
+        {
+            Some(written) => texts(written, name, &rows),
+            None => Ok(known),
+        };
     let folder = stem.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut names: Vec<String> = Vec::with_capacity(rows.len());
-    for Block { all, rows } in blocks(&table, &rows) {
-        let found = table.texts("file", all.clone(), REMEDY)?;
-        names.extend(rows.iter().map(|row| found[row - all.start].clone()));
-    }
+    let names = whole("file", texts(&mut table, "file", &rows)?)?;
     let addresses = names.iter().map(|name| relative_path(folder, Path::new(name)).unwrap_or_default()).collect();
     let masked = numbers(&mut table, "fraction_masked", &rows)?;
     let mut explored = Explored::of_labelled(n_all, &rows, addresses, &masked);
-    if let Some(best_fits) = best_fits {
+    if let Some((best_fits, grid)) = best_fits {
         explored.add_best_fits(best_fits, model, grid.n_pixels(), &predictions.ids)?;
     }
+    predictions.ids = whole("id", std::mem::take(&mut predictions.ids))?;
     // The page's stars are those of the table that were read.
     for (place, star) in explored.stars.iter_mut().enumerate() {
         star.place = place;
     }
-    let csv = files::with_ending(stem, "csv");
     let name = csv.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let page = page(&Subject {
         title: &stem.file_name().unwrap_or_default().to_string_lossy(),
         n_all,
         models: vec![(model, &predictions)],
-        grid: Some(grid),
+        grid: best_fits.map(|(_, grid)| grid),
         explored: Some(&explored),
         outliers: None,
         links: vec![(name.clone(), name)],
@@ -78,6 +83,16 @@ fn blocks(table: &Table, rows: &[usize]) -> Vec<Block> {
     table.blocks().map(wanted).filter(|block| !block.rows.is_empty()).collect()
 }
 
+/// A column's texts of some rows.
+fn texts(table: &mut Table, name: &str, rows: &[usize]) -> Result<Vec<String>> {
+    let mut found = Vec::with_capacity(rows.len());
+    for Block { all, rows } in blocks(table, rows) {
+        let known = table.texts(name, all.clone(), REMEDY)?;
+        found.extend(rows.iter().map(|row| known[row - all.start].clone()));
+    }
+    Ok(found)
+}
+
 /// A column's numbers of some rows, NaN where there is none.
 fn numbers(table: &mut Table, name: &str, rows: &[usize]) -> Result<Vec<f64>> {
     if !table.has(name) {
@@ -95,10 +110,9 @@ fn numbers(table: &mut Table, name: &str, rows: &[usize]) -> Result<Vec<f64>> {
 fn read(table: &mut Table, rows: &[usize]) -> Result<Predictions> {
     let label_names = estimated_labels(table, REMEDY)?;
     let (n, k) = (rows.len(), label_names.len());
-    let (mut ids, mut flags) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    let (ids, mut flags) = (texts(table, "id", rows)?, Vec::with_capacity(n));
     for Block { all, rows } in blocks(table, rows) {
-        let (known_ids, known_flags) = (table.texts("id", all.clone(), REMEDY)?, table.flags("flags", all.clone())?);
-        ids.extend(rows.iter().map(|row| known_ids[row - all.start].clone()));
+        let known_flags = table.flags("flags", all.clone())?;
         flags.extend(rows.iter().map(|row| known_flags[row - all.start]));
     }
     let mut matrix = |ending: &str| -> Result<Array2<f64>> {

@@ -51,7 +51,7 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         &facts,
         &["Do strong gradients lie at known lines? The {lab.gradients.n_features} strongest features of each gradient \
            spectrum (among {lab.n_well_measured} pixels that at least half of the training stars have), held against \
-           the list of atomic lines and band heads; a feature is a line if it lies within \
+           the list of lines of atoms and band heads; a feature is a line if it lies within \
            {lab.gradients.tolerance_pixels} pixels of it. Chance is the share of all pixels that do."],
     );
     coincidences(page, run);
@@ -144,8 +144,8 @@ fn step(label: &str) -> String {
 }
 
 /// What the column of molecules means.
-const MOLECULES: &str = "A molecule is named where maury's emulator of model spectra answers to carbon, nitrogen and oxygen as that \
-                         molecule would: flux falls with more of its two elements, and rises with what takes one of them away.";
+const MOLECULES: &str = "A molecule is named by maury's emulator of model spectra: CN where its flux falls with more nitrogen, CO where it \
+                         falls with carbon and does not rise with oxygen, OH where it falls with oxygen and not with carbon.";
 
 /// A table of features; `value` is what stands in its second column, and its format.
 pub(super) fn features(page: &mut Page, run: &Run, path: &str, value: (&str, &str)) {

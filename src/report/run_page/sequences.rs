@@ -57,12 +57,12 @@ pub(super) fn sequences(page: &mut Page, run: &Run) {
             &lines_within(&facts),
             &lines_beyond(&facts),
             "Up the giant branch it changes by {lab.sequences.giant_branch.flux_change:.3}, but there gravity does not act \
-             alone: stars grow cooler as they climb, and molecules form. The correlation of the two changes over all pixels \
+             alone: stars grow cooler as they climb. The correlation of the two changes over all pixels \
              is {lab.sequences.likeness:+.2}.",
             "What gravity does by itself is seen in the gradient spectra: {lab.gradients.labels.logg.step} dex of log g at \
              fixed Teff changes flux by {lab.gradients.labels.logg.rms:.4}, as much of [Fe/H] by \
              {lab.gradients.labels.fe_h.rms:.4}, {lab.gradients.labels.teff.step} K by {lab.gradients.labels.teff.rms:.4} \
-             (root mean square). Composition is read off many deep lines, gravity off small changes of their shapes.",
+             (root mean square).",
             "The two gradients have a correlation of {lab.gradients.likeness.logg-fe_h:+.2}, and the formal errors of log g \
              and [Fe/H] one of {lab.gradients.error_correlation.logg-fe_h:+.2} (median test star); those of Teff and log g \
              one of {lab.gradients.error_correlation.teff-logg:+.2}.",
@@ -89,18 +89,20 @@ fn distinction(page: &mut Page, run: &Run) {
         &facts,
         &[
             &format!(
-                "A giant of the Sun's metallicity at {{{}:K}} K and log g {{{}:.1}} has deeper lines than one at {{{}:K}} K and log g \
-                 {{{}:.1}}; more metals deepen those of the warmer one, too. The two are most alike where it has [Fe/H] = \
-                 {{{}:+.2}}{at_end}: their fluxes then differ by {{{}:.4}} (root mean square of {{{}}} pixels), where at the same \
-                 metallicity it was {{{}:.4}}.",
+                "Two giants of the isochrone, one at {{{}:K}} K and log g {{{}:.1}}, the other at {{{}:K}} K and log g {{{}:.1}}: with \
+                 [Fe/H] = {{{}}} for both their fluxes differ by {{{}:.4}} (root mean square of {{{}}} pixels).",
                 of("cool.0"),
                 of("cool.1"),
                 of("warm.0"),
                 of("warm.1"),
+                of("cool_fe_h"),
+                of("flux_difference"),
+                of("n_pixels")
+            ),
+            &format!(
+                "They are most alike where the warmer one has [Fe/H] = {{{}:+.2}}{at_end}, and then differ by {{{}:.4}}.",
                 of("fe_h"),
-                of("flux_left"),
-                of("n_pixels"),
-                of("flux_difference")
+                of("flux_left")
             ),
             &format!(
                 "At SNR {{{}:.0}}, the median of the test stars, noise alone tells them apart by {{{}:.0}} standard deviations, \
