@@ -15,59 +15,16 @@ use maury::training::checkpoint::{Preparation, TrainedCannon};
 use maury::training::closed_form::train;
 use ndarray::Array2;
 use nix::sys::resource::{UsageWho, getrusage};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+
+mod survey;
+
+use survey::{N_LABELS, survey};
 
 /// The program's own allocator, so that its timings are the program's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const N_STARS: usize = 943;
-const N_LABELS: usize = 5;
-const N_PIXELS: usize = 8575;
-
-/// Spectra of a random quadratic model with scatter, noise at SNR 30 to 500, and 10% masked pixels.
-struct Survey {
-    labels: Array2<f64>,
-    flux: Array2<f32>,
-    ivar: Array2<f32>,
-}
-
-fn survey(seed: u64) -> Survey {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut normal = move || (0..12).map(|_| rng.random_range(0.0..1.0)).sum::<f64>() - 6.0;
-    let labels = Array2::from_shape_fn((N_STARS, N_LABELS), |_| normal());
-    let mut model = ChaCha8Rng::seed_from_u64(1);
-    let theta = Array2::from_shape_fn((21, N_PIXELS), |(term, _)| {
-        let size = if term == 0 {
-            0.0
-        } else if term <= N_LABELS {
-            0.02
-        } else {
-            0.004
-        };
-        f64::from(term == 0) + size * model.random_range(-1.0..1.0)
-    });
-    let scatter: Vec<f64> = (0..N_PIXELS).map(|_| 0.01 * model.random_range(0.0..1.0)).collect();
-    let design = Array2::from_shape_fn((N_STARS, 21), |(n, term)| {
-        let pairs: Vec<(usize, usize)> = (0..6).flat_map(|a| (a..6).map(move |b| (a, b))).collect();
-        let factor = |index: usize| if index == 0 { 1.0 } else { labels[[n, index - 1]] };
-        factor(pairs[term].0) * factor(pairs[term].1)
-    });
-    // Term order of the benchmark's own model: as good as any other for timing and recovery.
-    let clean = design.dot(&theta);
-    let mut flux = Array2::zeros((N_STARS, N_PIXELS));
-    let mut ivar = Array2::zeros((N_STARS, N_PIXELS));
-    for n in 0..N_STARS {
-        let sigma = 10_f64.powf(-1.5 - 1.2 * (normal().abs() / 3.0).min(1.0));
-        for j in 0..N_PIXELS {
-            let masked = (n * 7919 + j * 104_729) % 10 == 0;
-            flux[[n, j]] = if masked { 1.0 } else { (clean[[n, j]] + normal() * scatter[j].hypot(sigma)) as f32 };
-            ivar[[n, j]] = if masked { 0.0 } else { (1.0 / (sigma * sigma)) as f32 };
-        }
-    }
-    Survey { labels, flux, ivar }
-}
+const SIZE: (usize, usize) = (943, 8575);
 
 fn cpu_seconds() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the system counts CPU time");
@@ -76,7 +33,7 @@ fn cpu_seconds() -> f64 {
 }
 
 fn bench(criterion: &mut Criterion) {
-    let (training, test) = (survey(2), survey(3));
+    let (training, test) = (survey(SIZE, 2), survey(SIZE, 3));
     for precision in [Precision::F32, Precision::F64] {
         let compute = Compute::flex(precision);
         let names: Vec<String> = (0..N_LABELS).map(|k| format!("l{k}")).collect();
