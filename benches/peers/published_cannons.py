@@ -45,6 +45,8 @@ class Casey:
         import thecannon.fitting
 
         self.modules = [thecannon]
+        # It names NumPy's errors by a module that NumPy 2 no longer has.
+        vars(np.linalg).setdefault("linalg", np.linalg)
         fit_pixel = thecannon.fitting.fit_pixel_fixed_scatter
 
         def mended(*arguments, **options):
