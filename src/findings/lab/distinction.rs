@@ -11,7 +11,8 @@ use crate::findings::lab::gradients::SEPARATION_PIXELS;
 use crate::spectra::features::{self, KnownLine};
 use crate::stats::robust::median;
 
-/// log g of the cool giant and of the warm one, on the isochrone of the Sun's metallicity (dex).
+/// [Fe/H] of the isochrone (dex), and log g of the cool giant and of the warm one on it (dex).
+const ISOCHRONE: f64 = 0.0;
 const GRAVITIES: [f64; 2] = [1.5, 2.5];
 /// [Fe/H] that the warm giant may have: from, to, and in how many steps (dex).
 const METALLICITIES: (f64, f64, usize) = (-0.5, 0.5, 100);
@@ -21,17 +22,17 @@ const MOST_LISTED: usize = 6;
 /// A cool giant of low gravity beside a warmer one, with as many metals as make the two most alike.
 #[derive(Debug, Clone, Serialize)]
 pub struct Distinction {
+    /// [Fe/H] of the isochrone that both lie on (dex).
+    pub isochrone_fe_h: f64,
     /// Teff (K) and log g (dex) of the cool giant.
     pub cool: (f64, f64),
-    /// Its [Fe/H], and the isochrone's (dex).
-    pub cool_fe_h: f64,
     /// The same of the warm one.
     pub warm: (f64, f64),
     /// [Fe/H] of the warm one that brings its spectrum nearest to the cool one's (dex).
     pub fe_h: f64,
     /// Whether nothing nearer was tried beyond: the range of [Fe/H] ends there.
     pub is_at_end: bool,
-    /// Root mean square difference of the two spectra where both have [Fe/H] = 0.
+    /// Root mean square difference of the two spectra where both have the isochrone's [Fe/H].
     pub flux_difference: f64,
     /// The same where the warm one has [`Distinction::fe_h`].
     pub flux_left: f64,
@@ -50,7 +51,7 @@ pub(super) fn find(subject: &Subject, well_measured: &[bool]) -> Result<Option<D
     let Subject { cannon, fold, context, settings, .. } = subject;
     let (scaler, set) = (&cannon.scaler, context.set);
     let position = |name: &str| scaler.names.iter().position(|known| known == name).unwrap_or(0);
-    let isochrone = isochrone_at(settings, 0.0)?;
+    let isochrone = isochrone_at(settings, ISOCHRONE)?;
     let on_branch = |logg: f64| Some((isochrone.as_ref()?.teff_at_logg(logg)?, logg));
     let [Some(cool), Some(warm)] = GRAVITIES.map(on_branch) else { return Ok(None) };
     let labels = |(teff, logg): (f64, f64), fe_h: f64| {
@@ -62,7 +63,7 @@ pub(super) fn find(subject: &Subject, well_measured: &[bool]) -> Result<Option<D
     };
     let (low, high, steps) = METALLICITIES;
     let tried: Vec<f64> = (0..=steps).map(|step| low + (high - low) * step as f64 / steps as f64).collect();
-    let mut spectra = vec![labels(cool, 0.0), labels(warm, 0.0)];
+    let mut spectra = vec![labels(cool, ISOCHRONE), labels(warm, ISOCHRONE)];
     spectra.extend(tried.iter().map(|fe_h| labels(warm, *fe_h)));
     let flux = flux_at(cannon, subject, &spectra)?;
     let pixels: Vec<usize> = (0..set.n_pixels()).filter(|pixel| well_measured[*pixel]).collect();
@@ -77,8 +78,8 @@ pub(super) fn find(subject: &Subject, well_measured: &[bool]) -> Result<Option<D
     let snr = median(&fold.test.iter().map(|star| set.snr[*star]).collect::<Vec<f64>>());
     let difference = squares(&flux[nearest + 2]);
     Ok(Some(Distinction {
+        isochrone_fe_h: ISOCHRONE,
         cool,
-        cool_fe_h: 0.0,
         warm,
         fe_h: tried[nearest],
         is_at_end: nearest == 0 || nearest + 1 == tried.len(),

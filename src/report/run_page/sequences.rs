@@ -95,7 +95,7 @@ fn distinction(page: &mut Page, run: &Run) {
                 of("cool.1"),
                 of("warm.0"),
                 of("warm.1"),
-                of("cool_fe_h"),
+                of("isochrone_fe_h"),
                 of("flux_difference"),
                 of("n_pixels")
             ),
