@@ -199,15 +199,15 @@ fn strengths(page: &mut Page, run: &Run, networks: &[&str]) {
     };
     let head_to_head = match (ahead.is_empty(), behind.is_empty()) {
         (false, true) => format!(
-            "Against {words}, {cannon} scatters less than {network}, the best network, in every label: {}.",
+            "Against {words}, {cannon} scatters less than {network}, the best network over all labels, in every label: {}.",
             told(&ahead)
         ),
         (true, _) => format!(
-            "Against {words}, {network}, the best network, scatters less than {cannon} in every label: {}.",
+            "Against {words}, {network}, the best network over all labels, scatters less than {cannon} in every label: {}.",
             told(&behind)
         ),
         _ => format!(
-            "Against {words}, {cannon} scatters less than {network}, the best network, in {}, and more in {}.",
+            "Against {words}, {cannon} scatters less than {network}, the best network over all labels, in {}, and more in {}.",
             told(&ahead),
             told(&behind)
         ),

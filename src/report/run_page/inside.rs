@@ -101,8 +101,8 @@ pub(super) fn gradients(page: &mut Page, run: &Run) {
         }
         page.tell(
             &facts,
-            &["Where two gradient spectra are alike, a rise of one label can be undone by a fall of the other, and their \
-           errors tend to be opposite; where they are opposite, errors tend to rise and fall together. The table has the \
+            &["Where two gradient spectra are alike, a rise of one label can be undone by a fall of the other. Errors \
+           follow from all labels' gradients together, so that those of a pair need not mirror its own. The table has the \
            correlation of each pair of gradient spectra over all pixels, and that of the two labels' formal errors, for \
            the median test star."],
         );

@@ -153,8 +153,8 @@ fn which_error_holds(page: &mut Page, run: &Run, model: &str) {
             &[&format!(
                 "{model} describes this star less well than test stars: a chi^2 of {{{}:.2}} per degree of freedom, where \
                  they have {{{usual}:.2}} (median); that is not so odd for its signal-to-noise ratio that it would be flagged, but \
-                 what the model misses in it no test star tells. The widths above are what noise alone allows; the error is at \
-                 least what test stars scatter by, against {words}: {}.",
+                 what the model misses in it no test star tells. The widths above are what noise and the model's own scatter \
+                 allow; the error is at least what test stars scatter by, against {words}: {}.",
                 of("chi2_reduced"),
                 listed(&scatters)
             )],
@@ -165,8 +165,8 @@ fn which_error_holds(page: &mut Page, run: &Run, model: &str) {
         &facts,
         &[&format!(
             "{model} describes this star as it does others: a chi^2 of {{{}:.2}} per degree of freedom, where test \
-             stars have {{{usual}:.2}} (median). The widths above are what noise alone allows if the model were perfect; the \
-             error that holds is what test stars scatter by, against {words}: {}.",
+             stars have {{{usual}:.2}} (median). The widths above are what noise and the model's own scatter allow if the \
+             model were perfect; the error that holds is what test stars scatter by, against {words}: {}.",
             of("chi2_reduced"),
             listed(&scatters)
         )],

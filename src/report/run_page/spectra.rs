@@ -30,7 +30,7 @@ pub(super) fn raw(page: &mut Page, run: &Run) {
             "Units: the flux is energy per second, per square centimetre of telescope, and per \u{e5}ngstr\u{f6}m of \
              wavelength; its size says how bright the star is and how far, and nothing that a label needs.",
             "Frame: APOGEE's combined spectra are at rest. The barycentric velocity of this star, \
-             {lab.star.velocity_kms:+.1} km/s, was taken out; it had moved every line by \
+             {lab.star.velocity_kms:+.1} km/s, was taken out; it had moved lines in the middle of the spectrum by \
              {lab.star.velocity_shift_angstrom:+.2} \u{c5}, that is {lab.star.velocity_shift_pixels:+.1} pixels of \
              {lab.star.pixel_kms:.2} km/s.",
             "The spectrum itself says so: the minima nearest to {lab.star.lines.n_found} isolated atomic lines lie \
@@ -159,8 +159,7 @@ pub(super) fn continuum(page: &mut Page, run: &Run) {
         page.tell(
             &facts,
             &[
-                "Nowhere in these spectra is there a pixel without absorption: lines of molecules lie everywhere, so \
-                 that the true continuum cannot be seen. What is divided out is a pseudo-continuum, a smooth curve \
+                "In cool giants lines of molecules lie so densely that the true continuum is hardly seen. What is divided out is a pseudo-continuum, a smooth curve \
                  through pixels whose flux depends little on any label.",
                 "That it lies below the true one does no harm as long as it does so in the same way for all stars \
                  alike: then it is part of what the model learns. The median normalized flux of this star is \

@@ -253,7 +253,7 @@ fn not_described(page: &mut Page, run: &Run) {
     let by_fits = concerned(false).map(|stars| {
         format!(
             "Flagged BAD_FIT are test stars that a model does not describe, by the fits of stars held out of training \
-             {probability}: {stars}. No error quoted for them holds."
+             {probability}: {stars}. No error quoted for them need hold."
         )
     });
     let by_chi2 = concerned(true).map(|stars| {

@@ -19,7 +19,7 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
                 ""
             },
             "{lab.n_train} stars train the model, {lab.n_test} others test it; who is which was drawn by a seed \
-             ({seed}), and every model of the run has the same.",
+             ({seed}), and every model of the run has these to choose from.",
         ],
     );
     page.subheading("The model");
@@ -51,7 +51,8 @@ pub(super) fn cannon(page: &mut Page, run: &Run) {
             &format!(
                 "With one scatter for each of {{lab.n_pixels}} pixels the model has {{models.{model}.n_parameters}} free parameters."
             ),
-            "So many are no danger of their own, since each pixel has only its own few, and as many measurements as there are stars.",
+            "So many are no danger of their own, since each pixel has only its own few, and at most one measurement from each star; a pixel \
+             that too few stars have is left out of every fit.",
         ],
     );
     likelihood(page, run);

@@ -147,11 +147,14 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
     }
     page.tell(
         &facts,
-        &["Calibrated errors are learned from training stars that models of the other training stars labelled, in \
-           {settings.calibration.folds} folds; test stars take no part in them. There are two: against this catalogue, which \
-           is what held-out stars show, and against the truth, in which the catalogue's own errors are taken out as far as \
-           the same stars bear them out. Where the catalogue claims no errors only the first is known, and it includes the \
-           catalogue's own."],
+        &[
+            "Calibrated errors are learned from training stars that models of the other training stars labelled, in \
+             {settings.calibration.folds} folds; test stars take no part in them.",
+            &of_members(run),
+            "There are two: against this catalogue, which is what held-out stars show, and against the truth, in which the \
+             catalogue's own errors are taken out as far as the same stars bear them out. Where the catalogue claims no errors \
+             only the first is known, and it includes the catalogue's own.",
+        ],
     );
     calibrations(page, run, &calibrated);
     run.show(
@@ -178,6 +181,23 @@ pub(super) fn errors(page: &mut Page, run: &Run) {
         );
     }
     combinations(page, run);
+}
+
+/// Which stars calibrate networks that were not trained anew for it; nothing where there are none.
+fn of_members(run: &Run) -> String {
+    let facts = run.facts();
+    let count = |model: &&str| {
+        let path = format!("models.{model}.calibration.0.labels.0.n_stars");
+        facts.has(&path).then(|| format!("{{{path}}} for {model}"))
+    };
+    let counts: Vec<String> = run.models_of("network").iter().filter_map(count).collect();
+    if counts.is_empty() || facts.words("settings.calibration.networks") != Some("members") {
+        return String::new();
+    }
+    format!(
+        "Of networks they are the stars that each member kept for validation, which also chose its epoch: {}.",
+        super::listed(&counts)
+    )
 }
 
 /// What held-out stars say of each label's errors, the catalogue's among them.
